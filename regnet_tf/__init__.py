@@ -1,0 +1,46 @@
+"""RegNet ("Designing Network Design Spaces", Radosavovic et al. 2020) for Keras 3 and TensorFlow."""
+
+from regnet_tf.complexity import Complexity, complexity
+from regnet_tf.layers import (
+    BatchNorm,
+    ConvNorm,
+    DropPath,
+    Head,
+    SqueezeExcite,
+    Stage,
+    Stem,
+    XBlock,
+    YBlock,
+)
+from regnet_tf.models import (
+    RegNetX1_6GF,
+    RegNetX3_2GF,
+    RegNetX4_0GF,
+    RegNetX6_4GF,
+    RegNetX8_0GF,
+    RegNetX12GF,
+    RegNetX16GF,
+    RegNetX32GF,
+    RegNetX200MF,
+    RegNetX400MF,
+    RegNetX600MF,
+    RegNetX800MF,
+    RegNetY1_6GF,
+    RegNetY3_2GF,
+    RegNetY4_0GF,
+    RegNetY6_4GF,
+    RegNetY8_0GF,
+    RegNetY12GF,
+    RegNetY16GF,
+    RegNetY32GF,
+    RegNetY200MF,
+    RegNetY400MF,
+    RegNetY600MF,
+    RegNetY800MF,
+    build_regnet,
+    create_model,
+)
+from regnet_tf.variants import VARIANTS, RegNetConfig, get_config, list_variants
+from regnet_tf.widths import StageConfig, block_widths, generate_stages
+
+from regnet_tf.version import __version__

@@ -1,0 +1,33 @@
+"""Argument checks whose errors name the argument, what it got and what it allows."""
+
+import math
+import numbers
+
+
+def check(name, value, ok, allowed):
+    """Raises ValueError unless `ok`."""
+    if not ok:
+        raise ValueError(f"`{name}` must be {allowed}. Received: {name}={value!r}")
+
+
+def is_int(value):
+    """Whether `value` is an integer (numpy's count, booleans do not)."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def check_int(name, value, minimum):
+    """Raises ValueError unless `value` is an integer of at least `minimum`."""
+    check(name, value, is_int(value) and value >= minimum, f"an integer of at least {minimum}")
+
+
+def check_number(name, value, minimum=None, above=None, below=None):
+    """Raises ValueError unless `value` is a finite number within the bounds given."""
+    allowed = " and ".join(
+        f"{words} {bound}"
+        for words, bound in (("at least", minimum), ("above", above), ("below", below))
+        if bound is not None
+    )
+    ok = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    ok = ok and (minimum is None or value >= minimum)
+    ok = ok and (above is None or value > above) and (below is None or value < below)
+    check(name, value, ok, f"a finite number {allowed}".strip())

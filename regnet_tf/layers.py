@@ -1,0 +1,554 @@
+"""The Keras layers a RegNet is made of, from convolution to stage.
+
+Everything is channels-last. Shape comments: N images, H rows, W columns, C input channels,
+D inner channels of a block, F output channels.
+"""
+
+import dataclasses
+
+import keras
+from keras import ops
+
+from regnet_tf import ops as regnet_ops
+from regnet_tf._checks import check, check_int, check_number
+from regnet_tf.complexity import squeeze_width
+from regnet_tf.variants import ACTIVATIONS, NORMALIZATIONS
+from regnet_tf.widths import StageConfig
+
+_register = keras.saving.register_keras_serializable(package="regnet_tf")
+
+EPSILON = 1e-5
+MOMENTUM = 0.9  # PyTorch's 0.1
+GROUP_NORM_WIDTH = 16  # channels per group where normalization is "group", as timm's regnety_040_sgn
+
+
+def fan_out_initializer(size, filters):
+    """The authors' N(0, sqrt(2 / (size * size * filters))) for convolutions."""
+    return keras.initializers.RandomNormal(stddev=(2 / (size * size * filters)) ** 0.5)
+
+
+@_register
+class BatchNorm(keras.layers.BatchNormalization):
+    """Batch normalization of the last axis through TensorFlow's fused kernel.
+
+    Same arguments, variables and freezing as `keras.layers.BatchNormalization`, with the authors'
+    epsilon and momentum as defaults. Statistics are computed in float32 under every policy, and the
+    moving variance takes the unbiased variance of the batch, as PyTorch's does.
+
+    Input and output shape: `(batch, height, width, channels)`.
+    """
+
+    def __init__(self, momentum=MOMENTUM, epsilon=EPSILON, **kwargs):
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+        check("axis", self.axis, self.axis == -1, "-1")
+        check("renorm", self.renorm, not self.renorm, "False")
+        self.supports_jit = regnet_ops.supports_jit()
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        # A constant stands for what `scale=False` or `center=False` leaves out.
+        self._ones = None if self.scale else ops.ones((input_shape[-1],))
+        self._zeros = None if self.center else ops.zeros((input_shape[-1],))
+
+    def call(self, inputs, training=None):
+        gamma = self.gamma if self.scale else self._ones
+        beta = self.beta if self.center else self._zeros
+        if not (training and self.trainable):
+            return regnet_ops.batch_norm_inference(
+                inputs, gamma, beta, self.moving_mean, self.moving_variance, self.epsilon
+            )
+        outputs, mean, variance = regnet_ops.batch_norm_training(
+            inputs, gamma, beta, self.epsilon, self.synchronized
+        )
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            batch = ops.cast(batch, moving.dtype)
+            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+        return outputs
+
+
+@_register
+class ConvNorm(keras.layers.Layer):
+    """Convolution without bias, normalization and, if given, activation.
+
+    Padding is symmetric, `kernel_size // 2` on each side, as in PyTorch (Keras' "same" differs at
+    stride 2). The kernel starts as N(0, sqrt(2 / (kernel_size**2 * filters))).
+
+    Args:
+        filters: output channels.
+        kernel_size: side of the kernel, odd.
+        stride: of both axes.
+        groups: must divide the input channels and `filters`.
+        dilation: of both axes.
+        activation: one of `ACTIVATIONS`, or None.
+        normalization: "batch", or "group" (groups of 16 channels).
+        synchronized: whether batch normalization takes its statistics over all replicas.
+
+    Input shape: `(batch, height, width, channels)`.
+    Output shape: `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size=1,
+        stride=1,
+        groups=1,
+        dilation=1,
+        activation=None,
+        normalization="batch",
+        synchronized=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_int("filters", filters, minimum=1)
+        odd = kernel_size > 0 and kernel_size % 2 == 1
+        check("kernel_size", kernel_size, odd, "a positive odd number")
+        check_int("groups", groups, minimum=1)
+        check("groups", groups, filters % groups == 0, f"a divisor of filters={filters}")
+        known = activation is None or activation in ACTIVATIONS
+        check("activation", activation, known, f"None or one of {ACTIVATIONS}")
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.groups = groups
+        self.dilation = dilation
+        self.activation = activation
+        self.normalization = normalization
+        self.synchronized = synchronized
+        self.norm = _normalization(normalization, filters, synchronized, self.dtype_policy)
+        self._activate = keras.activations.get(activation)
+        self.supports_jit = regnet_ops.supports_jit()
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        divides = channels % self.groups == 0
+        check("groups", self.groups, divides, f"a divisor of the {channels} input channels")
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.kernel_size, self.kernel_size, channels // self.groups, self.filters),
+            initializer=fan_out_initializer(self.kernel_size, self.filters),
+        )
+        self.norm.build(self.compute_output_shape(input_shape))
+
+    def call(self, inputs, training=None):
+        x = regnet_ops.conv2d(inputs, self.kernel, self.stride, self.dilation)  # N H W F
+        return self._activate(self.norm(x, training=training))
+
+    def compute_output_shape(self, input_shape):
+        batch, *size, _ = input_shape
+        return (batch, *(_strided(n, self.stride) for n in size), self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "stride": self.stride,
+            "groups": self.groups,
+            "dilation": self.dilation,
+            "activation": self.activation,
+            "normalization": self.normalization,
+            "synchronized": self.synchronized,
+        }
+
+
+def _normalization(normalization, channels, synchronized, dtype):
+    check("normalization", normalization, normalization in NORMALIZATIONS, f"in {NORMALIZATIONS}")
+    if normalization == "batch":
+        return BatchNorm(synchronized=synchronized, name="norm", dtype=dtype)
+    width = GROUP_NORM_WIDTH
+    check("filters", channels, channels % width == 0, f"a multiple of {width} where groups norm")
+    return keras.layers.GroupNormalization(
+        channels // width, epsilon=EPSILON, name="norm", dtype=dtype
+    )
+
+
+@_register
+class SqueezeExcite(keras.layers.Layer):
+    """Scales channels by a gate computed from their means (paper section 5, RegNetY).
+
+    Args:
+        squeeze_width: channels between the two fully connected layers. The authors take a quarter
+            of the *block's input* width, not of this layer's.
+        activation: between the two.
+
+    Input and output shape: `(batch, height, width, channels)`.
+    """
+
+    def __init__(self, squeeze_width, activation="relu", **kwargs):
+        super().__init__(**kwargs)
+        check_int("squeeze_width", squeeze_width, minimum=1)
+        self.squeeze_width = squeeze_width
+        self.activation = activation
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        policy = self.dtype_policy
+        self.reduce = keras.layers.Dense(
+            self.squeeze_width,
+            self.activation,
+            kernel_initializer=fan_out_initializer(1, self.squeeze_width),
+            name="reduce",
+            dtype=policy,
+        )
+        self.expand = keras.layers.Dense(
+            channels,
+            "sigmoid",
+            kernel_initializer=fan_out_initializer(1, channels),
+            name="expand",
+            dtype=policy,
+        )
+        self.reduce.build((input_shape[0], channels))
+        self.expand.build((input_shape[0], self.squeeze_width))
+
+    def call(self, inputs):
+        means = ops.mean(inputs, axis=(1, 2))  # N C
+        gate = self.expand(self.reduce(means))  # N C
+        return inputs * gate[:, None, None, :]  # N H W C
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "squeeze_width": self.squeeze_width,
+            "activation": self.activation,
+        }
+
+
+@_register
+class DropPath(keras.layers.Layer):
+    """Stochastic depth: in training, drops a residual branch for whole images, scaling the others.
+
+    Args:
+        rate: probability of dropping, from 0 to below 1.
+        seed: of the layer's own random state.
+
+    Input and output shape: `(batch, ...)`.
+    """
+
+    def __init__(self, rate, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        check_number("rate", rate, minimum=0, below=1)
+        self.rate = rate
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs, training=None):
+        if not training or self.rate == 0:
+            return inputs
+        shape = (ops.shape(inputs)[0], *(1,) * (len(inputs.shape) - 1))
+        uniform = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+        keep = ops.cast(uniform >= self.rate, inputs.dtype)
+        return inputs * keep / (1 - self.rate)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@_register
+class XBlock(keras.layers.Layer):
+    """Residual bottleneck block of RegNetX: x + f(x), f = 1x1, grouped 3x3, 1x1 (paper figure 4).
+
+    A 1x1 convolution stands on the shortcut where stride or width change.
+
+    Args:
+        width: output channels.
+        group_width: channels per group of the 3x3 convolution.
+        stride: of the 3x3 convolution and the shortcut.
+        bottleneck_ratio: inner width / width.
+        dilation: of the 3x3 convolution.
+        drop_path_rate: probability of dropping f(x) for an image in training.
+        activation, normalization, synchronized: see `ConvNorm`.
+
+    Input shape: `(batch, height, width, channels)`.
+    Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`.
+    """
+
+    def __init__(
+        self,
+        width,
+        group_width,
+        stride=1,
+        bottleneck_ratio=1.0,
+        dilation=1,
+        drop_path_rate=0.0,
+        activation="relu",
+        normalization="batch",
+        synchronized=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.shape = StageConfig(width, 1, group_width, stride, bottleneck_ratio)
+        self.dilation = dilation
+        self.drop_path_rate = drop_path_rate
+        self.activation = activation
+        self.normalization = normalization
+        self.synchronized = synchronized
+        self._activate = keras.activations.get(activation)
+
+    def build(self, input_shape):
+        width, inner, stride = self.shape.width, self.shape.inner_width, self.shape.stride
+        groups = self.shape.groups
+        self.conv_1 = self._conv("conv_1", inner, activation=self.activation)
+        self.conv_2 = self._conv(
+            "conv_2", inner, 3, stride, groups, self.dilation, activation=self.activation
+        )
+        self.gate = self._gate(input_shape[-1])
+        self.conv_3 = self._conv("conv_3", width)
+        self.shortcut = None
+        if stride != 1 or input_shape[-1] != width:
+            self.shortcut = self._conv("shortcut", width, stride=stride)
+            self.shortcut.build(input_shape)
+        self.drop_path = None
+        if self.drop_path_rate:
+            self.drop_path = DropPath(
+                self.drop_path_rate, name="drop_path", dtype=self.dtype_policy
+            )
+
+        inner_shape = self.conv_1.compute_output_shape(input_shape)
+        strided_shape = self.conv_2.compute_output_shape(inner_shape)
+        self.conv_1.build(input_shape)
+        self.conv_2.build(inner_shape)
+        if self.gate is not None:
+            self.gate.build(strided_shape)
+        self.conv_3.build(strided_shape)
+
+    def _conv(self, name, *args, **kwargs):
+        return ConvNorm(
+            *args,
+            **kwargs,
+            normalization=self.normalization,
+            synchronized=self.synchronized,
+            name=name,
+            dtype=self.dtype_policy,
+        )
+
+    def _gate(self, block_channels):
+        """What stands between the 3x3 and the last convolution, if anything."""
+        return None
+
+    def call(self, inputs, training=None):
+        x = self.conv_1(inputs, training=training)  # N H W D
+        x = self.conv_2(x, training=training)  # N H/stride W/stride D
+        if self.gate is not None:
+            x = self.gate(x)
+        x = self.conv_3(x, training=training)  # N H/stride W/stride F
+        if self.drop_path is not None:
+            x = self.drop_path(x, training=training)
+        shortcut = inputs if self.shortcut is None else self.shortcut(inputs, training=training)
+        return self._activate(shortcut + x)
+
+    def compute_output_shape(self, input_shape):
+        batch, *size, _ = input_shape
+        return (batch, *(_strided(n, self.shape.stride) for n in size), self.shape.width)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "width": self.shape.width,
+            "group_width": self.shape.group_width,
+            "stride": self.shape.stride,
+            "bottleneck_ratio": self.shape.bottleneck_ratio,
+            "dilation": self.dilation,
+            "drop_path_rate": self.drop_path_rate,
+            "activation": self.activation,
+            "normalization": self.normalization,
+            "synchronized": self.synchronized,
+        }
+
+
+@_register
+class YBlock(XBlock):
+    """Block of RegNetY: an `XBlock` with squeeze-and-excitation after the grouped convolution.
+
+    Args:
+        se_ratio: squeeze width / channels of the block's input.
+        others: see `XBlock`.
+    """
+
+    def __init__(self, width, group_width, se_ratio=0.25, **kwargs):
+        super().__init__(width, group_width, **kwargs)
+        check_number("se_ratio", se_ratio, above=0)
+        self.se_ratio = se_ratio
+
+    def _gate(self, block_channels):
+        squeezed = squeeze_width(block_channels, self.se_ratio)
+        return SqueezeExcite(squeezed, self.activation, name="se", dtype=self.dtype_policy)
+
+    def get_config(self):
+        return {**super().get_config(), "se_ratio": self.se_ratio}
+
+
+@_register
+class Stage(keras.layers.Layer):
+    """A row of equal blocks, named `block_1`, `block_2` ...; the first may stride.
+
+    Args:
+        width: output channels of every block.
+        depth: number of blocks.
+        group_width: channels per group of the 3x3 convolutions.
+        stride: of the first block.
+        bottleneck_ratio: inner width / width.
+        se_ratio: 0 for `XBlock`s, else `YBlock`s with this ratio.
+        drop_path_rates: stochastic depth rate of each block; 0 everywhere if not given.
+        activation, normalization, synchronized: see `ConvNorm`.
+
+    Input shape: `(batch, height, width, channels)`.
+    Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`.
+    """
+
+    def __init__(
+        self,
+        width,
+        depth,
+        group_width,
+        stride=2,
+        bottleneck_ratio=1.0,
+        se_ratio=0.0,
+        drop_path_rates=None,
+        activation="relu",
+        normalization="batch",
+        synchronized=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.shape = StageConfig(width, depth, group_width, stride, bottleneck_ratio)
+        check_number("se_ratio", se_ratio, minimum=0)
+        self.se_ratio = se_ratio
+        self.drop_path_rates = list(drop_path_rates or [0.0] * depth)
+        one_each = len(self.drop_path_rates) == depth
+        check("drop_path_rates", drop_path_rates, one_each, f"{depth} rates, one for each block")
+        self.activation = activation
+        self.normalization = normalization
+        self.synchronized = synchronized
+        block_class, gate = (YBlock, {"se_ratio": se_ratio}) if se_ratio else (XBlock, {})
+        self.blocks = [
+            block_class(
+                width,
+                group_width,
+                stride=stride if block == 1 else 1,
+                bottleneck_ratio=bottleneck_ratio,
+                drop_path_rate=rate,
+                activation=activation,
+                normalization=normalization,
+                synchronized=synchronized,
+                name=f"block_{block}",
+                dtype=self.dtype_policy,
+                **gate,
+            )
+            for block, rate in enumerate(self.drop_path_rates, start=1)
+        ]
+
+    def build(self, input_shape):
+        for block in self.blocks:
+            block.build(input_shape)
+            input_shape = block.compute_output_shape(input_shape)
+
+    def call(self, inputs, training=None):
+        x = inputs
+        for block in self.blocks:
+            x = block(x, training=training)
+        return x
+
+    def compute_output_shape(self, input_shape):
+        return self.blocks[0].compute_output_shape(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            **dataclasses.asdict(self.shape),
+            "se_ratio": self.se_ratio,
+            "drop_path_rates": self.drop_path_rates,
+            "activation": self.activation,
+            "normalization": self.normalization,
+            "synchronized": self.synchronized,
+        }
+
+
+@_register
+class Stem(keras.layers.Layer):
+    """The first convolution: 3x3, stride 2 (stride 1 for small images), normalization, activation.
+
+    Args:
+        width: output channels.
+        stride: 2, or 1 for small images.
+        activation, normalization, synchronized: see `ConvNorm`.
+
+    Input shape: `(batch, height, width, channels)`.
+    Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`.
+    """
+
+    def __init__(
+        self,
+        width=32,
+        stride=2,
+        activation="relu",
+        normalization="batch",
+        synchronized=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.conv = ConvNorm(
+            width,
+            3,
+            stride,
+            activation=activation,
+            normalization=normalization,
+            synchronized=synchronized,
+            name="conv",
+            dtype=self.dtype_policy,
+        )
+
+    def build(self, input_shape):
+        self.conv.build(input_shape)
+
+    def call(self, inputs, training=None):
+        return self.conv(inputs, training=training)
+
+    def compute_output_shape(self, input_shape):
+        return self.conv.compute_output_shape(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "width": self.conv.filters,
+            "stride": self.conv.stride,
+            "activation": self.conv.activation,
+            "normalization": self.conv.normalization,
+            "synchronized": self.conv.synchronized,
+        }
+
+
+@_register
+class Head(keras.layers.Dense):
+    """The classifier on pooled features; starts as N(0, 0.01) with zero biases, works in float32.
+
+    Args:
+        classes: number of outputs.
+        activation: "softmax" for probabilities, None for logits.
+
+    Input shape: `(batch, channels)`. Output shape: `(batch, classes)`, float32.
+    """
+
+    def __init__(self, classes, activation=None, **kwargs):
+        check_int("classes", classes, minimum=1)
+        kwargs = {
+            "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01),
+            "dtype": "float32",
+            **kwargs,
+        }
+        super().__init__(classes, activation, **kwargs)
+
+    def get_config(self):
+        config = super().get_config()
+        return {"classes": config.pop("units"), **config}
+
+
+def _strided(size, stride):
+    """Output size of a convolution with symmetric padding; None stays None."""
+    return None if size is None else -(-size // stride)

@@ -1,0 +1,146 @@
+"""Grouped convolution and batch normalization at the full speed of each backend.
+
+The only file that looks at the backend. Keras 3 compiles every grouped convolution with XLA, which on
+a CPU costs a factor of 20 in training, and normalizes training batches through a chain of small
+operations. On TensorFlow both go to the kernels here; elsewhere to `keras.ops`.
+"""
+
+import functools
+
+import keras
+from keras import ops
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+else:
+    tf = None
+
+
+def supports_jit() -> bool:
+    """Whether Keras may compile these operations with XLA: everywhere but on TensorFlow's CPU."""
+    return tf is None or bool(tf.config.list_physical_devices("GPU") + _tpus())
+
+
+def _tpus():
+    return tf.config.list_physical_devices("TPU")
+
+
+def conv2d(x, kernel, stride=1, dilation=1):
+    """Convolution with symmetric padding `dilation * (size // 2)`, grouped if the shapes say so.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        kernel: `(size, size, channels / groups, filters)`, `size` odd.
+        stride: of both axes.
+        dilation: of both axes; not together with a stride above 1.
+
+    Returns:
+        `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+    """
+    if tf is None:
+        pad = dilation * (kernel.shape[0] // 2)
+        x = ops.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+        return ops.conv(x, kernel, stride, "valid", "channels_last", dilation)
+    x, kernel = tf.convert_to_tensor(x), tf.convert_to_tensor(kernel)
+    grouped = x.shape[-1] != kernel.shape[-2]
+    if (grouped or dilation > 1) and not _native_gradients(x.dtype, grouped, dilation > 1):
+        return _conv2d_split(x, kernel, stride, dilation)
+    return _conv2d_native(x, kernel, stride, dilation)
+
+
+def _conv2d_native(x, kernel, stride, dilation):
+    # TensorFlow's SAME puts the odd pixel last when it strides; PyTorch's padding is symmetric.
+    # Padded here and not by conv2d, since oneDNN has no gradients for its explicit padding.
+    pad = dilation * (kernel.shape[0] // 2)
+    if stride > 1 and pad:
+        x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+    return tf.nn.conv2d(x, kernel, stride, "VALID" if stride > 1 else "SAME", dilations=dilation)
+
+
+@functools.cache
+def _native_gradients(dtype, grouped, dilated):
+    """Whether this runtime has both gradients of such a convolution.
+
+    With oneDNN TensorFlow's CPU kernels do; without it (other processors, other builds,
+    TF_ENABLE_ONEDNN_OPTS=0, types that oneDNN lacks) they raise, and so does the fusion of a
+    grouped convolution with what follows it. A tiny gradient tells.
+    """
+    if supports_jit():
+        return True
+    with tf.init_scope(), tf.device("CPU:0"):  # which pauses tapes: the kernels are called by name
+        x = tf.zeros((1, 4, 4, 4), dtype)
+        kernel = tf.zeros((3, 3, 2 if grouped else 4, 4), dtype)
+        dilation = 2 if dilated else 1
+        options = {
+            "out_backprop": x,
+            "strides": (1, 1, 1, 1),
+            "padding": "SAME",
+            "dilations": (1, dilation, dilation, 1),
+        }
+        try:
+            tf.raw_ops.Conv2DBackpropInput(input_sizes=x.shape, filter=kernel, **options)
+            tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=kernel.shape, **options)
+        except tf.errors.OpError:
+            return False
+    return True
+
+
+def _conv2d_split(x, kernel, stride, dilation):
+    """The same convolution out of ungrouped, undilated ones, which every runtime has."""
+    if dilation > 1:  # every `dilation`-th pixel becomes an image of its own
+        size = tf.shape(x)[1:3]
+        margin = [[0, -size[0] % dilation], [0, -size[1] % dilation]]
+        block = [dilation, dilation]
+        x = tf.space_to_batch(x, block, margin)
+        return tf.batch_to_space(_conv2d_split(x, kernel, stride, 1), block, margin)
+    groups = x.shape[-1] // kernel.shape[-2]
+    pairs = zip(tf.split(x, groups, -1), tf.split(kernel, groups, -1), strict=True)
+    return tf.concat([_conv2d_native(part, k, stride, 1) for part, k in pairs], -1)
+
+
+def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
+    """Normalizes with given statistics. x `(batch, height, width, channels)`, the rest `(channels,)`."""
+    if not _has_fused_norm(x):
+        return _normalize(x, gamma, beta, mean, variance, epsilon)
+    return tf.raw_ops.FusedBatchNormV3(
+        x=x, scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=epsilon,
+        is_training=False,
+    ).y  # fmt: skip
+
+
+def batch_norm_training(x, gamma, beta, epsilon, synchronized=False):
+    """Normalizes with the batch's own statistics, computed in float32.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        gamma, beta: `(channels,)`.
+        epsilon: added to the variance.
+        synchronized: whether statistics are those of all replicas (TensorFlow only).
+
+    Returns:
+        `(y, mean, variance)`, the variance unbiased, as PyTorch keeps it for inference.
+    """
+    if _has_fused_norm(x) and not synchronized:
+        return tf.raw_ops.FusedBatchNormV3(
+            x=x, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon, is_training=True
+        )[:3]
+    wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+    axes = tuple(range(len(x.shape) - 1))
+    mean, variance = ops.moments(wide, axes, synchronized=synchronized)
+    count = ops.cast(ops.prod(ops.shape(x)[:-1]), variance.dtype)
+    if synchronized:
+        replica = tf.distribute.get_replica_context()
+        count = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
+    y = _normalize(x, gamma, beta, mean, variance, epsilon)
+    return y, mean, variance * count / ops.maximum(count - 1, 1)
+
+
+def _has_fused_norm(x):
+    return tf is not None and len(x.shape) == 4 and x.dtype in ("float32", "bfloat16", "float16")
+
+
+def _normalize(x, gamma, beta, mean, variance, epsilon):
+    dtype = keras.backend.result_type(x.dtype, "float32")
+    scale = ops.cast(gamma, dtype) * ops.rsqrt(ops.cast(variance, dtype) + epsilon)
+    y = (ops.cast(x, dtype) - ops.cast(mean, dtype)) * scale + ops.cast(beta, dtype)
+    return ops.cast(y, x.dtype)

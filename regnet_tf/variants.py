@@ -1,0 +1,306 @@
+"""What a RegNet is made of (`RegNetConfig`), the published ones (`VARIANTS`), and their names; numpy only.
+
+Sources of the numbers: pycls' `configs/dds_baselines` (the 24 of the paper), torchvision's
+`models/regnet.py` (`_tv`, and RegNetY-128GF), ClassyVision's SEER models (64, 128 and 256 GF),
+timm's `models/regnet.py` (`regnety_040_sgn`).
+"""
+
+import dataclasses
+import difflib
+import re
+from typing import NamedTuple
+
+from regnet_tf._checks import check, check_int, check_number
+from regnet_tf.widths import (
+    WIDTH_ROUNDINGS,
+    BlockWidths,
+    StageConfig,
+    block_widths,
+    check_bottleneck_ratio,
+    check_generator,
+    generate_stages,
+)
+
+ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hard_silu", "mish")
+NORMALIZATIONS = ("batch", "group")
+_GENERATOR = ("depth", "initial_width", "width_slope", "width_multiplier", "group_width")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RegNetConfig:
+    """Everything that defines one network, but its classifier and its weights.
+
+    The stages come from the width generator (`depth`, `initial_width`, `width_slope`,
+    `width_multiplier`, `group_width`), or, as in the AnyNet design space, from `explicit_stages`.
+
+    Args:
+        name: display name.
+        depth: d, number of blocks, 1 to 64.
+        initial_width: w_0, a multiple of `quantum`.
+        width_slope: w_a, at least 0.
+        width_multiplier: w_m, above 1.
+        group_width: g, channels per group of the 3x3 convolutions.
+        bottleneck_ratio: inner width / width of each block (the paper's b is its inverse).
+        quantum: generated widths are multiples of it before the group width is considered.
+        rounding: how widths are made compatible with the group width: "nearest" (the paper's
+            authors) or "torchvision".
+        stride: stride of each generated stage's first block, 1 or 2.
+        explicit_stages: a sequence of `StageConfig` (or of their fields as dicts) instead of the
+            generator's numbers.
+        se_ratio: squeeze width / block input width; 0 means no squeeze-and-excitation (RegNetX).
+        stem_width: channels of the stem.
+        stem_stride: 2, or 1 for small images.
+        activation: one of `ACTIVATIONS`.
+        normalization: "batch", or "group" (groups of 16 channels).
+        drop_path_rate: stochastic depth of the last block; grows linearly from 0 at the first.
+
+    Raises:
+        ValueError: naming the field that is out of range.
+    """
+
+    name: str = "RegNet"
+    depth: int | None = None
+    initial_width: int | None = None
+    width_slope: float | None = None
+    width_multiplier: float | None = None
+    group_width: int | None = None
+    bottleneck_ratio: float = 1.0
+    quantum: int = 8
+    rounding: str = "nearest"
+    stride: int = 2
+    explicit_stages: tuple[StageConfig, ...] | None = None
+    se_ratio: float = 0.0
+    stem_width: int = 32
+    stem_stride: int = 2
+    activation: str = "relu"
+    normalization: str = "batch"
+    drop_path_rate: float = 0.0
+
+    def __post_init__(self):
+        if self.explicit_stages is None:
+            self._check_generator()
+        else:
+            self._check_explicit_stages()
+        check_number("se_ratio", self.se_ratio, minimum=0)
+        check_int("stem_width", self.stem_width, minimum=1)
+        check("stem_stride", self.stem_stride, self.stem_stride in (1, 2), "1 or 2")
+        check("activation", self.activation, self.activation in ACTIVATIONS, f"one of {ACTIVATIONS}")
+        check(
+            "normalization",
+            self.normalization,
+            self.normalization in NORMALIZATIONS,
+            f"one of {NORMALIZATIONS}",
+        )
+        check_number("drop_path_rate", self.drop_path_rate, minimum=0, below=1)
+        _ = self.stages  # impossible combinations show here, not when the network is built
+
+    def _check_generator(self):
+        for field in _GENERATOR:
+            value = getattr(self, field)
+            check(field, value, value is not None, "given, unless `explicit_stages` is")
+        check_generator(
+            self.depth, self.initial_width, self.width_slope, self.width_multiplier, self.quantum
+        )
+        check_int("group_width", self.group_width, minimum=1)
+        check_bottleneck_ratio(self.bottleneck_ratio)
+        check("rounding", self.rounding, self.rounding in WIDTH_ROUNDINGS, f"in {WIDTH_ROUNDINGS}")
+        check("stride", self.stride, self.stride in (1, 2), "1 or 2")
+
+    def _check_explicit_stages(self):
+        for field in _GENERATOR:
+            value = getattr(self, field)
+            check(field, value, value is None, "None where `explicit_stages` is given")
+        stages = tuple(
+            StageConfig(**stage) if isinstance(stage, dict) else stage
+            for stage in self.explicit_stages
+        )
+        ok = stages and all(isinstance(stage, StageConfig) for stage in stages)
+        check("explicit_stages", self.explicit_stages, ok, "a sequence of at least one StageConfig")
+        object.__setattr__(self, "explicit_stages", stages)
+
+    @property
+    def stages(self) -> tuple[StageConfig, ...]:
+        """The stages: `width`, `depth`, `group_width`, `stride`, `bottleneck_ratio` of each."""
+        if self.explicit_stages is not None:
+            return self.explicit_stages
+        return generate_stages(
+            self.depth,
+            self.initial_width,
+            self.width_slope,
+            self.width_multiplier,
+            self.group_width,
+            self.bottleneck_ratio,
+            self.quantum,
+            self.stride,
+            self.rounding,
+        )
+
+    @property
+    def block_widths(self) -> BlockWidths:
+        """Per-block continuous and quantized widths; generated configurations only."""
+        check("explicit_stages", self.explicit_stages, self.explicit_stages is None, "None")
+        return block_widths(
+            self.depth, self.initial_width, self.width_slope, self.width_multiplier, self.quantum
+        )
+
+    @property
+    def total_depth(self) -> int:
+        """Number of blocks."""
+        return sum(stage.depth for stage in self.stages)
+
+    @property
+    def total_stride(self) -> int:
+        """Input pixels per pixel of the last feature map; the smallest image it accepts."""
+        stride = self.stem_stride
+        for stage in self.stages:
+            stride *= stage.stride
+        return stride
+
+    def drop_path_rates(self) -> list[list[float]]:
+        """Stochastic depth rate of every block, a list per stage."""
+        last = max(self.total_depth - 1, 1)
+        rates = iter(self.drop_path_rate * block / last for block in range(self.total_depth))
+        return [[next(rates) for _ in range(stage.depth)] for stage in self.stages]
+
+    def to_dict(self) -> dict:
+        """A dict of JSON types, from which `RegNetConfig(**d)` makes an equal configuration."""
+        return dataclasses.asdict(self)
+
+    def replace(self, **changes) -> "RegNetConfig":
+        """A copy with these fields changed."""
+        unknown = set(changes) - {field.name for field in dataclasses.fields(self)}
+        if unknown:
+            fields = ", ".join(field.name for field in dataclasses.fields(self))
+            raise ValueError(
+                f"A RegNetConfig has the fields {fields}. Received: {', '.join(sorted(unknown))}"
+            )
+        return dataclasses.replace(self, **changes)
+
+
+class Variant(NamedTuple):
+    """One row of `VARIANTS`: the generator's numbers, and what differs from the defaults."""
+
+    display_name: str
+    depth: int
+    initial_width: int
+    width_slope: float
+    width_multiplier: float
+    group_width: int
+    options: dict = {}
+
+    @property
+    def config(self) -> RegNetConfig:
+        """The variant as a configuration."""
+        se_ratio = 0.25 if self.display_name.startswith("RegNetY") else 0.0
+        generator = dict(zip(_GENERATOR, self[1:6], strict=True))
+        return RegNetConfig(
+            name=self.display_name, **generator, **{"se_ratio": se_ratio, **self.options}
+        )
+
+    @property
+    def function_name(self) -> str:
+        """Name of the model function of a variant of the paper: `RegNetX1_6GF`."""
+        return self.display_name.replace("-", "").replace(".", "_")
+
+
+_TORCHVISION = {"rounding": "torchvision"}
+_SGN = {"activation": "silu", "normalization": "group"}
+
+#: timm's key -> row. d, w_0, w_a, w_m, g.
+VARIANTS = {
+    "regnetx_002": Variant("RegNetX-200MF", 13, 24, 36.44, 2.49, 8),
+    "regnetx_004": Variant("RegNetX-400MF", 22, 24, 24.48, 2.54, 16),
+    "regnetx_004_tv": Variant("RegNetX-400MF-tv", 22, 24, 24.48, 2.54, 16, _TORCHVISION),
+    "regnetx_006": Variant("RegNetX-600MF", 16, 48, 36.97, 2.24, 24),
+    "regnetx_008": Variant("RegNetX-800MF", 16, 56, 35.73, 2.28, 16),
+    "regnetx_016": Variant("RegNetX-1.6GF", 18, 80, 34.01, 2.25, 24),
+    "regnetx_032": Variant("RegNetX-3.2GF", 25, 88, 26.31, 2.25, 48),
+    "regnetx_040": Variant("RegNetX-4.0GF", 23, 96, 38.65, 2.43, 40),
+    "regnetx_064": Variant("RegNetX-6.4GF", 17, 184, 60.83, 2.07, 56),
+    "regnetx_080": Variant("RegNetX-8.0GF", 23, 80, 49.56, 2.88, 120),
+    "regnetx_120": Variant("RegNetX-12GF", 19, 168, 73.36, 2.37, 112),
+    "regnetx_160": Variant("RegNetX-16GF", 22, 216, 55.59, 2.1, 128),
+    "regnetx_320": Variant("RegNetX-32GF", 23, 320, 69.86, 2.0, 168),
+    "regnety_002": Variant("RegNetY-200MF", 13, 24, 36.44, 2.49, 8),
+    "regnety_004": Variant("RegNetY-400MF", 16, 48, 27.89, 2.09, 8),
+    "regnety_006": Variant("RegNetY-600MF", 15, 48, 32.54, 2.32, 16),
+    "regnety_008": Variant("RegNetY-800MF", 14, 56, 38.84, 2.4, 16),
+    "regnety_008_tv": Variant("RegNetY-800MF-tv", 14, 56, 38.84, 2.4, 16, _TORCHVISION),
+    "regnety_016": Variant("RegNetY-1.6GF", 27, 48, 20.71, 2.65, 24),
+    "regnety_032": Variant("RegNetY-3.2GF", 21, 80, 42.63, 2.66, 24),
+    "regnety_040": Variant("RegNetY-4.0GF", 22, 96, 31.41, 2.24, 64),
+    "regnety_040_sgn": Variant("RegNetY-4.0GF-sgn", 22, 96, 31.41, 2.24, 64, _SGN),
+    "regnety_064": Variant("RegNetY-6.4GF", 25, 112, 33.22, 2.27, 72),
+    "regnety_080": Variant("RegNetY-8.0GF", 17, 192, 76.82, 2.19, 56),
+    "regnety_080_tv": Variant("RegNetY-8.0GF-tv", 17, 192, 76.82, 2.19, 56, _TORCHVISION),
+    "regnety_120": Variant("RegNetY-12GF", 19, 168, 73.36, 2.37, 112),
+    "regnety_160": Variant("RegNetY-16GF", 18, 200, 106.23, 2.48, 112),
+    "regnety_320": Variant("RegNetY-32GF", 20, 232, 115.89, 2.53, 232),
+    "regnety_640": Variant("RegNetY-64GF", 20, 352, 147.48, 2.4, 328),
+    "regnety_1280": Variant("RegNetY-128GF", 27, 456, 160.83, 2.52, 264),
+    "regnety_2560": Variant("RegNetY-256GF", 27, 640, 230.83, 2.53, 373),
+}
+
+
+def list_variants(pattern: str = "*") -> list[str]:
+    """Keys of `VARIANTS` that match a shell-style pattern, such as `"regnety_*"`."""
+    from fnmatch import fnmatch
+
+    return [key for key in VARIANTS if fnmatch(key, pattern)]
+
+
+def variant_key(name: str) -> str:
+    """timm's key of a variant, from any of its names.
+
+    Known are, whatever the case: the display name (`RegNetX-400MF`), the function name
+    (`RegNetX400MF`), timm's key (`regnetx_004`), `keras.applications`' (`RegNetX004`), Hugging
+    Face's (`regnet-x-004`), mmpretrain's (`regnetx_400mf`), and torchvision's (`regnet_x_400mf`,
+    which is torchvision's network: `regnetx_004_tv`).
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known ones.
+    """
+    known = _names()
+    key = known.get(name.lower()) if isinstance(name, str) else None
+    if key is None:
+        shown = {**{key: key for key in VARIANTS}, **{v.display_name: k for k, v in VARIANTS.items()}}
+        lowered = {name.lower(): name for name in [*known, *shown]}
+        near = difflib.get_close_matches(str(name).lower(), lowered, n=4, cutoff=0.5)
+        hint = f" Nearest: {', '.join(lowered[n] for n in near)}." if near else ""
+        raise ValueError(
+            f"`name` must be a known RegNet. Received: name={name!r}.{hint}"
+            " `list_variants()` gives them all."
+        )
+    return key
+
+
+def get_config(name: str, **changes) -> RegNetConfig:
+    """The configuration of a variant, by any of its names (see `variant_key`).
+
+    Args:
+        name: the variant.
+        **changes: fields of `RegNetConfig` to change, such as `drop_path_rate=0.1`.
+    """
+    config = VARIANTS[variant_key(name)].config
+    return config.replace(**changes) if changes else config
+
+
+def _names() -> dict[str, str]:
+    """Every accepted name in lower case -> key."""
+    names = {}
+    for key, variant in VARIANTS.items():
+        display = variant.display_name.lower()
+        short = display.replace(".0gf", "gf")  # RegNetX-8GF
+        for spelling in (display, short):
+            names[spelling] = key
+            names[spelling.replace("-", "_")] = key  # mmpretrain
+            names[spelling.replace("-", "").replace(".", "_")] = key  # functions
+        names[key] = key
+        names[key.replace("_", "", 1)] = key  # keras.applications
+        names[re.sub("^regnet([xy])_", r"regnet-\1-", key)] = key  # Hugging Face
+    for key, variant in VARIANTS.items():
+        if "sgn" not in key and f"{key}_tv" not in VARIANTS:
+            display = variant.display_name.removesuffix("-tv").lower().replace(".0gf", "gf")
+            letter, size = display.removeprefix("regnet").split("-")
+            names[f"regnet_{letter}_{size.replace('.', '_')}"] = key  # torchvision
+    return names

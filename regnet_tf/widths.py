@@ -1,0 +1,183 @@
+"""Four numbers and a depth -> the stages of a RegNet (paper section 3.3); numpy only.
+
+Blocks get widths on a line, `u_j = initial_width + width_slope * j`; the line is quantized to
+`initial_width * width_multiplier ** s_j`, rounded to a multiple of `quantum`; blocks of equal width
+form a stage; stage widths are then made compatible with the group width.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from regnet_tf._checks import check, check_int, check_number, is_int
+
+MAX_DEPTH = 64
+WIDTH_ROUNDINGS = ("nearest", "torchvision")
+
+
+@dataclasses.dataclass(frozen=True)
+class StageConfig:
+    """One stage: `depth` blocks of output width `width`; the first has stride `stride`.
+
+    Args:
+        width: output channels of every block.
+        depth: number of blocks.
+        group_width: channels per group of the 3x3 convolutions; must divide `inner_width`.
+        stride: stride of the first block, 1 or 2.
+        bottleneck_ratio: `inner_width / width`. The paper's b is the inverse of this.
+
+    Raises:
+        ValueError: for values out of range, and for groups that do not divide the inner width.
+    """
+
+    width: int
+    depth: int
+    group_width: int
+    stride: int = 2
+    bottleneck_ratio: float = 1.0
+
+    def __post_init__(self):
+        check_int("width", self.width, minimum=1)
+        check_int("depth", self.depth, minimum=1)
+        check_int("group_width", self.group_width, minimum=1)
+        check("stride", self.stride, self.stride in (1, 2), "1 or 2")
+        check_number("bottleneck_ratio", self.bottleneck_ratio, above=0)
+        check(
+            "group_width",
+            self.group_width,
+            self.inner_width % self.group_width == 0,
+            f"a divisor of the inner width {self.inner_width} "
+            f"(width {self.width} times bottleneck_ratio {self.bottleneck_ratio})",
+        )
+
+    @property
+    def inner_width(self) -> int:
+        """Channels of the 3x3 convolution."""
+        return max(1, round(self.width * self.bottleneck_ratio))
+
+    @property
+    def groups(self) -> int:
+        """Number of groups of the 3x3 convolution."""
+        return self.inner_width // self.group_width
+
+
+class BlockWidths(NamedTuple):
+    """Per-block widths, each an array of shape `(depth,)`: on the line, and on the grid."""
+
+    continuous: np.ndarray
+    quantized: np.ndarray
+
+
+def check_generator(depth, initial_width, width_slope, width_multiplier, quantum):
+    """Raises ValueError unless the generator's numbers are in range."""
+    check(
+        "depth",
+        depth,
+        is_int(depth) and 1 <= depth <= MAX_DEPTH,
+        f"an integer from 1 to {MAX_DEPTH} (the paper samples depths up to 63)",
+    )
+    check_int("quantum", quantum, minimum=1)
+    check(
+        "initial_width",
+        initial_width,
+        is_int(initial_width) and initial_width > 0 and initial_width % quantum == 0,
+        f"a positive multiple of the quantum {quantum}",
+    )
+    check_number("width_slope", width_slope, minimum=0)
+    check_number("width_multiplier", width_multiplier, above=1)
+
+
+def block_widths(depth, initial_width, width_slope, width_multiplier, quantum=8) -> BlockWidths:
+    """Continuous and quantized width of every block, before the group width is considered.
+
+    Rounding is half to even in both places, as in pycls (RegNetX-1.6GF has an exact tie).
+    """
+    check_generator(depth, initial_width, width_slope, width_multiplier, quantum)
+    continuous = initial_width + width_slope * np.arange(depth)  # u_j
+    exponents = np.round(np.log(continuous / initial_width) / np.log(width_multiplier))  # s_j
+    quantized = initial_width * np.power(float(width_multiplier), exponents)
+    quantized = (np.round(quantized / quantum) * quantum).astype(int)
+    return BlockWidths(continuous, quantized)
+
+
+def compatible_width(width, group_width, bottleneck_ratio=1.0, rounding="nearest"):
+    """The width and group width nearest to the wished ones that a grouped convolution accepts.
+
+    The group width is capped by the inner width, and the inner width becomes a multiple of it.
+
+    Args:
+        width: wished output width.
+        group_width: wished channels per group.
+        bottleneck_ratio: inner width / width: below 1, or a whole number.
+        rounding: "nearest" as pycls and timm do (half to even), or "torchvision", whose
+            `_make_divisible` rounds halves up and never goes below 0.9 of the wish.
+
+    Returns:
+        `(width, group_width)`, two integers.
+    """
+    check("rounding", rounding, rounding in WIDTH_ROUNDINGS, f"one of {WIDTH_ROUNDINGS}")
+    check_bottleneck_ratio(bottleneck_ratio)
+    inner = max(1, int(width * bottleneck_ratio))
+    group_width = int(min(group_width, inner))
+    multiple = group_width
+    if bottleneck_ratio > 1:  # the inner width must also be a multiple of the ratio
+        multiple = int(np.lcm(group_width, int(bottleneck_ratio)))
+    if rounding == "nearest":
+        inner = max(multiple, round(inner / multiple) * multiple)
+    else:
+        wished, inner = inner, max(multiple, int(inner + multiple / 2) // multiple * multiple)
+        inner += multiple if inner < 0.9 * wished else 0
+    return int(inner / bottleneck_ratio), group_width
+
+
+def check_bottleneck_ratio(bottleneck_ratio):
+    """Raises ValueError unless the ratio is below 1 or a whole number (pycls' rule)."""
+    check_number("bottleneck_ratio", bottleneck_ratio, above=0)
+    check(
+        "bottleneck_ratio",
+        bottleneck_ratio,
+        bottleneck_ratio < 1 or bottleneck_ratio == int(bottleneck_ratio),
+        "a number between 0 and 1, or a whole number",
+    )
+
+
+def generate_stages(
+    depth,
+    initial_width,
+    width_slope,
+    width_multiplier,
+    group_width,
+    bottleneck_ratio=1.0,
+    quantum=8,
+    stride=2,
+    rounding="nearest",
+) -> tuple[StageConfig, ...]:
+    """The stages of the RegNet with these parameters.
+
+    Args:
+        depth: d, number of blocks, 1 to 64.
+        initial_width: w_0, a multiple of `quantum`.
+        width_slope: w_a, at least 0.
+        width_multiplier: w_m, above 1.
+        group_width: g, channels per group.
+        bottleneck_ratio: inner width / width.
+        quantum: block widths are multiples of it before the group width is considered.
+        stride: stride of each stage's first block.
+        rounding: see `compatible_width`.
+
+    Raises:
+        ValueError: naming the argument that is out of range.
+    """
+    check_int("group_width", group_width, minimum=1)
+    widths = block_widths(depth, initial_width, width_slope, width_multiplier, quantum).quantized
+    stages = []
+    for width, stage_depth in zip(*np.unique(widths, return_counts=True), strict=True):
+        width, stage_group_width = compatible_width(
+            int(width), group_width, bottleneck_ratio, rounding
+        )
+        stages.append(
+            StageConfig(width, int(stage_depth), stage_group_width, stride, bottleneck_ratio)
+        )
+    return tuple(stages)
+
