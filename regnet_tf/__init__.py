@@ -1,4 +1,4 @@
-"""RegNet ("Designing Network Design Spaces", Radosavovic et al. 2020) for Keras 3 and TensorFlow."""
+"""RegNet ("Designing Network Design Spaces", Radosavovic et al. 2020) for Keras 3."""
 
 from regnet_tf.complexity import Complexity, complexity
 from regnet_tf.layers import (
@@ -41,6 +41,5 @@ from regnet_tf.models import (
     create_model,
 )
 from regnet_tf.variants import VARIANTS, RegNetConfig, get_config, list_variants
-from regnet_tf.widths import StageConfig, block_widths, generate_stages
-
 from regnet_tf.version import __version__
+from regnet_tf.widths import StageConfig, block_widths, generate_stages

@@ -10,6 +10,11 @@ def check(name, value, ok, allowed):
         raise ValueError(f"`{name}` must be {allowed}. Received: {name}={value!r}")
 
 
+def check_choice(name, value, choices):
+    """Raises ValueError unless `value` is one of `choices`."""
+    check(name, value, value in choices, f"one of {', '.join(map(repr, choices))}")
+
+
 def is_int(value):
     """Whether `value` is an integer (numpy's count, booleans do not)."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""Parameters, flops and activations of a configuration by arithmetic, building nothing; numpy only."""
+"""Parameters, flops and activations of a configuration, by arithmetic; numpy only."""
 
 import dataclasses
 import math

@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from regnet_tf import ops as regnet_ops
-from regnet_tf._checks import check, check_int, check_number
+from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf.complexity import squeeze_width
 from regnet_tf.variants import ACTIVATIONS, NORMALIZATIONS
 from regnet_tf.widths import StageConfig
@@ -19,7 +19,7 @@ _register = keras.saving.register_keras_serializable(package="regnet_tf")
 
 EPSILON = 1e-5
 MOMENTUM = 0.9  # PyTorch's 0.1
-GROUP_NORM_WIDTH = 16  # channels per group where normalization is "group", as timm's regnety_040_sgn
+GROUP_NORM_WIDTH = 16  # channels per group of group normalization, as timm's regnety_040_sgn
 
 
 def fan_out_initializer(size, filters):
@@ -105,8 +105,7 @@ class ConvNorm(keras.layers.Layer):
         check("kernel_size", kernel_size, odd, "a positive odd number")
         check_int("groups", groups, minimum=1)
         check("groups", groups, filters % groups == 0, f"a divisor of filters={filters}")
-        known = activation is None or activation in ACTIVATIONS
-        check("activation", activation, known, f"None or one of {ACTIVATIONS}")
+        check_choice("activation", activation, (None, *ACTIVATIONS))
         self.filters = filters
         self.kernel_size = kernel_size
         self.stride = stride
@@ -153,7 +152,7 @@ class ConvNorm(keras.layers.Layer):
 
 
 def _normalization(normalization, channels, synchronized, dtype):
-    check("normalization", normalization, normalization in NORMALIZATIONS, f"in {NORMALIZATIONS}")
+    check_choice("normalization", normalization, NORMALIZATIONS)
     if normalization == "batch":
         return BatchNorm(synchronized=synchronized, name="norm", dtype=dtype)
     width = GROUP_NORM_WIDTH

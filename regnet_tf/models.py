@@ -5,7 +5,7 @@ import inspect
 
 import keras
 
-from regnet_tf._checks import check, check_int, is_int
+from regnet_tf._checks import check, check_choice, check_int, is_int
 from regnet_tf.complexity import complexity
 from regnet_tf.layers import Head, Stage, Stem
 from regnet_tf.variants import VARIANTS, RegNetConfig, get_config
@@ -52,7 +52,7 @@ def build_regnet(
     """
     check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig")
     check("weights", weights, weights is None, "None")
-    check("pooling", pooling, pooling in (None, "avg", "max"), 'None, "avg" or "max"')
+    check_choice("pooling", pooling, (None, "avg", "max"))
     check_int("classes", classes, minimum=1)
     _check_activation(classifier_activation)
     inputs = _inputs(config, input_tensor, input_shape)

@@ -1,8 +1,8 @@
 """Grouped convolution and batch normalization at the full speed of each backend.
 
-The only file that looks at the backend. Keras 3 compiles every grouped convolution with XLA, which on
-a CPU costs a factor of 20 in training, and normalizes training batches through a chain of small
-operations. On TensorFlow both go to the kernels here; elsewhere to `keras.ops`.
+The only file that looks at the backend. Keras 3 compiles every grouped convolution with XLA, which
+on a CPU costs a factor of 20 in training, and normalizes training batches through a chain of small
+operations. Here both go to TensorFlow's own kernels; on other backends to `keras.ops`.
 """
 
 import functools
@@ -99,7 +99,7 @@ def _conv2d_split(x, kernel, stride, dilation):
 
 
 def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
-    """Normalizes with given statistics. x `(batch, height, width, channels)`, the rest `(channels,)`."""
+    """Normalizes x `(batch, height, width, channels)` with given statistics `(channels,)`."""
     if not _has_fused_norm(x):
         return _normalize(x, gamma, beta, mean, variance, epsilon)
     return tf.raw_ops.FusedBatchNormV3(

@@ -1,4 +1,4 @@
-"""What a RegNet is made of (`RegNetConfig`), the published ones (`VARIANTS`), and their names; numpy only.
+"""What a RegNet is made of, the published ones, and their names; numpy only.
 
 Sources of the numbers: pycls' `configs/dds_baselines` (the 24 of the paper), torchvision's
 `models/regnet.py` (`_tv`, and RegNetY-128GF), ClassyVision's SEER models (64, 128 and 256 GF),
@@ -10,7 +10,7 @@ import difflib
 import re
 from typing import NamedTuple
 
-from regnet_tf._checks import check, check_int, check_number
+from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf.widths import (
     WIDTH_ROUNDINGS,
     BlockWidths,
@@ -84,13 +84,8 @@ class RegNetConfig:
         check_number("se_ratio", self.se_ratio, minimum=0)
         check_int("stem_width", self.stem_width, minimum=1)
         check("stem_stride", self.stem_stride, self.stem_stride in (1, 2), "1 or 2")
-        check("activation", self.activation, self.activation in ACTIVATIONS, f"one of {ACTIVATIONS}")
-        check(
-            "normalization",
-            self.normalization,
-            self.normalization in NORMALIZATIONS,
-            f"one of {NORMALIZATIONS}",
-        )
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("normalization", self.normalization, NORMALIZATIONS)
         check_number("drop_path_rate", self.drop_path_rate, minimum=0, below=1)
         _ = self.stages  # impossible combinations show here, not when the network is built
 
@@ -103,7 +98,7 @@ class RegNetConfig:
         )
         check_int("group_width", self.group_width, minimum=1)
         check_bottleneck_ratio(self.bottleneck_ratio)
-        check("rounding", self.rounding, self.rounding in WIDTH_ROUNDINGS, f"in {WIDTH_ROUNDINGS}")
+        check_choice("rounding", self.rounding, WIDTH_ROUNDINGS)
         check("stride", self.stride, self.stride in (1, 2), "1 or 2")
 
     def _check_explicit_stages(self):
@@ -263,8 +258,10 @@ def variant_key(name: str) -> str:
     known = _names()
     key = known.get(name.lower()) if isinstance(name, str) else None
     if key is None:
-        shown = {**{key: key for key in VARIANTS}, **{v.display_name: k for k, v in VARIANTS.items()}}
-        lowered = {name.lower(): name for name in [*known, *shown]}
+        lowered = {name: name for name in known}
+        lowered |= {
+            variant.display_name.lower(): variant.display_name for variant in VARIANTS.values()
+        }
         near = difflib.get_close_matches(str(name).lower(), lowered, n=4, cutoff=0.5)
         hint = f" Nearest: {', '.join(lowered[n] for n in near)}." if near else ""
         raise ValueError(

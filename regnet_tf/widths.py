@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regnet_tf._checks import check, check_int, check_number, is_int
+from regnet_tf._checks import check, check_choice, check_int, check_number, is_int
 
 MAX_DEPTH = 64
 WIDTH_ROUNDINGS = ("nearest", "torchvision")
@@ -116,7 +116,7 @@ def compatible_width(width, group_width, bottleneck_ratio=1.0, rounding="nearest
     Returns:
         `(width, group_width)`, two integers.
     """
-    check("rounding", rounding, rounding in WIDTH_ROUNDINGS, f"one of {WIDTH_ROUNDINGS}")
+    check_choice("rounding", rounding, WIDTH_ROUNDINGS)
     check_bottleneck_ratio(bottleneck_ratio)
     inner = max(1, int(width * bottleneck_ratio))
     group_width = int(min(group_width, inner))
@@ -180,4 +180,3 @@ def generate_stages(
             StageConfig(width, int(stage_depth), stage_group_width, stride, bottleneck_ratio)
         )
     return tuple(stages)
-

@@ -1,0 +1,1 @@
+"""Training programs, run from a checkout: `python -m training --help`."""

@@ -1,0 +1,330 @@
+"""`python -m training.benchmark`: images per second of a RegNet here and now, and of its peers.
+
+Contenders run in one process and in turns, so that a machine that slows down slows all of them;
+figures are medians, ratios are medians of the ratios turn by turn.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+MODES = ("train", "forward")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What is measured: one variant at one batch size, image size (pixels) and precision."""
+
+    variant: str
+    batch_size: int
+    image_size: int
+    precision: str
+
+    def data(self):
+        """Random images `(batch, size, size, 3)` float32 and labels `(batch,)` int32."""
+        import numpy as np
+
+        rng = np.random.default_rng(0)
+        shape = (self.batch_size, self.image_size, self.image_size, 3)
+        images = rng.standard_normal(shape, dtype="float32")
+        return images, rng.integers(0, 1000, self.batch_size, dtype="int32")
+
+
+@dataclasses.dataclass
+class Contender:
+    """One implementation: `run[mode]()` does one batch; `seconds[mode]` collects its times."""
+
+    name: str
+    run: dict[str, Callable[[], object]]
+    build_seconds: float
+    first_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    seconds: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+
+    def measure(self, mode):
+        """Runs one batch; the first time counts apart, since it traces and compiles."""
+        start = time.perf_counter()
+        self.run[mode]()
+        elapsed = time.perf_counter() - start
+        if mode not in self.first_seconds:
+            self.first_seconds[mode] = elapsed
+        else:
+            self.seconds.setdefault(mode, []).append(elapsed)
+
+
+def keras_contender(name, setting, modes):
+    """regnet_tf's network, trained by `train_on_batch` with the paper's optimizer."""
+    import keras
+    import tensorflow as tf
+
+    import regnet_tf
+
+    images, labels = (tf.constant(array) for array in setting.data())
+    start = time.perf_counter()
+    shape = (setting.image_size, setting.image_size, 3)
+    model = regnet_tf.create_model(setting.variant, input_shape=shape, dtype=setting.precision)
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True)
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    built = time.perf_counter() - start
+    run = {
+        "train": lambda: model.train_on_batch(images, labels),
+        "forward": lambda: model.predict_on_batch(images),
+    }
+    return Contender(name, {mode: run[mode] for mode in modes}, built)
+
+
+@contextlib.contextmanager
+def stock_keras():
+    """Inside, regnet_tf's layers use Keras' own convolution and batch normalization."""
+    import keras
+
+    from regnet_tf import layers, ops
+
+    def conv2d(x, kernel, stride=1, dilation=1):
+        pad = dilation * (kernel.shape[0] // 2)
+        x = keras.ops.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+        return keras.ops.conv(x, kernel, stride, "valid", "channels_last", dilation)
+
+    norm = keras.layers.BatchNormalization
+    with (
+        mock.patch.object(ops, "conv2d", conv2d),
+        mock.patch.object(layers.BatchNorm, "call", norm.call),
+    ):
+        yield
+
+
+def stock_contender(setting, modes):
+    """The same network through Keras' stock convolution and normalization."""
+    contender = keras_contender("stock keras", setting, modes)
+
+    def inside(run):
+        def patched():
+            with stock_keras():
+                return run()
+
+        return patched
+
+    contender.run = {mode: inside(run) for mode, run in contender.run.items()}
+    return contender
+
+
+def timm_contender(setting, modes):
+    """timm's network of the same name in PyTorch, channels_last, autocast under bfloat16."""
+    torch, timm = _import_timm()
+    images, labels = (torch.from_numpy(array) for array in setting.data())
+    start = time.perf_counter()
+    model = timm.create_model(setting.variant).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, nesterov=True)
+    built = time.perf_counter() - start
+    images = images.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    dtype = torch.float16 if setting.precision == "mixed_float16" else torch.bfloat16
+    autocast = torch.autocast("cpu", dtype, enabled=setting.precision != "float32")
+
+    def train():
+        model.train()
+        optimizer.zero_grad()
+        with autocast:
+            loss = torch.nn.functional.cross_entropy(model(images), labels.long())
+        loss.backward()
+        optimizer.step()
+
+    def forward():
+        model.eval()
+        with torch.inference_mode(), autocast:
+            return model(images)
+
+    run = {"train": train, "forward": forward}
+    return Contender("timm", {mode: run[mode] for mode in modes}, built)
+
+
+def _import_timm():
+    try:
+        import torch
+    except ImportError as error:
+        raise SystemExit("--timm needs PyTorch and timm: pip install torch timm") from error
+    with contextlib.suppress(RuntimeError):
+        # A CPU build of PyTorch beside torchvision's standard wheel lacks torchvision's compiled
+        # operations, and torchvision does not import unless they are at least declared.
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float threshold) -> Tensor")
+    import timm
+
+    return torch, timm
+
+
+def run_setting(setting, modes, repeats, stock=False, timm=False):
+    """Measures all contenders on one setting, in turns.
+
+    Returns:
+        A JSON-able dict: the setting, and per contender build and first-step seconds, and per mode
+        images/s (median, min, max) and the ratio of regnet_tf's speed to the contender's.
+    """
+    contenders = [keras_contender("regnet_tf", setting, modes)]
+    if stock:
+        contenders.append(stock_contender(setting, modes))
+    if timm:
+        contenders.append(timm_contender(setting, modes))
+    for turn in range(repeats + 1):  # the first one traces
+        for mode in modes:
+            for contender in contenders:
+                contender.measure(mode)
+                doing = f"{setting.variant} {setting.precision} {contender.name} {mode}"
+                print(f"\r{doing}: turn {turn} of {repeats}".ljust(78), end="", flush=True)
+    print("\r".ljust(79) + "\r", end="")
+    rows = [_summary(contender, contenders[0], setting) for contender in contenders]
+    return {**dataclasses.asdict(setting), "contenders": rows}
+
+
+def _summary(contender, ours, setting):
+    row = {
+        "name": contender.name,
+        "build_seconds": contender.build_seconds,
+        "first_step_seconds": contender.first_seconds,
+    }
+    for mode, seconds in contender.seconds.items():
+        speeds = [setting.batch_size / second for second in seconds]
+        pairs = zip(seconds, ours.seconds[mode], strict=True)
+        row[mode] = {
+            "images_per_second": statistics.median(speeds),
+            "min": min(speeds),
+            "max": max(speeds),
+            "regnet_tf_is_faster_by": statistics.median(theirs / our for theirs, our in pairs),
+        }
+    return row
+
+
+def table(results) -> str:
+    """The results as a markdown table."""
+    lines = [
+        "| variant | batch | pixels | precision | implementation | training img/s | ratio "
+        "| forward img/s | ratio | first step s |",
+        "|---|--:|--:|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for result in results:
+        for row in result["contenders"]:
+            cells = [result["variant"], result["batch_size"], result["image_size"]]
+            cells += [result["precision"], row["name"]]
+            for mode in MODES:
+                cells += _speed_cells(row.get(mode))
+            first = row["first_step_seconds"].get("train")
+            cells.append("" if first is None else f"{row['build_seconds'] + first:.1f}")
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def _speed_cells(speed):
+    if speed is None:
+        return ["", ""]
+    spread = f"{speed['images_per_second']:.1f} ({speed['min']:.1f} to {speed['max']:.1f})"
+    return [spread, f"{speed['regnet_tf_is_faster_by']:.2f}"]
+
+
+def environment(threads) -> dict:
+    """Machine and versions, for whoever reads the figures later."""
+    from importlib import metadata
+
+    versions = {}
+    for package in ("tensorflow", "keras", "numpy", "torch", "timm"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return {
+        "processor": _processor(),
+        "threads": threads,
+        "python": platform.python_version(),
+        "versions": versions,
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+    }
+
+
+def _processor():
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def set_threads(threads):
+    """Limits both frameworks to this many cores; must come before anything is computed."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    with contextlib.suppress(ImportError):
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m training.benchmark",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--variant", nargs="+", default=["regnetx_004"], help="any names (default: %(default)s)"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
+    parser.add_argument("--image-size", type=int, default=224, help="default: %(default)s pixels")
+    parser.add_argument(
+        "--precision", nargs="+", choices=PRECISIONS, default=["float32"], help="default: float32"
+    )
+    parser.add_argument("--mode", nargs="+", choices=MODES, default=MODES, help="default: both")
+    parser.add_argument("--repeats", type=int, default=7, help="turns (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
+    parser.add_argument(
+        "--stock", action="store_true", help="also Keras' stock convolution and normalization"
+    )
+    parser.add_argument("--timm", action="store_true", help="also timm on PyTorch, if installed")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/benchmark.json"), help="default: %(default)s"
+    )
+    return parser
+
+
+def main(arguments=None):
+    """The command. Prints a table and writes the same as JSON."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    for name in ("batch_size", "image_size", "repeats", "threads"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    from regnet_tf.variants import variant_key
+
+    try:
+        variants = [variant_key(name) for name in options.variant]
+    except ValueError as error:
+        parser.error(str(error))
+    set_threads(options.threads)
+    settings = [
+        Setting(variant, options.batch_size, options.image_size, precision)
+        for variant in variants
+        for precision in options.precision
+    ]
+    results = []
+    for setting in settings:
+        results.append(
+            run_setting(setting, options.mode, options.repeats, options.stock, options.timm)
+        )
+        print(table(results[-1:]), flush=True)
+    report = {**environment(options.threads), "results": results}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    beside = options.out.with_name(options.out.name + ".part")
+    beside.write_text(json.dumps(report, indent=1) + "\n")
+    beside.replace(options.out)
+    print(f"Written: {options.out}")
+
+
+if __name__ == "__main__":
+    main()
