@@ -1,0 +1,501 @@
+"""Recipes, data, optimizer, schedule, whole runs and the command line of `training`."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from regnet_tf import RegNetConfig, get_config
+from training import report, train
+from training.__main__ import main
+from training.augmentation import augmentation
+from training.data import DATA_SETS, digits_split, load
+from training.errors import UserError, import_optional
+from training.files import replacing
+from training.optimization import SGDWithL2, learning_rate, learning_rate_callback, make_optimizer
+from training.recipes import RECIPES, get_recipe, parse_change
+from training.train import FILES, train_and_evaluate
+
+# Recipes.
+
+
+def test_recipes_are_listed_by_their_names():
+    assert all(name == recipe.name for name, recipe in RECIPES.items())
+    assert all(recipe.data in DATA_SETS for recipe in RECIPES.values())
+    assert all("python -m training" in recipe.description for recipe in RECIPES.values())
+
+
+def test_get_recipe_changes_fields():
+    recipe = get_recipe("digits", epochs=3, network="RegNetY-400MF", image_size=64)
+    assert (recipe.epochs, recipe.config) == (3, get_config("regnety_004"))
+    assert get_recipe("digits").epochs != 3
+    assert recipe.momentum == get_recipe("digits").momentum
+
+
+def test_recipe_as_json():
+    recipe = get_recipe("digits")
+    fields = json.loads(json.dumps(recipe.to_dict()))
+    assert RegNetConfig(**fields["network"]) == recipe.config
+    assert fields["learning_rate"] == recipe.learning_rate
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "`epochs` must be an integer of at least 1. Received: epochs=0"),
+        ({"batch_size": 2.5}, "`batch_size` must be"),
+        ({"learning_rate": 0}, "`learning_rate` must be"),
+        ({"learning_rate": float("nan")}, "`learning_rate` must be"),
+        ({"momentum": 1}, "`momentum` must be"),
+        ({"momentum": 0}, "`nesterov` must be False where"),
+        ({"nesterov": 1}, "`nesterov` must be True or False"),
+        ({"weight_decay": -1}, "`weight_decay` must be"),
+        ({"warmup_epochs": -1}, "`warmup_epochs` must be"),
+        ({"warmup_factor": 0}, "`warmup_factor` must be"),
+        ({"label_smoothing": 1}, "`label_smoothing` must be"),
+        ({"zoom": 1}, "`zoom` must be"),
+        ({"precision": "float8"}, "`precision` must be one of 'float32', 'mixed_bfloat16'"),
+        ({"max_steps": 0}, "`max_steps` must be"),
+        ({"seed": -1}, "`seed` must be"),
+        ({"image_size": 4}, "`image_size` must be at least 8 pixels"),
+        ({"network": "RegNetZ-400MF"}, "`name` must be a known RegNet.*Nearest: RegNet"),
+        ({"network": 7}, "`network` must be"),
+        ({"rate": 1}, "A recipe has the fields name, .*seed. Received: rate"),
+    ],
+)
+def test_recipe_errors(changes, message):
+    with pytest.raises(ValueError, match=message):
+        get_recipe("digits", **changes)
+
+
+def test_unknown_recipe_names_the_nearest():
+    with pytest.raises(ValueError, match=r"No recipe is called 'digit'. Nearest: digits."):
+        get_recipe("digit")
+
+
+@pytest.mark.parametrize(
+    ("text", "change"),
+    [
+        ("epochs=10", ("epochs", 10)),
+        ("learning_rate=1e-3", ("learning_rate", 0.001)),
+        ("nesterov=False", ("nesterov", False)),
+        ("max_steps=7", ("max_steps", 7)),
+        ("max_steps=none", ("max_steps", None)),
+        ("network=regnetx_004", ("network", "regnetx_004")),
+        ("description=a=b", ("description", "a=b")),
+    ],
+)
+def test_parse_change(text, change):
+    assert parse_change(text) == change
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epochs", "of the form field=value"),
+        ("epochs=1.5", "`epochs` must be an integer. Received: epochs='1.5'"),
+        ("learning_rate=fast", "`learning_rate` must be a number"),
+        ("nesterov=2", "`nesterov` must be true or false"),
+        ("max_steps=all", "`max_steps` must be an integer or none"),
+        ("epoch=1", "A recipe has the fields name.*epochs.*Received: epoch"),
+    ],
+)
+def test_parse_change_errors(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_change(text)
+
+
+# Data.
+
+
+def test_digits_split_is_stratified_disjoint_and_complete():
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    train_images, test_images, train_labels, test_labels = digits_split()
+    assert len(test_images) == 450 and len(train_images) == 1347
+
+    def rows(images, labels):
+        return [(label, image.tobytes()) for image, label in zip(images, labels, strict=True)]
+
+    parts = rows(train_images, train_labels) + rows(test_images, test_labels)
+    assert sorted(parts) == sorted(rows(digits.images, digits.target))
+    assert len(set(parts)) == len(digits.images)  # no image twice, so the parts share none
+    held_out = np.bincount(test_labels) / np.bincount(digits.target)
+    np.testing.assert_allclose(held_out, 0.25, atol=0.006)
+
+
+def test_digits_test_images_come_once_and_in_order():
+    data = load("digits", 16)
+    _, _, _, expected = digits_split()
+    for _ in range(2):
+        batches = list(data.test(64))
+        assert batches[0][0].shape == (64, 16, 16, 1) and batches[0][0].dtype == "float32"
+        np.testing.assert_array_equal(np.concatenate([labels for _, labels in batches]), expected)
+    images = np.concatenate([images for images, _ in batches])
+    assert (images.min(), images.max()) == (0, 1)
+    assert data.test_size == len(images) and len(data.class_names) == 10
+
+
+def test_digits_at_their_own_size_are_the_scans():
+    scans = digits_split()[1]
+    images = np.concatenate([images for images, _ in load("digits", 8).test(100)])
+    np.testing.assert_array_equal(images[..., 0] * 16, scans)
+
+
+def test_digits_training_order_is_new_each_epoch_and_repeats_with_the_seed():
+    def epochs(seed):
+        batches = load("digits", 8).train(64, seed)
+        return [np.concatenate([labels for _, labels in batches]) for _ in range(2)]
+
+    first, second = epochs(seed=3)
+    assert len(first) == 1347 // 64 * 64
+    assert (first != second).any()
+    for mine, again, other in zip((first, second), epochs(seed=3), epochs(seed=4), strict=True):
+        np.testing.assert_array_equal(mine, again)
+        assert (mine != other).any()
+
+
+def test_unknown_data_set_names_the_nearest():
+    with pytest.raises(UserError, match=r"No data set is called 'digit'. Nearest: digits."):
+        load("digit", 32)
+
+
+def test_missing_package_names_the_extra():
+    with pytest.raises(UserError, match=r"`no_such_package`: pip install -e .\[training\]"):
+        import_optional("no_such_package.part")
+
+
+def test_broken_package_is_not_called_missing(tmp_path, monkeypatch):
+    (tmp_path / "broken_package.py").write_text("import no_such_module_at_all")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="no_such_module_at_all"):
+        import_optional("broken_package")
+
+
+# Augmentation.
+
+
+def test_no_augmentation_changes_nothing():
+    images = tf.random.uniform((4, 16, 16, 1))
+    augment = augmentation(get_recipe("smoke"))
+    np.testing.assert_array_equal(augment(images), images)
+
+
+@pytest.mark.parametrize("field", ["translation", "rotation", "zoom"])
+def test_augmentation_moves_pixels_and_repeats_with_the_seed(field):
+    images = np.zeros((8, 16, 16, 3), "float32")
+    images[:, 4:9, 5:12] = 1  # off the centre, and with an odd shape
+
+    def augmented(seed):
+        recipe = get_recipe("smoke", **{field: 20 if field == "rotation" else 0.2}, seed=seed)
+        batches = tf.data.Dataset.from_tensors(images).repeat(2).map(augmentation(recipe))
+        return np.stack(list(batches))
+
+    result = augmented(seed=0)
+    assert result.shape == (2, *images.shape) and result.min() >= 0 and result.max() <= 1
+    assert (result[0] != images).any() and (result[0] != result[1]).any()
+    assert (result[0, 0] != result[0, 1]).any()  # each image its own change
+    np.testing.assert_array_equal(result, augmented(seed=0))
+    assert (result != augmented(seed=1)).any()
+
+
+# Optimization.
+
+
+def test_learning_rate_of_every_epoch_of_the_paper():
+    recipe = get_recipe("smoke", epochs=100, learning_rate=0.8, warmup_epochs=5, warmup_factor=0.1)
+    epochs = np.arange(100)
+    expected = 0.8 * 0.5 * (1 + np.cos(np.pi * epochs / 100))
+    expected[:5] *= [0.1, 0.28, 0.46, 0.64, 0.82]
+    np.testing.assert_allclose([learning_rate(recipe, epoch) for epoch in epochs], expected)
+
+
+def test_learning_rate_without_warmup():
+    recipe = get_recipe("smoke", epochs=4, learning_rate=0.8, warmup_epochs=0)
+    rates = [learning_rate(recipe, epoch) for epoch in range(4)]
+    np.testing.assert_allclose(rates, [0.8, 0.4 + 0.4 * 0.5**0.5, 0.4, 0.4 - 0.4 * 0.5**0.5])
+
+
+def test_learning_rate_callback_sets_and_logs():
+    recipe = get_recipe("smoke", epochs=3, warmup_epochs=2)
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile(optimizer=make_optimizer(recipe), loss="mse")
+    data = np.ones((4, 2)), np.ones((4, 1))
+    history = model.fit(*data, epochs=3, verbose=0, callbacks=[learning_rate_callback(recipe)])
+    expected = [learning_rate(recipe, epoch) for epoch in range(3)]
+    np.testing.assert_allclose(history.history["learning_rate"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("momentum", "nesterov", "l2"),
+    [(0.9, True, 0.1), (0.9, False, 0.1), (0.0, False, 0.1), (0.9, True, 0.0)],
+)
+def test_sgd_with_l2_against_numpy(momentum, nesterov, l2):
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal(5).astype("float32")
+    variable = keras.Variable(weights)
+    optimizer = SGDWithL2(0.1, momentum=momentum, nesterov=nesterov, l2=l2)
+    velocity = np.zeros(5)
+    for rate in (0.1, 0.1, 0.5, 0.02, 0.02):  # velocity must not remember earlier rates
+        gradient = rng.standard_normal(5).astype("float32")
+        optimizer.learning_rate = rate
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        gradient = gradient + l2 * weights
+        velocity = momentum * velocity + gradient
+        weights = weights - rate * (gradient + momentum * velocity if nesterov else velocity)
+        np.testing.assert_allclose(variable.numpy(), weights, rtol=1e-5, atol=1e-6)
+
+
+def test_sgd_without_l2_is_that_of_keras_at_a_constant_rate():
+    variables = [keras.Variable([1.0, -2.0]) for _ in range(2)]
+    optimizers = [kind(0.1, 0.9, nesterov=True) for kind in (SGDWithL2, keras.optimizers.SGD)]
+    for _ in range(4):
+        for optimizer, variable in zip(optimizers, variables, strict=True):
+            optimizer.apply([variable * 2 + 1], [variable])
+    np.testing.assert_allclose(variables[0].numpy(), variables[1].numpy(), rtol=1e-5)
+
+
+def test_sgd_with_l2_round_trip():
+    optimizer = make_optimizer(get_recipe("digits"))
+    copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert isinstance(copy, SGDWithL2)
+    assert (copy.l2, copy.momentum, copy.nesterov) == (5e-4, 0.9, True)
+    with pytest.raises(ValueError, match="`l2` must be"):
+        SGDWithL2(0.1, l2=-1)
+
+
+# Files and pictures.
+
+
+def test_replacing_leaves_the_old_file_if_writing_fails(tmp_path):
+    path = tmp_path / "numbers.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    with replacing(path) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_confusion_counts_and_names():
+    labels, predicted = np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 2, 2, 0])
+    axes = report.confusion(labels, predicted, ("ant", "bee", "cat"), "insects").axes[0]
+    texts = {(text.get_position(), text.get_text()) for text in axes.texts}
+    assert texts == {((0, 0), "1"), ((1, 0), "1"), ((1, 1), "1"), ((2, 2), "2"), ((0, 2), "1")}
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["ant", "bee", "cat"]
+
+
+def test_confusion_of_many_classes_is_not_written_over():
+    labels = np.arange(100)
+    figure = report.confusion(labels, labels, [str(label) for label in labels], "many")
+    assert not figure.axes[0].texts
+
+
+def test_select_examples_shows_errors_first():
+    probabilities = np.eye(4)[np.arange(40) % 4]
+    labels = np.arange(40) % 4
+    labels[[7, 20]] = (labels[[7, 20]] + 1) % 4
+    shown = report.select_examples(labels, probabilities, most=10)
+    assert shown[:2] == [7, 20] and len(set(shown)) == 10
+    assert (min(shown[2:]), max(shown[2:])) == (0, 39)
+    labels = (labels + 2) % 4
+    assert len(report.select_examples(labels, probabilities, most=10)) == 5
+
+
+def test_predictions_marks_errors():
+    images = np.random.default_rng(0).random((3, 8, 8, 3))
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    figure = report.predictions(images, [0, 0, 0], probabilities, ("ant", "bee"), "insects")
+    titles = [axes.get_title() for axes in figure.axes[:3]]
+    assert titles == ["ant  90%", "bee, is ant  80%", "ant  60%"]
+    widths = [axes.spines["top"].get_linewidth() for axes in figure.axes[:3]]
+    assert widths[1] > widths[0] == widths[2]
+
+
+# Whole runs.
+
+
+def smoke(workdir, **changes):
+    return train_and_evaluate(get_recipe("smoke", **changes), workdir, verbose=0)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished smoke run: its directory, what was returned, labels and probabilities."""
+    workdir = tmp_path_factory.mktemp("runs") / "new" / "smoke"
+    predicted = []
+
+    def recording(*arguments):
+        predicted.append(predict(*arguments))
+        return predicted[-1]
+
+    predict = train.predict
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "predict", recording)
+        run = smoke(workdir)
+    return workdir, run, *predicted[0]
+
+
+def test_run_writes_everything_and_nothing_else(finished):
+    workdir, *_ = finished
+    assert {path.name for path in workdir.iterdir()} == set(FILES)
+    for picture in ("curves.png", "confusion.png", "predictions.png"):
+        assert (workdir / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_run_json(finished):
+    workdir, run, labels, probabilities = finished
+    assert json.loads((workdir / "run.json").read_text()) == run
+    assert run["recipe"]["network"]["name"] == run["model"]["name"] == "RegNetX-smoke"
+    assert run["data"] == {"name": "digits", "train_images": 1347, "test_images": 450}
+    correct = int((probabilities.argmax(-1) == labels).sum())
+    assert run["results"] == {"accuracy": correct / 24, "correct": correct, "test_images": 24}
+
+
+def test_history_has_a_line_for_each_epoch(finished):
+    workdir, run, *_ = finished
+    header, *lines = (workdir / "history.csv").read_text().split()
+    assert header == "epoch,accuracy,learning_rate,loss,val_accuracy,val_loss"
+    rows = [
+        dict(zip(header.split(","), map(float, line.split(",")), strict=True)) for line in lines
+    ]
+    assert [row["epoch"] for row in rows] == [0, 1]
+    np.testing.assert_allclose([row["learning_rate"] for row in rows], [0.05, 0.025], rtol=1e-6)
+    assert rows[-1]["val_accuracy"] == pytest.approx(run["results"]["accuracy"])
+
+
+def test_saved_model_predicts_the_same_and_needs_no_training_code(finished):
+    workdir, run, labels, probabilities = finished
+    with zipfile.ZipFile(workdir / "model.keras") as archive:
+        assert b"training" not in archive.read("config.json").replace(b'"training":', b"")
+    model = keras.saving.load_model(workdir / "model.keras")
+    assert (
+        sum(variable.shape.num_elements() for variable in model.trainable_variables)
+        == (run["model"]["parameters"])
+    )
+    recipe = get_recipe("smoke")
+    batches = load("digits", recipe.image_size).test(recipe.batch_size).take(recipe.max_steps)
+    again_labels, again = train.predict(model, batches)
+    np.testing.assert_array_equal(again_labels, labels)
+    np.testing.assert_allclose(again, probabilities, rtol=1e-5, atol=1e-7)
+
+
+def test_finished_run_is_not_replaced_unless_told(finished, tmp_path):
+    workdir, *_ = finished
+    before = (workdir / "run.json").read_bytes()
+    with pytest.raises(UserError, match=r"holds a finished run. Give another --workdir"):
+        smoke(workdir)
+    assert (workdir / "run.json").read_bytes() == before
+
+
+def test_run_repeats_with_the_seed_and_is_replaced_if_told(finished, tmp_path):
+    workdir, run, *_ = finished
+    (tmp_path / "run.json").write_text("{}")
+    again = train_and_evaluate(get_recipe("smoke"), tmp_path, overwrite=True, verbose=0)
+    assert again["results"] == run["results"]
+    assert (tmp_path / "history.csv").read_text() == (workdir / "history.csv").read_text()
+
+
+def test_run_in_bfloat16_over_an_unfinished_one(tmp_path):
+    (tmp_path / "history.csv").write_text("half a line")
+    run = smoke(tmp_path, precision="mixed_bfloat16", epochs=1, rotation=10.0)
+    assert run["recipe"]["precision"] == "mixed_bfloat16"
+    assert len((tmp_path / "history.csv").read_text().split()) == 2
+
+
+def test_run_that_diverges_is_not_finished(tmp_path):
+    with pytest.raises(UserError, match=r"no longer a number in epoch 1.*`learning_rate`"):
+        smoke(tmp_path, learning_rate=1e30)
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_batch_must_not_exceed_the_training_images(tmp_path):
+    with pytest.raises(UserError, match=r"`batch_size` must be at most 1347.*batch_size=2000"):
+        smoke(tmp_path / "run", batch_size=2000)
+    assert not (tmp_path / "run").exists()
+
+
+def test_workdir_must_be_a_directory(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"Cannot make the directory .*file: "):
+        smoke(tmp_path / "file")
+
+
+# Command line.
+
+
+def test_command_trains_as_told_and_prints_accuracy_and_paths(
+    finished, monkeypatch, capsys, tmp_path
+):
+    _, run, *_ = finished
+    told = []
+
+    def recording(*arguments):
+        told.extend(arguments)
+        return run
+
+    monkeypatch.setattr(train, "train_and_evaluate", recording)
+    arguments = ["--recipe", "smoke", "--variant", "RegNetX-200MF", "--seed", "5", "--overwrite"]
+    changes = ["--set", "epochs=1", "--set", "max_steps=1", "--set", "seed=6"]
+    assert main([*arguments, *changes, "--workdir", str(tmp_path)]) == 0
+    recipe = get_recipe("smoke", network="RegNetX-200MF", seed=5, epochs=1, max_steps=1)
+    assert told[:3] == [recipe, tmp_path, True]
+    printed = capsys.readouterr().out
+    accuracy, correct = run["results"]["accuracy"], run["results"]["correct"]
+    assert f"Test accuracy {accuracy:.2%} ({correct} of 24 images)" in printed
+    assert all(str(tmp_path / name) in printed for name in FILES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--recipe", "digitz"], "No recipe is called 'digitz'. Nearest: digits."),
+        (["--set", "epochs=many"], "`epochs` must be an integer."),
+        (["--variant", "RegNetX-401MF"], "Nearest: RegNetX-400MF"),
+        (["--data", "letters"], "No data set is called 'letters'"),
+    ],
+)
+def test_command_errors_are_one_line(arguments, message, capsys, tmp_path):
+    assert main([*arguments, "--workdir", str(tmp_path / "run")]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed and printed.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_command_lists_the_recipes(capsys):
+    assert main(["--list"]) == 0
+    printed = capsys.readouterr().out
+    assert "digits\n  Learns handwritten digits" in printed
+    assert "image_size=32" in printed and max(map(len, printed.split("\n"))) <= 100
+
+
+def test_interrupted_command(monkeypatch, capsys, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "train_and_evaluate", interrupted)
+    assert main(["--workdir", str(tmp_path)]) == 130
+    assert "Interrupted" in capsys.readouterr().err
+
+
+def test_help(run_python):
+    printed = run_python("-m", "training", "--help")
+    assert all(f"--{option}" in printed for option in ("recipe", "set", "workdir", "overwrite"))
+
+
+def test_exit_status_of_an_error_without_tensorflows_messages(monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    command = [sys.executable, "-m", "training", "--recipe", "digitz"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    expected = "python -m training: error: No recipe is called 'digitz'. Nearest: digits.\n"
+    assert (done.stdout, done.stderr) == ("", expected)

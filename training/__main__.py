@@ -1,0 +1,141 @@
+"""`python -m training`: trains a RegNet by a recipe. See `python -m training --help`."""
+
+import argparse
+import contextlib
+import os
+import sys
+import textwrap
+from pathlib import Path
+
+_EPILOG = """\
+examples:
+  python -m training                                  the digits, in a minute or two
+  python -m training --list                           the recipes and what to expect of them
+  python -m training --recipe smoke --workdir /tmp/smoke
+  python -m training --set epochs=10 --set learning_rate=0.05 --workdir runs/short
+  python -m training --variant RegNetX-200MF --workdir runs/x200
+
+Ends with the accuracy on the test images and the paths of the model, the pictures and the numbers.
+Exit status: 0 if it worked, 2 if something asked for is not possible, 130 if interrupted."""
+
+
+def main(arguments=None) -> int:
+    """Runs the command; returns its exit status.
+
+    Args:
+        arguments: list of strings; those of the process by default.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    _start_tensorflow()
+    from training.errors import UserError
+    from training.recipes import get_recipe
+
+    if options.list:
+        print(_list())
+        return 0
+    try:
+        recipe = get_recipe(options.recipe, **_changes(options))
+    except ValueError as error:
+        return _fail(parser, error)
+    workdir = options.workdir or Path("runs") / recipe.name
+    from training.train import train_and_evaluate
+
+    verbose = 1 if sys.stdout.isatty() else 2  # bars fill a file with lines
+    try:
+        run = train_and_evaluate(recipe, workdir, options.overwrite, verbose)
+    except UserError as error:
+        return _fail(parser, error)
+    except KeyboardInterrupt:
+        print(f"\nInterrupted; {workdir} holds an unfinished run.", file=sys.stderr)
+        return 130
+    print(_summary(run, workdir))
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m training",
+        description="Trains a RegNet by a recipe, tests it, and draws what happened.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--recipe", metavar="NAME", default="digits", help="what to train (default: digits)")
+    add("--list", action="store_true", help="show the recipes and end")
+    add("--variant", metavar="NAME", help="another network, such as RegNetY-400MF; any known name")
+    add("--data", metavar="NAME", help="another data set")
+    add("--workdir", metavar="DIR", type=Path, help="for the results (default: runs/RECIPE)")
+    add(
+        "--set",
+        metavar="FIELD=VALUE",
+        action="append",
+        default=[],
+        help="change a field of the recipe, such as epochs=10; may be repeated",
+    )
+    add("--seed", metavar="N", type=int, help="of weights, order and augmentation (default: 0)")
+    add("--overwrite", action="store_true", help="replace a finished run in the directory")
+    return parser
+
+
+def _changes(options):
+    """The fields to change. An option of its own wins over --set."""
+    from training.recipes import parse_change
+
+    changes = dict(parse_change(text) for text in options.set)
+    own = {"network": options.variant, "data": options.data, "seed": options.seed}
+    return {**changes, **{field: value for field, value in own.items() if value is not None}}
+
+
+def _list():
+    """Every recipe with its description and fields."""
+    from training.recipes import RECIPES
+
+    lines = []
+    for recipe in RECIPES.values():
+        fields = recipe.to_dict()
+        lines += [fields.pop("name"), textwrap.indent(fields.pop("description"), "  ")]
+        fields["network"] = recipe.config.name
+        text = "Fields: " + ", ".join(f"{field}={value}" for field, value in fields.items())
+        lines += [textwrap.fill(text, 98, initial_indent="  ", subsequent_indent="    "), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _summary(run, workdir):
+    """The last lines of a run."""
+    from training.train import FILES
+
+    results, seconds = run["results"], run["seconds"]["total"]
+    lines = [
+        f"Test accuracy {results['accuracy']:.2%} ({results['correct']} of"
+        f" {results['test_images']} images), {seconds:.0f} seconds"
+    ]
+    paths = {str(workdir / file): what for file, what in FILES.items()}
+    width = max(map(len, paths))
+    return "\n".join([*lines, *(f"  {path:{width}}  {what}" for path, what in paths.items())])
+
+
+def _fail(parser, error):
+    print(f"{parser.prog}: error: {error}", file=sys.stderr)
+    return 2
+
+
+def _start_tensorflow():
+    """Imports TensorFlow without its start-up messages, unless the environment asks for them.
+
+    They are written by C++ before the variable that silences the later ones counts.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    with contextlib.ExitStack() as stack:
+        null = stack.enter_context(open(os.devnull, "w"))
+        stderr = os.dup(2)
+        stack.callback(os.close, stderr)
+        stack.callback(os.dup2, stderr, 2)
+        os.dup2(null.fileno(), 2)
+        import tensorflow  # noqa: F401
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Pictures of a training run, as matplotlib figures. No window system is needed."""
+
+import numpy as np
+
+from training.errors import import_optional
+
+DPI = 130
+_BLUE, _ORANGE, _RED, _GREY = "#1f5fa8", "#e07b1a", "#c8202f", "#666666"
+_COLUMNS, _ROWS = 12, 5
+_MOST_NAMED_CLASSES = 30  # above, names and counts of a confusion matrix would be unreadable
+
+
+def curves(history, title):
+    """Losses, accuracies and learning rate over the epochs.
+
+    Args:
+        history: dict of lists with a value per epoch: "loss", "val_loss", "accuracy",
+            "val_accuracy" (from 0 to 1), "learning_rate".
+        title: of the figure.
+    """
+    figure = _figure((12, 3.8), title)
+    loss, accuracy, rate = figure.subplots(1, 3)
+    epochs = np.arange(1, len(history["loss"]) + 1)
+    style = {"marker": "o", "markersize": 3}
+    for axes, key, scale, label in (
+        (loss, "loss", 1, "loss"),
+        (accuracy, "accuracy", 100, "accuracy (%)"),
+    ):
+        train, test = np.array(history[key]) * scale, np.array(history[f"val_{key}"]) * scale
+        axes.plot(epochs, train, color=_BLUE, label="training", **style)
+        axes.plot(epochs, test, color=_ORANGE, label="test", **style)
+        axes.set_ylabel(label)
+        axes.legend(frameon=False)
+    last = history["val_accuracy"][-1]
+    accuracy.set_title(f"test accuracy at the end: {last:.2%}", fontsize=10, color=_ORANGE)
+    rate.plot(epochs, history["learning_rate"], color=_GREY, **style)
+    rate.set_ylabel("learning rate")
+    rate.set_ylim(bottom=0)
+    for axes in (loss, accuracy, rate):
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def confusion(labels, predicted, class_names, title):
+    """Confusion matrix: how many images of each class went to each class; errors are red.
+
+    Args:
+        labels: true classes `(count,)`.
+        predicted: predicted classes `(count,)`.
+        class_names: a name for every class.
+        title: of the figure.
+    """
+    classes = len(class_names)
+    counts = np.zeros((classes, classes), int)
+    np.add.at(counts, (labels, predicted), 1)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    right = np.eye(classes, dtype=bool)
+
+    figure = _figure((6.4, 6.4), f"{title}: {np.sum(labels != predicted)} of {len(labels)} wrong")
+    axes = figure.subplots()
+    axes.imshow(np.ma.masked_where(~right, shares), cmap="Blues", vmin=0, vmax=1.4)
+    # A single error among dozens must still be seen, so its share is stretched.
+    wrong = np.ma.masked_where(right | (counts == 0), np.sqrt(shares))
+    axes.imshow(wrong, cmap="Reds", vmin=0, vmax=1)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if classes <= _MOST_NAMED_CLASSES:
+        long_names = max(map(len, class_names)) > 3
+        axes.set_xticks(range(classes), class_names, rotation=90 if long_names else 0)
+        axes.set_yticks(range(classes), class_names)
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            text = {"ha": "center", "va": "center", "fontsize": 9, "color": color}
+            axes.text(column, row, counts[row, column], **text)
+    return figure
+
+
+def select_examples(labels, probabilities, most=_COLUMNS * _ROWS):
+    """Which test images to show: wrong ones first, then right ones from all over.
+
+    Args:
+        labels: true classes `(count,)`.
+        probabilities: `(count, classes)`.
+        most: how many at most.
+
+    Returns:
+        List of indices.
+    """
+    is_wrong = probabilities.argmax(-1) != labels
+    wrong, right = np.flatnonzero(is_wrong)[: most // 2], np.flatnonzero(~is_wrong)
+    count = min(most - len(wrong), len(right))
+    spread = np.linspace(0, len(right) - 1, count).astype(int)
+    return [int(index) for index in (*wrong, *right[spread])]
+
+
+def predictions(images, labels, probabilities, class_names, title):
+    """A sheet of images with what they were taken for; wrong ones are framed in red.
+
+    Args:
+        images: list of `(height, width, channels)` arrays.
+        labels: true classes `(count,)`.
+        probabilities: `(count, classes)`.
+        class_names: a name for every class.
+        title: of the figure.
+    """
+    rows = -(-len(images) // _COLUMNS)
+    figure = _figure((_COLUMNS, 1.22 * rows + 0.5), f"{title}: predictions for test images")
+    grid = figure.subplots(rows, _COLUMNS, squeeze=False)
+    for axes in grid.flat[len(images) :]:
+        axes.set_axis_off()
+    for axes, image, label, scores in zip(grid.flat, images, labels, probabilities, strict=False):
+        guess = scores.argmax()
+        ok = guess == label
+        text = class_names[guess] if ok else f"{class_names[guess]}, is {class_names[label]}"
+        axes.imshow(_displayable(image), cmap="gray_r")
+        axes.set_title(
+            f"{text}  {scores[guess]:.0%}",
+            fontsize=9,
+            color="black" if ok else _RED,
+            fontweight="normal" if ok else "bold",
+        )
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set(color=_GREY if ok else _RED, linewidth=0.5 if ok else 3)
+    return figure
+
+
+def _figure(size, title):
+    """An empty figure; size in inches."""
+    figure = import_optional("matplotlib.figure").Figure(size, layout="constrained")
+    figure.suptitle(title)
+    return figure
+
+
+def _displayable(image):
+    """The image with values from 0 to 1; one channel without its axis."""
+    low, high = image.min(), image.max()
+    image = (image - low) / max(high - low, 1e-6)
+    return image[..., 0] if image.shape[-1] == 1 else image
