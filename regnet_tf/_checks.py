@@ -3,6 +3,15 @@
 import math
 import numbers
 
+import numpy as np
+
+
+def plain(instance):
+    """Replaces numpy's numbers in a frozen dataclass by Python's, which JSON knows."""
+    for name, value in vars(instance).items():
+        if isinstance(value, np.generic):
+            object.__setattr__(instance, name, value.item())
+
 
 def check(name, value, ok, allowed):
     """Raises ValueError unless `ok`."""

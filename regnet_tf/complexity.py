@@ -53,8 +53,10 @@ def complexity(
     """
     if isinstance(config, str):
         config = get_config(config)
-    height, width = image_size if isinstance(image_size, (tuple, list)) else (image_size,) * 2
-    for side in (height, width):
+    check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig or a variant's name")
+    size = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size,) * 2
+    check("image_size", image_size, len(size) == 2, "a side or (height, width)")
+    for side in size:
         check_int("image_size", side, minimum=1)
         ok = side >= config.total_stride
         check("image_size", side, ok, f"at least {config.total_stride}, the network's total stride")
@@ -62,7 +64,6 @@ def complexity(
     check_int("channels", channels, minimum=1)
 
     norm = 2 if config.normalization == "batch" else 0  # moving statistics per channel
-    size = (height, width)
 
     def conv_norm(size, kernel, width_in, width_out, groups=1):
         conv = _conv(size, kernel, width_in, width_out, groups)

@@ -10,16 +10,15 @@ import keras
 from keras import ops
 
 from regnet_tf import ops as regnet_ops
-from regnet_tf._checks import check, check_choice, check_int, check_number
+from regnet_tf._checks import check, check_choice, check_int, check_number, is_int
 from regnet_tf.complexity import squeeze_width
-from regnet_tf.variants import ACTIVATIONS, NORMALIZATIONS
+from regnet_tf.variants import ACTIVATIONS, GROUP_NORM_WIDTH, NORMALIZATIONS
 from regnet_tf.widths import StageConfig
 
 _register = keras.saving.register_keras_serializable(package="regnet_tf")
 
 EPSILON = 1e-5
 MOMENTUM = 0.9  # PyTorch's 0.1
-GROUP_NORM_WIDTH = 16  # channels per group of group normalization, as timm's regnety_040_sgn
 
 
 def fan_out_initializer(size, filters):
@@ -41,7 +40,8 @@ class BatchNorm(keras.layers.BatchNormalization):
     def __init__(self, momentum=MOMENTUM, epsilon=EPSILON, **kwargs):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
         check("axis", self.axis, self.axis == -1, "-1")
-        check("renorm", self.renorm, not self.renorm, "False")
+        renorm = kwargs.get("renorm", False)  # Keras has it since 3.13
+        check("renorm", renorm, not renorm, "False")
         self.supports_jit = regnet_ops.supports_jit()
 
     def build(self, input_shape):
@@ -101,8 +101,10 @@ class ConvNorm(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         check_int("filters", filters, minimum=1)
-        odd = kernel_size > 0 and kernel_size % 2 == 1
-        check("kernel_size", kernel_size, odd, "a positive odd number")
+        odd = is_int(kernel_size) and kernel_size > 0 and kernel_size % 2 == 1
+        check("kernel_size", kernel_size, odd, "a positive odd integer")
+        check_int("stride", stride, minimum=1)
+        check_int("dilation", dilation, minimum=1)
         check_int("groups", groups, minimum=1)
         check("groups", groups, filters % groups == 0, f"a divisor of filters={filters}")
         check_choice("activation", activation, (None, *ACTIVATIONS))
@@ -177,6 +179,7 @@ class SqueezeExcite(keras.layers.Layer):
     def __init__(self, squeeze_width, activation="relu", **kwargs):
         super().__init__(**kwargs)
         check_int("squeeze_width", squeeze_width, minimum=1)
+        check_choice("activation", activation, (None, *ACTIVATIONS))
         self.squeeze_width = squeeze_width
         self.activation = activation
 
@@ -232,7 +235,9 @@ class DropPath(keras.layers.Layer):
         check_number("rate", rate, minimum=0, below=1)
         self.rate = rate
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape):
+        self.seed_generator = keras.random.SeedGenerator(self.seed, name="seed_generator")
 
     def call(self, inputs, training=None):
         if not training or self.rate == 0:
@@ -283,6 +288,10 @@ class XBlock(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.shape = StageConfig(width, 1, group_width, stride, bottleneck_ratio)
+        check_int("dilation", dilation, minimum=1)
+        check_number("drop_path_rate", drop_path_rate, minimum=0, below=1)
+        check_choice("activation", activation, ACTIVATIONS)
+        check_choice("normalization", normalization, NORMALIZATIONS)
         self.dilation = dilation
         self.drop_path_rate = drop_path_rate
         self.activation = activation
@@ -316,6 +325,8 @@ class XBlock(keras.layers.Layer):
         if self.gate is not None:
             self.gate.build(strided_shape)
         self.conv_3.build(strided_shape)
+        if self.drop_path is not None:
+            self.drop_path.build(self.compute_output_shape(input_shape))
 
     def _conv(self, name, *args, **kwargs):
         return ConvNorm(

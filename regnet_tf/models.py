@@ -8,7 +8,9 @@ import keras
 from regnet_tf._checks import check, check_choice, check_int, is_int
 from regnet_tf.complexity import complexity
 from regnet_tf.layers import Head, Stage, Stem
+from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from regnet_tf.variants import VARIANTS, RegNetConfig, get_config
+from regnet_tf.weights import Checkpoint, is_tag, weights_info
 
 
 def build_regnet(
@@ -19,8 +21,9 @@ def build_regnet(
     input_tensor=None,
     input_shape=None,
     pooling=None,
-    classes=1000,
+    classes=None,
     classifier_activation="softmax",
+    include_preprocessing=False,
     synchronized=False,
     dtype=None,
     name=None,
@@ -30,17 +33,22 @@ def build_regnet(
     Args:
         config: a `RegNetConfig`.
         include_top: whether the classifier stands on top.
-        weights: None for random initialization.
+        weights: None for random initialization; True or "imagenet" for the best freely licensed
+            ImageNet-1k weights of the variant; a tag (see `list_weights`); the path of a weight
+            file (see `read_state_dict`), of such a model's `.keras` or `.weights.h5` file, or of
+            a folder as the Hugging Face hub keeps them.
         input_tensor: a Keras tensor to build on, instead of a new input.
         input_shape: `(height, width, channels)`; height and width may be None. Default
             `(None, None, 3)`.
         pooling: without the classifier: None for the last feature map, "avg" or "max" for a vector.
-        classes: outputs of the classifier.
+        classes: outputs of the classifier; by default as many as the weights have, or 1000. With
+            another number than the weights have, the classifier starts anew.
         classifier_activation: "softmax", None for logits, or any activation Keras knows.
+        include_preprocessing: whether the model normalizes its images, uint8 RGB, itself.
         synchronized: whether batch normalization takes its statistics over all replicas.
         dtype: dtype policy, such as "mixed_bfloat16"; the global one by default. Normalization
             statistics, pooled features and the classifier are float32 under every policy.
-        name: of the model; by default the configuration's.
+        name: of the model; by default the weights' tag or the configuration's name.
 
     Returns:
         A `keras.Model` whose layers are `stem`, `stage_1` ..., `pool` and `head`. Output shape
@@ -48,22 +56,51 @@ def build_regnet(
         `(batch, height / stride, width / stride, channels)`.
 
     Raises:
-        ValueError: naming the argument that is out of range.
+        ValueError: naming the argument that is out of range, or for weights that do not fit.
+        OSError: for weights that can not be downloaded or read.
     """
     check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig")
-    check("weights", weights, weights is None, "None")
     check_choice("pooling", pooling, (None, "avg", "max"))
-    check_int("classes", classes, minimum=1)
+    if classes is not None:
+        check_int("classes", classes, minimum=1)
     _check_activation(classifier_activation)
-    inputs = _inputs(config, input_tensor, input_shape)
-    dtype = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+    inputs = _inputs(config, input_tensor, input_shape, include_preprocessing)
+    checkpoint = None if weights is None else Checkpoint.find(weights, config.name)
+    if include_top:
+        classes = _number_of_classes(classes, checkpoint)
+    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+    wide = "float64" if policy.compute_dtype == "float64" else "float32"
+
+    x = inputs
+    if include_preprocessing:
+        x = _preprocessing_layer(checkpoint, wide)(x)
+    x = _trunk(config, x, synchronized, policy)
+    if include_top or pooling == "avg":
+        x = keras.layers.GlobalAveragePooling2D(name="pool", dtype=wide)(x)
+    elif pooling == "max":
+        x = keras.layers.GlobalMaxPooling2D(name="pool", dtype=wide)(x)
+    if include_top:
+        x = Head(classes, classifier_activation, name="head", dtype=wide)(x)
+    if input_tensor is not None:
+        sources = keras.utils.get_source_inputs(input_tensor)
+        inputs = sources[0] if len(sources) == 1 else sources
+    tag = checkpoint.tag if checkpoint else None
+    model = keras.Model(inputs, x, name=name or tag or config.name)
+    model.dtype_policy = policy  # by which `compile` knows that mixed_float16 needs loss scaling
+    if checkpoint:
+        checkpoint.load_into(model)
+    return model
+
+
+def _trunk(config, x, synchronized, dtype):
+    """Stem and stages on a tensor."""
     options = {
         "activation": config.activation,
         "normalization": config.normalization,
         "synchronized": synchronized,
         "dtype": dtype,
     }
-    x = Stem(config.stem_width, config.stem_stride, name="stem", **options)(inputs)
+    x = Stem(config.stem_width, config.stem_stride, name="stem", **options)(x)
     pairs = zip(config.stages, config.drop_path_rates(), strict=True)
     for number, (stage, drop_path_rates) in enumerate(pairs, start=1):
         x = Stage(
@@ -77,29 +114,45 @@ def build_regnet(
             name=f"stage_{number}",
             **options,
         )(x)
-    wide = "float64" if dtype.compute_dtype == "float64" else "float32"
-    if include_top or pooling == "avg":
-        x = keras.layers.GlobalAveragePooling2D(name="pool", dtype=wide)(x)
-    elif pooling == "max":
-        x = keras.layers.GlobalMaxPooling2D(name="pool", dtype=wide)(x)
-    if include_top:
-        x = Head(classes, classifier_activation, name="head", dtype=wide)(x)
-    if input_tensor is not None:
-        inputs = keras.utils.get_source_inputs(input_tensor)
-    return keras.Model(inputs, x, name=name or config.name)
+    return x
+
+
+def _number_of_classes(classes, checkpoint):
+    """As wished, else as the weights have, else 1000."""
+    if classes is None and checkpoint and checkpoint.classes == 0:
+        raise ValueError(
+            f"`weights` {checkpoint.origin} have no classifier: pass `include_top=False`, or the"
+            " number of `classes` of a new one"
+        )
+    return classes or (checkpoint and checkpoint.classes) or 1000
+
+
+def _preprocessing_layer(checkpoint, dtype):
+    """Levels of 0 to 255 to the network's range."""
+    info = weights_info(checkpoint.tag) if checkpoint and checkpoint.tag else None
+    mean = info.mean if info else IMAGENET_MEAN
+    std = info.std if info else IMAGENET_STD
+    return keras.layers.Rescaling(
+        scale=[1 / (255 * deviation) for deviation in std],
+        offset=[-m / deviation for m, deviation in zip(mean, std, strict=True)],
+        name="preprocessing",
+        dtype=dtype,
+    )
 
 
 def create_model(name, **kwargs):
     """A RegNet by any of its names.
 
     Args:
-        name: display, function, timm's, torchvision's, mmpretrain's or Hugging Face's name; see
-            `regnet_tf.get_config`.
+        name: display, function, timm's, torchvision's, mmpretrain's or Hugging Face's name (see
+            `get_config`); or a tag of published weights, such as "regnety_032.ra_in1k", whose
+            weights `weights=True` then means.
         **kwargs: arguments of `build_regnet` (`name` is taken: `model_name` names the model), and
             fields of `RegNetConfig` to change, such as `drop_path_rate=0.1`.
 
     Raises:
         ValueError: for an unknown variant, with the nearest names, or an argument out of range.
+        OSError: for weights that can not be downloaded or read.
     """
     changes = {field: kwargs.pop(field) for field in list(kwargs) if field in _CONFIG_FIELDS}
     if "model_name" in kwargs:
@@ -110,6 +163,12 @@ def create_model(name, **kwargs):
             f"A RegNet takes the arguments {', '.join(sorted(_BUILD_ARGUMENTS | _CONFIG_FIELDS))}."
             f" Received: {', '.join(sorted(unknown))}"
         )
+    if is_tag(name):
+        if kwargs.get("weights") is True:
+            kwargs["weights"] = name
+        name = weights_info(name).variant
+    if kwargs.get("weights") is False:
+        kwargs["weights"] = None
     return build_regnet(get_config(name, **changes), **kwargs)
 
 
@@ -128,9 +187,9 @@ def _model_function(key):
         input_tensor=None,
         input_shape=None,
         pooling=None,
-        classes=1000,
+        classes=None,
         classifier_activation="softmax",
-        name=variant.function_name,
+        name=None,
         **kwargs,
     ):
         return create_model(
@@ -182,7 +241,26 @@ RegNetY16GF = _model_function("regnety_160")
 RegNetY32GF = _model_function("regnety_320")
 
 
-def _inputs(config, input_tensor, input_shape):
+def freeze(model, upto):
+    """Freezes a network from its input up to and including a layer, for fine-tuning.
+
+    Frozen normalization runs in inference mode. Compile the model (again) afterwards;
+    `model.trainable = True` undoes it.
+
+    Args:
+        model: made by `build_regnet`.
+        upto: name of the last frozen layer: "stem", "stage_1" ...
+
+    Raises:
+        ValueError: where the model has no such layer.
+    """
+    names = [layer.name for layer in model.layers]
+    check_choice("upto", upto, names)
+    for layer in model.layers[: names.index(upto) + 1]:
+        layer.trainable = False
+
+
+def _inputs(config, input_tensor, input_shape, include_preprocessing):
     """The tensor the network stands on."""
     if input_tensor is not None:
         tensor_ok = keras.backend.is_keras_tensor(input_tensor)
@@ -190,16 +268,18 @@ def _inputs(config, input_tensor, input_shape):
         tensor_shape = tuple(input_tensor.shape[1:])
         given = input_shape is None or tuple(input_shape) == tensor_shape
         check("input_shape", input_shape, given, f"None or {tensor_shape}, as `input_tensor` has")
-        _check_input_shape(config, tensor_shape, "input_tensor")
+        _check_input_shape(config, tensor_shape, "input_tensor", include_preprocessing)
         return input_tensor
     shape = (None, None, 3) if input_shape is None else tuple(input_shape)
-    _check_input_shape(config, shape, "input_shape")
-    return keras.Input(shape, name="images")
+    _check_input_shape(config, shape, "input_shape", include_preprocessing)
+    return keras.Input(shape, name="images", dtype="uint8" if include_preprocessing else None)
 
 
-def _check_input_shape(config, shape, argument):
+def _check_input_shape(config, shape, argument, include_preprocessing):
     ok = len(shape) == 3 and is_int(shape[2]) and shape[2] >= 1
     check(argument, shape, ok, "of shape (height, width, channels); only the first two may be None")
+    ok = shape[2] == 3 or not include_preprocessing
+    check(argument, shape, ok, "of 3 channels where the model includes preprocessing")
     least = config.total_stride
     for side in shape[:2]:
         ok = side is None or (is_int(side) and side >= least)

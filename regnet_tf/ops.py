@@ -32,7 +32,7 @@ def conv2d(x, kernel, stride=1, dilation=1):
         x: `(batch, height, width, channels)`.
         kernel: `(size, size, channels / groups, filters)`, `size` odd.
         stride: of both axes.
-        dilation: of both axes; not together with a stride above 1.
+        dilation: of both axes.
 
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), filters)`.
@@ -92,7 +92,8 @@ def _conv2d_split(x, kernel, stride, dilation):
         margin = [[0, -size[0] % dilation], [0, -size[1] % dilation]]
         block = [dilation, dilation]
         x = tf.space_to_batch(x, block, margin)
-        return tf.batch_to_space(_conv2d_split(x, kernel, stride, 1), block, margin)
+        y = tf.batch_to_space(_conv2d_split(x, kernel, 1, 1), block, margin)
+        return y[:, ::stride, ::stride]
     groups = x.shape[-1] // kernel.shape[-2]
     pairs = zip(tf.split(x, groups, -1), tf.split(kernel, groups, -1), strict=True)
     return tf.concat([_conv2d_native(part, k, stride, 1) for part, k in pairs], -1)

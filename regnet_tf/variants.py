@@ -7,10 +7,12 @@ timm's `models/regnet.py` (`regnety_040_sgn`).
 
 import dataclasses
 import difflib
+import functools
 import re
+from fnmatch import fnmatch
 from typing import NamedTuple
 
-from regnet_tf._checks import check, check_choice, check_int, check_number
+from regnet_tf._checks import check, check_choice, check_int, check_number, plain
 from regnet_tf.widths import (
     WIDTH_ROUNDINGS,
     BlockWidths,
@@ -23,6 +25,8 @@ from regnet_tf.widths import (
 
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hard_silu", "mish")
 NORMALIZATIONS = ("batch", "group")
+GROUP_NORM_WIDTH = 16  # channels per group of group normalization, as timm's regnety_040_sgn
+_STAGE = {field.name for field in dataclasses.fields(StageConfig)}
 _GENERATOR = ("depth", "initial_width", "width_slope", "width_multiplier", "group_width")
 
 
@@ -77,6 +81,8 @@ class RegNetConfig:
     drop_path_rate: float = 0.0
 
     def __post_init__(self):
+        plain(self)
+        check("name", self.name, isinstance(self.name, str) and self.name, "a text")
         if self.explicit_stages is None:
             self._check_generator()
         else:
@@ -87,7 +93,7 @@ class RegNetConfig:
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
         check_number("drop_path_rate", self.drop_path_rate, minimum=0, below=1)
-        _ = self.stages  # impossible combinations show here, not when the network is built
+        self._check_group_norm(self.stages)
 
     def _check_generator(self):
         for field in _GENERATOR:
@@ -102,16 +108,30 @@ class RegNetConfig:
         check("stride", self.stride, self.stride in (1, 2), "1 or 2")
 
     def _check_explicit_stages(self):
-        for field in _GENERATOR:
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for field in (*_GENERATOR, "bottleneck_ratio", "quantum", "rounding", "stride"):
             value = getattr(self, field)
-            check(field, value, value is None, "None where `explicit_stages` is given")
-        stages = tuple(
-            StageConfig(**stage) if isinstance(stage, dict) else stage
-            for stage in self.explicit_stages
+            unset = value == defaults[field]
+            check(field, value, unset, f"{defaults[field]!r} where `explicit_stages` is given")
+        given = self.explicit_stages
+        sequence = isinstance(given, (tuple, list)) and len(given) > 0
+        ok = sequence and all(
+            isinstance(stage, StageConfig) or (isinstance(stage, dict) and set(stage) <= _STAGE)
+            for stage in given
         )
-        ok = stages and all(isinstance(stage, StageConfig) for stage in stages)
-        check("explicit_stages", self.explicit_stages, ok, "a sequence of at least one StageConfig")
-        object.__setattr__(self, "explicit_stages", stages)
+        check("explicit_stages", given, ok, "a sequence of at least one StageConfig")
+        stages = (StageConfig(**stage) if isinstance(stage, dict) else stage for stage in given)
+        object.__setattr__(self, "explicit_stages", tuple(stages))
+
+    def _check_group_norm(self, stages):
+        if self.normalization != "group":
+            return
+        widths = [self.stem_width]
+        for stage in stages:
+            widths += [stage.inner_width, stage.width]
+        fits = all(width % GROUP_NORM_WIDTH == 0 for width in widths)
+        allowed = f"'batch' unless all widths are multiples of {GROUP_NORM_WIDTH} (here {widths})"
+        check("normalization", self.normalization, fits, allowed)
 
     @property
     def stages(self) -> tuple[StageConfig, ...]:
@@ -239,9 +259,12 @@ VARIANTS = {
 
 def list_variants(pattern: str = "*") -> list[str]:
     """Keys of `VARIANTS` that match a shell-style pattern, such as `"regnety_*"`."""
-    from fnmatch import fnmatch
-
     return [key for key in VARIANTS if fnmatch(key, pattern)]
+
+
+def is_variant(name) -> bool:
+    """Whether a name is one of a known variant."""
+    return isinstance(name, str) and name.lower() in _names()
 
 
 def variant_key(name: str) -> str:
@@ -256,8 +279,7 @@ def variant_key(name: str) -> str:
         ValueError: for an unknown name, with the nearest known ones.
     """
     known = _names()
-    key = known.get(name.lower()) if isinstance(name, str) else None
-    if key is None:
+    if not is_variant(name):
         lowered = {name: name for name in known}
         lowered |= {
             variant.display_name.lower(): variant.display_name for variant in VARIANTS.values()
@@ -268,7 +290,7 @@ def variant_key(name: str) -> str:
             f"`name` must be a known RegNet. Received: name={name!r}.{hint}"
             " `list_variants()` gives them all."
         )
-    return key
+    return known[name.lower()]
 
 
 def get_config(name: str, **changes) -> RegNetConfig:
@@ -282,6 +304,7 @@ def get_config(name: str, **changes) -> RegNetConfig:
     return config.replace(**changes) if changes else config
 
 
+@functools.cache
 def _names() -> dict[str, str]:
     """Every accepted name in lower case -> key."""
     names = {}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regnet_tf._checks import check, check_choice, check_int, check_number, is_int
+from regnet_tf._checks import check, check_choice, check_int, check_number, is_int, plain
 
 MAX_DEPTH = 64
 WIDTH_ROUNDINGS = ("nearest", "torchvision")
@@ -38,6 +38,7 @@ class StageConfig:
     bottleneck_ratio: float = 1.0
 
     def __post_init__(self):
+        plain(self)
         check_int("width", self.width, minimum=1)
         check_int("depth", self.depth, minimum=1)
         check_int("group_width", self.group_width, minimum=1)

@@ -120,7 +120,7 @@ def stock_contender(setting, modes):
 
 def timm_contender(setting, modes):
     """timm's network of the same name in PyTorch, channels_last, autocast under bfloat16."""
-    torch, timm = _import_timm()
+    torch, timm = import_timm()
     images, labels = (torch.from_numpy(array) for array in setting.data())
     start = time.perf_counter()
     model = timm.create_model(setting.variant).to(memory_format=torch.channels_last)
@@ -147,7 +147,8 @@ def timm_contender(setting, modes):
     return Contender("timm", {mode: run[mode] for mode in modes}, built)
 
 
-def _import_timm():
+def import_timm():
+    """PyTorch and timm, on machines without torchvision's compiled operations too."""
     try:
         import torch
     except ImportError as error:

@@ -1,0 +1,213 @@
+"""Images in TensorFlow operations: decode, resize, crop, equal to Pillow in every pixel.
+
+Pillow resamples along one axis, rounds to 8 bits, then resamples along the other, with weights
+rounded to 22 fractional bits. Sums of bytes times such weights are exact in float64 whatever their
+order, so that a matrix product gives Pillow's integers. Only what the crop needs is computed.
+"""
+
+import functools
+import os
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+
+def decode_file(path):
+    """`(height, width, 3)` uint8 from a path, which may be a string tensor."""
+    if tf.is_tensor(path) and not tf.executing_eagerly():
+        return decode(tf.io.read_file(path), "a file")
+    path = path.numpy().decode() if tf.is_tensor(path) else os.fspath(path)
+    try:
+        content = tf.io.read_file(path)
+    except tf.errors.NotFoundError as error:
+        raise FileNotFoundError(f"There is no file {path!r}") from error
+    except tf.errors.OpError as error:
+        raise ValueError(f"{path!r} cannot be read: {_reason(error)}") from error
+    return decode(content, repr(path))
+
+
+def decode(image_bytes, origin):
+    """`(height, width, 3)` uint8 from bytes or a scalar string tensor; `origin` is for errors."""
+    try:
+        # The default method of decoding is faster and up to 18 levels off.
+        image = tf.io.decode_jpeg(image_bytes, channels=3, dct_method="INTEGER_ACCURATE")
+        return tf.ensure_shape(image, [None, None, 3])
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"An image must be a JPEG or PNG that is whole. Received: {origin} ({_reason(error)})"
+        ) from error
+
+
+def _reason(error):
+    """TensorFlow's message without the names of its operations."""
+    return re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|name: *$", "", error.message).strip()
+
+
+def as_images(images):
+    """A tensor of uint8 images, one or a batch, as far as is known before it runs.
+
+    Raises:
+        ValueError: for another dtype, rank or number of channels, or no pixels.
+    """
+    if not tf.is_tensor(images):
+        images = np.asarray(images)
+    shape, dtype = tf.TensorShape(images.shape), images.dtype.name
+    ok = shape.rank in (3, 4) and shape[-1] in (3, None) and 0 not in shape[-3:-1]
+    if not ok or dtype != "uint8":
+        raise ValueError(
+            "An image must be RGB, a uint8 array of shape (height, width, 3), or (batch, height, "
+            f"width, 3) for several. Received: {dtype} of shape {shape}"
+        )
+    with tf.device("/CPU:0"):
+        return tf.ensure_shape(images, [None] * (shape.rank - 1) + [3])
+
+
+_WEIGHT_BITS = 22
+# Neighbouring outputs share one window of inputs, so that products of small dense matrices do the
+# work. 8 of them was as fast as any number, for 0.2 megapixels as for 12.
+_BLOCK = 8
+
+
+def _triangle(x):
+    return tf.maximum(1.0 - tf.abs(x), 0.0)
+
+
+def _cubic(x):
+    # Keys' kernel with a = -0.5; the order of operations is Pillow's, for the last bit's sake.
+    x, a = tf.abs(x), -0.5
+    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    far = (((x - 5.0) * x + 8.0) * x - 4.0) * a
+    return tf.where(x < 1.0, near, tf.where(x < 2.0, far, tf.zeros_like(x)))
+
+
+class _Kernel(NamedTuple):
+    """An interpolation: its function, its radius, and whether it works as Pillow does.
+
+    As Pillow: widened when it shrinks an image (antialiasing), and rounded to 8 bits.
+    """
+
+    function: Callable
+    radius: float
+    pillow: bool
+
+
+_KERNELS = {
+    "bilinear": _Kernel(_triangle, 1.0, True),
+    "bicubic": _Kernel(_cubic, 2.0, True),
+    "pycls": _Kernel(_triangle, 1.0, False),
+}
+
+
+@functools.lru_cache(maxsize=64)
+def cropper(shorter_side, image_size, interpolation):
+    """A `tf.function` that resizes an image and takes the square in its middle.
+
+    Args:
+        shorter_side: to which the image's shorter side is resized; the longer one follows, cut to
+            an integer.
+        image_size: side of the square; zeros surround a resized image that is smaller.
+        interpolation: one of `regnet_tf.preprocessing.INTERPOLATIONS`.
+
+    Returns:
+        A function from `(height, width, 3)` uint8, both above 0, to `(image_size, image_size, 3)`;
+        uint8, or unrounded float32 for "pycls". Its operations stay on the CPU, where integers up
+        to 2**53 are exact in a product of matrices.
+    """
+    kernel = _KERNELS[interpolation]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)], autograph=False)
+    def resize_and_crop(image):
+        with tf.device("/CPU:0"):
+            size = tf.shape(image, tf.int64)[:2]
+            resized = size * shorter_side // tf.reduce_min(size)
+            rows = _axis(size[0], resized[0], image_size, kernel)
+            columns = _axis(size[1], resized[1], image_size, kernel)
+            x = image[rows.first : rows.stop, columns.first : columns.stop]
+
+            def resample(first, second, planes_first, pixels_last):
+                y = _resample(tf.transpose(x, planes_first), first, image_size, kernel)
+                y = _resample(tf.transpose(y, [0, 2, 1]), second, image_size, kernel)
+                return tf.transpose(y, pixels_last)
+
+            y = tf.cond(
+                _rows_are_first(size - resized),
+                lambda: resample(rows, columns, [2, 0, 1], [2, 1, 0]),
+                lambda: resample(columns, rows, [2, 1, 0], [1, 2, 0]),
+            )
+            y = tf.reshape(y, [image_size, image_size, 3])
+            return y if kernel.pillow else tf.cast(y, tf.float32)
+
+    return resize_and_crop
+
+
+def _rows_are_first(surplus):
+    """Whether Pillow makes the rows of the result first; `surplus` is (rows, columns) to lose.
+
+    So from Pillow 13 on. Older ones make the columns first, but for extreme shapes; only for
+    images more than twice as high as wide is that another order, and it shows in the rounding.
+    """
+    return (surplus[0] >= 0) & (surplus[0] > 2 * surplus[1])
+
+
+class _Axis(NamedTuple):
+    """How the crop's samples along one axis are made of the image's samples `first` to `stop`."""
+
+    first: tf.Tensor
+    stop: tf.Tensor
+    starts: tf.Tensor  # (blocks,): where the window of each block begins, counted from `first`
+    weights: tf.Tensor  # (blocks, _BLOCK, window)
+
+
+def _axis(in_size, out_size, crop, kernel):
+    """The `_Axis` for `crop` samples from the middle of `in_size` resized to `out_size`."""
+    index = _offset(out_size - crop, kernel) + tf.range(_whole_blocks(crop), dtype=tf.int64)
+    exists = tf.reshape((index >= 0) & (index < out_size), [-1, _BLOCK, 1])
+    index = tf.cast(tf.clip_by_value(index, 0, out_size - 1), tf.float64)
+    scale = tf.cast(in_size, tf.float64) / tf.cast(out_size, tf.float64)
+    stretch = tf.maximum(scale, 1.0) if kernel.pillow else tf.ones_like(scale)
+    center = tf.reshape((index + 0.5) * scale, [-1, _BLOCK, 1])
+    support = kernel.radius * stretch
+    low = tf.maximum(tf.cast(center - support + 0.5, tf.int64), 0)
+    high = tf.minimum(tf.cast(center + support + 0.5, tf.int64), in_size)
+
+    starts = low[:, 0, 0]
+    window = tf.reduce_max(high[:, -1, 0] - starts)
+    starts = tf.minimum(starts, in_size - window)
+    position = starts[:, None, None] + tf.range(window)
+    distance = tf.cast(position, tf.float64) - center + 0.5
+    weights = kernel.function(distance * (1.0 / stretch))  # (blocks, _BLOCK, window)
+    weights = tf.where((position >= low) & (position < high), weights, tf.zeros_like(weights))
+    weights /= tf.reduce_sum(weights, axis=-1, keepdims=True)
+    if kernel.pillow:
+        weights = tf.sign(weights) * tf.floor(tf.abs(weights) * 2.0**_WEIGHT_BITS + 0.5)
+    weights = tf.where(exists, weights, tf.zeros_like(weights))
+    return _Axis(starts[0], starts[-1] + window, starts - starts[0], weights)
+
+
+def _whole_blocks(count):
+    return -(-count // _BLOCK) * _BLOCK
+
+
+def _offset(surplus, kernel):
+    """Where the crop begins in a resized side that is `surplus` longer (shorter: is padded)."""
+    half = tf.cast(surplus, tf.float64) / 2.0
+    up = tf.math.ceil(half)  # pycls, and padding: the odd pixel goes last
+    offset = tf.where(surplus < 0, up, tf.round(half)) if kernel.pillow else up
+    return tf.cast(offset, tf.int64)
+
+
+def _resample(x, axis, crop, kernel):
+    """`(3, size, other)` -> `(3, crop, other)`: uint8 as Pillow rounds, or float64."""
+    window = tf.shape(axis.weights, tf.int64)[2]
+    taps = tf.gather(x, axis.starts[:, None] + tf.range(window), axis=1)
+    # (blocks, _BLOCK, window) x (3, blocks, window, other)
+    x = tf.matmul(axis.weights, tf.cast(taps, tf.float64))
+    x = tf.reshape(x, [3, _whole_blocks(crop), tf.shape(x)[3]])[:, :crop]
+    if kernel.pillow:
+        half = 1 << (_WEIGHT_BITS - 1)
+        x = tf.bitwise.right_shift(tf.cast(x, tf.int32) + half, _WEIGHT_BITS)
+        x = tf.cast(tf.minimum(tf.maximum(x, 0), 255), tf.uint8)
+    return x

@@ -1,0 +1,350 @@
+"""Other projects' state dicts -> our variables, and back; numpy in, numpy out.
+
+A `Source` is a table of names: what a project calls the convolution and the normalization of each
+of our layers. Every rule works in both directions.
+"""
+
+import dataclasses
+import logging
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from regnet_tf._checks import check_choice
+
+_log = logging.getLogger("regnet_tf")
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """How one project names its tensors.
+
+    Attributes:
+        stem: names of the stem's convolution and normalization.
+        block: prefix of a block; `{stage}`, `{stage0}`, `{res}` and `{block}`, `{block0}` are its
+            numbers, counted from 1, 0 or 2.
+        layers: our layer within a block -> names of its convolution and normalization, or the one
+            name of a squeeze-and-excitation layer.
+        head: name of the classifier.
+        gated: changes of `layers` where blocks have squeeze-and-excitation.
+        prefixes: what may stand before a name, or be missing there.
+        bgr: whether the network takes blue, green, red.
+    """
+
+    stem: tuple[str, str]
+    block: str
+    layers: dict[str, tuple[str, str] | str]
+    head: str
+    gated: dict[str, tuple[str, str] | str] = dataclasses.field(default_factory=dict)
+    prefixes: tuple[str, ...] = ("module.", "model.")
+    bgr: bool = False
+
+    @property
+    def head_names(self):
+        """The classifier's tensors."""
+        return (f"{self.head}.weight", f"{self.head}.bias")
+
+    def strip(self, name):
+        """The name without what may precede it, such as DistributedDataParallel's `module.`."""
+        for prefix in (*self.prefixes, *self.prefixes):
+            name = name.removeprefix(prefix)
+        return name
+
+
+_CLASSY_LAYERS = {
+    "conv_1": ("f.a.0", "f.a.1"),
+    "conv_2": ("f.b.0", "f.b.1"),
+    "conv_3": ("f.c", "f.final_bn"),
+    "shortcut": ("proj", "bn"),
+    "se/reduce": "f.se.excitation.0",
+    "se/expand": "f.se.excitation.2",
+}
+
+#: Names as in timm 1.0, torchvision 0.28, pycls, mmpretrain 1.2, transformers 5, ClassyVision and
+#: VISSL (SEER).
+SOURCES = {
+    "timm": Source(
+        stem=("stem.conv", "stem.bn"),
+        block="s{stage}.b{block}.",
+        layers={
+            "conv_1": ("conv1.conv", "conv1.bn"),
+            "conv_2": ("conv2.conv", "conv2.bn"),
+            "conv_3": ("conv3.conv", "conv3.bn"),
+            "shortcut": ("downsample.conv", "downsample.bn"),
+            "se/reduce": "se.fc1",
+            "se/expand": "se.fc2",
+        },
+        head="head.fc",
+    ),
+    "torchvision": Source(
+        stem=("stem.0", "stem.1"),
+        block="trunk_output.block{stage}.block{stage}-{block0}.",
+        layers={
+            "conv_1": ("f.a.0", "f.a.1"),
+            "conv_2": ("f.b.0", "f.b.1"),
+            "conv_3": ("f.c.0", "f.c.1"),
+            "shortcut": ("proj.0", "proj.1"),
+            "se/reduce": "f.se.fc1",
+            "se/expand": "f.se.fc2",
+        },
+        head="fc",
+    ),
+    "pycls": Source(
+        stem=("stem.conv", "stem.bn"),
+        block="s{stage}.b{block}.",
+        layers={
+            "conv_1": ("f.a", "f.a_bn"),
+            "conv_2": ("f.b", "f.b_bn"),
+            "conv_3": ("f.c", "f.c_bn"),
+            "shortcut": ("proj", "bn"),
+            "se/reduce": "f.se.f_ex.0",
+            "se/expand": "f.se.f_ex.2",
+        },
+        head="head.fc",
+        bgr=True,
+    ),
+    "mmpretrain": Source(
+        stem=("backbone.conv1", "backbone.bn1"),
+        block="backbone.layer{stage}.{block0}.",
+        layers={
+            "conv_1": ("conv1", "bn1"),
+            "conv_2": ("conv2", "bn2"),
+            "conv_3": ("conv3", "bn3"),
+            "shortcut": ("downsample.0", "downsample.1"),
+        },
+        head="head.fc",
+        prefixes=("module.", "backbone."),
+        bgr=True,
+    ),
+    "huggingface": Source(
+        stem=("regnet.embedder.embedder.convolution", "regnet.embedder.embedder.normalization"),
+        block="regnet.encoder.stages.{stage0}.layers.{block0}.",
+        layers={
+            "conv_1": ("layer.0.convolution", "layer.0.normalization"),
+            "conv_2": ("layer.1.convolution", "layer.1.normalization"),
+            "conv_3": ("layer.2.convolution", "layer.2.normalization"),
+            "shortcut": ("shortcut.convolution", "shortcut.normalization"),
+        },
+        gated={
+            "conv_3": ("layer.3.convolution", "layer.3.normalization"),
+            "se/reduce": "layer.2.attention.0",
+            "se/expand": "layer.2.attention.2",
+        },
+        head="classifier.1",
+        prefixes=("module.", "regnet."),
+    ),
+    "classyvision": Source(
+        stem=("stem.stem.0", "stem.stem.1"),
+        block="trunk_output.block{stage}.block{stage}-{block0}.",
+        layers=_CLASSY_LAYERS,
+        head="clf.0",
+        prefixes=("module.", "trunk.", "heads.", "0."),
+    ),
+    "vissl": Source(
+        stem=("_feature_blocks.conv1.stem.0", "_feature_blocks.conv1.stem.1"),
+        block="_feature_blocks.res{res}.block{stage}-{block0}.",
+        layers=_CLASSY_LAYERS,
+        head="0.clf.0",
+        prefixes=("module.", "trunk.", "base_model.", "heads.", "0."),
+    ),
+}
+
+#: Of PyTorch's batch normalization, a counter that inference never reads; and of self-supervised
+#: training, heads that no classifier uses.
+_IGNORED = re.compile(r"num_batches_tracked$|projection_head|prototypes")
+_PATH = re.compile(
+    r"(?P<stem>stem/conv)|(?P<head>head)"
+    r"|stage_(?P<stage>\d+)/block_(?P<block>\d+)/(?P<layer>conv_\d|shortcut|se/reduce|se/expand)"
+)
+_NORM = {
+    "norm/gamma": "weight",
+    "norm/beta": "bias",
+    "norm/moving_mean": "running_mean",
+    "norm/moving_variance": "running_var",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Port:
+    """One variable and the tensor it corresponds to: its name and shape at the source."""
+
+    variable: object
+    name: str
+    shape: tuple[int, ...]
+    is_stem_kernel: bool
+    is_head: bool
+
+    def to_ours(self, tensor, bgr):
+        """The source's tensor in the variable's layout: OIHW -> HWIO, or (out, in) -> (in, out)."""
+        if tensor.ndim > 1:
+            tensor = np.moveaxis(tensor, (0, 1), (-1, -2)).reshape(self.variable.shape)
+        return self._turn(tensor, bgr)
+
+    def to_source(self, bgr):
+        """The variable's value in the source's layout."""
+        value = self._turn(np.array(self.variable, "float32"), bgr)
+        if value.ndim == 1:
+            return value
+        return np.ascontiguousarray(np.moveaxis(value, (-1, -2), (0, 1))).reshape(self.shape)
+
+    def _turn(self, kernel, bgr):
+        """Blue, green, red <-> red, green, blue, where there are three channels."""
+        turn = bgr and self.is_stem_kernel and kernel.shape[-2] == 3
+        return kernel[..., ::-1, :] if turn else kernel
+
+
+def load_state_dict(model, state_dict, source="auto", skip_head=False) -> str:
+    """Loads another project's weights into a RegNet. All is checked before a variable changes.
+
+    Networks that take blue, green, red (pycls, mmpretrain) have their first convolution turned, so
+    that the model takes red, green, blue like every other.
+
+    Args:
+        model: made by `build_regnet` or one of the model functions; without a classifier, that of
+            the state dict is left out.
+        state_dict: the source's names -> arrays in PyTorch's layout.
+        source: a key of `SOURCES`; "auto" tells by the names.
+        skip_head: whether the classifier keeps its values, for another number of classes.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: with all missing, left-over and misshapen tensors, or for an unknown source.
+    """
+    check_choice("source", source, ("auto", *SOURCES))
+    state_dict = {name: tensor for name, tensor in state_dict.items() if not _IGNORED.search(name)}
+    if source == "auto":
+        source = _tell_source(model, state_dict)
+    rules = SOURCES[source]
+    originals = {rules.strip(name): name for name in state_dict}
+    ports = list(_ports(model, rules))
+    wanted = [port for port in ports if not (port.is_head and skip_head)]
+    tensors = {
+        port: np.asarray(state_dict[originals[rules.strip(port.name)]])
+        for port in wanted
+        if rules.strip(port.name) in originals
+    }
+    known = {rules.strip(name) for name in (*(port.name for port in ports), *rules.head_names)}
+    _raise_unless_fitting(
+        model,
+        source,
+        missing=[port.name for port in wanted if port not in tensors],
+        left_over=[name for stripped, name in originals.items() if stripped not in known],
+        misshapen=[
+            f"{port.name} {tensor.shape} instead of {port.shape}"
+            for port, tensor in tensors.items()
+            if tensor.shape != port.shape
+        ],
+    )
+    for port in wanted:
+        port.variable.assign(port.to_ours(tensors[port].astype("float32"), rules.bgr))
+    if skip_head:
+        _log.warning("%s: the classifier keeps its own values.", model.name)
+    return source
+
+
+def count_classes(state_dict) -> int:
+    """Outputs of the classifier in a state dict of any source; 0 where it has none."""
+    linear = [
+        tensor.shape[0]
+        for name, tensor in state_dict.items()
+        if tensor.ndim == 2 and not _IGNORED.search(name)
+    ]
+    return linear[-1] if linear else 0
+
+
+def to_state_dict(model, source="timm") -> dict[str, np.ndarray]:
+    """The model's weights under another project's names, in PyTorch's layout: the way back.
+
+    Args:
+        model: made by `build_regnet` or one of the model functions.
+        source: a key of `SOURCES`.
+
+    Returns:
+        Names -> float32 arrays, and the batch counters that PyTorch expects (int64 zeros).
+    """
+    check_choice("source", source, SOURCES)
+    rules = SOURCES[source]
+    state_dict = {}
+    for port in _ports(model, rules):
+        state_dict[port.name] = port.to_source(rules.bgr)
+        if port.name.endswith("running_var"):
+            counter = port.name.replace("running_var", "num_batches_tracked")
+            state_dict[counter] = np.zeros((), "int64")
+    return state_dict
+
+
+def _raise_unless_fitting(model, source, **problems):
+    lines = [
+        f"{len(names)} {problem.replace('_', ' ')}: {_some(names)}"
+        for problem, names in problems.items()
+        if names
+    ]
+    if not lines:
+        return
+    head = SOURCES[source].head_names
+    if all(name.startswith(head) for names in problems.values() for name in names):
+        lines.append("`skip_head=True` loads everything but the classifier.")
+    raise ValueError(
+        f"`state_dict` of {source} does not fit {model.name}; nothing was changed.\n"
+        + "\n".join(lines)
+    )
+
+
+def _some(names, most=8):
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def _tell_source(model, state_dict) -> str:
+    """The source whose names for this model occur most often in the state dict."""
+
+    def known(source):
+        rules = SOURCES[source]
+        names = {rules.strip(port.name) for port in _ports(model, rules)}
+        return sum(rules.strip(name) in names for name in state_dict)
+
+    best = max(SOURCES, key=known)
+    if known(best) == 0:
+        some = _some(list(state_dict)) or "none"
+        raise ValueError(
+            f"`state_dict` must hold a RegNet of {', '.join(SOURCES)}. Received the names: {some}"
+        )
+    return best
+
+
+def _ports(model, rules) -> Iterator[_Port]:
+    """Every variable of the model with the source's name and shape for it."""
+    gated = any("/se/" in variable.path for variable in model.variables)
+    layers = {**rules.layers, **(rules.gated if gated else {})}
+    for variable in model.variables:
+        match = _PATH.search(variable.path)
+        if match is None:
+            continue  # random states
+        weight = variable.path[match.end() + 1 :]
+        name = _source_name(match, weight, rules, layers)
+        shape = tuple(variable.shape)
+        if weight == "kernel":
+            shape = (shape[-1], shape[-2], *shape[:-2])
+            if (match["layer"] or "").startswith("se/"):
+                shape += (1, 1)  # a fully connected layer here, a 1x1 convolution there
+        is_stem_kernel = bool(match["stem"]) and weight == "kernel"
+        yield _Port(variable, name, shape, is_stem_kernel, bool(match["head"]))
+
+
+def _source_name(match, weight, rules, layers):
+    """`stage_1/block_2/conv_1` and `norm/gamma` -> `s1.b2.conv1.bn.weight`."""
+    if match["head"]:
+        return f"{rules.head}.{'weight' if weight == 'kernel' else weight}"
+    prefix, names = "", rules.stem
+    if not match["stem"]:
+        stage, block = int(match["stage"]), int(match["block"])
+        prefix = rules.block.format(
+            stage=stage, stage0=stage - 1, res=stage + 1, block=block, block0=block - 1
+        )
+        names = layers.get(match["layer"], match["layer"])
+    if isinstance(names, str):
+        return f"{prefix}{names}.{'weight' if weight == 'kernel' else weight}"
+    conv, norm = names
+    return f"{prefix}{conv}.weight" if weight == "kernel" else f"{prefix}{norm}.{_NORM[weight]}"

@@ -1,0 +1,147 @@
+"""Weight files -> state dicts: names and numpy arrays, whatever the format."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+#: Endings of the files of PyTorch; only they need torch.
+TORCH_SUFFIXES = (".pth", ".pyth", ".pt", ".torch", ".bin")
+SUFFIXES = (".safetensors", ".npz", *TORCH_SUFFIXES)
+
+#: Where projects keep the weights within a checkpoint, outermost first: pycls, mmpretrain and
+#: timm's trainer, torchvision's and others' trainers, ClassyVision and VISSL.
+_NESTS = ("model_state", "state_dict", "classy_state_dict", "base_model", "model")
+
+
+def read_state_dict(path) -> dict[str, np.ndarray]:
+    """Reads a weight file.
+
+    Args:
+        path: a file whose name ends in one of `SUFFIXES`, or a folder as the Hugging Face hub
+            keeps them, with `model.safetensors` or `pytorch_model.bin`. Files of PyTorch need
+            torch, and are read with `weights_only=True`: they can not run code.
+
+    Returns:
+        The source's names -> arrays; half-precision tensors as float32.
+
+    Raises:
+        FileNotFoundError: where there is no such file.
+        ImportError: where torch or safetensors is needed and missing.
+        ValueError: for an unknown ending, or a file that is damaged or holds no weights.
+    """
+    path = _file_in(Path(path))
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix == ".npz":
+        return _read_npz(path)
+    if path.suffix in TORCH_SUFFIXES:
+        return _read_torch(path)
+    raise ValueError(f"`path` must end in one of {', '.join(SUFFIXES)}. Received: {path}")
+
+
+def write_state_dict(path, state_dict):
+    """Writes names and arrays as `.safetensors` or `.npz`, beside the target, then renamed.
+
+    Raises:
+        ImportError: where safetensors is needed and missing.
+        ValueError: for another ending.
+    """
+    path = Path(path)
+    if path.suffix not in (".safetensors", ".npz"):
+        raise ValueError(f"`path` must end in .safetensors or .npz. Received: {path}")
+    beside = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        if path.suffix == ".npz":
+            np.savez(beside, **state_dict)
+        else:
+            contiguous = {name: np.ascontiguousarray(a) for name, a in state_dict.items()}
+            _safetensors().save_file(contiguous, beside, metadata={"format": "pt"})
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _file_in(path):
+    """The weight file of a hub-style folder; any other path as it is."""
+    if path.is_dir():
+        for name in ("model.safetensors", "pytorch_model.bin"):
+            if (path / name).is_file():
+                return path / name
+        raise FileNotFoundError(f"{path} holds neither model.safetensors nor pytorch_model.bin")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}")
+    return path
+
+
+def _safetensors():
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            "safetensors files need the extra `pretrained`: pip install 'regnet_tf[pretrained]'"
+        ) from error
+    return safetensors.numpy
+
+
+def _read_safetensors(path):
+    module = _safetensors()
+    from safetensors import SafetensorError
+
+    try:
+        return {name: _float32(tensor) for name, tensor in module.load_file(path).items()}
+    except SafetensorError as error:
+        raise _damaged(path, error) from error
+
+
+def _read_npz(path):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: _float32(file[name]) for name in file.files}
+    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise _damaged(path, error) from error
+
+
+def _read_torch(path):
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            f"{path.name} is a file of PyTorch: pip install torch to read it, or convert it where"
+            " torch is installed with `python -m regnet_tf weights convert`"
+        ) from error
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, OSError ...
+        raise _damaged(path, error) from error
+    tensors = {}
+    for name, value in _flat(checkpoint).items():
+        if isinstance(value, torch.Tensor):
+            value = value.float() if value.is_floating_point() else value
+            tensors[name] = value.numpy()
+    if not tensors:
+        raise _damaged(path, "it holds no tensors")
+    return tensors
+
+
+def _flat(checkpoint):
+    """The mapping of names to tensors inside a checkpoint's nestings."""
+    while isinstance(checkpoint, dict):
+        if isinstance(checkpoint.get("trunk"), dict):  # ClassyVision: trunk and heads apart
+            return {**checkpoint["trunk"], **checkpoint.get("heads", {})}
+        nest = next((key for key in _NESTS if isinstance(checkpoint.get(key), dict)), None)
+        if nest is None:
+            return checkpoint
+        checkpoint = checkpoint[nest]
+    return {}
+
+
+def _float32(tensor):
+    """bfloat16 and half precision as float32; anything else as it is."""
+    halves = tensor.dtype.kind not in "fiub" or tensor.dtype.itemsize == 2
+    return tensor.astype("float32") if halves else tensor
+
+
+def _damaged(path, error):
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ValueError(f"{path} is damaged or holds no weights: {reason}")

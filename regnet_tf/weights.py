@@ -1,0 +1,294 @@
+"""The table of published weights (`data/weights.json`): what there is, download, loading.
+
+The rows name checkpoints on the Hugging Face hub in timm's way, `variant.tag`; each says how its
+images are prepared, under which licence it stands, and which accuracy its source publishes.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import logging
+import re
+from fnmatch import fnmatch
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from regnet_tf.porting import count_classes, load_state_dict
+from regnet_tf.preprocessing import Preprocessing
+from regnet_tf.readers import SUFFIXES, read_state_dict
+from regnet_tf.variants import is_variant, variant_key
+
+_log = logging.getLogger("regnet_tf")
+
+#: Licences that allow commercial use.
+FREE_LICENSES = ("mit", "apache-2.0", "bsd-3-clause")
+
+#: Files that Keras writes and reads itself.
+KERAS_SUFFIXES = (".keras", ".weights.h5")
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsInfo:
+    """One published checkpoint.
+
+    Attributes:
+        tag: its name: the variant's timm key, a point, and how it was trained.
+        hub_repository: where it lies on the Hugging Face hub.
+        classes: outputs of its classifier; 0 where it has none.
+        image_size, crop_fraction: in training and, unless the next two differ, in evaluation.
+        test_image_size, test_crop_fraction: at which its source evaluates it best.
+        interpolation: of the resizing.
+        mean, std: of the normalization, per channel (red, green, blue), of pixels from 0 to 1.
+        license: as the hub states it.
+        origin: where it was trained, if elsewhere.
+        published: accuracies in percent and how each was measured, by source.
+    """
+
+    tag: str
+    hub_repository: str
+    classes: int
+    image_size: int
+    crop_fraction: float
+    test_image_size: int
+    test_crop_fraction: float
+    interpolation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    license: str
+    origin: str | None
+    published: tuple[dict, ...]
+
+    @property
+    def variant(self) -> str:
+        """timm's key of the network."""
+        return self.tag.partition(".")[0]
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the licence allows commercial use."""
+        return self.license in FREE_LICENSES
+
+    @property
+    def top1(self) -> float | None:
+        """The best published ImageNet top-1 accuracy in percent, if any is published."""
+        return max((entry["top1"] for entry in self.published), default=None)
+
+    def preprocessing(self, test=True) -> Preprocessing:
+        """How images are prepared for it: as its source evaluates it, or as it was trained."""
+        return Preprocessing(
+            image_size=self.test_image_size if test else self.image_size,
+            crop_fraction=self.test_crop_fraction if test else self.crop_fraction,
+            interpolation=self.interpolation,
+            mean=self.mean,
+            std=self.std,
+        )
+
+
+@cache
+def _table() -> dict[str, WeightsInfo]:
+    text = resources.files("regnet_tf").joinpath("data/weights.json").read_text()
+    rows = json.loads(text)
+    del rows["_about"]
+    tuples = ("mean", "std", "published")
+    return {
+        tag: WeightsInfo(tag, **{**row, **{field: tuple(row[field]) for field in tuples}})
+        for tag, row in rows.items()
+    }
+
+
+def list_weights(pattern="*") -> list[str]:
+    """Tags of published weights that match a shell-style pattern, such as `"regnety_*"`."""
+    return [tag for tag in _table() if fnmatch(tag, pattern)]
+
+
+def weights_info(tag) -> WeightsInfo:
+    """The row of one tag.
+
+    Raises:
+        ValueError: for an unknown tag, with the nearest ones.
+    """
+    info = _table().get(tag)
+    if info is None:
+        near = ", ".join(difflib.get_close_matches(str(tag), _table(), n=4, cutoff=0.5))
+        raise ValueError(
+            f"`weights` must be a known tag. Received: weights={tag!r}."
+            + (f" Nearest: {near}." if near else "")
+            + " `list_weights()` gives them all."
+        )
+    return info
+
+
+def is_tag(name) -> bool:
+    """Whether a name is the tag of published weights."""
+    return isinstance(name, str) and name in _table()
+
+
+def best_weights(variant) -> str:
+    """The tag that `weights="imagenet"` means: the freely licensed one of 1,000 classes whose best
+    published top-1 accuracy is highest.
+
+    Raises:
+        ValueError: where the variant has none.
+    """
+    key = variant_key(variant)
+    rows = [i for i in _table().values() if i.variant == key and i.is_free and i.classes == 1000]
+    if not rows:
+        others = ", ".join(list_weights(f"{key}.*")) or "none"
+        raise ValueError(
+            f"`weights` must name one of the tags of {key} ({others}): it has no freely licensed"
+            ' ImageNet-1k weights. Received: weights="imagenet"'
+        )
+    return max(rows, key=lambda info: info.top1 or 0).tag
+
+
+def resolve_tag(weights, variant) -> str | None:
+    """The tag that a `weights` argument means for a variant, or None for a path.
+
+    Args:
+        weights: True or "imagenet", a tag, or a path.
+        variant: any name of the network that will take them.
+
+    Raises:
+        ValueError: for a tag of another network, and for what is neither tag nor path.
+    """
+    if weights is True or weights == "imagenet":
+        return best_weights(variant)
+    text = str(weights)
+    if not is_tag(text) and (Path(text).exists() or _looks_like_path(text)):
+        return None
+    info = weights_info(text)
+    if is_variant(variant) and info.variant != variant_key(variant):
+        raise ValueError(f"`weights` of {variant} can not be {text}: that is {info.variant}")
+    return text
+
+
+def _looks_like_path(text):
+    return "/" in text or "\\" in text or text.endswith((*SUFFIXES, *KERAS_SUFFIXES))
+
+
+def download(tag) -> Path:
+    """The checkpoint's file, from the Hugging Face hub's cache or else from the hub.
+
+    The hub's client caches, resumes and respects `HF_HUB_OFFLINE`; the file is then checked against
+    the SHA-256 that the hub states.
+
+    Raises:
+        ImportError: where huggingface_hub is missing.
+        ValueError: for an unknown tag.
+        OSError: where the file is not cached and can not be downloaded, with where to put it; and
+            where it is damaged.
+    """
+    info = weights_info(tag)
+    if not info.is_free:
+        _log.warning("%s is licensed %s: not for every use.", tag, info.license)
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError as error:
+        raise ImportError(
+            "Published weights need the extra `pretrained`: pip install 'regnet_tf[pretrained]'"
+        ) from error
+    try:
+        path = hf_hub_download(info.hub_repository, "model.safetensors")
+    except Exception as error:  # the client raises its own, requests', httpx' and OS errors
+        raise OSError(
+            f"{tag} is not in the cache and could not be downloaded ({type(error).__name__})."
+            f" Fetch model.safetensors of {info.hub_repository} where you are online, and pass its"
+            " path: weights='FOLDER/model.safetensors'; or copy the hub's cache folder (HF_HOME)."
+        ) from error
+    _verify(Path(path))
+    return Path(path)
+
+
+def _verify(path):
+    """The cache names each large file by its SHA-256, as the hub states it."""
+    stated = path.resolve().name
+    if not re.fullmatch("[0-9a-f]{64}", stated):
+        return
+    with path.open("rb") as file:
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if actual != stated:
+        raise OSError(
+            f"{path} is damaged: its SHA-256 is {actual}, the hub states {stated}."
+            " Delete it to download it again."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Weights that were found and read, before there is a network to take them.
+
+    Attributes:
+        origin: what the user gave.
+        tag: of the published weights, or None for a file.
+        classes: outputs of the classifier in it; 0 for none, None for Keras' own files.
+        state_dict: names -> arrays; None for Keras' own files, which Keras reads.
+    """
+
+    origin: str
+    tag: str | None
+    classes: int | None
+    state_dict: dict | None
+
+    @classmethod
+    def find(cls, weights, variant) -> "Checkpoint":
+        """Finds and reads what a `weights` argument means.
+
+        Args:
+            weights: True or "imagenet", a tag, or a path, as `build_regnet` takes them.
+            variant: any name of the network that will take them; only "imagenet" needs it known.
+
+        Raises:
+            ValueError: for an unknown tag or one of another network, and for a damaged file.
+            OSError: for a file that is missing or can not be downloaded.
+        """
+        tag = resolve_tag(weights, variant)
+        path = download(tag) if tag else Path(weights)
+        if path.name.endswith(KERAS_SUFFIXES):
+            if not path.is_file():
+                raise FileNotFoundError(f"There is no file {path}")
+            return cls(str(weights), None, None, None)
+        state_dict = read_state_dict(path)
+        return cls(tag or str(weights), tag, count_classes(state_dict), state_dict)
+
+    def load_into(self, model):
+        """Loads a network of `build_regnet`; another number of classes keeps its own classifier.
+
+        Raises:
+            ValueError: for weights that do not fit; nothing is changed then.
+        """
+        if self.state_dict is None:
+            model.load_weights(self.origin)
+            return
+        heads = [layer for layer in model.layers if layer.name == "head"]
+        skip_head = any(head.units != self.classes for head in heads)
+        load_state_dict(model, self.state_dict, skip_head=skip_head)
+
+
+def preprocessing_for(weights) -> Preprocessing:
+    """How images are prepared for published weights or a network that has them.
+
+    Args:
+        weights: a tag; a variant's name, for its "imagenet" weights; or a model made with
+            published weights, which is named by their tag. A model of fixed input size gets images
+            of that size; one that includes preprocessing gets them as they are, 0 to 255.
+
+    Raises:
+        ValueError: for an unknown tag or variant, or a model of another name.
+    """
+    if isinstance(weights, str):
+        return weights_info(weights if is_tag(weights) else best_weights(weights)).preprocessing()
+    if not is_tag(weights.name):
+        raise ValueError(
+            "`weights` must be a tag, a variant's name or a model named by a tag."
+            f" Received: a model named {weights.name!r}"
+        )
+    info = weights_info(weights.name)
+    preprocessing = info.preprocessing()
+    size = weights.input_shape[1]
+    if size is not None and size != preprocessing.image_size:
+        preprocessing = info.preprocessing(test=False).replace(image_size=size)
+    if any(layer.name == "preprocessing" for layer in weights.layers):
+        preprocessing = preprocessing.replace(mean=(0, 0, 0), std=(1 / 255,) * 3)
+    return preprocessing

@@ -1,0 +1,293 @@
+"""Convolution and batch normalization against numpy, with their gradients."""
+
+import functools
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from regnet_tf import BatchNorm
+from regnet_tf.ops import batch_norm_inference, batch_norm_training, conv2d
+
+EPSILON = 1e-5
+TOLERANCE = {"float64": 1e-10, "float32": 3e-5, "float16": 1e-2, "bfloat16": 5e-2}
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def assert_close(found, expected, dtype):
+    """Equal up to rounding, by the largest expected number."""
+    found = np.asarray(found, "float64")
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= TOLERANCE[dtype] * max(1, np.abs(expected).max())
+
+
+# Convolution.
+
+
+def taps(x, kernel, stride, dilation):
+    """The part of the padded image under each pixel of the kernel, with that pixel's position."""
+    pad = dilation * (kernel.shape[0] // 2)
+    height, width = (-(-side // stride) for side in x.shape[1:3])
+    for u, v in np.ndindex(kernel.shape[:2]):
+        rows = slice(u * dilation, u * dilation + (height - 1) * stride + 1, stride)
+        columns = slice(v * dilation, v * dilation + (width - 1) * stride + 1, stride)
+        yield u, v, pad, (slice(None), rows, columns)
+
+
+def by_group(array, groups):
+    """Splits the last axis into groups."""
+    return array.reshape(*array.shape[:-1], groups, -1)
+
+
+def reference_conv(x, kernel, stride, dilation):
+    groups = x.shape[-1] // kernel.shape[2]
+    outputs = 0
+    for u, v, pad, window in taps(x, kernel, stride, dilation):
+        padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))[window]
+        pixel = by_group(kernel[u, v], groups)  # C / groups, groups, F / groups
+        outputs += np.einsum("nhwgc,cgf->nhwgf", by_group(padded, groups), pixel)
+    return outputs.reshape(*outputs.shape[:3], -1)
+
+
+def reference_gradients(x, kernel, upstream, stride, dilation):
+    groups = x.shape[-1] // kernel.shape[2]
+    upstream = by_group(upstream, groups)
+    kernel_gradient = np.zeros_like(kernel)
+    for u, v, pad, window in taps(x, kernel, stride, dilation):
+        margin = ((0, 0), (pad, pad), (pad, pad), (0, 0))
+        if u == v == 0:
+            padded, x_gradient = np.pad(x, margin), np.zeros_like(np.pad(x, margin))
+        pixel = by_group(kernel[u, v], groups)
+        into_kernel = np.einsum("nhwgc,nhwgf->cgf", by_group(padded[window], groups), upstream)
+        kernel_gradient[u, v] = into_kernel.reshape(kernel.shape[2:])
+        into_x = np.einsum("nhwgf,cgf->nhwgc", upstream, pixel)
+        x_gradient[window] += into_x.reshape(x_gradient[window].shape)
+    height, width = x.shape[1:3]
+    return x_gradient[:, pad : pad + height, pad : pad + width], kernel_gradient
+
+
+def conv_and_gradients(x, kernel, upstream, stride, dilation):
+    with tf.GradientTape() as tape:
+        tape.watch([x, kernel])
+        y = conv2d(x, kernel, stride, dilation)
+    return y, *tape.gradient(y, [x, kernel], upstream)
+
+
+def check_conv(size, kernel_size, groups, stride, dilation, dtype, compiled):
+    x = normal(2, *size, 6, seed=1)
+    kernel = normal(kernel_size, kernel_size, 6 // groups, 12, seed=2)
+    expected = reference_conv(x, kernel, stride, dilation)
+    upstream = normal(*expected.shape, seed=3)
+    function = functools.partial(conv_and_gradients, stride=stride, dilation=dilation)
+    if compiled:  # for images of any size and number
+        images = tf.TensorSpec((None, None, None, 6), dtype)
+        outputs = tf.TensorSpec((None, None, None, 12), dtype)
+        function = tf.function(function, (images, tf.TensorSpec(kernel.shape, dtype), outputs))
+    y, *gradients = function(*(tf.constant(array, dtype) for array in (x, kernel, upstream)))
+    assert y.dtype == dtype
+    assert_close(y, expected, dtype)
+    expected = reference_gradients(x, kernel, upstream, stride, dilation)
+    for found, gradient in zip(gradients, expected, strict=True):
+        assert_close(found, gradient, dtype)
+
+
+def test_reference_convolution_by_hand():
+    x = np.arange(9.0).reshape(1, 3, 3, 1)
+    kernel = np.zeros((3, 3, 1, 1))
+    kernel[0, 1] = 1  # the pixel above
+    assert reference_conv(x, kernel, 1, 1)[0, :, :, 0].tolist() == [[0, 0, 0], [0, 1, 2], [3, 4, 5]]
+    assert reference_conv(x, kernel, 2, 1)[0, :, :, 0].tolist() == [[0, 0], [3, 5]]
+    kernel[0, 1], kernel[2, 2] = 0, 1  # two pixels down and right
+    assert reference_conv(x, kernel, 1, 2)[0, :, :, 0].tolist() == [[8, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "function"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("groups", [1, 3, 6])
+@pytest.mark.parametrize("stride, dilation", [(1, 1), (2, 1), (1, 2), (1, 3)])
+@pytest.mark.parametrize("size", [(8, 6), (7, 9)], ids=["even", "odd"])
+def test_convolution(size, stride, dilation, groups, dtype, compiled):
+    check_conv(size, 3, groups, stride, dilation, dtype, compiled)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel_size", [1, 5])
+def test_convolution_kernel_sizes(kernel_size, stride, groups):
+    check_conv((9, 8), kernel_size, groups, stride, 1, "float32", True)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_convolution_of_short_floats(groups, dtype):
+    check_conv((8, 6), 3, groups, 2, 1, dtype, True)
+
+
+def test_convolution_of_an_image_smaller_than_the_kernel():
+    check_conv((1, 2), 3, 2, 2, 1, "float32", False)
+    check_conv((2, 1), 3, 3, 1, 2, "float32", True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_convolution_fused_with_what_follows(groups, dtype):
+    """Grappler replaces these three by one operation, which not every runtime has for groups."""
+    x, kernel, bias = normal(2, 8, 8, 4), normal(3, 3, 4 // groups, 8), normal(8)
+
+    @tf.function
+    def fused(x):
+        y = conv2d(x, tf.constant(kernel, dtype), 1)
+        return tf.nn.relu(tf.nn.bias_add(y, tf.constant(bias, dtype)))
+
+    expected = np.maximum(reference_conv(x, kernel, 1, 1) + bias, 0)
+    assert_close(fused(tf.constant(x, dtype)), expected, dtype)
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="oneDNN is for processors")
+def test_without_onednn(run_python):
+    """Where TensorFlow's kernels for grouped and dilated convolutions have no gradients."""
+    run_python(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "test_convolution",
+        pathlib.Path(__file__), TF_ENABLE_ONEDNN_OPTS="0",
+    )  # fmt: skip
+
+
+# Batch normalization.
+
+
+def reference_norm(x, gamma, beta, upstream):
+    """Outputs, mean, unbiased variance, and gradients to x, gamma and beta, in float64."""
+    count = x.size // x.shape[-1]
+    mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    scale = 1 / np.sqrt(variance + EPSILON)
+    normed = (x - mean) * scale
+    to_gamma, to_beta = (upstream * normed).sum((0, 1, 2)), upstream.sum((0, 1, 2))
+    to_x = gamma * scale * (upstream - to_beta / count - normed * to_gamma / count)
+    y = normed * gamma + beta
+    return y, mean, variance * count / (count - 1), to_x, to_gamma, to_beta
+
+
+def norm_and_gradients(x, gamma, beta, upstream, synchronized=False):
+    with tf.GradientTape() as tape:
+        tape.watch([x, gamma, beta])
+        y, mean, variance = batch_norm_training(x, gamma, beta, EPSILON, synchronized)
+    return y, mean, variance, *tape.gradient(y, [x, gamma, beta], upstream)
+
+
+def norm_arguments(images=4):
+    """x, gamma, beta, and a gradient of the output."""
+    x = normal(images, 5, 3, 6, seed=1) * np.arange(1, 7) + 3
+    return x, 1 + normal(6, seed=2) / 4, normal(6, seed=3), normal(*x.shape, seed=4)
+
+
+def tensors(arrays, dtype):
+    """x and the upstream gradient as `dtype`; gamma and beta as Keras would keep them."""
+    wide = "float64" if dtype == "float64" else "float32"
+    x, gamma, beta, upstream = arrays
+    return [
+        tf.constant(array, kind)
+        for array, kind in ((x, dtype), (gamma, wide), (beta, wide), (upstream, dtype))
+    ]
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "function"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_batch_norm_training(dtype, compiled):
+    arguments = norm_arguments()
+    function = tf.function(norm_and_gradients) if compiled else norm_and_gradients
+    found = function(*tensors(arguments, dtype))
+    for one, expected in zip(found, reference_norm(*arguments), strict=True):
+        assert one.dtype == dtype
+        assert_close(one, expected, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_batch_norm_keeps_float32_statistics_of_short_floats(dtype):
+    arguments = norm_arguments(images=64)
+    x, gamma, beta, upstream = tensors(arguments, dtype)
+    found = norm_and_gradients(x, gamma, beta, upstream)
+    rounded = tf.cast(x, "float64").numpy(), *arguments[1:]
+    y, mean, variance, to_x, to_gamma, to_beta = reference_norm(*rounded)
+    assert [one.dtype.name for one in found[:4]] == [dtype, "float32", "float32", dtype]
+    assert_close(found[1], mean, "float32")
+    assert_close(found[2], variance, "float32")
+    for one, expected in zip((found[0], *found[3:]), (y, to_x, to_gamma, to_beta), strict=True):
+        assert_close(one, expected, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_batch_norm_inference(dtype):
+    x, gamma, beta, upstream = arguments = norm_arguments()
+    mean, variance = normal(6, seed=5), 0.5 + np.arange(6)
+    x_tensor, gamma_tensor, beta_tensor, upstream_tensor = tensors(arguments, dtype)
+    statistics = [tf.cast(array, gamma_tensor.dtype) for array in (mean, variance)]
+    with tf.GradientTape() as tape:
+        tape.watch([x_tensor, gamma_tensor, beta_tensor])
+        y = batch_norm_inference(x_tensor, gamma_tensor, beta_tensor, *statistics, EPSILON)
+    gradients = tape.gradient(y, [x_tensor, gamma_tensor, beta_tensor], upstream_tensor)
+
+    normed = (x - mean) / np.sqrt(variance + EPSILON)
+    assert y.dtype == dtype
+    assert_close(y, normed * gamma + beta, dtype)
+    expected = (
+        upstream * gamma / np.sqrt(variance + EPSILON),
+        (upstream * normed).sum((0, 1, 2)),
+        upstream.sum((0, 1, 2)),
+    )
+    for found, gradient in zip(gradients, expected, strict=True):
+        assert_close(found, gradient, dtype)
+
+
+def test_batch_norm_of_one_pixel():
+    """No variance to correct: finite, and 0."""
+    x = tf.constant(normal(1, 1, 1, 3), "float32")
+    beta = tf.constant([1.0, 2.0, 3.0])
+    y, mean, variance = batch_norm_training(x, tf.ones(3), beta, EPSILON)
+    np.testing.assert_allclose(y[0, 0, 0], beta, atol=1e-5)
+    np.testing.assert_allclose(mean, x[0, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(variance, 0, atol=1e-6)
+
+
+def per_replica(strategy, array, split):
+    """The images before and after `split`, one part a device."""
+    parts = (tf.constant(part, "float32") for part in np.split(array, [split]))
+    return strategy.experimental_distribute_values_from_function(lambda _: next(parts))
+
+
+@pytest.mark.parametrize("split", [2, 1], ids=["equal", "unequal"])
+def test_synchronized_batch_norm_is_one_device_with_the_joined_batch(two_devices, split):
+    x, gamma, beta, upstream = arguments = norm_arguments()
+
+    @tf.function
+    def step(x, upstream):
+        scale, shift = tf.constant(gamma, "float32"), tf.constant(beta, "float32")
+        return norm_and_gradients(x, scale, shift, upstream, synchronized=True)
+
+    parts = [per_replica(two_devices, array, split) for array in (x, upstream)]
+    found = two_devices.run(step, args=tuple(parts))
+    y, mean, variance, to_x, to_gamma, to_beta = (
+        two_devices.experimental_local_results(one) for one in found
+    )
+    expected = reference_norm(*arguments)
+    for replicas, whole in ((y, expected[0]), (to_x, expected[3])):
+        assert_close(np.concatenate(replicas), whole, "float32")
+    for replicas, whole in ((mean, expected[1]), (variance, expected[2])):
+        for one in replicas:  # each knows all of it
+            assert_close(one, whole, "float32")
+    for replicas, whole in ((to_gamma, expected[4]), (to_beta, expected[5])):
+        assert_close(np.sum(replicas, 0), whole, "float32")
+
+
+def test_moving_statistics_of_two_devices(two_devices):
+    x = norm_arguments()[0]
+    with two_devices.scope():
+        layer = BatchNorm(synchronized=True)
+        layer.build((None, 5, 3, 6))
+    step = tf.function(lambda x: layer(x, training=True))
+    two_devices.run(step, args=(per_replica(two_devices, x, 2),))
+    assert_close(layer.moving_mean, 0.1 * x.mean((0, 1, 2)), "float32")
+    assert_close(layer.moving_variance, 0.9 + 0.1 * x.var((0, 1, 2), ddof=1), "float32")

@@ -1,0 +1,512 @@
+"""Decoding, resizing and cropping against Pillow, timm, torchvision and pycls; class names."""
+
+import hashlib
+import io
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from regnet_tf.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Preprocessing,
+    decode_image,
+    decode_predictions,
+    imagenet_classes,
+    load_image,
+    preprocess_input,
+)
+
+GOLDEN = pathlib.Path(__file__).parent / "golden" / "preprocess"
+SPEC = json.loads((GOLDEN / "preprocess.json").read_text())
+PHOTOS = [GOLDEN / "chelsea.png", GOLDEN / "rocket.jpg"]
+CROPS = np.load(GOLDEN / "crops.npz")
+
+
+def random_image(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, "uint8")
+
+
+def smooth_image(height, width, channels=3, seed=0):
+    """As photographs are: JPEG's color subsampling would drown in noise."""
+    coarse = random_image(height // 8 + 2, width // 8 + 2, channels, seed=seed)
+    image = tf.image.resize(coarse, (height, width), "bicubic")
+    return np.clip(image.numpy(), 0, 255).astype("uint8")
+
+
+def digest(array):
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def pillow():
+    return pytest.importorskip("PIL.Image")
+
+
+@pytest.fixture(scope="module")
+def encode(pillow):
+    """Encodes a Pillow image, or an array, by Pillow."""
+
+    def encode(image, file_format, **options):
+        image = image if isinstance(image, pillow.Image) else pillow.fromarray(image)
+        file = io.BytesIO()
+        image.save(file, file_format, **options)
+        return file.getvalue()
+
+    return encode
+
+
+# Golden crops of other projects.
+
+
+def photo(name):
+    """A photograph of the golden data, by how it was made there."""
+    if name == "china.jpg":
+        datasets = pytest.importorskip("sklearn.datasets")
+        return datasets.load_sample_image(name)
+    if name == "chelsea_portrait.png":
+        return np.rot90(load_image(GOLDEN / "chelsea.png"))
+    return load_image(GOLDEN / name)
+
+
+@pytest.mark.parametrize("name", SPEC["crop_sha256"])
+def test_crops_equal_those_of_timm_and_torchvision(name):
+    image = photo(name)
+    assert digest(image) == SPEC["photos"][name]["decoded_sha256"]
+    for transform, expected in SPEC["crop_sha256"][name].items():
+        crop = Preprocessing(**SPEC["transforms"][transform]).resize_and_crop(image)
+        assert digest(crop.numpy()) == expected, transform
+
+
+@pytest.mark.parametrize("key", [key for key in CROPS if key.endswith("/crop")])
+def test_crops_equal_stored_ones(key):
+    name, transform, _ = key.split("/")
+    path = next(path for path in PHOTOS if path.stem == name)
+    crop = Preprocessing(**SPEC["transforms"][transform]).resize_and_crop(load_image(path))
+    np.testing.assert_array_equal(crop, CROPS[key])
+
+
+@pytest.mark.parametrize("key", [key for key in CROPS if key.endswith("/tensor")])
+def test_tensors_equal_stored_ones(key):
+    name, transform, _ = key.split("/")
+    path = next(path for path in PHOTOS if path.stem == name)
+    tensor = Preprocessing(**SPEC["transforms"][transform])(path)
+    assert tensor.dtype == tf.float32
+    np.testing.assert_allclose(tensor[0, ::16, ::16], CROPS[key], atol=2e-6)
+
+
+# Resizing against Pillow.
+
+
+def pillow_crop(pillow, image, preprocessing):
+    """torchvision's Resize and CenterCrop."""
+    height, width = image.shape[:2]
+    short, size = preprocessing.shorter_side, preprocessing.image_size
+    resized = (int(short * width / min(height, width)), int(short * height / min(height, width)))
+    method = pillow.Resampling[preprocessing.interpolation.upper()]
+    image = np.asarray(pillow.fromarray(image).resize(resized, method))
+    missing = [max(size - side, 0) for side in image.shape[:2]]
+    image = np.pad(image, [*((n // 2, n - n // 2) for n in missing), (0, 0)])
+    top, left = (round((side - size) / 2) for side in image.shape[:2])
+    return image[top : top + size, left : left + size]
+
+
+SIZES = [
+    (375, 500),
+    (500, 333),
+    (97, 101),
+    (224, 224),  # nothing to resize
+    (64, 65),
+    (17, 23),  # enlarged
+    (1, 1),
+    (2, 3),
+    (1, 40),
+    (9, 300),
+    (1000, 1203),
+    (1024, 2048),  # a whole factor
+]
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("contrast", ["noise", "extreme"])
+def test_resizing_equals_pillow(pillow, interpolation, contrast):
+    # Of zeros and 255s a cubic overshoots, and Pillow clips between its passes.
+    for height, width in SIZES:
+        image = random_image(height, width, 3)
+        image = image if contrast == "noise" else (image > 127).astype("uint8") * 255
+        for image_size, resize_size in ((96, 112), (61, 61)):
+            preprocessing = Preprocessing(
+                image_size=image_size, resize_size=resize_size, interpolation=interpolation
+            )
+            np.testing.assert_array_equal(
+                preprocessing.resize_and_crop(image),
+                pillow_crop(pillow, image, preprocessing),
+                f"{(height, width)} to {(image_size, resize_size)}",
+            )
+
+
+@pytest.mark.parametrize("image_size, resize_size", [(1, 5), (40, 33), (83, 99), (7, 6)])
+def test_random_sizes_equal_pillow(pillow, image_size, resize_size):
+    rng = np.random.default_rng(image_size)
+    for case in range(12):
+        short, ratio = int(np.exp(rng.uniform(0, 6))), rng.uniform(1, 2)
+        size = sorted((short, int(short * ratio)), reverse=bool(case % 2))
+        image = random_image(*size, 3, seed=case)
+        preprocessing = Preprocessing(
+            image_size=image_size,
+            resize_size=resize_size,  # some are below image_size: padded
+            interpolation=("bilinear", "bicubic")[case // 2 % 2],
+        )
+        expected = pillow_crop(pillow, image, preprocessing)
+        np.testing.assert_array_equal(
+            preprocessing.resize_and_crop(image), expected, f"{size}, {preprocessing}"
+        )
+
+
+def test_tall_images_equal_pillow(pillow):
+    """Pillow makes the rows first where there are many to lose, from version 13 on."""
+    if int(pillow.__version__.split(".")[0]) < 13:
+        pytest.skip("Pillow before 13 always makes the columns first")
+    preprocessing = Preprocessing(image_size=48, resize_size=50)
+    for size in ((300, 100), (251, 101), (2000, 60), (70, 20), (90, 1)):
+        image = (random_image(*size, 3) > 127).astype("uint8") * 255
+        expected = pillow_crop(pillow, image, preprocessing)
+        np.testing.assert_array_equal(preprocessing.resize_and_crop(image), expected, str(size))
+
+
+def test_pycls_equals_plain_bilinear_interpolation():
+    """Floats, no antialiasing, the crop's offset rounded up."""
+    image = random_image(150, 113, 3)
+    resized = tf.image.resize(image, (int(150 / 113 * 80), 80), antialias=False)
+    top, left = (int(np.ceil((side - 65) / 2)) for side in resized.shape[:2])
+    preprocessing = Preprocessing(image_size=65, resize_size=80, interpolation="pycls")
+    crop = preprocessing.resize_and_crop(image)
+    assert crop.dtype == tf.float32
+    expected = resized[top : top + 65, left : left + 65]
+    np.testing.assert_allclose(crop, expected, atol=5e-3)
+
+
+# One function everywhere.
+
+
+class Server(tf.Module):
+    def __init__(self, preprocessing):
+        super().__init__()
+        self.preprocessing = preprocessing
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serve(self, image_bytes):
+        return self.preprocessing(image_bytes)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "pycls"])
+def test_eager_data_and_exported_agree_in_every_bit(tmp_path, interpolation):
+    preprocessing = Preprocessing(image_size=64, interpolation=interpolation)
+    paths = [str(path) for path in PHOTOS]
+    contents = [path.read_bytes() for path in PHOTOS]
+    expected = preprocessing(paths).numpy()
+    assert expected.shape == (2, 64, 64, 3)
+
+    dataset = tf.data.Dataset.from_tensor_slices(paths).map(preprocessing.from_file).batch(2)
+    assert dataset.element_spec.shape == (None, 64, 64, 3)
+    np.testing.assert_array_equal(next(iter(dataset)), expected)
+    dataset = tf.data.Dataset.from_tensor_slices(contents).map(preprocessing.from_bytes).batch(2)
+    np.testing.assert_array_equal(next(iter(dataset)), expected)
+
+    tf.saved_model.save(Server(preprocessing), str(tmp_path))
+    assert b"_XlaMustCompile" not in (tmp_path / "saved_model.pb").read_bytes()
+    served = tf.saved_model.load(str(tmp_path)).serve
+    np.testing.assert_array_equal(served(tf.constant(contents)), expected)
+    assert served(tf.zeros([0], tf.string)).shape == (0, 64, 64, 3)
+
+
+def test_every_source_gives_the_same(pillow):
+    preprocessing = Preprocessing(image_size=48)
+    path = PHOTOS[1]
+    image = load_image(path)
+    expected = preprocessing(path).numpy()
+    sources = [
+        str(path),
+        path.read_bytes(),
+        tf.constant(path.read_bytes()),
+        image,
+        image[None],
+        tf.constant(image),
+        pillow.fromarray(image),
+        [path],
+        (tf.constant([path.read_bytes()]),),
+    ]
+    for source in sources:
+        np.testing.assert_array_equal(preprocessing(source), expected)
+    np.testing.assert_array_equal(preprocessing(np.stack([image] * 3))[2], expected[0])
+    np.testing.assert_array_equal(preprocessing([image, PHOTOS[0]])[0], expected[0])
+    np.testing.assert_array_equal(preprocessing.from_file(tf.constant(str(path))), expected[0])
+
+
+def test_unknown_sizes_in_a_graph():
+    preprocessing = Preprocessing(image_size=32)
+    traces = []
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, None], tf.uint8)])
+    def function(images):
+        traces.append(0)
+        return preprocessing(images)
+
+    for shape in ((2, 40, 50, 3), (1, 7, 5, 3), (0, 9, 9, 3)):
+        images = random_image(*shape)
+        np.testing.assert_array_equal(function(images), preprocessing(images))
+    assert len(traces) == 1
+
+
+# Decoding.
+
+
+@pytest.mark.parametrize("size", [(64, 64), (37, 53), (1, 17), (19, 2)])
+def test_jpegs_decode_as_in_pillow(pillow, encode, size):
+    image = smooth_image(*size)
+    files = {
+        (subsampling, progressive): encode(
+            image, "JPEG", subsampling=subsampling, progressive=progressive, quality=85
+        )
+        for subsampling in ("4:4:4", "4:2:2", "4:2:0")
+        for progressive in (False, True)
+    }
+    files["coarse"] = encode(image, "JPEG", quality=5)
+    files["gray"] = encode(image[..., 0], "JPEG")
+    exif = pillow.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees: ignored, as timm and torchvision do
+    files["exif"] = encode(image, "JPEG", exif=exif)
+    for kind, file in files.items():
+        expected = pillow.open(io.BytesIO(file)).convert("RGB")
+        np.testing.assert_array_equal(decode_image(file), expected, str(kind))
+
+
+def test_cmyk_jpeg_is_within_one_level_of_pillow(pillow, encode):
+    file = encode(pillow.fromarray(smooth_image(40, 50, 4), "CMYK"), "JPEG")
+    expected = np.asarray(pillow.open(io.BytesIO(file)).convert("RGB"), "int")
+    assert np.abs(decode_image(file).numpy() - expected).max() <= 1
+
+
+def test_pngs_decode_as_in_pillow(pillow, encode):
+    image = smooth_image(37, 53, 4)
+    rgb = pillow.fromarray(image[..., :3])
+    noise16 = np.random.default_rng(0).integers(0, 1 << 16, (37, 53, 4), "uint16")
+    files = {
+        "RGB": encode(rgb, "PNG"),
+        "RGBA": encode(image, "PNG"),
+        "L": encode(image[..., 0], "PNG"),
+        "LA": encode(pillow.fromarray(image[..., :2], "LA"), "PNG"),
+        "1": encode(pillow.fromarray(image[..., 0]).convert("1"), "PNG"),
+        "palette": encode(rgb.quantize(13), "PNG"),
+        "transparent palette": encode(rgb.quantize(13), "PNG", transparency=3),
+        "RGB of 16 bits": tf.io.encode_png(noise16[..., :3]).numpy(),
+        "RGBA of 16 bits": tf.io.encode_png(noise16).numpy(),
+    }
+    for kind, file in files.items():
+        expected = pillow.open(io.BytesIO(file)).convert("RGB")
+        np.testing.assert_array_equal(decode_image(file), expected, kind)
+
+
+def test_gray_png_of_16_bits_keeps_the_higher_byte():
+    levels = np.random.default_rng(0).integers(0, 1 << 16, (5, 6, 1), "uint16")
+    image = decode_image(tf.io.encode_png(levels).numpy())
+    np.testing.assert_array_equal(image, np.repeat(levels >> 8, 3, axis=-1))
+
+
+# Errors.
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path):
+    content = PHOTOS[1].read_bytes()
+    bad = {
+        "text.jpg": b"These are words.",
+        "empty.jpg": b"",
+        "truncated.jpg": content[: len(content) // 2],
+        "truncated.png": PHOTOS[0].read_bytes()[:9999],
+    }
+    for name, content in bad.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        for function in (load_image, Preprocessing(), Preprocessing().from_file):
+            with pytest.raises(ValueError, match=f"must be a JPEG or PNG.*{name}"):
+                function(path)
+        with pytest.raises(ValueError, match="must be a JPEG or PNG"):
+            decode_image(content)
+    with pytest.raises(ValueError, match=r"text\.jpg"):
+        Preprocessing()([PHOTOS[0], tmp_path / "text.jpg"])
+    with pytest.raises(FileNotFoundError, match=r"absent\.png"):
+        load_image(tmp_path / "absent.png")
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_image(tmp_path)
+
+
+def test_a_damaged_image_stops_a_graph():
+    dataset = tf.data.Dataset.from_tensors(b"no image").map(Preprocessing().from_bytes)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image"):
+        next(iter(dataset))
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((4, 5, 3), "float32"),
+        np.zeros((4, 5), "uint8"),
+        np.zeros((4, 5, 4), "uint8"),
+        np.zeros((0, 5, 3), "uint8"),
+        np.zeros((1, 1, 4, 5, 3), "uint8"),
+        tf.zeros((4, 5, 3), tf.int32),
+        object(),
+    ],
+    ids=lambda images: f"{getattr(images, 'dtype', 'object')}",
+)
+def test_arrays_that_are_no_images(images):
+    with pytest.raises(ValueError, match=r"must be RGB, a uint8 array .* Received: \w+ of shape"):
+        Preprocessing()(images)
+
+
+def test_normalize_wants_rgb():
+    with pytest.raises(ValueError, match="`images` must be RGB"):
+        Preprocessing().normalize(np.zeros((4, 4, 1), "uint8"))
+
+
+def test_bytes_that_are_a_name():
+    with pytest.raises(ValueError, match=r"`image_bytes` must be bytes.*a str"):
+        decode_image("cat.jpg")
+
+
+def test_an_empty_list():
+    with pytest.raises(ValueError, match="`source` must be at least one image"):
+        Preprocessing()([])
+
+
+# Fields.
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("image_size", 0),
+        ("image_size", 224.0),
+        ("crop_fraction", 0),
+        ("crop_fraction", "0.9"),
+        ("crop_fraction", 300),
+        ("resize_size", 0),
+        ("interpolation", "nearest"),
+        ("mean", (0.5, 0.5)),
+        ("mean", 0.5),
+        ("std", (0.2, 0.2, 0)),
+        ("std", (0.2, 0.2, float("nan"))),
+    ],
+)
+def test_fields_out_of_range(field, value):
+    with pytest.raises(ValueError, match=f"`{field}` must be .* Received: {field}="):
+        Preprocessing(**{field: value})
+
+
+def test_two_sizes_exclude_each_other():
+    with pytest.raises(ValueError, match="`crop_fraction` must be None"):
+        Preprocessing(crop_fraction=0.9, resize_size=256)
+
+
+@pytest.mark.parametrize(
+    ("size", "fraction", "expected"),
+    [(224, None, 256), (224, 0.95, 235), (224, 0.965, 232), (288, 1.0, 288), (384, 1.0, 384)],
+)
+def test_shorter_side(size, fraction, expected):
+    assert Preprocessing(image_size=size, crop_fraction=fraction).shorter_side == expected
+
+
+def test_dict_round_trip():
+    preprocessing = Preprocessing(image_size=32, resize_size=36, mean=[0, 0.5, 1])
+    assert Preprocessing(**json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
+    assert preprocessing.replace(image_size=30).shorter_side == 36
+    assert hash(preprocessing) == hash(preprocessing.replace())
+    with pytest.raises(ValueError, match=r"fields image_size.*Received: size"):
+        preprocessing.replace(size=3)
+
+
+# Inputs of models that take arrays.
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+def test_preprocess_input(dtype):
+    images = random_image(2, 5, 6, 3).astype(dtype)
+    expected = ((images / 255.0) - IMAGENET_MEAN) / IMAGENET_STD
+    before = images.copy()
+    for found in (preprocess_input(images), preprocess_input(images[0])[None]):
+        assert isinstance(found, np.ndarray) and found.dtype == np.float32
+        np.testing.assert_allclose(found, expected[: len(found)], atol=2e-6)
+    np.testing.assert_array_equal(images, before)
+    first = np.moveaxis(images, -1, 1)
+    found = np.moveaxis(preprocess_input(first, data_format="channels_first"), 1, -1)
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    tensor = preprocess_input(tf.constant(images))
+    assert tf.is_tensor(tensor) and tensor.dtype == tf.float32
+    np.testing.assert_allclose(tensor, expected, atol=2e-6)
+    if dtype == "uint8":
+        np.testing.assert_array_equal(Preprocessing().normalize(images), tensor)
+
+
+def test_preprocess_input_in_a_model():
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, preprocess_input(inputs))
+    images = random_image(1, 4, 4, 3)
+    np.testing.assert_allclose(model(images), preprocess_input(images), atol=1e-6)
+
+
+def test_preprocess_input_of_another_shape():
+    with pytest.raises(ValueError, match="`x` must be images of 3 channels, channels_last"):
+        preprocess_input(np.zeros((2, 3, 8, 8)))
+    with pytest.raises(ValueError, match="`data_format`"):
+        preprocess_input(np.zeros((2, 8, 8, 3)), data_format="NHWC")
+
+
+def test_another_backend_is_served_without_tensorflow(run_python):
+    program = (
+        "import sys, numpy, regnet_tf.preprocessing as p;"
+        "assert p.preprocess_input(numpy.ones((1, 2, 2, 3))).dtype == 'float32';"
+        "assert p.decode_predictions(numpy.eye(1, 1000), top=1)[0][0][1] == 'tench';"
+        "print('tensorflow' in sys.modules)"
+    )
+    assert run_python("-c", program, KERAS_BACKEND="numpy").strip() == "False"
+
+
+# Class names.
+
+
+def test_classes_are_the_sorted_synsets():
+    classes = imagenet_classes()
+    synsets = [synset for synset, _ in classes]
+    assert len(set(synsets)) == 1000 and synsets == sorted(synsets)
+    assert classes[0] == ("n01440764", "tench, Tinca tinca")
+    assert classes[999][0] == "n15075141"
+
+
+def test_decode_predictions():
+    scores = np.full((2, 1000), 1e-4, "float32")
+    scores[0, [2, 281, 999]] = 0.5, 0.25, 0.1
+    scores[1, 386] = 0.75
+    for preds in (scores, scores.astype("float64"), tf.constant(scores)):
+        first, second = decode_predictions(preds, top=3)
+        assert [name for _, name, _ in first] == ["great_white_shark", "tabby", "toilet_tissue"]
+        assert first[0] == ("n01484850", "great_white_shark", 0.5)
+        assert second[0][:2] == ("n02504458", "African_elephant")
+        assert len(second) == 3
+    assert len(decode_predictions(scores)[0]) == 5
+    assert len(decode_predictions(scores, top=1000)[0]) == 1000
+
+
+@pytest.mark.parametrize("shape", [(1000,), (2, 10), (1, 1, 1000), ()])
+def test_predictions_of_another_shape(shape):
+    with pytest.raises(ValueError, match="`preds` must be ImageNet's scores, of shape"):
+        decode_predictions(np.zeros(shape))
+
+
+@pytest.mark.parametrize("top", [0, 1001, 2.5])
+def test_top_out_of_range(top):
+    with pytest.raises(ValueError, match="`top` must be"):
+        decode_predictions(np.zeros((1, 1000)), top=top)

@@ -1,0 +1,204 @@
+"""The table of published weights, loading, and preparing images for them."""
+
+import hashlib
+import importlib.util
+import logging
+import os
+import sys
+
+import numpy as np
+import pytest
+
+import regnet_tf
+from regnet_tf import Preprocessing, create_model, list_weights, preprocessing_for, weights_info
+from regnet_tf.variants import VARIANTS
+from regnet_tf.weights import best_weights, download
+from training.benchmark import import_timm
+
+TAG = "regnetx_002.pycls_in1k"
+
+
+@pytest.fixture(scope="module")
+def state_dict():
+    """A state dict of the network of `TAG`, in timm's names."""
+    return regnet_tf.to_state_dict(create_model("regnetx_002"))
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch, state_dict):
+    """A cache folder as the hub's client keeps it, with the weights of `TAG`, offline."""
+    repository = tmp_path / "hub" / f"models--timm--{TAG}"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    for folder in (snapshot, repository / "refs", repository / "blobs"):
+        folder.mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    file = tmp_path / "model.safetensors"
+    regnet_tf.write_state_dict(file, state_dict)
+    blob = repository / "blobs" / hashlib.sha256(file.read_bytes()).hexdigest()
+    file.rename(blob)
+    (snapshot / "model.safetensors").symlink_to(os.path.relpath(blob, snapshot))
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return blob
+
+
+def test_every_row_is_of_a_known_variant():
+    tags = list_weights()
+    assert len(tags) == 61
+    for tag in tags:
+        info = weights_info(tag)
+        assert info.variant in VARIANTS
+        assert info.hub_repository == f"timm/{tag}"
+        assert isinstance(info.preprocessing(), Preprocessing)
+
+
+def test_rows_equal_timms_table():
+    pytest.importorskip("torch", reason="timm needs it")
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("timm is not installed")
+    _, timm = import_timm()
+    rows = {
+        f"{name}.{tag}": config
+        for name, versions in timm.models.regnet.default_cfgs.items()
+        for tag, config in versions.cfgs.items()
+        if name in VARIANTS and tag != "untrained"
+    }
+    assert set(rows) == set(list_weights())
+    for tag, config in rows.items():
+        info = weights_info(tag)
+        assert info.classes == config.num_classes
+        assert info.image_size == config.input_size[1]
+        assert info.test_image_size == (config.test_input_size or config.input_size)[1]
+        assert info.crop_fraction == config.crop_pct
+        assert (info.interpolation, info.license) == (config.interpolation, config.license)
+        assert (info.mean, info.std) == (tuple(config.mean), tuple(config.std))
+
+
+@pytest.mark.parametrize(
+    ("variant", "tag"),
+    [
+        ("RegNetY-3.2GF", "regnety_032.ra_in1k"),
+        ("regnety_160", "regnety_160.sw_in12k_ft_in1k"),  # SWAG is better by a hair, but not free
+        ("regnety_320", "regnety_320.tv2_in1k"),
+        ("regnetx_002", TAG),
+        ("regnet_x_400mf", "regnetx_004_tv.tv2_in1k"),
+    ],
+)
+def test_imagenet_means_the_best_free_weights(variant, tag):
+    assert best_weights(variant) == tag
+
+
+def test_variants_without_free_weights_say_so():
+    with pytest.raises(ValueError, match=r"regnety_1280\.swag_ft_in1k.*no freely licensed"):
+        best_weights("regnety_1280")
+
+
+def test_unknown_tags_get_the_nearest():
+    with pytest.raises(ValueError, match=r"Nearest: regnety_032\.ra_in1k"):
+        weights_info("regnety_032.ra_in1")
+    with pytest.raises(ValueError, match="known tag"):
+        create_model("regnetx_002", weights="regnetx_002.pycls")
+    with pytest.raises(ValueError, match=r"can not be regnety_004\.tv2_in1k: that is regnety_004"):
+        create_model("regnetx_002", weights="regnety_004.tv2_in1k")
+
+
+@pytest.mark.parametrize("weights", ["imagenet", True, TAG])
+def test_loading_from_the_cache(hub, state_dict, weights):
+    model = create_model("regnetx_002", weights=weights)
+    assert model.name == TAG
+    stem = state_dict["stem.conv.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(model.get_layer("stem").conv.kernel, stem)
+
+
+def test_a_tag_as_name(hub):
+    assert create_model(TAG, weights=True).name == TAG
+    assert create_model(TAG).name == "RegNetX-200MF"  # the network without the weights
+
+
+def test_a_damaged_file_in_the_cache(hub):
+    content = bytearray(hub.read_bytes())
+    content[-1] ^= 1
+    hub.write_bytes(content)
+    with pytest.raises(OSError, match="is damaged: its SHA-256"):
+        download(TAG)
+
+
+def test_offline_and_not_cached_says_where_to_put_the_file(hub):
+    with pytest.raises(OSError, match=r"regnetx_004\.pycls_in1k.*weights='FOLDER"):
+        create_model("regnetx_004", weights="imagenet")
+
+
+def test_licences_that_are_not_free_are_announced(hub, caplog):
+    with caplog.at_level(logging.WARNING), pytest.raises(OSError, match="not in the cache"):
+        download("regnety_160.swag_ft_in1k")
+    assert "cc-by-nc-4.0" in caplog.text
+
+
+def test_without_the_hubs_client(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match="extra `pretrained`"):
+        download(TAG)
+
+
+def test_files_as_weights(tmp_path, state_dict):
+    path = tmp_path / "weights.npz"
+    regnet_tf.write_state_dict(path, state_dict)
+    assert create_model("regnetx_002", weights=str(path)).output_shape == (None, 1000)
+    fewer = create_model("regnetx_002", weights=path, classes=37)
+    assert fewer.output_shape == (None, 37)
+    without = create_model("regnetx_002", weights=path, include_top=False, pooling="avg")
+    assert without.output_shape == (None, 368)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_keras_files_as_weights(tmp_path, suffix):
+    model = create_model("regnetx_002", classes=5)
+    path = tmp_path / f"model{suffix}"
+    model.save(path) if suffix == ".keras" else model.save_weights(path)
+    other = create_model("regnetx_002", classes=5, weights=path)
+    for ours, theirs in zip(model.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_weights_of_another_network_change_nothing(tmp_path, state_dict):
+    path = tmp_path / "weights.npz"
+    regnet_tf.write_state_dict(path, state_dict)
+    with pytest.raises(ValueError, match="does not fit RegNetY-400MF; nothing was changed"):
+        create_model("regnety_004", weights=path)
+
+
+def test_weights_without_classifier(tmp_path, state_dict):
+    path = tmp_path / "weights.npz"
+    trunk = {name: value for name, value in state_dict.items() if not name.startswith("head")}
+    regnet_tf.write_state_dict(path, trunk)
+    with pytest.raises(ValueError, match="have no classifier: pass `include_top=False`"):
+        create_model("regnetx_002", weights=path)
+    assert create_model("regnetx_002", weights=path, classes=3).output_shape == (None, 3)
+
+
+def test_preprocessing_of_tags_variants_and_models(hub):
+    info = weights_info("regnety_032.ra_in1k")
+    assert preprocessing_for("regnety_032.ra_in1k") == info.preprocessing()
+    assert preprocessing_for("RegNetY-3.2GF") == info.preprocessing()
+    assert (info.preprocessing().image_size, info.preprocessing().crop_fraction) == (288, 1.0)
+    trained = info.preprocessing(test=False)
+    assert (trained.image_size, trained.crop_fraction) == (224, 0.95)
+
+    model = create_model(TAG, weights=True, input_shape=(192, 192, 3))
+    assert preprocessing_for(model).image_size == 192
+    with pytest.raises(ValueError, match="model named 'mine'"):
+        preprocessing_for(create_model("regnetx_002", model_name="mine"))
+
+
+def test_preprocessing_inside_the_model(hub):
+    image = np.random.default_rng(0).integers(0, 256, (1, 300, 260, 3), dtype="uint8")
+    outside = create_model(TAG, weights=True)
+    inside = create_model(TAG, weights=True, include_preprocessing=True)
+    assert inside.input.dtype == "uint8"
+    expected = outside.predict(preprocessing_for(outside)(image), verbose=0)
+    levels = preprocessing_for(inside)(image)
+    assert float(np.max(levels)) > 200  # as they are, 0 to 255
+    got = inside.predict(np.array(levels).astype("uint8"), verbose=0)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-7)
