@@ -1,10 +1,18 @@
 """`python -m regnet_tf`: what the library knows, on the command line."""
 
 import argparse
+import dataclasses
 import sys
+from pathlib import Path
 
+from regnet_tf import create_model
 from regnet_tf.complexity import complexity
+from regnet_tf.porting import SOURCES, to_state_dict
+from regnet_tf.preprocessing import decode_predictions, load_image
+from regnet_tf.readers import write_state_dict
 from regnet_tf.variants import VARIANTS, list_variants
+from regnet_tf.visualize import draw_predictions
+from regnet_tf.weights import best_weights, is_tag, list_weights, preprocessing_for, weights_info
 
 
 def variant_table(pattern="*") -> str:
@@ -32,8 +40,63 @@ def variant_table(pattern="*") -> str:
     return "\n".join(lines)
 
 
+def weights_table(pattern="*") -> str:
+    """The published weights whose tag matches a shell-style pattern, as a markdown table."""
+    lines = [
+        "| tag | licence | classes | pixels | top-1 % | by whom, at how many pixels |",
+        "|---|---|--:|--:|--:|---|",
+    ]
+    for tag in list_weights(pattern):
+        info = weights_info(tag)
+        best = max(info.published, key=lambda entry: entry["top1"], default=None)
+        accuracy = ("", "") if best is None else (f"{best['top1']:.2f}", _measured_by(best))
+        cells = (f"`{tag}`", info.license, info.classes, info.image_size, *accuracy)
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def _measured_by(entry):
+    return f"{entry['source']}, {entry['image_size']}"
+
+
 def _variants(options):
     print(variant_table(options.pattern))
+
+
+def _weights_list(options):
+    print(weights_table(options.pattern))
+
+
+def _weights_info(options):
+    info = weights_info(options.tag)
+    for field in dataclasses.fields(info):
+        print(f"{field.name:18}  {getattr(info, field.name)}")
+
+
+def _weights_convert(options):
+    model = create_model(options.variant, weights=options.source)
+    if options.target.suffix == ".keras":
+        model.save(options.target)
+    else:
+        write_state_dict(options.target, to_state_dict(model, options.names))
+    print(f"Written: {options.target}")
+
+
+def _predict(options):
+    weights = options.weights
+    tag = weights if is_tag(weights) else best_weights(weights)
+    model = create_model(tag, weights=True)
+    preprocessing = preprocessing_for(tag)
+    for path in options.images:
+        top = decode_predictions(model(preprocessing(path), training=False), options.top)[0]
+        print(path)
+        for synset, name, score in top:
+            print(f"  {score:7.2%}  {name} ({synset})")
+        if options.out:
+            options.out.mkdir(parents=True, exist_ok=True)
+            target = options.out / f"{path.stem}.png"
+            draw_predictions(load_image(path), top, target)
+            print(f"  {target}")
 
 
 def main(arguments=None):
@@ -43,11 +106,43 @@ def main(arguments=None):
     variants = commands.add_parser("variants", help="the table of variants, at 224 pixels")
     variants.add_argument("pattern", nargs="?", default="*", help='such as "regnety_*"')
     variants.set_defaults(run=_variants)
+    _add_weights(commands)
+    _add_predict(commands)
     options = parser.parse_args(arguments)
     try:
         options.run(options)
-    except ValueError as error:
+    except (ValueError, ImportError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+def _add_weights(commands):
+    weights = commands.add_parser("weights", help="published weights: list, info, convert")
+    actions = weights.add_subparsers(required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="the table of published weights")
+    listing.add_argument("pattern", nargs="?", default="*", help='such as "regnety_*"')
+    listing.set_defaults(run=_weights_list)
+    info = actions.add_parser("info", help="all about one of them")
+    info.add_argument("tag", help="such as regnety_032.ra_in1k")
+    info.set_defaults(run=_weights_info)
+    convert = actions.add_parser("convert", help="a weight file to another format or naming")
+    convert.add_argument("variant", help="the network, by any of its names")
+    convert.add_argument("source", help="a weight file, or a tag")
+    convert.add_argument("target", type=Path, help="ends in .keras, .safetensors or .npz")
+    convert.add_argument(
+        "--names", choices=SOURCES, default="timm", help="whose names (default: timm)"
+    )
+    convert.set_defaults(run=_weights_convert)
+
+
+def _add_predict(commands):
+    predict = commands.add_parser("predict", help="what is in a picture, by published weights")
+    predict.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="JPEG or PNG")
+    predict.add_argument(
+        "--weights", default="regnety_032", metavar="TAG", help="a tag or variant (%(default)s)"
+    )
+    predict.add_argument("--top", type=int, default=5, help="how many classes (default: 5)")
+    predict.add_argument("--out", type=Path, metavar="FOLDER", help="also a picture of each")
+    predict.set_defaults(run=_predict)
 
 
 if __name__ == "__main__":

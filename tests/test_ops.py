@@ -194,10 +194,11 @@ def tensors(arrays, dtype):
     ]
 
 
+@pytest.mark.parametrize("images", [4, 8], ids=["60 pixels", "120 pixels, merged by 8"])
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "function"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_batch_norm_training(dtype, compiled):
-    arguments = norm_arguments()
+def test_batch_norm_training(dtype, compiled, images):
+    arguments = norm_arguments(images)
     function = tf.function(norm_and_gradients) if compiled else norm_and_gradients
     found = function(*tensors(arguments, dtype))
     for one, expected in zip(found, reference_norm(*arguments), strict=True):

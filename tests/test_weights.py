@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import logging
 import os
+import pathlib
 import sys
 
 import numpy as np
@@ -11,11 +12,14 @@ import pytest
 
 import regnet_tf
 from regnet_tf import Preprocessing, create_model, list_weights, preprocessing_for, weights_info
+from regnet_tf.__main__ import main
+from regnet_tf.preprocessing import load_image
 from regnet_tf.variants import VARIANTS
 from regnet_tf.weights import best_weights, download
 from training.benchmark import import_timm
 
 TAG = "regnetx_002.pycls_in1k"
+PHOTO = pathlib.Path(__file__).parent / "golden" / "preprocess" / "rocket.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +206,16 @@ def test_preprocessing_inside_the_model(hub):
     assert float(np.max(levels)) > 200  # as they are, 0 to 255
     got = inside.predict(np.array(levels).astype("uint8"), verbose=0)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_predict_on_the_command_line(hub, tmp_path, capsys):
+    out = tmp_path / "pictures"
+    main(["predict", str(PHOTO), "--weights", TAG, "--top", "3", "--out", str(out)])
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == str(PHOTO)
+    assert len(printed) == 5  # the path, three classes, the picture
+    image = np.array(load_image(out / f"{PHOTO.stem}.png"))
+    assert image.std() > 20
+    with pytest.raises(SystemExit):
+        main(["predict", str(hub), "--weights", TAG])  # no image
+    assert "must be a JPEG or PNG" in capsys.readouterr().err
