@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
+from training.files import replacing
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -283,7 +285,7 @@ def _parser():
     )
     parser.add_argument("--mode", nargs="+", choices=MODES, default=MODES, help="default: both")
     parser.add_argument("--repeats", type=int, default=7, help="turns (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
+    parser.add_argument("--threads", type=int, help="cores to use (default: all)")
     parser.add_argument(
         "--stock", action="store_true", help="also Keras' stock convolution and normalization"
     )
@@ -299,7 +301,7 @@ def main(arguments=None):
     parser = _parser()
     options = parser.parse_args(arguments)
     for name in ("batch_size", "image_size", "repeats", "threads"):
-        if getattr(options, name) < 1:
+        if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
     from regnet_tf.variants import variant_key
 
@@ -307,7 +309,8 @@ def main(arguments=None):
         variants = [variant_key(name) for name in options.variant]
     except ValueError as error:
         parser.error(str(error))
-    set_threads(options.threads)
+    if options.threads:
+        set_threads(options.threads)
     settings = [
         Setting(variant, options.batch_size, options.image_size, precision)
         for variant in variants
@@ -319,11 +322,10 @@ def main(arguments=None):
             run_setting(setting, options.mode, options.repeats, options.stock, options.timm)
         )
         print(table(results[-1:]), flush=True)
-    report = {**environment(options.threads), "results": results}
+    report = {**environment(options.threads or os.cpu_count()), "results": results}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    beside = options.out.with_name(options.out.name + ".part")
-    beside.write_text(json.dumps(report, indent=1) + "\n")
-    beside.replace(options.out)
+    with replacing(options.out) as path:
+        path.write_text(json.dumps(report, indent=1) + "\n")
     print(f"Written: {options.out}")
 
 

@@ -135,6 +135,8 @@ def _build(recipe, data):
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
     )
+    # With its variables made inside the first step, TensorFlow would trace that step twice.
+    model.optimizer.build(model.trainable_variables)
     return model
 
 

@@ -1,0 +1,56 @@
+"""The benchmark runs and writes what it measured; how fast is no matter of a test."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from regnet_tf import RegNetConfig, StageConfig, build_regnet
+from training.benchmark import main, stock_keras
+
+
+def test_table_and_json(tmp_path, capsys):
+    out = tmp_path / "benchmark.json"
+    options = "--variant RegNetX-200MF --batch-size 2 --image-size 32 --repeats 2 --mode forward"
+    main([*options.split(), "--stock", "--out", str(out)])
+    report = json.loads(out.read_text())
+    result = report["results"][0]
+    assert (result["variant"], result["batch_size"]) == ("regnetx_002", 2)
+    ours, stock = result["contenders"]
+    assert (ours["name"], stock["name"]) == ("regnet_tf", "stock keras")
+    speed = ours["forward"]
+    assert 0 < speed["min"] <= speed["images_per_second"] <= speed["max"]
+    assert speed["regnet_tf_is_faster_by"] == 1
+    assert "train" not in ours
+    printed = capsys.readouterr().out
+    assert "| regnetx_002 | 2 | 32 | float32 | stock keras |" in printed
+    assert str(out) in printed
+
+
+def test_stock_layers_compute_the_same():
+    config = RegNetConfig(explicit_stages=(StageConfig(16, 1, 8),), stem_width=8)
+    model = build_regnet(config, classes=3)
+    images = np.random.default_rng(0).standard_normal((2, 16, 16, 3)).astype("float32")
+    ours = model(images, training=False)
+    calls = []
+    convolve = keras.ops.conv
+    with pytest.MonkeyPatch.context() as patch, stock_keras():
+        patch.setattr(keras.ops, "conv", lambda *a: calls.append(1) or convolve(*a))
+        stock = model(images, training=False)
+    assert len(calls) == 5  # stem, three of the block, shortcut
+    np.testing.assert_allclose(stock, ours, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--repeats", "0"], "--repeats must be at least 1"),
+        (["--variant", "resnet"], "must be a known RegNet"),
+    ],
+)
+def test_errors_end_with_status_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
