@@ -37,6 +37,11 @@ def read_state_dict(path) -> dict[str, np.ndarray]:
         return _read_npz(path)
     if path.suffix in TORCH_SUFFIXES:
         return _read_torch(path)
+    if path.suffix == ".h5":
+        raise ValueError(
+            f"`path` {path} is a file of tf_keras or Keras 2, whose RegNets pad strided"
+            " convolutions on one side only: their weights do not belong in these networks"
+        )
     raise ValueError(f"`path` must end in one of {', '.join(SUFFIXES)}. Received: {path}")
 
 

@@ -165,7 +165,7 @@ def resolve_tag(weights, variant) -> str | None:
 
 
 def _looks_like_path(text):
-    return "/" in text or "\\" in text or text.endswith((*SUFFIXES, *KERAS_SUFFIXES))
+    return "/" in text or "\\" in text or text.endswith((*SUFFIXES, *KERAS_SUFFIXES, ".h5"))
 
 
 def download(tag) -> Path:

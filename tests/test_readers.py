@@ -89,5 +89,8 @@ def test_missing_and_unknown(tmp_path):
     (tmp_path / "weights.txt").write_text("")
     with pytest.raises(ValueError, match=r"must end in one of \.safetensors"):
         read_state_dict(tmp_path / "weights.txt")
+    (tmp_path / "regnetx002.h5").write_bytes(b"")
+    with pytest.raises(ValueError, match="is a file of tf_keras"):
+        read_state_dict(tmp_path / "regnetx002.h5")
     with pytest.raises(ValueError, match=r"must end in \.safetensors or \.npz"):
         write_state_dict(tmp_path / "weights.pth", STATE)
