@@ -11,11 +11,13 @@ _EPILOG = """\
 examples:
   python -m training                                  the digits, in a minute or two
   python -m training --list                           the recipes and what to expect of them
+  python -m training --recipe digits_finetuning       few images of new digits, with and without
+                                                      what others taught the network
   python -m training --recipe smoke --workdir /tmp/smoke
   python -m training --set epochs=10 --set learning_rate=0.05 --workdir runs/short
   python -m training --variant RegNetX-200MF --workdir runs/x200
 
-Ends with the accuracy on the test images and the paths of the model, the pictures and the numbers.
+Ends with the accuracy on the test images and the paths of what was written.
 Exit status: 0 if it worked, 2 if something asked for is not possible, 130 if interrupted."""
 
 
@@ -39,17 +41,19 @@ def main(arguments=None) -> int:
     except ValueError as error:
         return _fail(parser, error)
     workdir = options.workdir or Path("runs") / recipe.name
-    from training.train import train_and_evaluate
+    from training import finetuning, train
 
     verbose = 1 if sys.stdout.isatty() else 2  # bars fill a file with lines
+    program = finetuning if recipe.pretraining else train
+    begin = finetuning.finetune if recipe.pretraining else train.train_and_evaluate
     try:
-        run = train_and_evaluate(recipe, workdir, options.overwrite, verbose)
+        run = begin(recipe, workdir, options.overwrite, verbose)
     except UserError as error:
         return _fail(parser, error)
     except KeyboardInterrupt:
         print(f"\nInterrupted; {workdir} holds an unfinished run.", file=sys.stderr)
         return 130
-    print(_summary(run, workdir))
+    print("\n".join([program.summary(run), *_paths(program.FILES, workdir)]))
     return 0
 
 
@@ -101,18 +105,11 @@ def _list():
     return "\n".join(lines).rstrip()
 
 
-def _summary(run, workdir):
-    """The last lines of a run."""
-    from training.train import FILES
-
-    results, seconds = run["results"], run["seconds"]["total"]
-    lines = [
-        f"Test accuracy {results['accuracy']:.2%} ({results['correct']} of"
-        f" {results['test_images']} images), {seconds:.0f} seconds"
-    ]
-    paths = {str(workdir / file): what for file, what in FILES.items()}
+def _paths(files, workdir):
+    """Lines that tell where the files of a run are."""
+    paths = {str(workdir / file): what for file, what in files.items()}
     width = max(map(len, paths))
-    return "\n".join([*lines, *(f"  {path:{width}}  {what}" for path, what in paths.items())])
+    return [f"  {path:{width}}  {what}" for path, what in paths.items()]
 
 
 def _fail(parser, error):

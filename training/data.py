@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from regnet_tf._checks import check_int
@@ -22,7 +23,7 @@ class DataSet:
 
     Attributes:
         name: key of `DATA_SETS`.
-        class_names: a name for every class.
+        class_names: a name for every class, of those that were kept.
         channels: of an image.
         train_size: number of images to train on.
         test_size: number of images to test with.
@@ -41,22 +42,35 @@ class DataSet:
     test: Callable[[int], tf.data.Dataset]
 
 
-def load(name, image_size) -> DataSet:
-    """Loads a data set.
+def load(name, image_size, classes=None, images_per_class=None, seed=0) -> DataSet:
+    """Loads a data set or a part of it.
 
     Args:
         name: key of `DATA_SETS`.
         image_size: side of the square images to give, in pixels.
+        classes: names of the only classes to keep, in the order of their new labels; None for all.
+        images_per_class: how many training images of each class to keep; None for all. Test images
+            are kept all the same.
+        seed: of the choice of these images.
 
     Raises:
-        UserError: for an unknown name, with the nearest ones, or a missing package.
-        ValueError: for an `image_size` below 1.
+        UserError: for an unknown name, with the nearest ones, an unknown class, more images a class
+            than there are, or a missing package.
+        ValueError: for an `image_size` or `images_per_class` below 1.
     """
     if name not in DATA_SETS:
         near = difflib.get_close_matches(str(name), DATA_SETS, cutoff=0.5) or DATA_SETS
         raise UserError(f"No data set is called {name!r}. Nearest: {', '.join(near)}.")
     check_int("image_size", image_size, minimum=1)
-    return DATA_SETS[name](image_size)
+    if images_per_class is not None:
+        check_int("images_per_class", images_per_class, minimum=1)
+    class_names, split = DATA_SETS[name]()
+    if classes is not None:
+        split = _with_classes(name, class_names, split, classes)
+        class_names = tuple(classes)
+    if images_per_class is not None:
+        split = _with_few_images(class_names, split, images_per_class, seed)
+    return _data_set(name, class_names, split, image_size)
 
 
 def digits_split():
@@ -79,12 +93,48 @@ def digits_split():
     )
 
 
-def _digits(image_size):
-    """The digits, enlarged, with values from 0 to 1."""
-    train_images, test_images, train_labels, test_labels = digits_split()
+def _with_classes(name, class_names, split, classes):
+    """The split without the images of other classes; labels are indices into `classes`."""
+    unknown = [repr(one) for one in classes if one not in class_names]
+    if unknown:
+        raise UserError(
+            f"`classes` of {name} must be among {', '.join(class_names)}."
+            f" Received: {', '.join(unknown)}"
+        )
+    kept = [class_names.index(one) for one in classes]
+    new_labels = np.full(len(class_names), -1)
+    new_labels[kept] = np.arange(len(kept))
+    train_images, test_images, train_labels, test_labels = split
+    in_train, in_test = np.isin(train_labels, kept), np.isin(test_labels, kept)
+    return (
+        train_images[in_train],
+        test_images[in_test],
+        new_labels[train_labels[in_train]],
+        new_labels[test_labels[in_test]],
+    )
+
+
+def _with_few_images(class_names, split, images_per_class, seed):
+    """The split with as many training images of each class, chosen at random."""
+    train_images, test_images, train_labels, test_labels = split
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for label, name in enumerate(class_names):
+        places = np.flatnonzero(train_labels == label)
+        if images_per_class > len(places):
+            raise UserError(
+                f"`images_per_class` must be at most {len(places)}, the number of training images "
+                f"of class {name}. Received: images_per_class={images_per_class}"
+            )
+        chosen.extend(rng.choice(places, images_per_class, replace=False))
+    return train_images[chosen], test_images, train_labels[chosen], test_labels
+
+
+def _data_set(name, class_names, split, image_size):
+    """Arrays as a data set of resized images."""
+    train_images, test_images, train_labels, test_labels = split
 
     def prepare(images, labels):
-        images = tf.cast(images[..., None], tf.float32) / 16  # N H W 1
         return tf.image.resize(images, (image_size, image_size)), labels
 
     def train(batch_size, seed):
@@ -97,9 +147,9 @@ def _digits(image_size):
         return examples.batch(batch_size).map(prepare)
 
     return DataSet(
-        name="digits",
-        class_names=tuple("0123456789"),
-        channels=1,
+        name=name,
+        class_names=class_names,
+        channels=train_images.shape[-1],
         train_size=len(train_images),
         test_size=len(test_images),
         train=train,
@@ -107,5 +157,17 @@ def _digits(image_size):
     )
 
 
-#: name -> function of the image size that loads the data set.
+def _digits():
+    """The digits with values from 0 to 1."""
+    train_images, test_images, train_labels, test_labels = digits_split()
+    train_images, test_images = (
+        (images[..., None] / 16).astype("float32")  # N H W 1
+        for images in (train_images, test_images)
+    )
+    return tuple("0123456789"), (train_images, test_images, train_labels, test_labels)
+
+
+#: name -> function that loads the whole data set: a name for every class, and
+#: `(train_images, test_images, train_labels, test_labels)`, numpy arrays, images float32
+#: `(count, height, width, channels)`, labels int64 `(count,)`.
 DATA_SETS = {"digits": _digits}

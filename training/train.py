@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import regnet_tf
+from regnet_tf._checks import check
 from training import report
 from training.augmentation import augmentation
 from training.data import load
@@ -43,44 +44,66 @@ def train_and_evaluate(recipe, workdir, overwrite=False, verbose="auto") -> dict
         ("accuracy" from 0 to 1, "correct", "test_images"), "versions", "started", "seconds".
 
     Raises:
+        ValueError: for a recipe of fine-tuning, which `training.finetuning.finetune` runs.
         UserError: before any training, if a package is missing, the data set unknown or smaller
             than a batch, or `workdir` unusable or holding a finished run; later, if the loss is no
             longer a number.
     """
     started, clock = datetime.datetime.now().astimezone(), time.perf_counter()
+    alone = recipe.pretraining is None
+    check("pretraining", recipe.pretraining, alone, "None but for `training.finetuning.finetune`")
     workdir = Path(workdir)
-    _check_unfinished(workdir, overwrite)
+    check_unfinished(workdir, overwrite)
     import_optional("matplotlib")
-    data = load(recipe.data, recipe.image_size)
-    _check_batch_size(recipe, data)
-    _make_directory(workdir)
+    data = load_for(recipe)
+    check_batch_size(recipe, data)
+    make_directory(workdir)
     (workdir / "run.json").unlink(missing_ok=True)
 
     keras.utils.set_random_seed(recipe.seed)
-    model = _build(recipe, data)
+    model = build(recipe, data)
     if verbose:
-        print(_announcement(recipe, data))
-    history = _fit(model, recipe, data, workdir, verbose)
+        print(announcement(recipe, data))
+    history = fit(model, recipe, data, workdir / "history.csv", verbose)
     train_seconds = time.perf_counter() - clock
-    labels, probabilities = predict(model, _test_batches(recipe, data))
+    labels, probabilities = predict(model, test_batches(recipe, data))
 
-    _write_model(model, workdir / "model.keras")
+    write_model(model, workdir / "model.keras")
     _write_pictures(workdir, recipe, data, history, labels, probabilities)
     run = {
         "recipe": recipe.to_dict(),
-        "model": {"name": model.name, **_cost(recipe, data)},
-        "data": {"name": data.name, "train_images": data.train_size, "test_images": data.test_size},
-        "results": _results(labels, probabilities),
-        "versions": _versions(),
+        "model": {"name": model.name, **cost(recipe, data)},
+        "data": data_facts(data),
+        "results": results(labels, probabilities),
+        "versions": versions(),
         "started": started.isoformat(timespec="seconds"),
         "seconds": {
             "training": round(train_seconds, 1),
             "total": round(time.perf_counter() - clock, 1),
         },
     }
-    with replacing(workdir / "run.json") as path:
-        path.write_text(json.dumps(run, indent=2) + "\n")
+    write_run(run, workdir)
     return run
+
+
+def summary(run) -> str:
+    """The outcome of a run in a line.
+
+    Args:
+        run: what `train_and_evaluate` returned.
+    """
+    outcome = run["results"]
+    return (
+        f"Test accuracy {outcome['accuracy']:.2%} ({outcome['correct']} of"
+        f" {outcome['test_images']} images), {run['seconds']['total']:.0f} seconds"
+    )
+
+
+def load_for(recipe):
+    """The data set of a recipe, or the part of it that the recipe keeps."""
+    return load(
+        recipe.data, recipe.image_size, recipe.classes, recipe.images_per_class, recipe.seed
+    )
 
 
 def predict(model, batches):
@@ -100,14 +123,16 @@ def predict(model, batches):
     return np.concatenate(labels), np.concatenate(probabilities)
 
 
-def _check_unfinished(workdir, overwrite):
+def check_unfinished(workdir, overwrite):
+    """Raises a `UserError` where the directory holds a finished run that may not be replaced."""
     if (workdir / "run.json").exists() and not overwrite:
         raise UserError(
             f"{workdir} holds a finished run. Give another --workdir, or --overwrite to replace it."
         )
 
 
-def _check_batch_size(recipe, data):
+def check_batch_size(recipe, data):
+    """Raises a `UserError` where the data set is smaller than a batch."""
     if recipe.batch_size > data.train_size:
         raise UserError(
             f"`batch_size` must be at most {data.train_size}, the number of training images of "
@@ -115,21 +140,34 @@ def _check_batch_size(recipe, data):
         )
 
 
-def _make_directory(workdir):
+def make_directory(workdir):
+    """Makes the directory if need be; raises a `UserError` where that is impossible."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot make the directory {workdir}: {error.strerror}.") from error
 
 
-def _build(recipe, data):
-    """The compiled network."""
+def build(recipe, data, weights=None):
+    """The compiled network of a recipe.
+
+    Args:
+        recipe: a `Recipe`.
+        data: its `DataSet`.
+        weights: file of weights to start from, as `regnet_tf.read_state_dict` reads them. The
+            classifier starts anew nevertheless, and what `recipe.freeze` says is frozen. By default
+            the whole network starts anew.
+    """
     model = regnet_tf.build_regnet(
         recipe.config,
         input_shape=(recipe.image_size, recipe.image_size, data.channels),
         classes=len(data.class_names),
         dtype=recipe.precision,
     )
+    if weights is not None:
+        regnet_tf.load_state_dict(model, regnet_tf.read_state_dict(weights), skip_head=True)
+        if recipe.freeze is not None:
+            regnet_tf.freeze(model, recipe.freeze)
     model.compile(
         optimizer=make_optimizer(recipe),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
@@ -140,22 +178,37 @@ def _build(recipe, data):
     return model
 
 
-def _fit(model, recipe, data, workdir, verbose):
-    """Trains; returns a dict of lists, a value for each epoch."""
+def fit(model, recipe, data, history_file=None, verbose="auto") -> dict:
+    """Trains a compiled network.
+
+    Args:
+        model: the network.
+        recipe: a `Recipe`.
+        data: its `DataSet`.
+        history_file: CSV file for losses, accuracies and learning rate of each epoch. None for
+            neither that nor a test after each epoch.
+        verbose: Keras' progress.
+
+    Returns:
+        Dict of lists, a value for each epoch.
+
+    Raises:
+        UserError: if the loss is no longer a number.
+    """
     augment = augmentation(recipe)
     classes = len(data.class_names)
     train = _limited(data.train(recipe.batch_size, recipe.seed), recipe)
     train = train.map(lambda images, labels: (augment(images), tf.one_hot(labels, classes)))
-    test = _test_batches(recipe, data)
-    test = test.map(lambda images, labels: (images, tf.one_hot(labels, classes)))
-    callbacks = [
-        learning_rate_callback(recipe),
-        keras.callbacks.CSVLogger(workdir / "history.csv"),
-        keras.callbacks.TerminateOnNaN(),
-    ]
+    callbacks = [learning_rate_callback(recipe), keras.callbacks.TerminateOnNaN()]
+    test = None
+    if history_file is not None:
+        test = test_batches(recipe, data)
+        test = test.map(lambda images, labels: (images, tf.one_hot(labels, classes)))
+        test = test.prefetch(tf.data.AUTOTUNE)
+        callbacks.insert(1, keras.callbacks.CSVLogger(history_file))
     history = model.fit(
         train.prefetch(tf.data.AUTOTUNE),
-        validation_data=test.prefetch(tf.data.AUTOTUNE),
+        validation_data=test,
         epochs=recipe.epochs,
         shuffle=False,  # the data set has done it
         callbacks=callbacks,
@@ -169,7 +222,8 @@ def _fit(model, recipe, data, workdir, verbose):
     return history
 
 
-def _test_batches(recipe, data):
+def test_batches(recipe, data):
+    """The batches that a recipe tests with."""
     return _limited(data.test(recipe.batch_size), recipe)
 
 
@@ -177,7 +231,7 @@ def _limited(batches, recipe):
     return batches if recipe.max_steps is None else batches.take(recipe.max_steps)
 
 
-def _write_model(model, path):
+def write_model(model, path):
     """Saves the network alone: no training code is needed to load it."""
     network = keras.Model(model.inputs, model.outputs, name=model.name)
     with replacing(path) as partial:
@@ -187,7 +241,7 @@ def _write_model(model, path):
 def _write_pictures(workdir, recipe, data, history, labels, probabilities):
     title = f"{data.name}, {recipe.config.name}"
     shown = report.select_examples(labels, probabilities)
-    images = _images_at(_test_batches(recipe, data), shown)
+    images = _images_at(test_batches(recipe, data), shown)
     figures = {
         "curves.png": report.curves(history, title),
         "confusion.png": report.confusion(
@@ -212,7 +266,7 @@ def _images_at(batches, indices):
     return [found[index] for index in indices]
 
 
-def _cost(recipe, data):
+def cost(recipe, data):
     """Parameters, and multiply-adds for one image."""
     cost = regnet_tf.complexity(
         recipe.config, recipe.image_size, classes=len(data.class_names), channels=data.channels
@@ -220,21 +274,35 @@ def _cost(recipe, data):
     return {"parameters": cost.parameters, "macs": cost.macs}
 
 
-def _announcement(recipe, data):
+def announcement(recipe, data):
+    """What is about to be trained, in a line."""
     device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-    parameters = _cost(recipe, data)["parameters"]
+    parameters = cost(recipe, data)["parameters"]
     return (
         f"{recipe.config.name} ({parameters:,} parameters) learns {data.name}"
         f" ({data.train_size:,} training and {data.test_size:,} test images) on the {device}."
     )
 
 
-def _results(labels, probabilities):
+def data_facts(data):
+    """What `run.json` says of a data set."""
+    return {"name": data.name, "train_images": data.train_size, "test_images": data.test_size}
+
+
+def results(labels, probabilities):
+    """Accuracy from 0 to 1, and the counts it comes from."""
     correct = int(np.sum(labels == probabilities.argmax(-1)))
     return {"accuracy": correct / len(labels), "correct": correct, "test_images": len(labels)}
 
 
-def _versions():
+def write_run(run, workdir):
+    """Writes `run.json`, which marks the run as finished."""
+    with replacing(workdir / "run.json") as path:
+        path.write_text(json.dumps(run, indent=2) + "\n")
+
+
+def versions():
+    """Versions of everything that numbers may depend on."""
     packages = {"keras": keras, "tensorflow": tf, "numpy": np, "regnet_tf": regnet_tf}
-    versions = {name: package.__version__ for name, package in packages.items()}
-    return {"python": platform.python_version(), **versions}
+    numbers = {name: package.__version__ for name, package in packages.items()}
+    return {"python": platform.python_version(), **numbers}

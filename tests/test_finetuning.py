@@ -1,0 +1,226 @@
+"""Parts of data sets, frozen layers in training, and whole runs of fine-tuning."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import regnet_tf
+from training import finetuning, train
+from training.__main__ import main
+from training.data import digits_split, load
+from training.errors import UserError
+from training.finetuning import FILES, finetune
+from training.recipes import get_recipe, parse_change
+
+_TINY = {
+    "network": get_recipe("smoke").network,
+    "epochs": 1,
+    "batch_size": 5,
+    "images_per_class": 1,
+    "max_steps": 2,
+    "image_size": 16,
+    "learning_rate": 0.05,
+}
+
+
+def tiny(**changes):
+    return get_recipe("digits_finetuning", **{**_TINY, **changes})
+
+
+def all_of(batches):
+    images, labels = zip(*batches, strict=True)
+    return np.concatenate(images), np.concatenate(labels)
+
+
+# Parts of a data set.
+
+
+def test_kept_classes_are_the_images_of_these_classes_with_new_labels():
+    data = load("digits", 8, classes=("7", "2", "9"))
+    _, test_images, train_labels, test_labels = digits_split()
+    assert data.class_names == ("7", "2", "9")
+    assert data.train_size == np.isin(train_labels, (7, 2, 9)).sum()
+    images, labels = all_of(data.test(50))
+    kept = np.isin(test_labels, (7, 2, 9))
+    np.testing.assert_array_equal(images[..., 0] * 16, test_images[kept])
+    np.testing.assert_array_equal(np.array((7, 2, 9))[labels], test_labels[kept])
+    assert labels.dtype == "int64" and data.test_size == len(labels)
+
+
+def test_few_images_are_training_images_chosen_by_the_seed():
+    train_images, _, train_labels, _ = digits_split()
+    places = {image.tobytes(): place for place, image in enumerate(train_images * 1.0)}
+
+    def chosen(seed):
+        data = load("digits", 8, ("5", "6"), images_per_class=4, seed=seed)
+        assert (data.train_size, data.test_size) == (8, load("digits", 8, ("5", "6")).test_size)
+        images, labels = all_of(data.train(8, seed=0))
+        found = [places[(image[..., 0] * 16.0).astype("float64").tobytes()] for image in images]
+        np.testing.assert_array_equal(train_labels[found], labels + 5)
+        np.testing.assert_array_equal(np.bincount(labels), [4, 4])
+        assert len(set(found)) == 8
+        return sorted(found)
+
+    assert chosen(seed=0) == chosen(seed=0) != chosen(seed=1)
+
+
+def test_parts_that_do_not_exist():
+    with pytest.raises(UserError, match=r"`classes` of digits must be among 0, .*: '10', 'x'"):
+        load("digits", 8, ("1", "10", "x"))
+    with pytest.raises(UserError, match=r"`images_per_class` must be at most 13\d, .* of class 5"):
+        load("digits", 8, ("5", "6"), images_per_class=1000)
+    with pytest.raises(ValueError, match="`images_per_class` must be"):
+        load("digits", 8, images_per_class=0)
+
+
+# Recipes.
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": ("5",)}, "`classes` must be None or two or more names"),
+        ({"classes": ("5", "5")}, "`classes` must be"),
+        ({"classes": "56"}, "`classes` must be"),
+        ({"classes": (5, 6)}, "`classes` must be"),
+        ({"images_per_class": 0}, "`images_per_class` must be"),
+        ({"freeze": "stage_9"}, "`freeze` must be one of None, 'stem', 'stage_1'"),
+        ({"pretraining": 1}, "`pretraining` must be"),
+        ({"pretraining": None, "freeze": "stem"}, "`freeze` must be None where `pretraining`"),
+    ],
+)
+def test_recipe_errors(changes, message):
+    with pytest.raises(ValueError, match=message):
+        get_recipe("digits_finetuning", **changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "change"),
+    [
+        ("classes=5,6", ("classes", ("5", "6"))),
+        ("classes=none", ("classes", None)),
+        ("freeze=stem", ("freeze", "stem")),
+        ("freeze=None", ("freeze", None)),
+        ("images_per_class=5", ("images_per_class", 5)),
+    ],
+)
+def test_parse_change(text, change):
+    assert parse_change(text) == change
+
+
+# Training.
+
+
+def test_frozen_layers_keep_weights_and_statistics_while_the_others_learn(tmp_path):
+    recipe = tiny(freeze="stage_1", images_per_class=5)
+    data = train.load_for(recipe)
+    path = tmp_path / "weights.npz"
+    first = train.build(recipe, data)
+    for variable in first.weights:  # as no initializer leaves them
+        variable.assign(variable + 0.1)
+    regnet_tf.write_state_dict(path, regnet_tf.to_state_dict(first))
+
+    model = train.build(recipe, data, path)
+    before = regnet_tf.to_state_dict(model)
+    expected = regnet_tf.read_state_dict(path)
+    assert (before["head.fc.weight"] != expected["head.fc.weight"]).any()
+    assert all((before[name] == expected[name]).all() for name in before if "head" not in name)
+    frozen = [layer for layer in model.layers if layer.name in ("stem", "stage_1")]
+    assert len(frozen) == 2 and all(layer.weights for layer in frozen)
+    kept = {id(variable) for layer in frozen for variable in layer.weights}
+    values = [(variable, variable.numpy()) for variable in model.weights]
+    assert any("moving" in variable.path for variable, _ in values if id(variable) in kept)
+
+    train.fit(model, recipe, data, verbose=0)
+    for variable, old in values:
+        is_same = (variable.numpy() == old).all()
+        assert is_same == (id(variable) in kept), variable.path
+
+
+def test_restarted_network_is_a_new_one():
+    recipe = tiny(images_per_class=5, pretraining=None, freeze=None)
+    data = train.load_for(recipe)
+    results = []
+    model = train.build(recipe, data)
+    start = model.get_weights()
+    for _ in range(2):
+        new = train.build(recipe, data)
+        new.set_weights(start)
+        finetuning._restart(model, new)
+        train.fit(model, recipe, data, verbose=0)
+        results.append(model.get_weights())
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+# Whole runs.
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "new" / "tuned"
+    return workdir, finetune(tiny(seed=3), workdir, verbose=0, choices=2)
+
+
+def test_run_writes_its_numbers(finished):
+    workdir, run = finished
+    assert {path.name for path in workdir.iterdir()} == set(FILES)
+    written = json.loads((workdir / "run.json").read_text())
+    assert written == json.loads(json.dumps(run))
+    assert written["data"] == {"name": "digits", "train_images": 5, "test_images": 224}
+    assert written["pretraining"]["data"]["train_images"] == 675
+    assert written["pretraining"]["recipe"]["classes"] == list("01234")
+    assert written["pretraining"]["recipe"]["network"] == written["recipe"]["network"]
+    choices = written["results"]["choices"]
+    assert [choice["seed"] for choice in choices] == [3, 4]
+    assert [choice["test_images"] for choice in choices] == [10, 10]
+    for way in ("fine_tuned", "from_scratch"):
+        mean = np.mean([choice[way] for choice in choices])
+        assert written["results"][way] == pytest.approx(mean)
+
+
+def test_written_network_has_the_frozen_weights_of_the_first(finished):
+    workdir, _ = finished
+    first = regnet_tf.read_state_dict(workdir / "pretrained.npz")
+    tuned = regnet_tf.to_state_dict(keras.saving.load_model(workdir / "model.keras"))
+    same = {name for name in tuned if (tuned[name] == first[name]).all()}
+    assert {name for name in tuned if name.startswith(("stem.", "s1."))} <= same
+    assert not any(name.startswith("head.") for name in same)
+
+
+def test_summary(finished):
+    _, run = finished
+    printed = finetuning.summary(run)
+    assert printed.startswith("Test accuracy with 1 images a class: fine-tuned ")
+    assert f"{run['results']['from_scratch']:.2%} (mean of 2, 10 test images)" in printed
+
+
+def test_command_runs_fine_tuning(finished, monkeypatch, capsys, tmp_path):
+    told = []
+    monkeypatch.setattr(finetuning, "finetune", lambda *given: told.extend(given) or finished[1])
+    assert main(["--recipe", "digits_finetuning", "--workdir", str(tmp_path)]) == 0
+    assert told[:3] == [get_recipe("digits_finetuning"), tmp_path, False]
+    printed = capsys.readouterr().out
+    assert finetuning.summary(finished[1]) in printed
+    assert all(str(tmp_path / name) in printed for name in FILES)
+
+
+def test_errors_come_before_anything_is_written(finished, tmp_path):
+    workdir = tmp_path / "run"
+    for recipe, message in (
+        (get_recipe("smoke"), "`pretraining` must be the name of a recipe"),
+        (tiny(pretraining="digits_finetuning"), "`pretraining` must be a recipe that starts"),
+        (tiny(pretraining="digitz"), "No recipe is called 'digitz'"),
+        (tiny(batch_size=6), "`batch_size` must be at most 5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            finetune(recipe, workdir, verbose=0)
+    with pytest.raises(ValueError, match="`choices` must be"):
+        finetune(tiny(), workdir, verbose=0, choices=0)
+    with pytest.raises(ValueError, match="`pretraining` must be None but for"):
+        train.train_and_evaluate(tiny(), workdir, verbose=0)
+    assert not workdir.exists()
+    with pytest.raises(UserError, match="holds a finished run"):
+        finetune(tiny(), finished[0], verbose=0)

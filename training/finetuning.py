@@ -1,0 +1,167 @@
+"""Fine-tuning against training from scratch, where images are few."""
+
+import datetime
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import regnet_tf
+from regnet_tf._checks import check, check_int
+from training import train
+from training.recipes import get_recipe
+
+#: What a run leaves in its directory. `run.json` comes last and marks the run as finished.
+FILES = {
+    "pretrained.npz": "weights of the network that fine-tuning starts from",
+    "history.csv": "its losses, accuracies and learning rate of each epoch",
+    "model.keras": "fine-tuned network of the first choice of images",
+    "run.json": "recipes, results of every choice, versions, times",
+}
+
+# What the network to start from takes over from the recipe of fine-tuning.
+_SHARED = ("data", "network", "image_size", "precision", "max_steps", "seed")
+_WAYS = ("fine_tuned", "from_scratch")
+
+
+def finetune(recipe, workdir, overwrite=False, verbose="auto", choices=3) -> dict:
+    """Trains a network, and fine-tunes it to other classes of which few images are given.
+
+    The same images, with the same recipe, also train a network from scratch. Both are repeated with
+    other choices of images: a choice's seed is the recipe's plus its number, and decides new
+    weights, order and augmentation as well.
+
+    Args:
+        recipe: a `Recipe` with `pretraining`. The recipe named there gives the classes and the
+            schedule of the network to start from; data set, network, image size, precision,
+            `max_steps` and seed are those of `recipe`.
+        workdir: directory for `FILES`; made if need be. An unfinished run in it is begun anew.
+        overwrite: whether a finished run in it may be replaced.
+        verbose: Keras' progress in the first training; 0 for no other line either.
+        choices: how many choices of images.
+
+    Returns:
+        The content of `run.json`: a dict with the keys "recipe", "pretraining" ("recipe", "data",
+        "results"), "model", "data", "results" ("fine_tuned" and "from_scratch": mean accuracies
+        from 0 to 1; "choices": a list of the same for each "seed", with "test_images"), "versions",
+        "started", "seconds".
+
+    Raises:
+        ValueError: for a recipe without `pretraining`, an unknown one, one that starts from a third
+            network, or fewer than 1 of `choices`.
+        UserError: as `training.train.train_and_evaluate` does.
+    """
+    started, clock = datetime.datetime.now().astimezone(), time.perf_counter()
+    check_int("choices", choices, minimum=1)
+    first = _pretraining(recipe)
+    workdir = Path(workdir)
+    train.check_unfinished(workdir, overwrite)
+    first_data, data = train.load_for(first), train.load_for(recipe)
+    train.check_batch_size(first, first_data)
+    train.check_batch_size(recipe, data)
+    train.make_directory(workdir)
+    (workdir / "run.json").unlink(missing_ok=True)
+
+    first_results = _pretrain(first, first_data, workdir, verbose)
+    pretrain_seconds = time.perf_counter() - clock
+    tried, models = [], {}
+    for seed in range(recipe.seed, recipe.seed + choices):
+        tried.append(_compare(recipe.replace(seed=seed), workdir, models))
+        if verbose:
+            print(_line(f"Images chosen with seed {seed}", tried[-1]))
+    run = {
+        "recipe": recipe.to_dict(),
+        "pretraining": {
+            "recipe": first.to_dict(),
+            "data": train.data_facts(first_data),
+            "results": first_results,
+        },
+        "model": {"name": recipe.config.name, **train.cost(recipe, data)},
+        "data": train.data_facts(data),
+        "results": {
+            **{way: float(np.mean([one[way] for one in tried])) for way in _WAYS},
+            "choices": tried,
+        },
+        "versions": train.versions(),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": {
+            "pretraining": round(pretrain_seconds, 1),
+            "total": round(time.perf_counter() - clock, 1),
+        },
+    }
+    train.write_run(run, workdir)
+    return run
+
+
+def summary(run) -> str:
+    """The outcome of a run in a line.
+
+    Args:
+        run: what `finetune` returned.
+    """
+    results, recipe = run["results"], run["recipe"]
+    choices = results["choices"]
+    few = recipe["images_per_class"]
+    images = "all images" if few is None else f"{few} images"
+    return (
+        _line(f"Test accuracy with {images} a class", results)
+        + f" (mean of {len(choices)}, {choices[0]['test_images']} test images),"
+        + f" {run['seconds']['total']:.0f} seconds"
+    )
+
+
+def _pretraining(recipe):
+    """The recipe of the network to start from."""
+    named = recipe.pretraining is not None
+    check("pretraining", recipe.pretraining, named, "the name of a recipe")
+    first = get_recipe(recipe.pretraining)
+    allowed = "a recipe that starts from no third network"
+    check("pretraining", recipe.pretraining, first.pretraining is None, allowed)
+    return first.replace(**{field: getattr(recipe, field) for field in _SHARED})
+
+
+def _pretrain(recipe, data, workdir, verbose):
+    """Trains the network to start from, writes its weights, returns its results."""
+    keras.utils.set_random_seed(recipe.seed)
+    model = train.build(recipe, data)
+    if verbose:
+        print(train.announcement(recipe, data))
+    train.fit(model, recipe, data, workdir / "history.csv", verbose)
+    regnet_tf.write_state_dict(workdir / "pretrained.npz", regnet_tf.to_state_dict(model))
+    return train.results(*train.predict(model, train.test_batches(recipe, data)))
+
+
+def _compare(recipe, workdir, models):
+    """Learns from one choice of images in both ways; `models` keeps the networks for the next one.
+
+    The first fine-tuned network is written.
+    """
+    data = train.load_for(recipe)
+    accuracies = {}
+    for way in _WAYS:
+        keras.utils.set_random_seed(recipe.seed)
+        start = workdir / "pretrained.npz" if way == "fine_tuned" else None
+        new = train.build(recipe, data, start)
+        is_first = way not in models
+        model = models.setdefault(way, new)
+        if not is_first:
+            _restart(model, new)
+        train.fit(model, recipe, data, verbose=0)
+        outcome = train.results(*train.predict(model, train.test_batches(recipe, data)))
+        accuracies[way] = outcome["accuracy"]
+        if is_first and way == "fine_tuned":
+            train.write_model(model, workdir / "model.keras")
+    return {"seed": recipe.seed, **accuracies, "test_images": outcome["test_images"]}
+
+
+def _restart(model, new):
+    """Makes a trained network equal to a new one. TensorFlow need not trace its steps again."""
+    model.set_weights(new.get_weights())
+    for variable in model.optimizer.variables:  # velocities; each epoch sets the learning rate
+        variable.assign(keras.ops.zeros_like(variable))
+
+
+def _line(start, accuracies):
+    tuned, scratch = (f"{accuracies[way]:.2%}" for way in _WAYS)
+    return f"{start}: fine-tuned {tuned}, from scratch {scratch}"
