@@ -1,5 +1,6 @@
 """Argument checks whose errors name the argument, what it got and what it allows."""
 
+import dataclasses
 import math
 import numbers
 
@@ -11,6 +12,18 @@ def plain(instance):
     for name, value in vars(instance).items():
         if isinstance(value, np.generic):
             object.__setattr__(instance, name, value.item())
+
+
+def replaced(instance, changes):
+    """A copy of a dataclass with some fields changed; ValueError for a field it does not have."""
+    fields = [field.name for field in dataclasses.fields(instance)]
+    unknown = sorted(set(changes) - set(fields))
+    if unknown:
+        raise ValueError(
+            f"A {type(instance).__name__} has the fields {', '.join(fields)}."
+            f" Received: {', '.join(unknown)}"
+        )
+    return dataclasses.replace(instance, **changes)
 
 
 def check(name, value, ok, allowed):

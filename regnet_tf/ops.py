@@ -39,14 +39,19 @@ def conv2d(x, kernel, stride=1, dilation=1):
         `(batch, ceil(height / stride), ceil(width / stride), filters)`.
     """
     if tf is None:
-        pad = dilation * (kernel.shape[0] // 2)
-        x = ops.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-        return ops.conv(x, kernel, stride, "valid", "channels_last", dilation)
+        return conv2d_keras(x, kernel, stride, dilation)
     x, kernel = tf.convert_to_tensor(x), tf.convert_to_tensor(kernel)
     grouped = x.shape[-1] != kernel.shape[-2]
     if (grouped or dilation > 1) and not _native_gradients(x.dtype, grouped, dilation > 1):
         return _conv2d_split(x, kernel, stride, dilation)
     return _conv2d_native(x, kernel, stride, dilation)
+
+
+def conv2d_keras(x, kernel, stride=1, dilation=1):
+    """The same as `conv2d` through `keras.ops`, on any backend; on TensorFlow grouped by XLA."""
+    pad = dilation * (kernel.shape[0] // 2)
+    x = ops.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    return ops.conv(x, kernel, stride, "valid", "channels_last", dilation)
 
 
 def _conv2d_native(x, kernel, stride, dilation):

@@ -22,7 +22,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from regnet_tf._checks import check, check_choice, check_int, check_number
+from regnet_tf._checks import check, check_choice, check_int, check_number, replaced
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -171,13 +171,7 @@ class Preprocessing:
 
     def replace(self, **changes) -> "Preprocessing":
         """A copy with these fields changed."""
-        unknown = set(changes) - {field.name for field in dataclasses.fields(self)}
-        if unknown:
-            fields = ", ".join(field.name for field in dataclasses.fields(self))
-            raise ValueError(
-                f"A Preprocessing has the fields {fields}. Received: {', '.join(sorted(unknown))}"
-            )
-        return dataclasses.replace(self, **changes)
+        return replaced(self, changes)
 
     def _crops(self, source):
         """The crops of one or more images, from whatever holds them."""

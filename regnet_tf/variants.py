@@ -12,7 +12,7 @@ import re
 from fnmatch import fnmatch
 from typing import NamedTuple
 
-from regnet_tf._checks import check, check_choice, check_int, check_number, plain
+from regnet_tf._checks import check, check_choice, check_int, check_number, plain, replaced
 from regnet_tf.widths import (
     WIDTH_ROUNDINGS,
     BlockWidths,
@@ -183,13 +183,7 @@ class RegNetConfig:
 
     def replace(self, **changes) -> "RegNetConfig":
         """A copy with these fields changed."""
-        unknown = set(changes) - {field.name for field in dataclasses.fields(self)}
-        if unknown:
-            fields = ", ".join(field.name for field in dataclasses.fields(self))
-            raise ValueError(
-                f"A RegNetConfig has the fields {fields}. Received: {', '.join(sorted(unknown))}"
-            )
-        return dataclasses.replace(self, **changes)
+        return replaced(self, changes)
 
 
 class Variant(NamedTuple):

@@ -92,14 +92,9 @@ def stock_keras():
 
     from regnet_tf import layers, ops
 
-    def conv2d(x, kernel, stride=1, dilation=1):
-        pad = dilation * (kernel.shape[0] // 2)
-        x = keras.ops.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-        return keras.ops.conv(x, kernel, stride, "valid", "channels_last", dilation)
-
     norm = keras.layers.BatchNormalization
     with (
-        mock.patch.object(ops, "conv2d", conv2d),
+        mock.patch.object(ops, "conv2d", ops.conv2d_keras),
         mock.patch.object(layers.BatchNorm, "call", norm.call),
     ):
         yield
