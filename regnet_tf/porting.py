@@ -46,10 +46,10 @@ class Source:
         return (f"{self.head}.weight", f"{self.head}.bias")
 
     def strip(self, name):
-        """The name without what may precede it, such as DistributedDataParallel's `module.`."""
+        """The name without what wrappers add, such as DistributedDataParallel's `module.`."""
         for prefix in (*self.prefixes, *self.prefixes):
             name = name.removeprefix(prefix)
-        return name
+        return _PART.sub("", name)
 
 
 _CLASSY_LAYERS = {
@@ -61,8 +61,8 @@ _CLASSY_LAYERS = {
     "se/expand": "f.se.excitation.2",
 }
 
-#: Names as in timm 1.0, torchvision 0.28, pycls, mmpretrain 1.2, transformers 5, ClassyVision and
-#: VISSL (SEER).
+#: Names as in timm 1.0, torchvision 0.28, pycls, mmpretrain 1.2, transformers 5, ClassyVision (and
+#: SWAG) and VISSL (SEER).
 SOURCES = {
     "timm": Source(
         stem=("stem.conv", "stem.bn"),
@@ -138,8 +138,8 @@ SOURCES = {
         stem=("stem.stem.0", "stem.stem.1"),
         block="trunk_output.block{stage}.block{stage}-{block0}.",
         layers=_CLASSY_LAYERS,
-        head="clf.0",
-        prefixes=("module.", "trunk.", "heads.", "0."),
+        head="fc",
+        prefixes=("module.", "head."),
     ),
     "vissl": Source(
         stem=("_feature_blocks.conv1.stem.0", "_feature_blocks.conv1.stem.1"),
@@ -153,6 +153,8 @@ SOURCES = {
 #: Of PyTorch's batch normalization, a counter that inference never reads; and of self-supervised
 #: training, heads that no classifier uses.
 _IGNORED = re.compile(r"num_batches_tracked$|projection_head|prototypes")
+#: VISSL's groups of blocks in networks too large for one device, such as the largest of SEER.
+_PART = re.compile(r"\bblock\d+-part\d+\.")
 _PATH = re.compile(
     r"(?P<stem>stem/conv)|(?P<head>head)"
     r"|stage_(?P<stage>\d+)/block_(?P<block>\d+)/(?P<layer>conv_\d|shortcut|se/reduce|se/expand)"

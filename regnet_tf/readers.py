@@ -1,12 +1,13 @@
 """Weight files -> state dicts: names and numpy arrays, whatever the format."""
 
-import zipfile
+import argparse
+import re
 from pathlib import Path
 
 import numpy as np
 
 #: Endings of the files of PyTorch; only they need torch.
-TORCH_SUFFIXES = (".pth", ".pyth", ".pt", ".torch", ".bin")
+TORCH_SUFFIXES = (".pth", ".pth.tar", ".pyth", ".pt", ".torch", ".bin")
 SUFFIXES = (".safetensors", ".npz", *TORCH_SUFFIXES)
 
 #: Where projects keep the weights within a checkpoint, outermost first: pycls, mmpretrain and
@@ -23,7 +24,8 @@ def read_state_dict(path) -> dict[str, np.ndarray]:
             torch, and are read with `weights_only=True`: they can not run code.
 
     Returns:
-        The source's names -> arrays; half-precision tensors as float32.
+        The source's names -> arrays; half-precision tensors as float32. Where a trainer keeps
+        weights and a moving average of them, the weights.
 
     Raises:
         FileNotFoundError: where there is no such file.
@@ -35,7 +37,7 @@ def read_state_dict(path) -> dict[str, np.ndarray]:
         return _read_safetensors(path)
     if path.suffix == ".npz":
         return _read_npz(path)
-    if path.suffix in TORCH_SUFFIXES:
+    if path.name.endswith(TORCH_SUFFIXES):
         return _read_torch(path)
     if path.suffix == ".h5":
         raise ValueError(
@@ -103,27 +105,36 @@ def _read_npz(path):
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: _float32(file[name]) for name in file.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # numpy passes on those of zipfile and zlib too
         raise _damaged(path, error) from error
 
 
 def _read_torch(path):
     try:
         import torch
+        from torch.serialization import safe_globals
     except ImportError as error:
         raise ImportError(
-            f"{path.name} is a file of PyTorch: pip install torch to read it, or convert it where"
-            " torch is installed with `python -m regnet_tf weights convert`"
+            f"{path.name} is a file of PyTorch: pip install 'torch >= 2.5' to read it, or convert"
+            " it where torch is installed with `python -m regnet_tf weights convert`"
         ) from error
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        # timm's and torchvision's trainers keep their arguments beside the weights.
+        with safe_globals([argparse.Namespace]):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, OSError ...
-        raise _damaged(path, error) from error
+        code = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if code is None:
+            raise _damaged(path, error) from error
+        raise ValueError(
+            f"{path} is not read: beside weights it holds a Python object, {code[1]}, which could"
+            " run code. Where you trust it, save its state dict alone with torch"
+        ) from error
     tensors = {}
     for name, value in _flat(checkpoint).items():
         if isinstance(value, torch.Tensor):
             value = value.float() if value.is_floating_point() else value
-            tensors[name] = value.numpy()
+            tensors[name] = value.detach().numpy()
     if not tensors:
         raise _damaged(path, "it holds no tensors")
     return tensors
@@ -133,12 +144,25 @@ def _flat(checkpoint):
     """The mapping of names to tensors inside a checkpoint's nestings."""
     while isinstance(checkpoint, dict):
         if isinstance(checkpoint.get("trunk"), dict):  # ClassyVision: trunk and heads apart
-            return {**checkpoint["trunk"], **checkpoint.get("heads", {})}
+            return {**checkpoint["trunk"], **_head(checkpoint.get("heads"))}
         nest = next((key for key in _NESTS if isinstance(checkpoint.get(key), dict)), None)
         if nest is None:
             return checkpoint
         checkpoint = checkpoint[nest]
     return {}
+
+
+def _head(heads):
+    """VISSL's heads as they are; of ClassyVision's, by block and name, the tensors of the only one.
+
+    Heads of another form, such as a list, are left out: no classifier has it.
+    """
+    while isinstance(heads, dict) and len(heads) == 1:
+        (only,) = heads.values()
+        if not isinstance(only, dict):
+            break
+        heads = only
+    return heads if isinstance(heads, dict) else {}
 
 
 def _float32(tensor):

@@ -259,11 +259,20 @@ class Checkpoint:
             ValueError: for weights that do not fit; nothing is changed then.
         """
         if self.state_dict is None:
-            model.load_weights(self.origin)
+            self._load_keras_file(model)
             return
         heads = [layer for layer in model.layers if layer.name == "head"]
         skip_head = any(head.units != self.classes for head in heads)
         load_state_dict(model, self.state_dict, skip_head=skip_head)
+
+    def _load_keras_file(self, model):
+        try:
+            model.load_weights(self.origin)
+        except Exception as error:  # Keras passes on those of zipfile and h5py too
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"`weights` {self.origin} is damaged or does not fit {model.name}: {reason}"
+            ) from error
 
 
 def preprocessing_for(weights) -> Preprocessing:

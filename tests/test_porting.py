@@ -1,47 +1,81 @@
 """State dicts of every source: published logits, the way back, and what does not fit."""
 
+import argparse
 import json
 import logging
 import pathlib
+import re
 
 import golden_weights
+import keras
 import numpy as np
 import pytest
 
-from regnet_tf import RegNetConfig, StageConfig, build_regnet, create_model
+from regnet_tf import RegNetConfig, StageConfig, build_regnet, create_model, read_state_dict
 from regnet_tf.porting import SOURCES, count_classes, load_state_dict, to_state_dict
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 NETWORKS = sorted(path.name.removesuffix(".keys.json") for path in GOLDEN.glob("*.keys.json"))
+TAPS = ("stem", "s1", "s2", "s3", "s4")
 
 SMALL = RegNetConfig(
     explicit_stages=(StageConfig(8, 2, 4), StageConfig(16, 1, 8)), se_ratio=0.25, stem_width=8
 )
 
 
-def small(**arguments):
-    return build_regnet(SMALL, **{"classes": 5, "classifier_activation": None, **arguments})
+def small(config=SMALL, **arguments):
+    return build_regnet(config, **{"classes": 5, "classifier_activation": None, **arguments})
 
 
 def values(model):
     return [np.array(variable) for variable in model.variables]
 
 
+def assert_same_values(model, other):
+    for ours, theirs in zip(values(model), values(other), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def assert_taps(features, golden, tap, tolerance):
+    """Outputs of stem and stages are those of the source, relative to their standard deviations."""
+    for number, (part, found) in enumerate(zip(TAPS, features, strict=True)):
+        batch, channels, rows, columns = golden[f"{tap}_shape"][number]
+        assert found.shape == (batch, rows, columns, channels)
+        std = golden[f"{tap}_std"][number]
+        for name, value, share in (
+            ("mean", found.mean(), 0.1),
+            ("std", found.std(), 0.1),
+            ("first", found[0, 0, 0, :8], 0.5),
+            ("last", found[0, -1, -1, :8], 0.5),
+        ):
+            error = np.abs(value - golden[f"{tap}_{name}"][number]).max()
+            assert error <= share * tolerance * std, (part, name)
+        by_channel = golden[f"{tap}_chmean_{part}"]
+        assert np.abs(found[0].mean((0, 1)) - by_channel).max() <= 0.5 * tolerance * std, part
+
+
 @pytest.mark.parametrize("network", NETWORKS)
-def test_published_logits(network):
+def test_published_networks(network):
+    """Logits and the outputs of stem and stages; once eagerly, once as `predict` compiles it."""
     keys = json.loads((GOLDEN / f"{network}.keys.json").read_text())
     state_dict = {name: golden_weights.fill(name, shape) for name, shape in keys["keys"]}
     golden = np.load(GOLDEN / f"{network}.npz")
     model = create_model(keys["variant"], classifier_activation=None)
     source = load_state_dict(model, state_dict)
     assert source == keys["source"]
+    layers = ("stem", "stage_1", "stage_2", "stage_3", "stage_4", "head")
+    tapped = keras.Model(model.input, [model.get_layer(layer).output for layer in layers])
     tolerance = 5e-5 if network.endswith("sgn") else 2e-5
-    inputs = {"logits": golden_weights.input_batch(), "logits_odd": golden_weights.input_odd()}
-    for name, images in inputs.items():
-        if SOURCES[source].bgr:  # the network was fed these numbers as blue, green, red
-            images = images[..., ::-1]
-        error = np.abs(model.predict(images, verbose=0) - golden[name]).max()
-        assert error <= tolerance * golden[name].std()
+    batch, odd = golden_weights.input_batch(), golden_weights.input_odd()
+    if SOURCES[source].bgr:  # the network was fed these numbers as blue, green, red
+        batch, odd = batch[..., ::-1], odd[..., ::-1]
+    for logits, tap, outputs in (
+        ("logits", "tap", [np.asarray(output) for output in tapped(batch, training=False)]),
+        ("logits_odd", "odd", tapped.predict(odd, verbose=0)),
+    ):
+        *features, found = outputs
+        assert np.abs(found - golden[logits]).max() <= tolerance * golden[logits].std()
+        assert_taps(features, golden, tap, tolerance)
 
     back = to_state_dict(model, source)
     assert back.keys() == state_dict.keys()
@@ -54,8 +88,7 @@ def test_a_round_trip_is_exact_and_the_source_is_told(source):
     model, other = small(), small()
     state_dict = to_state_dict(model, source)
     assert load_state_dict(other, state_dict) == source
-    for ours, theirs in zip(values(model), values(other), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_same_values(model, other)
 
 
 def test_names_of_vissl():
@@ -76,6 +109,143 @@ def test_names_of_vissl():
 def test_wrappers_of_names_are_seen_through(prefix):
     state_dict = {prefix + name: value for name, value in to_state_dict(small()).items()}
     assert load_state_dict(small(), state_dict) == "timm"
+
+
+# Checkpoints as each project's own training writes them.
+
+
+def timm_checkpoint(state):
+    return {
+        "epoch": 3,
+        "arch": "regnetx_002",
+        "state_dict": state,
+        "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]},
+        "version": 2,
+        "args": argparse.Namespace(model="regnetx_002", mean=(0.5, 0.5, 0.5)),
+        "state_dict_ema": {name: tensor * 0 for name, tensor in state.items()},
+        "metric": 70.5,
+    }
+
+
+def torchvision_checkpoint(state):
+    return {
+        "model": state,
+        "optimizer": {"state": {}, "param_groups": []},
+        "lr_scheduler": {"last_epoch": 3},
+        "epoch": 3,
+        "args": argparse.Namespace(model="regnet_x_400mf", data_path=None),
+    }
+
+
+def pycls_checkpoint(state):
+    return {
+        "epoch": 99,
+        "test_err": 31.1,
+        "model_state": {f"module.{name}": tensor for name, tensor in state.items()},
+        "optimizer_state": {"state": {}, "param_groups": []},
+        "cfg": "MODEL: {}",
+    }
+
+
+def mmpretrain_checkpoint(state):
+    return {
+        "meta": {"epoch": 100, "dataset_meta": {"classes": ("tench", "goldfish")}},
+        "state_dict": state,
+        "optimizer": {"state": {}, "param_groups": []},
+    }
+
+
+def classy_checkpoint(trunk, heads):
+    model = {"model": {"trunk": trunk, "heads": heads}, "meta": {"trunk": {}, "heads": []}}
+    return {
+        "phase_idx": 99,
+        "classy_state_dict": {"base_model": model, "optimizer": {}, "hooks": {}},
+        "type": "consolidated",
+    }
+
+
+def split_head(state, head):
+    """The tensors of the trunk, and those of the classifier."""
+    heads = {name: tensor for name, tensor in state.items() if name.startswith(head)}
+    return {name: tensor for name, tensor in state.items() if name not in heads}, heads
+
+
+def classyvision_checkpoint(state):
+    trunk, head = split_head(state, "fc.")
+    return classy_checkpoint(trunk, {"trunk_output": {"default_head": head}})
+
+
+def swag_checkpoint(state):
+    trunk, head = split_head(state, "fc.")
+    return {**trunk, **{f"head.{name}": tensor for name, tensor in head.items()}}
+
+
+def vissl_checkpoint(state):
+    return classy_checkpoint(*split_head(state, "0.clf."))
+
+
+def vissl_checkpoint_in_parts(state):
+    """Its `regnet_fsdp` groups the blocks of a stage: so are those of SEER's largest network."""
+    return vissl_checkpoint(
+        {re.sub(r"\.(block\d)-", r".\1-part0.\1-", name): value for name, value in state.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "file", "nest"),
+    [
+        ("timm", "model_best.pth.tar", timm_checkpoint),
+        ("torchvision", "model_3.pth", torchvision_checkpoint),
+        ("pycls", "model_epoch_0100.pyth", pycls_checkpoint),
+        ("mmpretrain", "epoch_100.pth", mmpretrain_checkpoint),
+        ("huggingface", "pytorch_model.bin", dict),
+        ("classyvision", "checkpoint.torch", classyvision_checkpoint),
+        ("classyvision", "regnety_16gf.torch", swag_checkpoint),
+        ("vissl", "model_final_checkpoint_phase78.torch", vissl_checkpoint),
+        ("vissl", "model_phase28_conso.torch", vissl_checkpoint_in_parts),
+    ],
+)
+def test_checkpoints_of_training(tmp_path, source, file, nest):
+    torch = pytest.importorskip("torch", reason="reads files of PyTorch")
+    config = SMALL.replace(se_ratio=0) if source == "mmpretrain" else SMALL
+    model, other = small(config), small(config)
+    state_dict = to_state_dict(model, source)
+    tensors = {name: torch.tensor(value) for name, value in state_dict.items()}
+    torch.save(nest(tensors), tmp_path / file)
+    found = read_state_dict(tmp_path / file)
+    assert count_classes(found) == 5
+    assert load_state_dict(other, found) == source
+    assert_same_values(model, other)
+
+
+@pytest.mark.parametrize("heads", ["none", "pretraining", "shards"])
+def test_trunks_of_seer(tmp_path, heads):
+    """As SEER is published: the heads of its pretraining are no classifier."""
+    torch = pytest.importorskip("torch", reason="reads files of PyTorch")
+    model = small(include_top=False)
+    trunk = {name: torch.tensor(value) for name, value in to_state_dict(model, "vissl").items()}
+    head = {
+        "0.projection_head.0.weight": torch.ones(16, 16),
+        "0.projection_head.1.running_mean": torch.ones(16),
+        "0.prototypes0.weight": torch.ones(30, 16),
+    }
+    heads = {"none": {}, "pretraining": head, "shards": [head]}[heads]
+    torch.save(classy_checkpoint(trunk, heads), tmp_path / "seer.torch")
+    state_dict = read_state_dict(tmp_path / "seer.torch")
+    assert count_classes(state_dict) == 0
+
+    other = small(include_top=False)
+    assert load_state_dict(other, state_dict) == "vissl"
+    assert_same_values(model, other)
+
+    classifier = small()
+    kernel = np.array(classifier.get_layer("head").kernel)
+    with pytest.raises(ValueError, match=r"2 missing: 0\.clf\.0\.weight(.|\n)*skip_head"):
+        load_state_dict(classifier, state_dict)
+    load_state_dict(classifier, state_dict, skip_head=True)
+    np.testing.assert_array_equal(classifier.get_layer("head").kernel, kernel)
+    stem = np.array(classifier.get_layer("stem").conv.kernel)
+    np.testing.assert_array_equal(stem, model.get_layer("stem").conv.kernel)
 
 
 def test_huggingface_without_its_classifier():
@@ -100,6 +270,17 @@ def test_all_problems_are_listed_at_once_and_nothing_changes():
         "1 misshapen: s2.b1.se.fc1.bias (7,) instead of (2,)",
     ):
         assert part in str(error.value)
+    for old, new in zip(before, values(model), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_another_architecture_changes_nothing():
+    """X into Y: left-over and missing tensors at once."""
+    model, plain = small(), small(SMALL.replace(se_ratio=0))
+    before = values(model)
+    for source in SOURCES:
+        with pytest.raises(ValueError, match=rf"of {source} does not fit .*; nothing was changed"):
+            load_state_dict(model, to_state_dict(plain, source))
     for old, new in zip(before, values(model), strict=True):
         np.testing.assert_array_equal(old, new)
 
