@@ -7,6 +7,7 @@ BIN = $(VENV)/bin
 
 demo: $(VENV)/training.installed
 	$(BIN)/python -m training --recipe digits --workdir runs/digits --overwrite
+	$(BIN)/python -m training --recipe digits_finetuning --workdir runs/digits_finetuning --overwrite
 
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest

@@ -1,6 +1,7 @@
 """TensorFlow on two logical CPUs and without its log; the golden data; fresh processes."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -14,6 +15,10 @@ import keras
 import pytest
 import tensorflow as tf
 
+import regnet_tf
+
+#: The published weights that the fixture `hub` pretends to have.
+TAG = "regnetx_002.pycls_in1k"
 TESTS = pathlib.Path(__file__).parent
 
 # Two devices for tests of distribution strategies. A GPU's short floats would hide wrong numbers.
@@ -77,3 +82,44 @@ def without_values():
         keras.backend.clear_session()  # or the next scope would fill them in
 
     return context
+
+
+@pytest.fixture(scope="session")
+def state_dict():
+    """A state dict of the network of `TAG`, in timm's names."""
+    return regnet_tf.to_state_dict(regnet_tf.create_model("regnetx_002"))
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch, state_dict):
+    """A cache folder as the hub's client keeps it, with the weights of `TAG`, offline."""
+    repository = tmp_path / "hub" / f"models--timm--{TAG}"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    for folder in (snapshot, repository / "refs", repository / "blobs"):
+        folder.mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    file = tmp_path / "model.safetensors"
+    regnet_tf.write_state_dict(file, state_dict)
+    blob = repository / "blobs" / hashlib.sha256(file.read_bytes()).hexdigest()
+    file.rename(blob)
+    (snapshot / "model.safetensors").symlink_to(os.path.relpath(blob, snapshot))
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return blob
+
+
+@pytest.fixture(scope="session")
+def miniature_imagenet(tmp_path_factory):
+    """A `Miniature` of ImageNet whose data the real builder of tensorflow-datasets has prepared."""
+    from miniature_imagenet import FILES, Miniature, write_archives
+
+    from training.data.prepare import prepare
+    from training.data.tfds_catalog import find
+
+    folder = tmp_path_factory.mktemp("imagenet")
+    train, validation = write_archives(folder)
+    builder = find("imagenet2012", folder / "data")
+    assert prepare(builder, folder, any_size=True, files=FILES, progress=False)
+    return Miniature(folder, folder / "data", train, validation)

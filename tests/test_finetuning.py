@@ -1,4 +1,4 @@
-"""Parts of data sets, frozen layers in training, and whole runs of fine-tuning."""
+"""Frozen layers in training, and whole runs of fine-tuning."""
 
 import json
 
@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 import regnet_tf
-from training import finetuning, train
+from training import finetuning, fitting, report, train
 from training.__main__ import main
-from training.data import digits_split, load
 from training.errors import UserError
 from training.finetuning import FILES, finetune
 from training.recipes import get_recipe, parse_change
@@ -20,59 +19,13 @@ _TINY = {
     "batch_size": 5,
     "images_per_class": 1,
     "max_steps": 2,
-    "image_size": 16,
+    "image_size": 32,
     "learning_rate": 0.05,
 }
 
 
 def tiny(**changes):
     return get_recipe("digits_finetuning", **{**_TINY, **changes})
-
-
-def all_of(batches):
-    images, labels = zip(*batches, strict=True)
-    return np.concatenate(images), np.concatenate(labels)
-
-
-# Parts of a data set.
-
-
-def test_kept_classes_are_the_images_of_these_classes_with_new_labels():
-    data = load("digits", 8, classes=("7", "2", "9"))
-    _, test_images, train_labels, test_labels = digits_split()
-    assert data.class_names == ("7", "2", "9")
-    assert data.train_size == np.isin(train_labels, (7, 2, 9)).sum()
-    images, labels = all_of(data.test(50))
-    kept = np.isin(test_labels, (7, 2, 9))
-    np.testing.assert_array_equal(images[..., 0] * 16, test_images[kept])
-    np.testing.assert_array_equal(np.array((7, 2, 9))[labels], test_labels[kept])
-    assert labels.dtype == "int64" and data.test_size == len(labels)
-
-
-def test_few_images_are_training_images_chosen_by_the_seed():
-    train_images, _, train_labels, _ = digits_split()
-    places = {image.tobytes(): place for place, image in enumerate(train_images * 1.0)}
-
-    def chosen(seed):
-        data = load("digits", 8, ("5", "6"), images_per_class=4, seed=seed)
-        assert (data.train_size, data.test_size) == (8, load("digits", 8, ("5", "6")).test_size)
-        images, labels = all_of(data.train(8, seed=0))
-        found = [places[(image[..., 0] * 16.0).astype("float64").tobytes()] for image in images]
-        np.testing.assert_array_equal(train_labels[found], labels + 5)
-        np.testing.assert_array_equal(np.bincount(labels), [4, 4])
-        assert len(set(found)) == 8
-        return sorted(found)
-
-    assert chosen(seed=0) == chosen(seed=0) != chosen(seed=1)
-
-
-def test_parts_that_do_not_exist():
-    with pytest.raises(UserError, match=r"`classes` of digits must be among 0, .*: '10', 'x'"):
-        load("digits", 8, ("1", "10", "x"))
-    with pytest.raises(UserError, match=r"`images_per_class` must be at most 13\d, .* of class 5"):
-        load("digits", 8, ("5", "6"), images_per_class=1000)
-    with pytest.raises(ValueError, match="`images_per_class` must be"):
-        load("digits", 8, images_per_class=0)
 
 
 # Recipes.
@@ -117,12 +70,12 @@ def test_frozen_layers_keep_weights_and_statistics_while_the_others_learn(tmp_pa
     recipe = tiny(freeze="stage_1", images_per_class=5)
     data = train.load_for(recipe)
     path = tmp_path / "weights.npz"
-    first = train.build(recipe, data)
+    first = fitting.build(recipe, data)
     for variable in first.weights:  # as no initializer leaves them
         variable.assign(variable + 0.1)
     regnet_tf.write_state_dict(path, regnet_tf.to_state_dict(first))
 
-    model = train.build(recipe, data, path)
+    model = fitting.build(recipe, data, path)
     before = regnet_tf.to_state_dict(model)
     expected = regnet_tf.read_state_dict(path)
     assert (before["head.fc.weight"] != expected["head.fc.weight"]).any()
@@ -133,7 +86,7 @@ def test_frozen_layers_keep_weights_and_statistics_while_the_others_learn(tmp_pa
     values = [(variable, variable.numpy()) for variable in model.weights]
     assert any("moving" in variable.path for variable, _ in values if id(variable) in kept)
 
-    train.fit(model, recipe, data, verbose=0)
+    fitting.fit(model, recipe, data, verbose=0)
     for variable, old in values:
         is_same = (variable.numpy() == old).all()
         assert is_same == (id(variable) in kept), variable.path
@@ -143,13 +96,13 @@ def test_restarted_network_is_a_new_one():
     recipe = tiny(images_per_class=5, pretraining=None, freeze=None)
     data = train.load_for(recipe)
     results = []
-    model = train.build(recipe, data)
+    model = fitting.build(recipe, data)
     start = model.get_weights()
     for _ in range(2):
-        new = train.build(recipe, data)
+        new = fitting.build(recipe, data)
         new.set_weights(start)
         finetuning._restart(model, new)
-        train.fit(model, recipe, data, verbose=0)
+        fitting.fit(model, recipe, data, verbose=0)
         results.append(model.get_weights())
     for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
@@ -190,10 +143,18 @@ def test_written_network_has_the_frozen_weights_of_the_first(finished):
     assert not any(name.startswith("head.") for name in same)
 
 
+def test_comparison_shows_every_choice():
+    choices = [{"seed": 3, "one": 0.5, "two": 0.25}, {"seed": 4, "one": 0.75, "two": 0.5}]
+    axes = report.comparison(choices, ("one", "two"), "title").axes[0]
+    assert sorted(bar.get_height() for bar in axes.patches) == [25, 50, 50, 75]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["seed 3", "seed 4"]
+    assert "one, 62.5 % on average" in {text.get_text() for text in axes.get_legend().texts}
+
+
 def test_summary(finished):
     _, run = finished
     printed = finetuning.summary(run)
-    assert printed.startswith("Test accuracy with 1 images a class: fine-tuned ")
+    assert printed.startswith("Test accuracy with 1 image a class: fine-tuned ")
     assert f"{run['results']['from_scratch']:.2%} (mean of 2, 10 test images)" in printed
 
 

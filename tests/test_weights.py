@@ -1,14 +1,13 @@
 """The table of published weights, loading, and preparing images for them."""
 
-import hashlib
 import importlib.util
 import logging
-import os
 import pathlib
 import sys
 
 import numpy as np
 import pytest
+from conftest import TAG
 
 import regnet_tf
 from regnet_tf import Preprocessing, create_model, list_weights, preprocessing_for, weights_info
@@ -18,34 +17,7 @@ from regnet_tf.variants import VARIANTS
 from regnet_tf.weights import best_weights, download
 from training.benchmark import import_timm
 
-TAG = "regnetx_002.pycls_in1k"
 PHOTO = pathlib.Path(__file__).parent / "golden" / "preprocess" / "rocket.jpg"
-
-
-@pytest.fixture(scope="module")
-def state_dict():
-    """A state dict of the network of `TAG`, in timm's names."""
-    return regnet_tf.to_state_dict(create_model("regnetx_002"))
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch, state_dict):
-    """A cache folder as the hub's client keeps it, with the weights of `TAG`, offline."""
-    repository = tmp_path / "hub" / f"models--timm--{TAG}"
-    snapshot = repository / "snapshots" / ("0" * 40)
-    for folder in (snapshot, repository / "refs", repository / "blobs"):
-        folder.mkdir(parents=True)
-    (repository / "refs" / "main").write_text("0" * 40)
-    file = tmp_path / "model.safetensors"
-    regnet_tf.write_state_dict(file, state_dict)
-    blob = repository / "blobs" / hashlib.sha256(file.read_bytes()).hexdigest()
-    file.rename(blob)
-    (snapshot / "model.safetensors").symlink_to(os.path.relpath(blob, snapshot))
-    import huggingface_hub.constants
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    return blob
 
 
 def test_every_row_is_of_a_known_variant():

@@ -1,11 +1,11 @@
 """`python -m training`: trains a RegNet by a recipe. See `python -m training --help`."""
 
 import argparse
-import contextlib
-import os
 import sys
 import textwrap
 from pathlib import Path
+
+from training.command import fail, print_paths, start_tensorflow
 
 _EPILOG = """\
 examples:
@@ -29,7 +29,7 @@ def main(arguments=None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    _start_tensorflow()
+    start_tensorflow()
     from training.errors import UserError
     from training.recipes import get_recipe
 
@@ -39,7 +39,7 @@ def main(arguments=None) -> int:
     try:
         recipe = get_recipe(options.recipe, **_changes(options))
     except ValueError as error:
-        return _fail(parser, error)
+        return fail(parser, error)
     workdir = options.workdir or Path("runs") / recipe.name
     from training import finetuning, train
 
@@ -47,13 +47,14 @@ def main(arguments=None) -> int:
     program = finetuning if recipe.pretraining else train
     begin = finetuning.finetune if recipe.pretraining else train.train_and_evaluate
     try:
-        run = begin(recipe, workdir, options.overwrite, verbose)
+        run = begin(recipe, workdir, options.overwrite, verbose, options.data_dir)
     except UserError as error:
-        return _fail(parser, error)
+        return fail(parser, error)
     except KeyboardInterrupt:
         print(f"\nInterrupted; {workdir} holds an unfinished run.", file=sys.stderr)
         return 130
-    print("\n".join([program.summary(run), *_paths(program.FILES, workdir)]))
+    print(program.summary(run))
+    print_paths(workdir, program.FILES)
     return 0
 
 
@@ -69,6 +70,7 @@ def _parser():
     add("--list", action="store_true", help="show the recipes and end")
     add("--variant", metavar="NAME", help="another network, such as RegNetY-400MF; any known name")
     add("--data", metavar="NAME", help="another data set")
+    add("--data-dir", metavar="DIR", help="where tensorflow-datasets keeps its data")
     add("--workdir", metavar="DIR", type=Path, help="for the results (default: runs/RECIPE)")
     add(
         "--set",
@@ -103,35 +105,6 @@ def _list():
         text = "Fields: " + ", ".join(f"{field}={value}" for field, value in fields.items())
         lines += [textwrap.fill(text, 98, initial_indent="  ", subsequent_indent="    "), ""]
     return "\n".join(lines).rstrip()
-
-
-def _paths(files, workdir):
-    """Lines that tell where the files of a run are."""
-    paths = {str(workdir / file): what for file, what in files.items()}
-    width = max(map(len, paths))
-    return [f"  {path:{width}}  {what}" for path, what in paths.items()]
-
-
-def _fail(parser, error):
-    print(f"{parser.prog}: error: {error}", file=sys.stderr)
-    return 2
-
-
-def _start_tensorflow():
-    """Imports TensorFlow without its start-up messages, unless the environment asks for them.
-
-    They are written by C++ before the variable that silences the later ones counts.
-    """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    with contextlib.ExitStack() as stack:
-        null = stack.enter_context(open(os.devnull, "w"))
-        stderr = os.dup(2)
-        stack.callback(os.close, stderr)
-        stack.callback(os.dup2, stderr, 2)
-        os.dup2(null.fileno(), 2)
-        import tensorflow  # noqa: F401
 
 
 if __name__ == "__main__":

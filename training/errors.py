@@ -1,5 +1,6 @@
 """What a person at the command line reads instead of a traceback."""
 
+import difflib
 import importlib
 
 
@@ -7,11 +8,23 @@ class UserError(ValueError):
     """What was asked for cannot be done; the message says why, in one line."""
 
 
-def import_optional(module):
+def nearest(name, known) -> str:
+    """ " Nearest: ..." for an unknown name; nothing where none is near.
+
+    Args:
+        name: what was asked for.
+        known: the names there are.
+    """
+    near = difflib.get_close_matches(str(name), known, cutoff=0.5)
+    return f" Nearest: {', '.join(near)}." if near else ""
+
+
+def import_optional(module, extra="training"):
     """Imports a module of an optional package.
 
     Args:
         module: dotted name, such as "sklearn.datasets".
+        extra: of setup.cfg, which brings the package.
 
     Raises:
         UserError: naming the extra to install, if the package is not there.
@@ -22,6 +35,4 @@ def import_optional(module):
         package = module.partition(".")[0]
         if error.name != package:
             raise
-        raise UserError(
-            f"Training needs the package `{package}`: pip install -e .[training]"
-        ) from error
+        raise UserError(f"This needs the package `{package}`: pip install -e .[{extra}]") from error

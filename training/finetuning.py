@@ -9,23 +9,28 @@ import numpy as np
 
 import regnet_tf
 from regnet_tf._checks import check, check_int
-from training import train
-from training.recipes import get_recipe
+from training import fitting, report, train
+from training.errors import import_optional
+from training.files import replacing
+from training.recipes import Recipe, get_recipe
 
 #: What a run leaves in its directory. `run.json` comes last and marks the run as finished.
 FILES = {
     "pretrained.npz": "weights of the network that fine-tuning starts from",
-    "history.csv": "its losses, accuracies and learning rate of each epoch",
     "model.keras": "fine-tuned network of the first choice of images",
+    "comparison.png": "test accuracies of both ways, for every choice of images",
     "run.json": "recipes, results of every choice, versions, times",
 }
 
 # What the network to start from takes over from the recipe of fine-tuning.
-_SHARED = ("data", "network", "image_size", "precision", "max_steps", "seed")
+_SHARED = (
+    *("data", "network", "image_size", "test_image_size", "crop_fraction", "interpolation"),
+    *("mean", "std", "precision", "max_steps", "seed"),
+)
 _WAYS = ("fine_tuned", "from_scratch")
 
 
-def finetune(recipe, workdir, overwrite=False, verbose="auto", choices=3) -> dict:
+def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, choices=3) -> dict:
     """Trains a network, and fine-tunes it to other classes of which few images are given.
 
     The same images, with the same recipe, also train a network from scratch. Both are repeated with
@@ -39,6 +44,7 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", choices=3) -> dic
         workdir: directory for `FILES`; made if need be. An unfinished run in it is begun anew.
         overwrite: whether a finished run in it may be replaced.
         verbose: Keras' progress in the first training; 0 for no other line either.
+        data_dir: where tensorflow-datasets keeps its data.
         choices: how many choices of images.
 
     Returns:
@@ -57,7 +63,8 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", choices=3) -> dic
     first = _pretraining(recipe)
     workdir = Path(workdir)
     train.check_unfinished(workdir, overwrite)
-    first_data, data = train.load_for(first), train.load_for(recipe)
+    import_optional("matplotlib")
+    first_data, data = train.load_for(first, data_dir), train.load_for(recipe, data_dir)
     train.check_batch_size(first, first_data)
     train.check_batch_size(recipe, data)
     train.make_directory(workdir)
@@ -67,7 +74,7 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", choices=3) -> dic
     pretrain_seconds = time.perf_counter() - clock
     tried, models = [], {}
     for seed in range(recipe.seed, recipe.seed + choices):
-        tried.append(_compare(recipe.replace(seed=seed), workdir, models))
+        tried.append(_compare(recipe.replace(seed=seed), data_dir, workdir, models))
         if verbose:
             print(_line(f"Images chosen with seed {seed}", tried[-1]))
     run = {
@@ -90,6 +97,10 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", choices=3) -> dic
             "total": round(time.perf_counter() - clock, 1),
         },
     }
+    title = f"{recipe.data}: {', '.join(data.class_names)}, {_images(recipe)} a class"
+    figure = report.comparison(tried, _WAYS, title)
+    with replacing(workdir / "comparison.png") as path:
+        figure.savefig(path, dpi=report.DPI)
     train.write_run(run, workdir)
     return run
 
@@ -100,15 +111,18 @@ def summary(run) -> str:
     Args:
         run: what `finetune` returned.
     """
-    results, recipe = run["results"], run["recipe"]
-    choices = results["choices"]
-    few = recipe["images_per_class"]
-    images = "all images" if few is None else f"{few} images"
+    results, choices = run["results"], run["results"]["choices"]
+    images = _images(Recipe.from_dict(run["recipe"]))
     return (
         _line(f"Test accuracy with {images} a class", results)
         + f" (mean of {len(choices)}, {choices[0]['test_images']} test images),"
         + f" {run['seconds']['total']:.0f} seconds"
     )
+
+
+def _images(recipe):
+    few = recipe.images_per_class
+    return "all images" if few is None else f"{few} image{'s' if few > 1 else ''}"
 
 
 def _pretraining(recipe):
@@ -124,31 +138,31 @@ def _pretraining(recipe):
 def _pretrain(recipe, data, workdir, verbose):
     """Trains the network to start from, writes its weights, returns its results."""
     keras.utils.set_random_seed(recipe.seed)
-    model = train.build(recipe, data)
+    model = fitting.build(recipe, data)
     if verbose:
         print(train.announcement(recipe, data))
-    train.fit(model, recipe, data, workdir / "history.csv", verbose)
+    fitting.fit(model, recipe, data, verbose=verbose)
     regnet_tf.write_state_dict(workdir / "pretrained.npz", regnet_tf.to_state_dict(model))
-    return train.results(*train.predict(model, train.test_batches(recipe, data)))
+    return train.results(*train.predict(model, train.limited_test_batches(recipe, data)))
 
 
-def _compare(recipe, workdir, models):
+def _compare(recipe, data_dir, workdir, models):
     """Learns from one choice of images in both ways; `models` keeps the networks for the next one.
 
     The first fine-tuned network is written.
     """
-    data = train.load_for(recipe)
+    data = train.load_for(recipe, data_dir)
     accuracies = {}
     for way in _WAYS:
         keras.utils.set_random_seed(recipe.seed)
         start = workdir / "pretrained.npz" if way == "fine_tuned" else None
-        new = train.build(recipe, data, start)
+        new = fitting.build(recipe, data, start)
         is_first = way not in models
         model = models.setdefault(way, new)
         if not is_first:
             _restart(model, new)
-        train.fit(model, recipe, data, verbose=0)
-        outcome = train.results(*train.predict(model, train.test_batches(recipe, data)))
+        fitting.fit(model, recipe, data, verbose=0)
+        outcome = train.results(*train.predict(model, train.limited_test_batches(recipe, data)))
         accuracies[way] = outcome["accuracy"]
         if is_first and way == "fine_tuned":
             train.write_model(model, workdir / "model.keras")

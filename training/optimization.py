@@ -1,28 +1,51 @@
-"""The learning rate of each epoch, and SGD as the paper's authors use it."""
+"""The learning rate of each epoch, and optimizers whose weight decay is an L2 loss."""
 
 import math
 
 import keras
 from keras import ops
 
-from regnet_tf._checks import check_number
+from regnet_tf._checks import check_choice, check_number
 
 
 def learning_rate(recipe, epoch):
-    """Half a cosine from the recipe's learning rate towards 0, with a linear warm-up.
+    """The learning rate of an epoch, by the recipe's schedule.
+
+    - "cosine": half a cosine over all epochs, multiplied with a linear warm-up over the first ones
+      (pycls: `lr_fun_cos` and `get_epoch_lr`).
+    - "cosine_after_warmup": a linear warm-up, then half a cosine over the epochs that are left
+      (torchvision's references: `LinearLR`, then `CosineAnnealingLR`).
+    - "steps": a linear warm-up, then a fall by `decay_rate` every `decay_epochs`, counted from the
+      beginning (timm: `StepLRScheduler`).
 
     Args:
         recipe: a `Recipe`.
         epoch: from 0 to `recipe.epochs - 1`.
 
     Returns:
-        The learning rate of that epoch, a float.
+        The learning rate, a float.
     """
-    rate = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
-    if epoch < recipe.warmup_epochs:
-        progress = epoch / recipe.warmup_epochs
-        rate *= recipe.warmup_factor * (1 - progress) + progress
-    return rate
+    rate, warmup = recipe.scaled_learning_rate, recipe.warmup_epochs
+    if recipe.schedule == "cosine":
+        return rate * _half_cosine(epoch / recipe.epochs) * _warmup(recipe, epoch)
+    if epoch < warmup:
+        return rate * _warmup(recipe, epoch)
+    if recipe.schedule == "steps":
+        return rate * recipe.decay_rate ** (epoch // recipe.decay_epochs)
+    return rate * _half_cosine((epoch - warmup) / (recipe.epochs - warmup))
+
+
+def _half_cosine(progress):
+    """From 1 to 0 as progress goes from 0 to 1."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _warmup(recipe, epoch):
+    """What a linear warm-up multiplies the learning rate with."""
+    if epoch >= recipe.warmup_epochs:
+        return 1.0
+    progress = epoch / recipe.warmup_epochs
+    return recipe.warmup_factor * (1 - progress) + progress
 
 
 def learning_rate_callback(recipe):
@@ -32,16 +55,47 @@ def learning_rate_callback(recipe):
 
 def make_optimizer(recipe):
     """The optimizer of a recipe; its learning rate is that of the first epoch."""
-    return SGDWithL2(
-        learning_rate(recipe, 0),
-        momentum=float(recipe.momentum),
-        nesterov=recipe.nesterov,
-        l2=recipe.weight_decay,
-    )
+    options = {"l2": recipe.weight_decay, "undecayed": recipe.undecayed}
+    rate, momentum = learning_rate(recipe, 0), float(recipe.momentum)
+    if recipe.optimizer == "rmsprop":
+        return RMSpropWithL2(rate, rho=0.9, momentum=momentum, epsilon=1e-3, **options)
+    return SGDWithL2(rate, momentum=momentum, nesterov=recipe.nesterov, **options)
+
+
+class _L2:
+    """Weight decay as the gradient of an L2 loss, for an optimizer of Keras to inherit.
+
+    Keras' own `weight_decay` shrinks variables beside the gradient instead, which for the same
+    number is about a tenth of the decay.
+    """
+
+    def _init_l2(self, l2, undecayed):
+        check_number("l2", l2, minimum=0)
+        check_choice("undecayed", undecayed, ("none", "normalization", "vectors"))
+        self.l2 = l2
+        self.undecayed = undecayed
+
+    def _decayed(self, gradient, variable):
+        gradient = ops.cast(gradient, variable.dtype)
+        if self._get_variable_index(variable) in self._undecayed_indices:
+            return gradient
+        return gradient + self.l2 * variable
+
+    def build(self, variables):
+        super().build(variables)
+        exempt = {
+            "none": lambda variable: False,
+            "normalization": lambda variable: "/norm/" in variable.path,
+            "vectors": lambda variable: len(variable.shape) < 2,
+        }[self.undecayed]
+        self._undecayed_indices = {n for n, variable in enumerate(variables) if exempt(variable)}
+
+    def get_config(self):
+        return {**super().get_config(), "l2": self.l2, "undecayed": self.undecayed}
 
 
 @keras.saving.register_keras_serializable(package="training")
-class SGDWithL2(keras.optimizers.SGD):
+class SGDWithL2(_L2, keras.optimizers.SGD):
     """SGD whose weight decay is the gradient of an L2 loss, and passes through momentum.
 
     It does what `torch.optim.SGD` does:
@@ -51,26 +105,28 @@ class SGDWithL2(keras.optimizers.SGD):
         variable -= learning_rate * (gradient + momentum * velocity)   # nesterov
         variable -= learning_rate * velocity                           # else
 
-    `keras.optimizers.SGD(weight_decay=...)` instead shrinks variables beside the gradient, which
-    for the same number is about a tenth of the decay, and keeps past learning rates in its
-    velocity, which differs wherever the learning rate changes.
+    The SGD of Keras keeps past learning rates in its velocity, which differs wherever the learning
+    rate changes.
 
     Args:
         learning_rate: a float.
         momentum: from 0 to 1, a float.
         nesterov: whether momentum looks ahead.
         l2: at least 0.
+        undecayed: which variables have no decay: "none", those of "normalization", or "vectors",
+            which are these and biases.
         **kwargs: further arguments of `keras.optimizers.SGD`.
     """
 
-    def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, l2=0.0, **kwargs):
+    def __init__(
+        self, learning_rate=0.01, momentum=0.0, nesterov=False, l2=0.0, undecayed="none", **kwargs
+    ):
         super().__init__(learning_rate, momentum, nesterov, **kwargs)
-        check_number("l2", l2, minimum=0)
-        self.l2 = l2
+        self._init_l2(l2, undecayed)
 
     def update_step(self, gradient, variable, learning_rate):
         learning_rate = ops.cast(learning_rate, variable.dtype)
-        step = ops.cast(gradient, variable.dtype) + self.l2 * variable
+        step = self._decayed(gradient, variable)
         if self.momentum:
             velocity = self.momentums[self._get_variable_index(variable)]
             updated = self.momentum * velocity + step
@@ -78,5 +134,30 @@ class SGDWithL2(keras.optimizers.SGD):
             step = step + self.momentum * updated if self.nesterov else updated
         self.assign_sub(variable, learning_rate * step)
 
-    def get_config(self):
-        return {**super().get_config(), "l2": self.l2}
+
+@keras.saving.register_keras_serializable(package="training")
+class RMSpropWithL2(_L2, keras.optimizers.RMSprop):
+    """RMSprop as TensorFlow 1 and timm (`rmsproptf`) have it, with L2 inside the gradient.
+
+    Its mean squares start at 1, where those of Keras start at 0: early steps are small.
+
+    Args:
+        learning_rate: a float.
+        l2: at least 0.
+        undecayed: as for `SGDWithL2`.
+        **kwargs: further arguments of `keras.optimizers.RMSprop`.
+    """
+
+    def __init__(self, learning_rate=0.001, l2=0.0, undecayed="none", **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self._init_l2(l2, undecayed)
+
+    def build(self, variables):
+        is_new = not self.built
+        super().build(variables)
+        if is_new:
+            for squares in self._velocities:
+                squares.assign(ops.ones_like(squares))
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(self._decayed(gradient, variable), variable, learning_rate)

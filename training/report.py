@@ -14,10 +14,11 @@ def curves(history, title):
     """Losses, accuracies and learning rate over the epochs.
 
     Args:
-        history: dict of lists with a value per epoch: "loss", "val_loss", "accuracy",
-            "val_accuracy" (from 0 to 1), "learning_rate".
+        history: a dict per epoch: "loss", "val_loss", "accuracy", "val_accuracy" (from 0 to 1),
+            "learning_rate".
         title: of the figure.
     """
+    history = {name: [epoch[name] for epoch in history] for name in history[0]}
     figure = _figure((12, 3.8), title)
     loss, accuracy, rate = figure.subplots(1, 3)
     epochs = np.arange(1, len(history["loss"]) + 1)
@@ -45,7 +46,7 @@ def curves(history, title):
 
 
 def confusion(labels, predicted, class_names, title):
-    """Confusion matrix: how many images of each class went to each class; errors are red.
+    """Confusion matrix of predictions, see `confusion_of_counts`.
 
     Args:
         labels: true classes `(count,)`.
@@ -56,10 +57,23 @@ def confusion(labels, predicted, class_names, title):
     classes = len(class_names)
     counts = np.zeros((classes, classes), int)
     np.add.at(counts, (labels, predicted), 1)
+    wrong = f"{np.sum(labels != predicted)} of {len(labels)} wrong"
+    return confusion_of_counts(counts, class_names, f"{title}: {wrong}")
+
+
+def confusion_of_counts(counts, class_names, title):
+    """Confusion matrix: how many images of each class went to each class; errors are red.
+
+    Args:
+        counts: `(true class, predicted class)`.
+        class_names: a name for every class.
+        title: of the figure.
+    """
+    classes = len(class_names)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     right = np.eye(classes, dtype=bool)
 
-    figure = _figure((6.4, 6.4), f"{title}: {np.sum(labels != predicted)} of {len(labels)} wrong")
+    figure = _figure((6.4, 6.4), title)
     axes = figure.subplots()
     axes.imshow(np.ma.masked_where(~right, shares), cmap="Blues", vmin=0, vmax=1.4)
     # A single error among dozens must still be seen, so its share is stretched.
@@ -75,6 +89,31 @@ def confusion(labels, predicted, class_names, title):
             color = "white" if shares[row, column] > 0.5 else "black"
             text = {"ha": "center", "va": "center", "fontsize": 9, "color": color}
             axes.text(column, row, counts[row, column], **text)
+    return figure
+
+
+def comparison(choices, ways, title):
+    """Test accuracies of several ways to train, as bars side by side, their means as lines.
+
+    Args:
+        choices: for every choice of images a dict: way -> accuracy, 0 to 1; "seed" names it.
+        ways: the keys to compare.
+        title: of the figure.
+    """
+    figure = _figure((6.4, 4.2), title)
+    axes = figure.subplots()
+    places, width = np.arange(len(choices)), 0.8 / len(ways)
+    for number, (way, color) in enumerate(zip(ways, (_BLUE, _ORANGE), strict=False)):
+        heights = [100 * choice[way] for choice in choices]
+        label = f"{way.replace('_', ' ')}, {np.mean(heights):.1f} % on average"
+        bars = axes.bar(places + (number - 0.5) * width, heights, width, color=color, label=label)
+        axes.bar_label(bars, fmt="{:.1f}", fontsize=8)
+        axes.axhline(np.mean(heights), color=color, linewidth=1, linestyle="--")
+    axes.set_xticks(places, [f"seed {choice['seed']}" for choice in choices])
+    axes.set_ylabel("test accuracy (%)")
+    axes.set_ylim(0, 112)
+    axes.legend(frameon=False, loc="upper center", ncols=len(ways), fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

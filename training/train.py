@@ -3,6 +3,8 @@
 import datetime
 import json
 import platform
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -11,79 +13,216 @@ import numpy as np
 import tensorflow as tf
 
 import regnet_tf
-from regnet_tf._checks import check
-from training import report
-from training.augmentation import augmentation
+from regnet_tf._checks import check, check_int
+from training import callbacks, report, strategies
+from training.averaging import ModelAverage
+from training.checkpoints import Checkpoints, Progress, local_value
 from training.data import load
+from training.data.batches import steps_per_epoch, test_batches, training_batches
 from training.errors import UserError, import_optional
 from training.files import replacing
-from training.optimization import learning_rate_callback, make_optimizer
+from training.fitting import build, fit
+from training.monitoring import TensorBoardLog
+from training.precise_statistics import set_precise_statistics
+from training.testing import Test
 
 #: What a run leaves in its directory. `run.json` comes last and marks the run as finished.
 FILES = {
     "model.keras": "trained model",
-    "history.csv": "losses, accuracies and learning rate of each epoch",
+    "history.csv": "losses, accuracies, learning rate and speed of each epoch",
     "curves.png": "the same as a picture",
     "confusion.png": "confusion matrix",
     "predictions.png": "test images with predictions",
+    "checkpoints": "the last states of the run, and the best",
+    "logs": "for TensorBoard",
     "run.json": "recipe, results, versions, times",
 }
+_CHECKPOINT_STEPS = 1000
 
 
-def train_and_evaluate(recipe, workdir, overwrite=False, verbose="auto") -> dict:
+def train_and_evaluate(
+    recipe,
+    workdir,
+    overwrite=False,
+    verbose="auto",
+    data_dir=None,
+    strategy=None,
+    checkpoint_steps=_CHECKPOINT_STEPS,
+) -> dict:
     """Trains a network on a data set, tests it, and writes everything down.
+
+    A run that was killed goes on at its last checkpoint when it is started again. Under several
+    workers each of them calls this; the first one writes, to a directory that all of them see.
 
     Args:
         recipe: a `Recipe`.
-        workdir: directory for `FILES`; made if need be. An unfinished run in it is begun anew.
-        overwrite: whether a finished run in it may be replaced.
-        verbose: Keras' progress: "auto" or 1 for bars, 2 for a line an epoch, 0 for none.
+        workdir: directory for `FILES`; made if need be.
+        overwrite: whether to begin anew, even over a finished run.
+        verbose: progress: "auto" or 1 for bars, 2 for a line an epoch, 0 for none.
+        data_dir: where tensorflow-datasets keeps its data.
+        strategy: a `tf.distribute.Strategy`; one device by default.
+        checkpoint_steps: steps between checkpoints, beside those at the end of each epoch.
 
     Returns:
         The content of `run.json`: a dict with the keys "recipe", "model", "data", "results"
-        ("accuracy" from 0 to 1, "correct", "test_images"), "versions", "started", "seconds".
+        ("accuracy" from 0 to 1, "correct", "test_images"), "versions", "source", "compute",
+        "started", "seconds".
 
     Raises:
         ValueError: for a recipe of fine-tuning, which `training.finetuning.finetune` runs.
         UserError: before any training, if a package is missing, the data set unknown or smaller
-            than a batch, or `workdir` unusable or holding a finished run; later, if the loss is no
-            longer a number.
+            than a batch, or `workdir` unusable or holding a finished run or another one's
+            checkpoints; later, if the loss is no longer a number or a file can not be written.
+        training.callbacks.Stopped: after SIGTERM or SIGINT, when the state of the run is saved.
     """
     started, clock = datetime.datetime.now().astimezone(), time.perf_counter()
     alone = recipe.pretraining is None
     check("pretraining", recipe.pretraining, alone, "None but for `training.finetuning.finetune`")
+    check_int("checkpoint_steps", checkpoint_steps, minimum=1)
+    strategy = strategy or tf.distribute.get_strategy()
     workdir = Path(workdir)
     check_unfinished(workdir, overwrite)
-    import_optional("matplotlib")
-    data = load_for(recipe)
+    for package in ("matplotlib", "tensorboard"):
+        import_optional(package)
+    data = load_for(recipe, data_dir)
     check_batch_size(recipe, data)
+    strategies.check_batch_size(recipe, strategy)
     make_directory(workdir)
-    (workdir / "run.json").unlink(missing_ok=True)
+    if overwrite and strategies.is_chief(strategy):
+        _clear(workdir)
 
     keras.utils.set_random_seed(recipe.seed)
-    model = build(recipe, data)
-    if verbose:
-        print(announcement(recipe, data))
-    history = fit(model, recipe, data, workdir / "history.csv", verbose)
-    train_seconds = time.perf_counter() - clock
-    labels, probabilities = predict(model, test_batches(recipe, data))
-
-    write_model(model, workdir / "model.keras")
-    _write_pictures(workdir, recipe, data, history, labels, probabilities)
-    run = {
+    run = Run(recipe, data, workdir, strategy, verbose if strategies.is_chief(strategy) else 0)
+    run.restore()
+    before = run.progress.seconds
+    run.train(checkpoint_steps)
+    if not strategies.is_chief(strategy):
+        return {}
+    train_seconds = time.perf_counter() - clock + before
+    if run.average is not None:
+        run.average.load_into_model()
+    labels, probabilities = predict(run.model, limited_test_batches(recipe, data))
+    write_model(run.model, workdir / "model.keras")
+    _write_pictures(workdir, recipe, data, run.progress.history, labels, probabilities)
+    facts = {
         "recipe": recipe.to_dict(),
-        "model": {"name": model.name, **cost(recipe, data)},
+        "model": {"name": run.model.name, **cost(recipe, data)},
         "data": data_facts(data),
         "results": results(labels, probabilities),
         "versions": versions(),
+        "source": source_state(),
+        "compute": strategies.describe(strategy),
         "started": started.isoformat(timespec="seconds"),
         "seconds": {
             "training": round(train_seconds, 1),
-            "total": round(time.perf_counter() - clock, 1),
+            "total": round(time.perf_counter() - clock + before, 1),
         },
     }
-    write_run(run, workdir)
-    return run
+    write_run(facts, workdir)
+    return facts
+
+
+class Run:
+    """A network in training, and its way from one checkpoint to the next.
+
+    Args:
+        recipe: a `Recipe`.
+        data: its `DataSet`.
+        workdir: directory for the files of the run.
+        strategy: a `tf.distribute.Strategy`.
+        verbose: as `train_and_evaluate` takes it.
+    """
+
+    def __init__(self, recipe, data, workdir, strategy, verbose):
+        self.recipe, self.data, self.strategy = recipe, data, strategy
+        self.workdir, self.verbose = workdir, verbose
+        self.model = build(recipe, data, strategy=strategy)
+        self.average = None
+        if recipe.ema_decay is not None:
+            self.average = ModelAverage(self.model, recipe.ema_decay, strategy)
+        self.checkpoints = Checkpoints(workdir / "checkpoints", self._state)
+        self.progress = Progress()
+
+    def restore(self):
+        """Goes to the last checkpoint, if there is one, and says so."""
+        say = print if self.verbose else lambda text: None
+        self.progress = self.checkpoints.restore(say)
+        self._metrics = {name: local_value(v) for name, v in self._metric_variables().items()}
+        say(announcement(self.recipe, self.data, self.strategy))
+        if self.progress.step:
+            steps = self._steps * self.recipe.epochs
+            say(f"Goes on after step {self.progress.step:,} of {steps:,}.")
+
+    def train(self, checkpoint_steps):
+        """Trains to the end, or to a signal.
+
+        Raises:
+            UserError: if the loss is no longer a number, or a file can not be written.
+            Stopped: after SIGTERM or SIGINT, when the state is saved.
+        """
+        bars = 1 if self.verbose in ("auto", 1) else 0
+        with callbacks.StopSignals() as stop_signals:
+            own = self._callbacks(checkpoint_steps, stop_signals)
+            first_step = self.progress.step
+            fit(self.model, self.recipe, self.data, self.strategy, own, first_step, bars)
+
+    @property
+    def _steps(self):
+        return steps_per_epoch(self.data.train, self.recipe)
+
+    def _callbacks(self, checkpoint_steps, stop_signals):
+        recipe, progress = self.recipe, self.progress
+        writes = strategies.is_chief(self.strategy)
+        test = Test(self.model, self.data.test, recipe, self.strategy)
+        prepare = self._set_precise_statistics if recipe.precise_images else None
+        say = callbacks.say_epoch(recipe.epochs) if self.verbose else None
+        made = [callbacks.KeptMetrics(self._metric_variables(), self._metrics)]
+        if self.average is not None:
+            made.append(callbacks.Averaging(self.average, recipe.ema_steps, progress))
+        made += [
+            callbacks.EpochTest(test, prepare, self.average),
+            callbacks.Speed(recipe.batch_size, recipe.epochs, say),
+            callbacks.Bookkeeping(
+                self.checkpoints if writes else None, progress, checkpoint_steps, stop_signals
+            ),
+        ]
+        if writes:
+            made.append(callbacks.HistoryFile(self.workdir / "history.csv", progress))
+            made.append(TensorBoardLog(self.workdir / "logs", recipe, progress, self._samples))
+        return made
+
+    def _state(self):
+        """The variables of the run, by name."""
+        state = {f"network/{variable.path}": variable for variable in self.model.variables}
+        state |= {f"optimizer/{v.path}": v for v in self.model.optimizer.variables}
+        if self.average is not None:
+            state |= {f"average/{name}": v for name, v in self.average.variables.items()}
+        return state | self._metric_variables()
+
+    def _metric_variables(self):
+        """Those of the metrics, which hold what an epoch has seen so far."""
+        variables = self.model.metrics_variables
+        return {f"metrics/{number}": variable for number, variable in enumerate(variables)}
+
+    def _set_precise_statistics(self, epoch):
+        """From the first images of the epoch's training."""
+        steps = max(1, min(self.recipe.precise_images // self.recipe.batch_size, self._steps))
+        batches = self._training_batches(epoch * self._steps)
+        set_precise_statistics(self.model, iter(batches), steps, self.strategy)
+
+    def _training_batches(self, first_step):
+        classes = len(self.data.class_names)
+        return self.strategy.distribute_datasets_from_function(
+            lambda context: training_batches(
+                self.data.train, self.recipe, classes, first_step, context
+            )
+        )
+
+    def _samples(self):
+        """A few training images, 0 to 1."""
+        recipe, data = self.recipe, self.data
+        images, _ = next(iter(training_batches(data.train, recipe, len(data.class_names))))
+        return tf.clip_by_value(images[:16] * recipe.std + recipe.mean, 0, 1)
 
 
 def summary(run) -> str:
@@ -99,11 +238,17 @@ def summary(run) -> str:
     )
 
 
-def load_for(recipe):
-    """The data set of a recipe, or the part of it that the recipe keeps."""
-    return load(
-        recipe.data, recipe.image_size, recipe.classes, recipe.images_per_class, recipe.seed
-    )
+def load_for(recipe, data_dir=None):
+    """The data set of a recipe, or the part of it that the recipe keeps.
+
+    Raises:
+        UserError: as `training.data.load` does, or if there is nothing to train on or to test with.
+    """
+    data = load(recipe.data, data_dir, recipe.classes, recipe.images_per_class, recipe.seed)
+    for split, purpose in ((data.train, "train on"), (data.test, "test with")):
+        if split is None:
+            raise UserError(f"{data.name} has no images to {purpose}.")
+    return data
 
 
 def predict(model, batches):
@@ -133,101 +278,37 @@ def check_unfinished(workdir, overwrite):
 
 def check_batch_size(recipe, data):
     """Raises a `UserError` where the data set is smaller than a batch."""
-    if recipe.batch_size > data.train_size:
+    if recipe.batch_size > data.train.size:
         raise UserError(
-            f"`batch_size` must be at most {data.train_size}, the number of training images of "
+            f"`batch_size` must be at most {data.train.size}, the number of training images of "
             f"{data.name}. Received: batch_size={recipe.batch_size}"
         )
 
 
 def make_directory(workdir):
-    """Makes the directory if need be; raises a `UserError` where that is impossible."""
+    """Makes the directory if need be; raises a `UserError` where nothing can be written to it."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
+        with replacing(workdir / "trial") as path:
+            path.touch()
+        (workdir / "trial").unlink()
     except OSError as error:
-        raise UserError(f"Cannot make the directory {workdir}: {error.strerror}.") from error
+        raise UserError(f"Cannot write to the directory {workdir}: {error.strerror}.") from error
 
 
-def build(recipe, data, weights=None):
-    """The compiled network of a recipe.
-
-    Args:
-        recipe: a `Recipe`.
-        data: its `DataSet`.
-        weights: file of weights to start from, as `regnet_tf.read_state_dict` reads them. The
-            classifier starts anew nevertheless, and what `recipe.freeze` says is frozen. By default
-            the whole network starts anew.
-    """
-    model = regnet_tf.build_regnet(
-        recipe.config,
-        input_shape=(recipe.image_size, recipe.image_size, data.channels),
-        classes=len(data.class_names),
-        dtype=recipe.precision,
-    )
-    if weights is not None:
-        regnet_tf.load_state_dict(model, regnet_tf.read_state_dict(weights), skip_head=True)
-        if recipe.freeze is not None:
-            regnet_tf.freeze(model, recipe.freeze)
-    model.compile(
-        optimizer=make_optimizer(recipe),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
-        metrics=["accuracy"],
-    )
-    # With its variables made inside the first step, TensorFlow would trace that step twice.
-    model.optimizer.build(model.trainable_variables)
-    return model
+def _clear(workdir):
+    """Deletes what an earlier run has left, `run.json` first: it would mark the rest as whole."""
+    for name in ("run.json", *FILES):
+        path = workdir / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
-def fit(model, recipe, data, history_file=None, verbose="auto") -> dict:
-    """Trains a compiled network.
-
-    Args:
-        model: the network.
-        recipe: a `Recipe`.
-        data: its `DataSet`.
-        history_file: CSV file for losses, accuracies and learning rate of each epoch. None for
-            neither that nor a test after each epoch.
-        verbose: Keras' progress.
-
-    Returns:
-        Dict of lists, a value for each epoch.
-
-    Raises:
-        UserError: if the loss is no longer a number.
-    """
-    augment = augmentation(recipe)
-    classes = len(data.class_names)
-    train = _limited(data.train(recipe.batch_size, recipe.seed), recipe)
-    train = train.map(lambda images, labels: (augment(images), tf.one_hot(labels, classes)))
-    callbacks = [learning_rate_callback(recipe), keras.callbacks.TerminateOnNaN()]
-    test = None
-    if history_file is not None:
-        test = test_batches(recipe, data)
-        test = test.map(lambda images, labels: (images, tf.one_hot(labels, classes)))
-        test = test.prefetch(tf.data.AUTOTUNE)
-        callbacks.insert(1, keras.callbacks.CSVLogger(history_file))
-    history = model.fit(
-        train.prefetch(tf.data.AUTOTUNE),
-        validation_data=test,
-        epochs=recipe.epochs,
-        shuffle=False,  # the data set has done it
-        callbacks=callbacks,
-        verbose=verbose,
-    ).history
-    if not np.isfinite(history["loss"][-1]):
-        raise UserError(
-            f"The loss was no longer a number in epoch {len(history['loss'])}. A lower"
-            f" `learning_rate` may help. Received: learning_rate={recipe.learning_rate}"
-        )
-    return history
-
-
-def test_batches(recipe, data):
+def limited_test_batches(recipe, data):
     """The batches that a recipe tests with."""
-    return _limited(data.test(recipe.batch_size), recipe)
-
-
-def _limited(batches, recipe):
+    batches = test_batches(data.test, recipe.preprocessing, recipe.batch_size)
     return batches if recipe.max_steps is None else batches.take(recipe.max_steps)
 
 
@@ -241,7 +322,7 @@ def write_model(model, path):
 def _write_pictures(workdir, recipe, data, history, labels, probabilities):
     title = f"{data.name}, {recipe.config.name}"
     shown = report.select_examples(labels, probabilities)
-    images = _images_at(test_batches(recipe, data), shown)
+    images = _images_at(limited_test_batches(recipe, data), shown)
     figures = {
         "curves.png": report.curves(history, title),
         "confusion.png": report.confusion(
@@ -268,25 +349,30 @@ def _images_at(batches, indices):
 
 def cost(recipe, data):
     """Parameters, and multiply-adds for one image."""
-    cost = regnet_tf.complexity(
-        recipe.config, recipe.image_size, classes=len(data.class_names), channels=data.channels
-    )
+    cost = regnet_tf.complexity(recipe.config, recipe.image_size, classes=len(data.class_names))
     return {"parameters": cost.parameters, "macs": cost.macs}
 
 
-def announcement(recipe, data):
-    """What is about to be trained, in a line."""
-    device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-    parameters = cost(recipe, data)["parameters"]
+def announcement(recipe, data, strategy=None):
+    """What is about to be trained, on what, and how a batch is shared."""
+    compute = strategies.describe(strategy or tf.distribute.get_strategy())
+    replicas = compute["replicas"]
+    share = f"{recipe.batch_size} images"
+    if replicas > 1:
+        share += f", {recipe.batch_size // replicas} on each of {replicas} replicas"
+    if compute["workers"] > 1:
+        share += f" of {compute['workers']} workers"
     return (
-        f"{recipe.config.name} ({parameters:,} parameters) learns {data.name}"
-        f" ({data.train_size:,} training and {data.test_size:,} test images) on the {device}."
+        f"{recipe.config.name} ({cost(recipe, data)['parameters']:,} parameters) learns {data.name}"
+        f" ({data.train.size:,} training and {data.test.size:,} test images) on"
+        f" {compute['device']}.\n"
+        f"Batches of {share}; learning rate {recipe.scaled_learning_rate:.4g}."
     )
 
 
 def data_facts(data):
     """What `run.json` says of a data set."""
-    return {"name": data.name, "train_images": data.train_size, "test_images": data.test_size}
+    return {"name": data.name, "train_images": data.train.size, "test_images": data.test.size}
 
 
 def results(labels, probabilities):
@@ -306,3 +392,16 @@ def versions():
     packages = {"keras": keras, "tensorflow": tf, "numpy": np, "regnet_tf": regnet_tf}
     numbers = {name: package.__version__ for name, package in packages.items()}
     return {"python": platform.python_version(), **numbers}
+
+
+def source_state():
+    """The commit of the code and whether files differ from it; None outside a checkout of git."""
+
+    def git(*arguments):
+        command = ["git", "-C", Path(__file__).parent, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,254 @@
+"""What happens between the steps and epochs of a run: Keras callbacks."""
+
+import csv
+import math
+import signal
+import sys
+import time
+
+import keras
+
+from training.errors import UserError
+from training.files import replacing
+
+
+class Stopped(Exception):
+    """The run was told to stop; its state is saved.
+
+    Attributes:
+        signal: number of the signal that told so.
+    """
+
+    def __init__(self, number):
+        super().__init__(signal.Signals(number).name)
+        self.signal = number
+
+
+class StopSignals:
+    """While entered, SIGTERM and SIGINT wait until the step that runs is done and saved."""
+
+    def __init__(self):
+        self.received = None
+
+    def __enter__(self):
+        self._before = {}
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self._before[number] = signal.signal(number, self._receive)
+            except ValueError:  # not in the main thread, where signals can not be had
+                break
+        return self
+
+    def _receive(self, number, _):
+        if self.received is not None:
+            raise KeyboardInterrupt  # the second time at once
+        self.received = number
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+class Bookkeeping(keras.callbacks.Callback):
+    """Counts steps, saves checkpoints, stops a run that diverges or is told to stop.
+
+    It must come after callbacks that change the logs of an epoch.
+
+    Args:
+        checkpoints: the `Checkpoints` to save to; None for a process that writes nothing.
+        progress: the `Progress` to keep.
+        every: steps between checkpoints, beside that at the end of an epoch.
+        stop_signals: a `StopSignals`.
+    """
+
+    def __init__(self, checkpoints, progress, every, stop_signals):
+        super().__init__()
+        self._checkpoints = checkpoints
+        self._progress = progress
+        self._every = every
+        self._stop_signals = stop_signals
+        self._saved_step = progress.step
+        self._clock = time.perf_counter() - progress.seconds
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._check_loss(float(keras.ops.sum(logs["loss"])))
+        self._progress.step += 1
+        if self._progress.step % self._every == 0:
+            self._save()
+        self._stop_if_told()
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
+        self._progress.history.append(row)
+        accuracy = row.get("val_accuracy")
+        if accuracy is not None and (self._progress.best is None or accuracy > self._progress.best):
+            self._progress.best, self._progress.best_step = accuracy, self._progress.step
+        self._saved_step = None  # the history and the best step are new
+        self._save()
+        self._stop_if_told()
+
+    def _save(self):
+        self._progress.seconds = time.perf_counter() - self._clock
+        if self._checkpoints and self._saved_step != self._progress.step:
+            self._checkpoints.save(self._progress)
+        self._saved_step = self._progress.step
+
+    def _stop_if_told(self):
+        if self._stop_signals.received is not None:
+            self._save()
+            raise Stopped(self._stop_signals.received)
+
+    def _check_loss(self, loss):
+        if math.isfinite(loss):
+            return
+        paths = self._checkpoints.paths() if self._checkpoints else ()
+        raise UserError(
+            f"The loss was no longer a number after step {self._progress.step + 1}, at the learning"
+            f" rate {float(self.model.optimizer.learning_rate):.4g}. A lower `learning_rate` may"
+            f" help. Last good checkpoint: {paths[-1] if paths else 'none'}"
+        )
+
+
+class KeptMetrics(keras.callbacks.Callback):
+    """Gives a run that goes on amid an epoch what its metrics had seen.
+
+    Args:
+        variables: the metrics' variables, by name; Keras sets them to 0 when `fit` begins.
+        values: for them, by name.
+    """
+
+    def __init__(self, variables, values):
+        super().__init__()
+        self._variables = variables
+        self._values = values
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for name, value in self._values.items():
+            self._variables[name].assign(value)
+        self._values = {}
+
+
+class EpochTest(keras.callbacks.Callback):
+    """Tests the network after each epoch and adds the results to its logs.
+
+    Args:
+        test: a `training.testing.Test`.
+        prepare: function of the epoch, called before; for precise statistics.
+        average: a `ModelAverage` to test instead of the network itself, or None.
+    """
+
+    def __init__(self, test, prepare=None, average=None):
+        super().__init__()
+        self._test = test
+        self._prepare = prepare
+        self._average = average
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._prepare is not None:
+            self._prepare(epoch)
+        if self._average is None:
+            results = self._test()
+        else:
+            with self._average.swapped_in():
+                results = self._test()
+        for name in ("loss", "accuracy", "top5_accuracy"):
+            logs[f"val_{name}"] = results[name]
+
+
+class Averaging(keras.callbacks.Callback):
+    """Updates a `ModelAverage` after every `steps` steps of a run."""
+
+    def __init__(self, average, steps, progress):
+        super().__init__()
+        self._average = average
+        self._steps = steps
+        self._progress = progress
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self._progress.step + 1) % self._steps == 0:
+            self._average.update()
+
+
+class Speed(keras.callbacks.Callback):
+    """Adds images/s and the share of time spent waiting for input to an epoch's logs.
+
+    Args:
+        batch_size: of all replicas together.
+        epochs: of the run, for the time left.
+        say: function that prints a line after each epoch, or None.
+    """
+
+    def __init__(self, batch_size, epochs, say=None):
+        super().__init__()
+        self._batch_size = batch_size
+        self._epochs = epochs
+        self._say = say
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_start = time.perf_counter()
+        self._steps, self._start = 0, None
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._steps += 1
+        if self._start is None:  # the first step traces and compiles
+            self._start, self._wait = time.perf_counter(), self.model.wait_seconds
+        self._end = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = self._end - self._start
+        if self._steps > 1:
+            logs["images_per_second"] = (self._steps - 1) * self._batch_size / seconds
+            logs["input_wait"] = (self.model.wait_seconds - self._wait) / seconds
+        if self._say:
+            whole = time.perf_counter() - self._epoch_start
+            self._say(epoch, logs, whole * (self._epochs - epoch - 1))
+
+
+class HistoryFile(keras.callbacks.Callback):
+    """Writes all epochs of a run to a CSV file, those before an interruption too.
+
+    Args:
+        path: of the file.
+        progress: the `Progress` whose history it is.
+    """
+
+    def __init__(self, path, progress):
+        super().__init__()
+        self._path = path
+        self._progress = progress
+
+    def on_epoch_end(self, epoch, logs=None):
+        rows = self._progress.history
+        fields = list(dict.fromkeys(name for row in rows for name in row))
+        with replacing(self._path) as path, path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fields)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def say_epoch(epochs):
+    """A function that prints how an epoch went, and how long the others will take."""
+
+    def say(epoch, logs, seconds_left):
+        parts = [f"epoch {epoch + 1}/{epochs}"]
+        for name, text, scale in (
+            ("loss", "loss {:.4f}", 1),
+            ("accuracy", "accuracy {:.2f} %", 100),
+            ("val_accuracy", "test accuracy {:.2f} %", 100),
+            ("images_per_second", "{:,.0f} images/s", 1),
+            ("input_wait", "{:.0f} % of it waiting for input", 100),
+        ):
+            if name in logs:
+                parts.append(text.format(scale * float(logs[name])))
+        if epoch + 1 < epochs:
+            parts.append(f"{_duration(seconds_left)} left")
+        print(", ".join(parts), flush=True, file=sys.stdout)
+
+    return say
+
+
+def _duration(seconds):
+    """`1:02:03` or `2:03`."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,92 @@
+"""Batches of prepared images, to train on and to test with.
+
+Everything random is a function of the recipe's seed and an image's place in the run: a run that
+goes on at its thousandth step sees what it would have seen.
+"""
+
+import tensorflow as tf
+
+from regnet_tf.preprocessing import decode_image
+from training.augmentation import augmentation
+
+
+def steps_per_epoch(split, recipe) -> int:
+    """Batches of an epoch; the images of an incomplete last one are left to other epochs."""
+    steps = split.size // recipe.batch_size
+    return steps if recipe.max_steps is None else min(steps, recipe.max_steps)
+
+
+def training_batches(split, recipe, classes, first_step=0, context=None) -> tf.data.Dataset:
+    """The batches of all epochs, one after the other. Each epoch has an order of its own.
+
+    Args:
+        split: of a `training.data.DataSet`.
+        recipe: a `training.recipes.Recipe`.
+        classes: number of classes.
+        first_step: batches to leave out, of a run that has got so far.
+        context: a `tf.distribute.InputContext`, of a worker that reads its part of each batch and
+            gives it in equal shares to its replicas, in turns. None for whole batches.
+
+    Returns:
+        `(images, labels)` batches: images float32 `(batch, image_size, image_size, 3)`, labels
+        float32 `(batch, classes)`, one-hot.
+    """
+    context = context or tf.distribute.InputContext()
+    workers, index = context.num_input_pipelines, context.input_pipeline_id
+    batch_size = recipe.batch_size // workers
+    steps = steps_per_epoch(split, recipe)
+    count = steps * batch_size
+    first_epoch, first_batch = divmod(first_step, steps)
+    side, preprocessing = recipe.image_size, recipe.preprocessing
+    augment = augmentation(recipe)
+
+    def prepare(image, label):
+        image = tf.image.resize(decoded(image), (side, side))
+        return preprocessing.normalize(image), tf.one_hot(label, classes)
+
+    def finish(number, batch):
+        images, labels = batch
+        return augment(images, number), labels
+
+    def examples_of(epoch):
+        # Where files are shared out whole, a worker's may be a few images short.
+        return split.shuffled(recipe.seed, epoch, (index, workers)).repeat().take(count)
+
+    examples = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(examples_of)
+    examples = examples.skip(first_batch * batch_size)
+    examples = examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = examples.batch(batch_size, drop_remainder=True).enumerate(first_step)
+    batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+    share = context.get_per_replica_batch_size(recipe.batch_size)
+    return (batches if share == batch_size else batches.rebatch(share)).prefetch(tf.data.AUTOTUNE)
+
+
+def test_examples(split, preprocessing, shard=(0, 1), normalized=True) -> tf.data.Dataset:
+    """Every image of a split exactly once, in a fixed order.
+
+    Args:
+        split: of a `training.data.DataSet`.
+        preprocessing: a `regnet_tf.Preprocessing`.
+        shard: `(index, count)`, as the split's `examples` take it.
+        normalized: whether to normalize images, or leave them uint8.
+
+    Returns:
+        `(image, label)`: images float32 `(image_size, image_size, 3)`, labels int64.
+    """
+
+    def prepare(image, label):
+        image = preprocessing.resize_and_crop(decoded(image))
+        return preprocessing.normalize(image) if normalized else image, label
+
+    return split.examples(shard).map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def test_batches(split, preprocessing, batch_size, normalized=True) -> tf.data.Dataset:
+    """`test_examples` in batches, the last one of which may have fewer images."""
+    examples = test_examples(split, preprocessing, normalized=normalized)
+    return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def decoded(image):
+    """An image of a split's examples, uint8 `(height, width, 3)`."""
+    return decode_image(image) if image.dtype == tf.string else image

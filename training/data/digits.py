@@ -1,0 +1,34 @@
+"""scikit-learn's handwritten digits: 1,797 scans of 8x8 pixels that come with the package."""
+
+import numpy as np
+
+from training.data.table import TableSplit
+from training.errors import import_optional
+
+_TEST_SHARE = 0.25
+_SPLIT_SEED = 0  # not the run's: every run is tested on the same images
+
+
+def load():
+    """The digits as RGB images: paper black, ink white. A quarter of each class is held out.
+
+    Returns:
+        `(class_names, train, test)`.
+
+    Raises:
+        UserError: if scikit-learn is not installed.
+    """
+    digits = import_optional("sklearn.datasets").load_digits()
+    images = np.round(digits.images * (255 / 16)).astype("uint8")  # 0 to 16 in the scans
+    images = np.repeat(images[..., None], 3, axis=-1)
+    train_images, test_images, train_labels, test_labels = import_optional(
+        "sklearn.model_selection"
+    ).train_test_split(
+        images,
+        digits.target.astype("int64"),
+        test_size=_TEST_SHARE,
+        stratify=digits.target,
+        random_state=_SPLIT_SEED,
+    )
+    train, test = TableSplit(train_images, train_labels), TableSplit(test_images, test_labels)
+    return tuple("0123456789"), train, test

@@ -1,0 +1,69 @@
+"""A folder of class folders with images in them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from training.data.table import TableSplit
+from training.errors import UserError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_TRAIN, _TEST = ("train",), ("validation", "val", "test")
+
+
+def load(path):
+    """The images of a folder.
+
+    Classes are in the order of their folders' names; names that are all numbers, as ImageNet-V2
+    has them, in that of the numbers. Files other than JPEG and PNG, and hidden ones, are left out.
+
+    Args:
+        path: a folder with the folders `train` and `validation` (or `val`, or `test`), or one of
+            them alone, which hold a folder of images for each class; or with a folder for each
+            class, which are all to test with then.
+
+    Returns:
+        `(class_names, train, test)`; a split that does not exist is None.
+
+    Raises:
+        UserError: for a folder without images, or other classes to test with than to train on.
+    """
+    path = Path(path)
+    folders = {kind: _first(path, names) for kind, names in (("train", _TRAIN), ("test", _TEST))}
+    if not any(folders.values()):
+        folders["test"] = path
+    listed = {kind: _list(split) for kind, split in folders.items() if split is not None}
+    class_names = next(iter(listed.values()))[0]
+    if "train" in listed and "test" in listed and listed["test"][0] != class_names:
+        others = sorted(set(class_names) ^ set(listed["test"][0]))
+        raise UserError(
+            f"{folders['train']} and {folders['test']} must hold the same classes."
+            f" In only one of them: {', '.join(others[:8])}"
+        )
+    splits = {kind: TableSplit(*table) for kind, (_, *table) in listed.items()}
+    return class_names, splits.get("train"), splits.get("test")
+
+
+def _first(path, names):
+    return next((path / name for name in names if (path / name).is_dir()), None)
+
+
+def _list(path):
+    """The names of the classes, the paths of their images, and the labels of these."""
+    folders = [one for one in path.iterdir() if one.is_dir() and not one.name.startswith(".")]
+    are_numbers = all(one.name.isdecimal() for one in folders)
+    folders.sort(key=lambda one: int(one.name) if are_numbers else one.name)
+    files, labels = [], []
+    for label, one in enumerate(folders):
+        found = sorted(file for file in one.rglob("*") if _is_image(file))
+        if not found:
+            raise UserError(f"{one} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
+        files += map(str, found)
+        labels += [label] * len(found)
+    if not files:
+        raise UserError(f"{path} holds no folders of images, one for each class.")
+    return tuple(one.name for one in folders), np.array(files), np.array(labels, "int64")
+
+
+def _is_image(file):
+    return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")

@@ -1,0 +1,72 @@
+"""A split whose images, or whose files' paths, are all in memory."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TableSplit:
+    """Labelled images in memory, or on disk with their paths in memory.
+
+    Args:
+        items: images, uint8 `(count, height, width, 3)`, or paths, strings `(count,)`.
+        labels: int64 `(count,)`.
+    """
+
+    items: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """The number of images."""
+        return len(self.labels)
+
+    def examples(self, shard=(0, 1)) -> tf.data.Dataset:
+        """The images, each once, in the order of the table.
+
+        Args:
+            shard: `(index, count)`: every `count`-th image, from the `index`-th on.
+        """
+        return self._at(tf.range(self.size), shard)
+
+    def shuffled(self, seed, epoch, shard=(0, 1)) -> tf.data.Dataset:
+        """The images, each once, in a random order of the whole split.
+
+        Args:
+            seed: an integer.
+            epoch: number or scalar tensor: each epoch has an order of its own.
+            shard: as for `examples`. Shards of one epoch share no image.
+        """
+        seeds = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
+        return self._at(tf.random.experimental.stateless_shuffle(tf.range(self.size), seeds), shard)
+
+    def _at(self, order, shard):
+        index, count = shard
+        items, labels = tf.constant(self.items), tf.constant(self.labels)
+        return tf.data.Dataset.from_tensor_slices(order[index::count]).map(
+            lambda place: (_content(tf.gather(items, place)), tf.gather(labels, place)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+
+    def with_labels(self, kept) -> "TableSplit":
+        """Only the images with these labels; new labels are indices into `kept`."""
+        new_labels = np.full(max(self.labels.max(initial=-1), *kept) + 1, -1)
+        new_labels[kept] = np.arange(len(kept))
+        chosen = np.isin(self.labels, kept)
+        return TableSplit(self.items[chosen], new_labels[self.labels[chosen]])
+
+    def with_few(self, count, seed) -> "TableSplit":
+        """Only `count` images of each class, chosen at random."""
+        rng = np.random.default_rng(seed)
+        places = [
+            rng.choice(np.flatnonzero(self.labels == label), count, replace=False)
+            for label in range(self.labels.max() + 1)
+        ]
+        chosen = np.concatenate(places)
+        return TableSplit(self.items[chosen], self.labels[chosen])
+
+
+def _content(item):
+    return tf.io.read_file(item) if item.dtype == tf.string else item

@@ -1,0 +1,188 @@
+"""Data sets for image classification of tensorflow-datasets, images left encoded."""
+
+import dataclasses
+import functools
+import importlib.util
+import shlex
+
+import numpy as np
+import tensorflow as tf
+
+from training.errors import UserError, import_optional, nearest
+
+_FILES_IN_TURNS = 16
+_SHUFFLE_BUFFER = 10_000  # encoded images, 110 KB each in ImageNet
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TfdsSplit:
+    """A split of a prepared data set.
+
+    Args:
+        builder: a `tfds.core.DatasetBuilder` whose data is prepared.
+        name: of the split, such as "train".
+        image_key: of the image in an example.
+        label_key: of its label.
+    """
+
+    builder: object
+    name: str
+    image_key: str
+    label_key: str
+
+    @property
+    def size(self) -> int:
+        """The number of images."""
+        return self.builder.info.splits[self.name].num_examples
+
+    def examples(self, shard=(0, 1)) -> tf.data.Dataset:
+        """The images, each once, encoded, in the order of the files.
+
+        Args:
+            shard: `(index, count)`: every `count`-th image, from the `index`-th on.
+        """
+        return self._examples(tf.data.TFRecordDataset(self._files), shard)
+
+    def shuffled(self, seed, epoch, shard=(0, 1)) -> tf.data.Dataset:
+        """The images, each once, encoded, in a random order: of the files, of which 16 are read in
+        turns, and of the images within a buffer.
+
+        TensorFlow's global seed, which training sets to its recipe's, counts too.
+
+        Args:
+            seed: an integer.
+            epoch: number or scalar tensor: each epoch has an order of its own.
+            shard: `(index, count)`. Shards of one epoch share no image. A shard reads files of its
+                own where their number is a multiple of `count`.
+        """
+        seeds = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
+        files = tf.random.experimental.stateless_shuffle(tf.constant(self._files), seeds)
+        index, count = shard
+        if len(self._files) % count == 0:
+            files, shard = files[index::count], (0, 1)
+        records = tf.data.Dataset.from_tensor_slices(files).interleave(
+            tf.data.TFRecordDataset,
+            cycle_length=_FILES_IN_TURNS,
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        # An order of its own for each epoch and seed, which `shuffle` takes as one number.
+        seed = tf.random.stateless_uniform([], seeds, 1, tf.int64.max, tf.int64)
+        return self._examples(records, shard).shuffle(
+            _SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=False
+        )
+
+    @property
+    def _files(self):
+        return [str(path) for path in self.builder.info.splits[self.name].filepaths]
+
+    @tf.autograph.experimental.do_not_convert  # an import inside can not be converted
+    def _examples(self, records, shard):
+        """Serialized examples as (encoded image, label)."""
+        tfds = import_optional("tensorflow_datasets")
+        index, count = shard
+        features = self.builder.info.features
+        decoders = {self.image_key: tfds.decode.SkipDecoding()}
+
+        def parse(record):
+            example = features.deserialize_example(record, decoders=decoders)
+            return example[self.image_key], tf.cast(example[self.label_key], tf.int64)
+
+        records = records.shard(count, index) if count > 1 else records
+        return records.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def load(name, data_dir):
+    """A prepared data set.
+
+    Args:
+        name: as tensorflow-datasets has it, such as "imagenet2012" or "imagenet_v2/topimages".
+        data_dir: where its data is; None for the default of tensorflow-datasets.
+
+    Returns:
+        `(class_names, train, test)`; a split that does not exist is None.
+
+    Raises:
+        UserError: as `find` does; if the data is not prepared, with the command that does it, or
+            if it is in other files than TFRecords.
+    """
+    builder = find(name, data_dir)
+    if not is_prepared(builder):
+        told = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
+        raise UserError(
+            f"{name} is not prepared in {builder.data_dir}. Command:"
+            f" python -m training.data prepare {name}{told}"
+        )
+    if builder.info.file_format.value != "tfrecord":
+        raise UserError(
+            f"{name} must be prepared as TFRecords. Received: {builder.info.file_format.value}, in"
+            f" {builder.data_dir}"
+        )
+    features, keys = builder.info.features, builder.info.supervised_keys
+    names = builder.info.splits
+    splits = [
+        TfdsSplit(builder, kind, *keys) if kind in names else None
+        for kind in ("train", "validation" if "validation" in names else "test")
+    ]
+    return tuple(features[keys[1]].names), *splits
+
+
+def find(name, data_dir=None):
+    """What tensorflow-datasets knows of a data set, prepared or not.
+
+    Args:
+        name: as tensorflow-datasets has it; a configuration or version may follow.
+        data_dir: where its data is or will be; None for the default of tensorflow-datasets.
+
+    Returns:
+        A `tfds.core.DatasetBuilder`.
+
+    Raises:
+        UserError: if tensorflow-datasets is missing, or has no such data set (with the nearest
+            names) or configuration, or if the data set is none of images with one label each.
+    """
+    tfds = import_optional("tensorflow_datasets")
+    if not is_known(name):
+        raise UserError(
+            f"tensorflow-datasets has no data set called {name!r}.{nearest(name, known())}"
+        )
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (ValueError, AssertionError) as error:  # an unknown configuration, an unknown version
+        raise UserError(f"{name} does not exist: {_reason(error)}") from error
+    features, keys = builder.info.features, builder.info.supervised_keys
+    if not keys or not _are_image_and_label(tfds, features, keys):
+        raise UserError(f"{name} holds no images with one label each.")
+    return builder
+
+
+def is_prepared(builder) -> bool:
+    """Whether the data of a builder is there, whole."""
+    return bool(builder.info.splits)
+
+
+def is_known(name) -> bool:
+    """Whether tensorflow-datasets has a data set of that name; a configuration may follow it."""
+    return name.partition("/")[0].partition(":")[0] in known()
+
+
+@functools.cache
+def known() -> tuple[str, ...]:
+    """The names of all of its data sets; none where it is not installed."""
+    if importlib.util.find_spec("tensorflow_datasets") is None:
+        return ()
+    return tuple(
+        import_optional("tensorflow_datasets").list_builders(with_community_datasets=False)
+    )
+
+
+def _reason(error):
+    """What is wrong, without the arguments before it and the list of names after it."""
+    return str(error).partition('}": ')[2].partition(". Here are")[0].rstrip(".") + "."
+
+
+def _are_image_and_label(tfds, features, keys):
+    """Whether an example is an image that can be left encoded, and its class."""
+    image, label = (features[key] for key in keys[:2])
+    is_image = isinstance(image, tfds.features.Image) and np.dtype(image.np_dtype) == np.uint8
+    return is_image and isinstance(label, tfds.features.ClassLabel)

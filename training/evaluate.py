@@ -1,0 +1,316 @@
+"""`python -m training.evaluate`: accuracies of trained networks, beside the published ones."""
+
+import argparse
+import csv
+import dataclasses
+import json
+import re
+import sys
+from pathlib import Path
+
+from training.command import fail, print_paths, start_tensorflow
+
+_EPILOG = """\
+examples:
+  python -m training.evaluate --model runs/digits
+  python -m training.evaluate --model regnety_032.ra_in1k --data imagenet2012
+  python -m training.evaluate --model all --data imagenet2012 --compare-published
+  python -m training.evaluate --model net.tflite --data photographs --image-size 224
+
+--model is a tag of published weights or a pattern such as 'regnetx_*' ("all" for every one), a
+folder that python -m training wrote, a .keras file, a weight file (with --variant), a SavedModel,
+or a .tflite file. --data is "digits", a folder with a folder of images for each class, or the name
+of a data set of tensorflow-datasets. Folders named by ImageNet's synsets (n01440764 ...) are
+matched with the classes of a network that knows 1000.
+
+Each network's results are a folder below --out: evaluation.json, classes.csv (accuracy of each
+class), confusion.csv and confusion.png. What is there already is not computed again."""
+
+_IMAGENET = 50_000  # images of its validation set, on which accuracies are published
+
+
+def main(arguments=None) -> int:
+    """Runs the command; returns its exit status.
+
+    Args:
+        arguments: list of strings; those of the process by default.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    start_tensorflow()
+    from training.errors import UserError
+
+    try:
+        jobs = _jobs(options)
+        data, split = _split(options, jobs)
+        rows = [_evaluated(job, data, split, options) for job in jobs]
+    except (UserError, ValueError, OSError, ImportError) as error:
+        return fail(parser, error)
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command goes on with what is missing.", file=sys.stderr)
+        return 130
+    if options.compare_published:
+        _write_comparison(rows, options.out)
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate",
+        description="Counts how many images of a data set a trained network gets right.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", metavar="MODEL", nargs="+", required=True, help="tags, patterns or paths")
+    add("--variant", metavar="NAME", help="the network of a weight file")
+    add("--data", metavar="DATA", help="default: what a run was trained on")
+    add("--data-dir", metavar="DIR", help="where tensorflow-datasets keeps its data")
+    add("--split", choices=("test", "train"), default="test", help="(default: test)")
+    setting = parser.add_argument_group(
+        "how images are prepared (default: as the weights' source or the run's recipe does it)"
+    )
+    setting.add_argument("--image-size", metavar="N", type=int, help="pixels")
+    crop = setting.add_mutually_exclusive_group()
+    crop.add_argument("--crop-fraction", metavar="F", type=float, help="of the shorter side")
+    crop.add_argument("--resize-size", metavar="N", type=int, help="of the shorter side, instead")
+    setting.add_argument("--interpolation", metavar="NAME", help="bilinear, bicubic or pycls")
+    add("--compare-published", action="store_true", help="with each published setting, a table")
+    add("--batch-size", metavar="N", type=int, default=50, help="(default: 50)")
+    add("--out", metavar="DIR", type=Path, default=Path("runs/evaluation"), help="(%(default)s)")
+    add("--overwrite", action="store_true", help="compute again what is there")
+    return parser
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One network in one setting.
+
+    Attributes:
+        model: tag or path.
+        folder: for its results, below `--out`.
+        preprocessing: None for the network's own.
+        published: the entry of the weights' table to compare with, or None.
+    """
+
+    model: str
+    folder: str
+    preprocessing: object = None
+    published: dict | None = None
+
+
+def _jobs(options):
+    """What is to be evaluated."""
+    from regnet_tf.weights import is_tag, list_weights, weights_info
+    from training.errors import UserError, nearest
+
+    tags = []
+    for name in options.model:
+        pattern = "*" if name == "all" else name
+        matched = [pattern] if is_tag(pattern) or Path(name).exists() else list_weights(pattern)
+        if not matched:
+            raise UserError(
+                f"`model` must be a tag of published weights, a pattern of them, or a path."
+                f" Received: {name!r}.{nearest(name, list_weights())}"
+            )
+        tags += matched
+    if not options.compare_published:
+        return [Job(tag, _folder_name(tag)) for tag in dict.fromkeys(tags)]
+    jobs = []
+    for tag in dict.fromkeys(tags):
+        if not is_tag(tag):
+            raise UserError(f"Nothing is published of {tag}.")
+        for entry in weights_info(tag).published:
+            preprocessing = _published_setting(weights_info(tag), entry)
+            folder = f"{tag}/{entry['source']}_{preprocessing.image_size}"
+            jobs.append(Job(tag, folder, preprocessing, entry))
+    if not jobs:
+        raise UserError(f"No accuracy is published of {', '.join(tags)}.")
+    return jobs
+
+
+def _folder_name(model):
+    """Of a tag itself; of a path its last parts."""
+    path = Path(model)
+    name = path.parent.name + "_" + path.stem if path.stem == "model" else path.name
+    return re.sub(r"[^\w.-]", "_", name.strip("_")) or "model"
+
+
+def _published_setting(info, entry):
+    """How images were prepared for a published accuracy."""
+    from regnet_tf import Preprocessing
+
+    by_pycls = "no antialiasing" in entry["interpolation"]
+    return Preprocessing(
+        image_size=entry["image_size"],
+        crop_fraction=entry.get("crop_fraction"),
+        resize_size=entry.get("resize_size"),
+        interpolation="pycls" if by_pycls else entry["interpolation"],
+        mean=info.mean,
+        std=info.std,
+    )
+
+
+def _split(options, jobs):
+    """The data set and its split that is asked for, before any network is loaded."""
+    from training.data import load
+    from training.errors import UserError
+
+    name = options.data or _trained_on(jobs[0].model)
+    data = load(name, options.data_dir)
+    split = getattr(data, options.split)
+    if split is None:
+        raise UserError(f"{name} has no images in the split {options.split!r}.")
+    if options.compare_published and split.size != _IMAGENET:
+        print(
+            f"Published accuracies are of the {_IMAGENET:,} images of ImageNet's validation set;"
+            f" {name} has {split.size:,}.",
+            file=sys.stderr,
+        )
+    return data, split
+
+
+def _trained_on(model):
+    from training.errors import UserError
+
+    run = Path(model) / "run.json"
+    if not run.is_file():
+        raise UserError("`data` must be given, unless the model is a run of `python -m training`.")
+    return json.loads(run.read_text())["recipe"]["data"]
+
+
+_loaded = {}  # the last network, which the next job may need in another setting
+
+
+def _predictor(model, variant):
+    import keras
+
+    from training.predictors import load_predictor
+
+    if model not in _loaded:
+        _loaded.clear()
+        keras.backend.clear_session()
+        _loaded[model] = load_predictor(model, variant)
+    return _loaded[model]
+
+
+def _evaluated(job, data, split, options):
+    """Evaluates a network in a setting, writes the results, returns what `evaluation.json` says."""
+    from training import evaluation
+
+    folder = options.out / job.folder
+    wanted = {"model": job.model, "data": data.name, "split": options.split, "images": split.size}
+    done = None if options.overwrite else _finished(folder)
+    same = done is not None and all(done[key] == value for key, value in wanted.items())
+    if same and job.preprocessing in (None, _preprocessing_of(done)) and not _changes(options):
+        print(f"{_line(done, job)}, evaluated before", flush=True)
+        return {**done, "published": job.published}
+    predictor = _predictor(job.model, options.variant)
+    preprocessing = _setting(job, predictor, options)
+    labels = evaluation.match_classes(data.class_names, predictor.classes)
+    print(f"{job.model} on {split.size:,} images of {data.name}, {_describe(preprocessing)}")
+    verbose = 1 if sys.stdout.isatty() else 0
+    counted = evaluation.evaluate(
+        predictor, split, preprocessing, options.batch_size, labels, verbose
+    )
+    result = {**wanted, **counted, "preprocessing": preprocessing.to_dict()}
+    result = evaluation.write_evaluation(folder, result, data.class_names, labels)
+    print(_line(result, job))
+    print_paths(folder, evaluation.FILES)
+    return {**result, "published": job.published}
+
+
+def _finished(folder):
+    """What an earlier evaluation wrote last, if it came so far."""
+    file = folder / "evaluation.json"
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
+def _preprocessing_of(result):
+    from regnet_tf import Preprocessing
+
+    return Preprocessing(**result["preprocessing"])
+
+
+def _changes(options):
+    """The fields of a `Preprocessing` that the command line gives."""
+    fields = ("image_size", "crop_fraction", "resize_size", "interpolation")
+    given = {field: getattr(options, field) for field in fields}
+    return {field: value for field, value in given.items() if value is not None}
+
+
+def _setting(job, predictor, options):
+    """How images are prepared for a network."""
+    from regnet_tf import Preprocessing
+    from training.errors import UserError
+
+    preprocessing = job.preprocessing or predictor.preprocessing
+    if preprocessing is None:
+        preprocessing = Preprocessing(image_size=predictor.image_size or 224)
+    changes = _changes(options)
+    if "resize_size" in changes:
+        changes["crop_fraction"] = None
+    elif "crop_fraction" in changes:
+        changes["resize_size"] = None
+    preprocessing = preprocessing.replace(**changes)
+    if predictor.image_size not in (None, preprocessing.image_size):
+        raise UserError(
+            f"`image_size` must be {predictor.image_size}, all that {predictor.name} takes."
+            f" Received: image_size={preprocessing.image_size}"
+        )
+    return preprocessing
+
+
+def _describe(preprocessing):
+    return (
+        f"{preprocessing.image_size} of {preprocessing.shorter_side} pixels,"
+        f" {preprocessing.interpolation}"
+    )
+
+
+def _line(result, job):
+    """A result in a line."""
+    top5 = "" if result["top5"] is None else f", top-5 {result['top5']:.3f} %"
+    text = (
+        f"{result['model']}: top-1 {result['top1']:.3f} %{top5},"
+        f" {result['images_per_second']:.0f} images/s"
+    )
+    if job.published:
+        text += f" (published by {job.published['source']}: {job.published['top1']:.3f} %)"
+    return text
+
+
+_COLUMNS = ("model", "by", "pixels", "of", "interpolation", "published", "here", "difference")
+
+
+def _write_comparison(rows, out):
+    """The table of published and measured accuracies, as text, CSV and markdown."""
+    from training.files import replacing
+
+    table = []
+    for row in rows:
+        published, preprocessing = row["published"], _preprocessing_of(row)
+        table.append(
+            (
+                row["model"],
+                published["source"],
+                preprocessing.image_size,
+                preprocessing.shorter_side,
+                preprocessing.interpolation,
+                f"{published['top1']:.3f}",
+                f"{row['top1']:.3f}",
+                f"{row['top1'] - published['top1']:+.3f}",
+            )
+        )
+    lines = ["| " + " | ".join(map(str, cells)) + " |" for cells in (_COLUMNS, *table)]
+    lines.insert(1, "|" + "---|" * len(_COLUMNS))
+    with replacing(out / "published.md") as path:
+        path.write_text("\n".join(lines) + "\n")
+    with replacing(out / "published.csv") as path, path.open("w", newline="") as file:
+        csv.writer(file).writerows([_COLUMNS, *table])
+    print("\n".join(lines))
+    print_paths(out, {"published.md": "this table", "published.csv": "the same"})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""The network of a recipe, ready to train, and its training by `fit`."""
+
+import time
+
+import keras
+import tensorflow as tf
+
+import regnet_tf
+from training.data.batches import steps_per_epoch, training_batches
+from training.optimization import learning_rate_callback, make_optimizer
+
+
+class FittedModel(keras.Model):
+    """A functional model for `fit` under any strategy.
+
+    Make it outside the strategy's scope of a network made inside, then compile and fit it inside:
+    Keras 3 otherwise averages a batch of data over the machines to learn its shape, which fails.
+
+    Attributes:
+        wait_seconds: how long steps have waited for their batches, in all.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.wait_seconds = 0.0
+
+    def train_step(self, data):
+        """As Keras does; for several machines the metrics are vectors of length 1.
+
+        Keras averages metrics over machines along their first axis, which scalars have not.
+        """
+        metrics = super().train_step(data)
+        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+            return {name: tf.reshape(value, [1]) for name, value in metrics.items()}
+        return metrics
+
+    def make_train_function(self, force=False):
+        """Keras' step, with the time to get a batch measured apart."""
+        if self.train_function is not None and not force:
+            return
+        super().make_train_function(force)
+        step = self.train_function
+
+        def timed_step(iterator):
+            start = time.perf_counter()
+            batch = next(iterator)
+            self.wait_seconds += time.perf_counter() - start
+            return step([batch])
+
+        self.train_function = timed_step
+
+
+def build(recipe, data, weights=None, strategy=None) -> FittedModel:
+    """The compiled network of a recipe.
+
+    Args:
+        recipe: a `Recipe`.
+        data: its `training.data.DataSet`.
+        weights: file of weights to start from, as `regnet_tf.read_state_dict` reads them. The
+            classifier starts anew nevertheless, and what `recipe.freeze` says is frozen. By default
+            the whole network starts anew.
+        strategy: to make its variables under; TensorFlow's current one by default.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        network = regnet_tf.build_regnet(
+            recipe.config,
+            input_shape=_input_shape(recipe),
+            classes=len(data.class_names),
+            synchronized=recipe.synchronized,
+            dtype=recipe.precision,
+        )
+        if weights is not None:
+            state_dict = regnet_tf.read_state_dict(weights)
+            regnet_tf.load_state_dict(network, state_dict, skip_head=True)
+            if recipe.freeze is not None:
+                regnet_tf.freeze(network, recipe.freeze)
+        optimizer = make_optimizer(recipe)
+        # With its variables made inside the first step, TensorFlow would trace that step twice.
+        optimizer.build(network.trainable_variables)
+    model = FittedModel(network.inputs, network.outputs, name=network.name)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    with strategy.scope():
+        model.compile(optimizer, loss, metrics=["accuracy"])
+    return model
+
+
+def fit(model, recipe, data, strategy=None, callbacks=(), first_step=0, verbose="auto") -> dict:
+    """Trains a compiled network.
+
+    Args:
+        model: what `build` made.
+        recipe: a `Recipe`.
+        data: its `training.data.DataSet`.
+        strategy: that the model was built for.
+        callbacks: beside the learning rate's.
+        first_step: batches that the network has been trained on.
+        verbose: Keras' progress: "auto" or 1 for bars, 2 for a line an epoch, 0 for none.
+
+    Returns:
+        Dict of lists, a value for each epoch of this call.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    steps = steps_per_epoch(data.train, recipe)
+    epoch, done = divmod(first_step, steps)
+    parts = [(first_step, recipe.epochs, steps)]
+    if done:  # Keras knows epochs of equal length alone: the rest of one is fitted by itself
+        parts = [(first_step, epoch + 1, steps - done), ((epoch + 1) * steps, recipe.epochs, steps)]
+    history = {}
+    for start, end, steps_per_part in parts:
+        if start >= end * steps:
+            continue
+        batches = strategy.distribute_datasets_from_function(
+            lambda context, start=start: training_batches(
+                data.train, recipe, len(data.class_names), start, context
+            )
+        )
+        with strategy.scope():
+            fitted = model.fit(
+                batches,
+                initial_epoch=start // steps,
+                epochs=end,
+                steps_per_epoch=steps_per_part,
+                callbacks=[learning_rate_callback(recipe), *callbacks],
+                shuffle=False,  # the batches are
+                verbose=verbose,
+            )
+        for name, values in fitted.history.items():
+            history.setdefault(name, []).extend(values)
+    return history
+
+
+def _input_shape(recipe):
+    """Of any height and width where images to test with have others than those to train on."""
+    side = recipe.image_size if recipe.preprocessing.image_size == recipe.image_size else None
+    return side, side, 3

@@ -1,0 +1,52 @@
+"""A run as TensorBoard shows it."""
+
+import keras
+import tensorflow as tf
+
+
+class TensorBoardLog(keras.callbacks.Callback):
+    """Scalars of steps and epochs, the network's graph, and some training images.
+
+    Args:
+        folder: for the log files.
+        recipe: the `Recipe`.
+        progress: the `Progress` of the run, which counts the steps.
+        images: function that gives a few training images `(count, height, width, 3)`, 0 to 1.
+        every: steps between points of the curves of steps.
+    """
+
+    def __init__(self, folder, recipe, progress, images, every=20):
+        super().__init__()
+        self._folder = str(folder)
+        self._recipe = recipe
+        self._progress = progress
+        self._images = images
+        self._every = every
+        self._writer = None
+
+    def on_train_begin(self, logs=None):
+        if self._writer is not None:
+            return
+        self._writer = tf.summary.create_file_writer(self._folder)
+        with self._writer.as_default(step=self._progress.step):
+            if self._progress.step == 0:
+                network = keras.Model(self.model.inputs, self.model.outputs)
+                shape = (1, self._recipe.image_size, self._recipe.image_size, 3)
+                inference = tf.function(lambda images: network(images, training=False))
+                graph = inference.get_concrete_function(tf.TensorSpec(shape, tf.float32)).graph
+                tf.summary.graph(graph.as_graph_def())
+                tf.summary.image("training images", self._images(), max_outputs=16)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._progress.step % self._every:
+            return
+        with self._writer.as_default(step=self._progress.step):
+            for name, value in logs.items():
+                tf.summary.scalar(f"steps/{name}", tf.reduce_sum(value))
+            tf.summary.scalar("steps/learning_rate", self.model.optimizer.learning_rate)
+
+    def on_epoch_end(self, epoch, logs=None):
+        with self._writer.as_default(step=self._progress.step):
+            for name, value in logs.items():
+                tf.summary.scalar(f"epochs/{name}", float(value))
+        self._writer.flush()

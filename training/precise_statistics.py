@@ -1,0 +1,60 @@
+"""Normalization statistics over many images instead of moving averages, as pycls tests with.
+
+The mean of the batches' means and unbiased variances, over images as they are trained on
+(`compute_precise_bn_stats` of pycls).
+"""
+
+import keras
+import tensorflow as tf
+
+
+def set_precise_statistics(model, batches, steps, strategy):
+    """Sets every batch normalization's moving mean and variance.
+
+    Args:
+        model: a Keras model; its other variables stay as they are.
+        batches: iterator of `(images, labels)`, distributed as the strategy does it.
+        steps: how many to take.
+        strategy: that the model's variables were made under.
+    """
+    layers = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+    if not layers:
+        return
+    moving = [v for layer in layers for v in (layer.moving_mean, layer.moving_variance)]
+
+    @tf.function
+    def batch_statistics(images):
+        def on_replica(images):
+            model(images, training=True)
+            return [tf.convert_to_tensor(variable.value) for variable in moving]
+
+        values = strategy.run(on_replica, args=(images,))
+        return [strategy.reduce("MEAN", value, axis=None) for value in values]
+
+    kept = [layer.momentum for layer in layers]
+    seeds = _random_states(model)
+    before = [tf.convert_to_tensor(variable.value) for variable in seeds]
+    try:
+        for layer in layers:
+            layer.momentum = 0.0  # when traced: a batch's statistics replace the moving ones
+        total = None
+        for _ in range(steps):
+            images = next(batches)[0]
+            values = batch_statistics(images)
+            total = values if total is None else [a + b for a, b in zip(total, values, strict=True)]
+    finally:
+        for layer, momentum in zip(layers, kept, strict=True):
+            layer.momentum = momentum
+    for variable, value in zip(moving, total, strict=True):
+        variable.assign(value / steps)
+    for variable, value in zip(seeds, before, strict=True):
+        variable.assign(value)
+
+
+def _random_states(model):
+    """States of random layers, which a look at images must not advance."""
+    return [variable for variable in model.variables if variable.dtype.startswith("uint")]

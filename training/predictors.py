@@ -1,0 +1,192 @@
+"""Trained networks in whatever form, as functions from images to class scores."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import regnet_tf
+from regnet_tf.preprocessing import Preprocessing
+from regnet_tf.readers import SUFFIXES
+from regnet_tf.weights import is_tag
+from training.errors import UserError, import_optional, nearest
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A classifier.
+
+    Attributes:
+        name: to call it by, and its results' folder.
+        classes: the number of classes.
+        scores: function from uint8 crops, or from float32 normalized images where `normalized`,
+            `(batch, size, size, 3)` to scores `(batch, classes)`, numpy.
+        normalized: which of them.
+        preprocessing: as the network was published or trained with; None where that is unknown.
+        image_size: the only side of images it takes, in pixels; None for any.
+    """
+
+    name: str
+    classes: int
+    scores: Callable
+    normalized: bool
+    preprocessing: Preprocessing | None
+    image_size: int | None
+
+
+def load_predictor(model, variant=None) -> Predictor:
+    """A classifier from a tag or a path.
+
+    Args:
+        model: a tag of `regnet_tf.list_weights`; a folder that `python -m training` wrote; a
+            `.keras` file; a weight file of `variant`; a SavedModel; or a `.tflite` file. A
+            SavedModel or `.tflite` file that takes uint8 normalizes its images itself.
+        variant: name of the network of a weight file.
+
+    Raises:
+        UserError: for what is none of these, or no classifier.
+        ValueError, OSError: for damaged files and weights that can not be downloaded.
+    """
+    path = Path(model)
+    if is_tag(model):
+        network = regnet_tf.create_model(model, weights=True)
+        return _of_keras(model, network, regnet_tf.preprocessing_for(model))
+    if (path / "model.keras").is_file():
+        return _of_keras_file(path / "model.keras", path.name)
+    if path.suffix == ".keras" and path.is_file():
+        return _of_keras_file(path, path.stem)
+    if (path / "saved_model.pb").is_file():
+        return _of_saved_model(path)
+    if path.suffix == ".tflite" and path.is_file():
+        return _of_tflite(path)
+    if path.name.endswith((*SUFFIXES, ".h5")) or path.is_dir():
+        if variant is None:
+            raise UserError(f"{model} needs a `variant`, the name of the network of these weights.")
+        return _of_keras(path.stem, regnet_tf.create_model(variant, weights=str(path)), None)
+    if path.suffix in (".keras", ".tflite"):
+        raise UserError(f"There is no file {model}.")
+    raise UserError(
+        f"`model` must be a tag of published weights or a path. Received: {model!r}."
+        + nearest(model, regnet_tf.list_weights())
+    )
+
+
+def _of_keras_file(path, name):
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever its readers do
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} can not be read: {reason}") from error
+    return _of_keras(name, model, _trained_with(path))
+
+
+def _trained_with(path):
+    """The preprocessing of the recipe beside a trained network, if there is one."""
+    run = path.with_name("run.json")
+    if not run.is_file():
+        return None
+    from training.recipes import Recipe
+
+    recipe = json.loads(run.read_text())["recipe"]
+    return Recipe.from_dict(recipe).preprocessing
+
+
+def _of_keras(name, model, preprocessing):
+    shape = model.output_shape
+    if not isinstance(shape, tuple) or len(shape) != 2:
+        raise UserError(f"{name} is no classifier: its output has the shape {shape}.")
+    normalized = all(layer.name != "preprocessing" for layer in model.layers)
+    return Predictor(
+        name=name,
+        classes=shape[1],
+        scores=lambda images: np.asarray(model.predict_on_batch(images)),
+        normalized=normalized,
+        preprocessing=preprocessing,
+        image_size=model.input_shape[1],
+    )
+
+
+def _of_saved_model(path):
+    try:
+        signatures = tf.saved_model.load(str(path)).signatures
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise UserError(f"{path} can not be read: {str(error).splitlines()[0]}") from error
+    takes_images = {
+        name: function
+        for name, function in signatures.items()
+        if [spec.shape.rank for spec in function.structured_input_signature[1].values()] == [4]
+    }
+    if not takes_images:
+        raise UserError(f"{path} has no signature that takes a batch of images alone.")
+    function = takes_images[_preferred(takes_images, ("images", "serving_default"))]
+    ((argument, spec),) = function.structured_input_signature[1].items()
+    outputs = function.structured_outputs
+    key = _preferred(outputs, ("probabilities", "logits"))
+    if outputs[key].shape.rank != 2:
+        raise UserError(f"{path} is no classifier: its output has the shape {outputs[key].shape}.")
+
+    def scores(images):
+        return function(**{argument: tf.cast(images, spec.dtype)})[key].numpy()
+
+    return Predictor(
+        name=path.name,
+        classes=outputs[key].shape[1],
+        scores=scores,
+        normalized=spec.dtype != tf.uint8,
+        preprocessing=None,
+        image_size=spec.shape[1],
+    )
+
+
+def _preferred(names, order):
+    """The first name of an order that is there, else the first one there is."""
+    return next(name for name in (*order, *names) if name in names)
+
+
+def _of_tflite(path):
+    litert = import_optional("ai_edge_litert.interpreter", extra="export")
+    try:
+        interpreter = litert.Interpreter(str(path), num_threads=_threads())
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{path} can not be read: {str(error).splitlines()[0]}") from error
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    if len(target["shape"]) != 2:
+        raise UserError(f"{path} is no classifier: its output has the shape {target['shape']}.")
+
+    def scores(images):
+        images = _quantized(np.asarray(images), source)
+        interpreter.resize_tensor_input(source["index"], images.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(source["index"], images)
+        interpreter.invoke()
+        return _dequantized(interpreter.get_tensor(target["index"]), target)
+
+    return Predictor(
+        name=path.stem,
+        classes=int(target["shape"][1]),
+        scores=scores,
+        normalized=source["dtype"] != np.uint8,
+        preprocessing=None,
+        image_size=int(source["shape"][1]),
+    )
+
+
+def _quantized(images, details):
+    """Images in the type that a `.tflite` file takes."""
+    scale, zero = details["quantization"]
+    if details["dtype"] == np.int8:
+        images = np.clip(np.round(images / scale) + zero, -128, 127)
+    return images.astype(details["dtype"])
+
+
+def _dequantized(scores, details):
+    scale, zero = details["quantization"]
+    return (scores.astype("float32") - zero) * scale if scale else scores
+
+
+def _threads():
+    return tf.config.threading.get_intra_op_parallelism_threads() or None

@@ -1,0 +1,116 @@
+"""Where a run computes: one device, several of a machine, or several machines."""
+
+import json
+import os
+
+import tensorflow as tf
+
+from regnet_tf._checks import check_choice
+from training.errors import UserError
+
+STRATEGIES = ("none", "mirrored", "multiworker", "tpu")
+
+
+def make_strategy(name="none", devices=None):
+    """A `tf.distribute.Strategy`.
+
+    Args:
+        name: "none" for one device; "mirrored" for all GPUs of this machine (or the CPU); for
+            machines that `TF_CONFIG` or SLURM name, "multiworker"; "tpu".
+        devices: for "mirrored" the only devices to use, such as `["CPU:0", "CPU:1"]`.
+
+    Raises:
+        UserError: for an unknown name, or where nothing says which machines there are.
+    """
+    try:
+        check_choice("strategy", name, STRATEGIES)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy(devices)
+    if name == "multiworker":
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=_resolver())
+    if name == "tpu":
+        return _tpu_strategy()
+    return tf.distribute.get_strategy()
+
+
+def is_chief(strategy) -> bool:
+    """Whether this process is the one that writes files and prints."""
+    return _task_id(strategy) == 0
+
+
+def is_multi_worker(strategy) -> bool:
+    """Whether other processes take part."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def describe(strategy) -> dict:
+    """How many devices compute, and which, as JSON types."""
+    resolver = strategy.cluster_resolver
+    workers = len(resolver.cluster_spec().as_dict().get("worker", [])) if resolver else 0
+    return {
+        "strategy": type(strategy).__name__.removesuffix("V1"),
+        "replicas": strategy.num_replicas_in_sync,
+        "workers": max(workers, 1),
+        "device": _device(),
+    }
+
+
+def check_batch_size(recipe, strategy):
+    """Raises a `UserError` where replicas could not share a batch evenly."""
+    replicas = strategy.num_replicas_in_sync
+    if recipe.batch_size % replicas:
+        raise UserError(
+            f"`batch_size` must be a multiple of {replicas}, the number of replicas."
+            f" Received: batch_size={recipe.batch_size}"
+        )
+
+
+def _task_id(strategy):
+    if not is_multi_worker(strategy):
+        return 0
+    return strategy.cluster_resolver.task_id or 0
+
+
+def _resolver():
+    """Who the workers are: `TF_CONFIG` where it is set, else SLURM's variables."""
+    if "TF_CONFIG" in os.environ:
+        _check_tf_config(os.environ["TF_CONFIG"])
+        return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    if "SLURM_STEP_NODELIST" in os.environ or "SLURM_JOB_NODELIST" in os.environ:
+        return tf.distribute.cluster_resolver.SlurmClusterResolver()
+    raise UserError(
+        "The strategy `multiworker` needs the machines in the variable TF_CONFIG, such as"
+        ' {"cluster": {"worker": ["one:5000", "two:5000"]}, "task": {"type": "worker", "index":'
+        " 0}}, or a step of SLURM."
+    )
+
+
+def _check_tf_config(text):
+    try:
+        config = json.loads(text)
+        workers, task = config["cluster"]["worker"], config["task"]
+        ok = task["type"] == "worker" and 0 <= int(task["index"]) < len(workers)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"TF_CONFIG must name workers and a task. Received: {text}") from error
+    if not ok:
+        raise UserError(
+            f"TF_CONFIG must give the task an index below {len(workers)}, of type worker."
+            f" Received: {task}"
+        )
+
+
+def _tpu_strategy():
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu="")
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        raise UserError(f"No TPU was found: {str(error).splitlines()[0]}") from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def _device():
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "CPU"
+    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")

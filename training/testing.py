@@ -1,0 +1,71 @@
+"""Tests of a network in training, on all devices, every image exactly once."""
+
+import keras
+import tensorflow as tf
+
+from training.data.batches import test_examples
+
+
+class Test:
+    """Loss and accuracies of a classifier over a split.
+
+    Each worker tests a part of the images and each of its replicas an equal share of a batch. What
+    is missing of the last batches is filled with images that do not count.
+
+    Args:
+        model: a classifier, its variables made under the strategy.
+        split: of a `training.data.DataSet`.
+        recipe: a `Recipe`, whose `preprocessing`, `batch_size` and `max_steps` count.
+        strategy: a `tf.distribute.Strategy`.
+    """
+
+    def __init__(self, model, split, recipe, strategy):
+        self._model = model
+        self._strategy = strategy
+        steps = -(-split.size // recipe.batch_size)
+        self.steps = steps if recipe.max_steps is None else min(steps, recipe.max_steps)
+        self._batches = strategy.distribute_datasets_from_function(
+            lambda context: _padded(split, recipe, self.steps, context)
+        )
+
+    def __call__(self) -> dict:
+        """Tests the network as it is now.
+
+        Returns:
+            Dict: "loss" (mean cross-entropy, labels not smoothed), "accuracy" and "top5_accuracy"
+            (0 to 1), "images" (how many counted).
+        """
+        batches = iter(self._batches)
+        total = sum(tf.cast(self._sums(*next(batches)), tf.float64) for _ in range(self.steps))
+        loss, top1, top5, images = total.numpy().tolist()
+        return {
+            "loss": loss / images,
+            "accuracy": top1 / images,
+            "top5_accuracy": top5 / images,
+            "images": round(images),
+        }
+
+    @tf.function(reduce_retracing=True)
+    def _sums(self, images, labels, counted):
+        def on_replica(images, labels, counted):
+            probabilities = tf.cast(self._model(images, training=False), tf.float32)
+            losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+            hits = [tf.math.in_top_k(labels, probabilities, k) for k in (1, 5)]
+            sums = [losses, *(tf.cast(hit, tf.float32) for hit in hits), tf.ones_like(losses)]
+            return tf.reduce_sum(tf.stack(sums) * counted, axis=-1)
+
+        sums = self._strategy.run(on_replica, (images, labels, counted))
+        return self._strategy.reduce("SUM", sums, axis=None)
+
+
+def _padded(split, recipe, steps, context):
+    """One worker's `(images, labels, counted)` batches, one for each of its replicas in turns."""
+    workers, index = context.num_input_pipelines, context.input_pipeline_id
+    examples = test_examples(split, recipe.preprocessing, (index, workers))
+    examples = examples.map(lambda image, label: (image, label, 1.0))
+    nothing = tf.data.Dataset.from_tensors(
+        tuple(tf.zeros(spec.shape, spec.dtype) for spec in examples.element_spec)
+    )
+    examples = examples.concatenate(nothing.repeat()).take(steps * recipe.batch_size // workers)
+    batch_size = context.get_per_replica_batch_size(recipe.batch_size)
+    return examples.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
