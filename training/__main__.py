@@ -1,6 +1,8 @@
 """`python -m training`: trains a RegNet by a recipe. See `python -m training --help`."""
 
 import argparse
+import os
+import signal
 import sys
 import textwrap
 from pathlib import Path
@@ -17,8 +19,13 @@ examples:
   python -m training --set epochs=10 --set learning_rate=0.05 --workdir runs/short
   python -m training --variant RegNetX-200MF --workdir runs/x200
 
-Ends with the accuracy on the test images and the paths of what was written.
-Exit status: 0 if it worked, 2 if something asked for is not possible, 130 if interrupted."""
+  python -m training --recipe paper --variant regnety_004 --data imagenet2012 --data-dir DIR
+                     --strategy mirrored --workdir RUN
+
+Ends with the accuracy on the test images and the paths of what was written. A run that was killed
+or stopped goes on when the same command is given again.
+Exit status: 0 if it worked, 2 if something asked for is not possible, 130 and 143 if stopped by
+SIGINT or SIGTERM."""
 
 
 def main(arguments=None) -> int:
@@ -38,24 +45,58 @@ def main(arguments=None) -> int:
         return 0
     try:
         recipe = get_recipe(options.recipe, **_changes(options))
-    except ValueError as error:
+        return _run(recipe, options)
+    except (UserError, ValueError) as error:
         return fail(parser, error)
-    workdir = options.workdir or Path("runs") / recipe.name
-    from training import finetuning, train
 
+
+def _run(recipe, options):
+    """Trains; returns the exit status."""
+    import tensorflow as tf
+
+    from training import finetuning, strategies, train
+    from training.callbacks import Stopped
+
+    workdir = options.workdir or Path("runs") / recipe.name
     verbose = 1 if sys.stdout.isatty() else 2  # bars fill a file with lines
-    program = finetuning if recipe.pretraining else train
-    begin = finetuning.finetune if recipe.pretraining else train.train_and_evaluate
+    strategy = strategies.make_strategy(options.strategy)
     try:
-        run = begin(recipe, workdir, options.overwrite, verbose, options.data_dir)
-    except UserError as error:
-        return fail(parser, error)
-    except KeyboardInterrupt:
-        print(f"\nInterrupted; {workdir} holds an unfinished run.", file=sys.stderr)
-        return 130
-    print(program.summary(run))
-    print_paths(workdir, program.FILES)
+        if recipe.pretraining:
+            program = finetuning
+            run = finetuning.finetune(recipe, workdir, options.overwrite, verbose, options.data_dir)
+        else:
+            program = train
+            run = train.train_and_evaluate(
+                recipe,
+                workdir,
+                options.overwrite,
+                verbose,
+                options.data_dir,
+                strategy,
+                options.checkpoint_steps,
+            )
+    except (Stopped, KeyboardInterrupt) as stop:
+        number = stop.signal if isinstance(stop, Stopped) else signal.SIGINT
+        print(f"\nStopped; the same command goes on with {workdir}.", file=sys.stderr)
+        return 128 + number
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        if not strategies.is_multi_worker(strategy):
+            raise
+        _begin_again(error)
+    if strategies.is_chief(strategy):
+        print(program.summary(run))
+        print_paths(workdir, program.FILES)
     return 0
+
+
+def _begin_again(error):
+    """Replaces this process by itself: it waits for a worker that was lost, and goes on with it."""
+    reason = str(error).splitlines()[0]
+    print(
+        f"A worker was lost ({reason}); waiting for it to come back.", file=sys.stderr, flush=True
+    )
+    arguments = [argument for argument in sys.argv[1:] if argument != "--overwrite"]
+    os.execv(sys.executable, [sys.executable, "-m", "training", *arguments])
 
 
 def _parser():
@@ -80,7 +121,22 @@ def _parser():
         help="change a field of the recipe, such as epochs=10; may be repeated",
     )
     add("--seed", metavar="N", type=int, help="of weights, order and augmentation (default: 0)")
-    add("--overwrite", action="store_true", help="replace a finished run in the directory")
+    add(
+        "--strategy",
+        metavar="NAME",
+        default="none",
+        help="none: one device (default); mirrored: all GPUs of this machine; multiworker: several "
+        "machines, which TF_CONFIG or SLURM name; tpu",
+    )
+    add("--precision", metavar="NAME", help="float32 or mixed_bfloat16")
+    add(
+        "--checkpoint-steps",
+        metavar="N",
+        type=int,
+        default=1000,
+        help="steps between checkpoints, beside those after each epoch (default: 1000)",
+    )
+    add("--overwrite", action="store_true", help="begin anew, even over a finished run")
     return parser
 
 
@@ -89,7 +145,12 @@ def _changes(options):
     from training.recipes import parse_change
 
     changes = dict(parse_change(text) for text in options.set)
-    own = {"network": options.variant, "data": options.data, "seed": options.seed}
+    own = {
+        "network": options.variant,
+        "data": options.data,
+        "precision": options.precision,
+        "seed": options.seed,
+    }
     return {**changes, **{field: value for field, value in own.items() if value is not None}}
 
 

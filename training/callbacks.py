@@ -58,14 +58,16 @@ class Bookkeeping(keras.callbacks.Callback):
         checkpoints: the `Checkpoints` to save to; None for a process that writes nothing.
         progress: the `Progress` to keep.
         every: steps between checkpoints, beside that at the end of an epoch.
+        steps_per_epoch: after the last of which the epoch's end does what is to be done.
         stop_signals: a `StopSignals`.
     """
 
-    def __init__(self, checkpoints, progress, every, stop_signals):
+    def __init__(self, checkpoints, progress, every, steps_per_epoch, stop_signals):
         super().__init__()
         self._checkpoints = checkpoints
         self._progress = progress
         self._every = every
+        self._steps_per_epoch = steps_per_epoch
         self._stop_signals = stop_signals
         self._saved_step = progress.step
         self._clock = time.perf_counter() - progress.seconds
@@ -73,6 +75,8 @@ class Bookkeeping(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self._check_loss(float(keras.ops.sum(logs["loss"])))
         self._progress.step += 1
+        if self._progress.step % self._steps_per_epoch == 0:
+            return
         if self._progress.step % self._every == 0:
             self._save()
         self._stop_if_told()

@@ -34,6 +34,11 @@ class FittedModel(keras.Model):
             return {name: tf.reshape(value, [1]) for name, value in metrics.items()}
         return metrics
 
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """The mean loss and accuracy of an epoch so far."""
+        self.accuracy.update_state(y, y_pred, sample_weight)
+        return self.get_metrics_result()
+
     def make_train_function(self, force=False):
         """Keras' step, with the time to get a batch measured apart."""
         if self.train_function is not None and not force:
@@ -81,7 +86,9 @@ def build(recipe, data, weights=None, strategy=None) -> FittedModel:
     model = FittedModel(network.inputs, network.outputs, name=network.name)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     with strategy.scope():
-        model.compile(optimizer, loss, metrics=["accuracy"])
+        # Not by `compile`, whose metrics have no variables before the first step to be restored to.
+        model.accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+        model.compile(optimizer, loss)
     return model
 
 

@@ -11,7 +11,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         folder: for the log files.
         recipe: the `Recipe`.
         progress: the `Progress` of the run, which counts the steps.
-        images: function that gives a few training images `(count, height, width, 3)`, 0 to 1.
+        images: a few training images `(count, height, width, 3)`, 0 to 1.
         every: steps between points of the curves of steps.
     """
 
@@ -35,7 +35,7 @@ class TensorBoardLog(keras.callbacks.Callback):
                 inference = tf.function(lambda images: network(images, training=False))
                 graph = inference.get_concrete_function(tf.TensorSpec(shape, tf.float32)).graph
                 tf.summary.graph(graph.as_graph_def())
-                tf.summary.image("training images", self._images(), max_outputs=16)
+                tf.summary.image("training images", self._images, max_outputs=16)
 
     def on_train_batch_end(self, batch, logs=None):
         if self._progress.step % self._every:

@@ -147,7 +147,9 @@ class Run:
         """Goes to the last checkpoint, if there is one, and says so."""
         say = print if self.verbose else lambda text: None
         self.progress = self.checkpoints.restore(say)
-        self._metrics = {name: local_value(v) for name, v in self._metric_variables().items()}
+        self._metrics = {}
+        if self.progress.step % self._steps:
+            self._metrics = {name: local_value(v) for name, v in self._metric_variables().items()}
         say(announcement(self.recipe, self.data, self.strategy))
         if self.progress.step:
             steps = self._steps * self.recipe.epochs
@@ -183,12 +185,19 @@ class Run:
             callbacks.EpochTest(test, prepare, self.average),
             callbacks.Speed(recipe.batch_size, recipe.epochs, say),
             callbacks.Bookkeeping(
-                self.checkpoints if writes else None, progress, checkpoint_steps, stop_signals
+                self.checkpoints if writes else None,
+                progress,
+                checkpoint_steps,
+                self._steps,
+                stop_signals,
             ),
         ]
         if writes:
             made.append(callbacks.HistoryFile(self.workdir / "history.csv", progress))
-            made.append(TensorBoardLog(self.workdir / "logs", recipe, progress, self._samples))
+            # Their layers have variables, which a callback, inside the strategy's scope and on one
+            # worker alone, must not make.
+            samples = self._samples()
+            made.append(TensorBoardLog(self.workdir / "logs", recipe, progress, samples))
         return made
 
     def _state(self):

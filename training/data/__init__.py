@@ -14,7 +14,7 @@ from regnet_tf._checks import check_int
 from training.data import digits, folder, tfds_catalog
 from training.data.table import TableSplit
 from training.data.tfds_catalog import TfdsSplit
-from training.errors import UserError
+from training.errors import UserError, import_optional
 
 #: name -> function that loads what comes with an installed package.
 EMBEDDED = {"digits": digits.load}
@@ -69,6 +69,8 @@ def load(name, data_dir=None, classes=None, images_per_class=None, seed=0) -> Da
     else:
         known = [*EMBEDDED, *tfds_catalog.known()]
         near = difflib.get_close_matches(name, known, cutoff=0.5) or list(EMBEDDED)
+        if len(known) == len(EMBEDDED):  # it may be one of those
+            import_optional("tensorflow_datasets")
         raise UserError(f"No data set is called {name!r}. Nearest: {', '.join(near)}.")
     data = DataSet(name=name, class_names=class_names, train=train, test=test)
     if classes is not None:

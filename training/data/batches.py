@@ -7,7 +7,7 @@ goes on at its thousandth step sees what it would have seen.
 import tensorflow as tf
 
 from regnet_tf.preprocessing import decode_image
-from training.augmentation import augmentation
+from training.augmentation import batch_augmentation, image_augmentation
 
 
 def steps_per_epoch(split, recipe) -> int:
@@ -37,23 +37,23 @@ def training_batches(split, recipe, classes, first_step=0, context=None) -> tf.d
     steps = steps_per_epoch(split, recipe)
     count = steps * batch_size
     first_epoch, first_batch = divmod(first_step, steps)
-    side, preprocessing = recipe.image_size, recipe.preprocessing
-    augment = augmentation(recipe)
+    augment_image, augment_batch = image_augmentation(recipe), batch_augmentation(recipe)
 
-    def prepare(image, label):
-        image = tf.image.resize(decoded(image), (side, side))
-        return preprocessing.normalize(image), tf.one_hot(label, classes)
+    def prepare(number, example):
+        image, label = example
+        # Workers take the images of a batch in turns.
+        seed = tf.stack([tf.constant(recipe.seed, tf.int64), number * workers + index])
+        return augment_image(image, seed), tf.one_hot(label, classes)
 
     def finish(number, batch):
-        images, labels = batch
-        return augment(images, number), labels
+        return augment_batch(*batch, number)
 
     def examples_of(epoch):
         # Where files are shared out whole, a worker's may be a few images short.
         return split.shuffled(recipe.seed, epoch, (index, workers)).repeat().take(count)
 
     examples = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(examples_of)
-    examples = examples.skip(first_batch * batch_size)
+    examples = examples.skip(first_batch * batch_size).enumerate(first_step * batch_size)
     examples = examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
     batches = examples.batch(batch_size, drop_remainder=True).enumerate(first_step)
     batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE)

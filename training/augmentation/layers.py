@@ -1,4 +1,4 @@
-"""Random changes of training images, by Keras' layers."""
+"""Random shifts, rotations and changes of scale of whole batches, by Keras' layers."""
 
 import keras
 import tensorflow as tf
@@ -21,7 +21,7 @@ class _Seeds(keras.random.SeedGenerator):
 
 
 def augmentation(recipe):
-    """The random changes that a recipe asks for.
+    """The shifts, rotations and changes of scale that a recipe asks for.
 
     Args:
         recipe: a `Recipe`; its `translation`, `rotation`, `zoom` and `seed` count.

@@ -1,13 +1,13 @@
-"""What a training run consists of (`Recipe`), and the recipes that exist (`RECIPES`)."""
+"""What decides the outcome of a training run (`Recipe`)."""
 
 import dataclasses
-import difflib
 import json
 import typing
 
 from regnet_tf import Preprocessing, RegNetConfig, get_config
 from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from training.augmentation import CROPS, ERASING_MODES, check_policy
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 OPTIMIZERS = ("sgd", "rmsprop")
@@ -160,10 +160,7 @@ class Recipe:
         ok = len(area) == 2 and 0 < area[0] <= area[1] <= 1
         check("crop_area", area, ok, "the least and the largest share, above 0, at most 1")
         check("classes", self.classes, _are_classes(self.classes), "None or two or more names")
-        if self.policy is not None:
-            from training.augmentation import check_policy
-
-            check_policy(self.policy)
+        check_policy(self.policy)
 
     def _check_optimization(self):
         pointless = self.nesterov and not self.momentum
@@ -219,7 +216,7 @@ class Recipe:
             ValueError: for an unknown field or a value out of range.
         """
         for field in changes:
-            _check_field(field)
+            check_field(field)
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict:
@@ -244,8 +241,8 @@ _CHOICES = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "undecayed": UNDECAYED,
-    "crop": ("random_resized", "whole"),
-    "erasing_mode": ("zero", "pixel"),
+    "crop": CROPS,
+    "erasing_mode": ERASING_MODES,
 }
 _LEAST_INTEGERS = {
     "image_size": 1,
@@ -281,178 +278,11 @@ def _are_classes(classes):
     return len(set(classes)) == len(classes) >= 2
 
 
-def _truth(text):
-    return {"true": True, "false": False}[text.lower()]
+#: Every field's type.
+FIELD_TYPES = typing.get_type_hints(Recipe)
 
 
-def _optional_float(text):
-    return None if text.lower() == "none" else float(text)
-
-
-def _optional_int(text):
-    return None if text.lower() == "none" else int(text)
-
-
-def _optional_text(text):
-    return None if text.lower() == "none" else text
-
-
-def _numbers(text):
-    return tuple(float(number) for number in text.split(","))
-
-
-def _optional_names(text):
-    return None if text.lower() == "none" else tuple(text.split(","))
-
-
-_PARSERS = {
-    str: (str, "text"),
-    int: (int, "an integer"),
-    float: (float, "a number"),
-    bool: (_truth, "true or false"),
-    float | None: (_optional_float, "a number or none"),
-    int | None: (_optional_int, "an integer or none"),
-    str | None: (_optional_text, "text or none"),
-    tuple[float, ...]: (_numbers, "numbers separated by commas"),
-    tuple[str, ...] | None: (_optional_names, "names separated by commas, or none"),
-    RegNetConfig | str: (str, "the name of a RegNet"),
-}
-_TYPES = typing.get_type_hints(Recipe)
-
-
-def parse_change(text):
-    """The field and value of a change written as text.
-
-    Args:
-        text: `field=value`, such as "epochs=10" or "max_steps=none".
-
-    Returns:
-        `(field, value)`, the value of the field's type.
-
-    Raises:
-        ValueError: if the field is unknown or its value of another type.
-    """
-    field, equals, value = text.partition("=")
-    check("set", text, bool(equals), "of the form field=value")
-    _check_field(field)
-    parse, allowed = _PARSERS[_TYPES[field]]
-    try:
-        return field, parse(value)
-    except (ValueError, KeyError):
-        raise ValueError(f"`{field}` must be {allowed}. Received: {field}={value!r}") from None
-
-
-def _check_field(field):
-    if field not in _TYPES:
-        raise ValueError(f"A recipe has the fields {', '.join(_TYPES)}. Received: {field}")
-
-
-def get_recipe(name, **changes) -> Recipe:
-    """A recipe by name.
-
-    Args:
-        name: key of `RECIPES`.
-        **changes: fields of `Recipe` to change, such as `epochs=10`.
-
-    Raises:
-        ValueError: for an unknown name, with the nearest ones, an unknown field or a value out of
-            range.
-    """
-    if name not in RECIPES:
-        near = difflib.get_close_matches(str(name), RECIPES, cutoff=0.5) or RECIPES
-        raise ValueError(f"No recipe is called {name!r}. Nearest: {', '.join(near)}.")
-    return RECIPES[name].replace(**changes)
-
-
-_DIGITS = Recipe(
-    name="digits",
-    description="""\
-Learns handwritten digits (1,797 scans of 8x8 pixels that come with scikit-learn) from three
-quarters of them with a small RegNetY made for 32 pixels.
-Command: python -m training --recipe digits
-Expect: 99 % or more of the held-out quarter right (seeds 0, 1, 2: 99.6, 99.3, 99.8), in one to
-two minutes on two CPU cores.""",
-    data="digits",
-    network=RegNetConfig(
-        name="RegNetY-digits",
-        depth=5,
-        initial_width=16,
-        width_slope=16,
-        width_multiplier=2,
-        group_width=8,
-        se_ratio=0.25,
-        stem_width=16,
-        stem_stride=1,
-    ),
-    image_size=32,
-    crop_fraction=1.0,
-    interpolation="bilinear",
-    mean=(0.0, 0.0, 0.0),
-    std=(1.0, 1.0, 1.0),
-    epochs=24,
-    batch_size=64,
-    learning_rate=0.1,
-    weight_decay=5e-4,
-    warmup_epochs=2,
-    label_smoothing=0.1,
-    translation=0.08,
-    rotation=10,
-    zoom=0.1,
-)
-
-_HALF_OF_THE_DIGITS = _DIGITS.replace(
-    name="first_half_of_digits",
-    description="""\
-Learns the digits 0 to 4 alone: the network that digits_finetuning starts from.
-Command: python -m training --recipe first_half_of_digits
-Expect: 98 to 99 % of the held-out images of these digits right, in half a minute.""",
-    classes=tuple("01234"),
-    epochs=8,
-)
-
-_DIGITS_FINETUNING = _DIGITS.replace(
-    name="digits_finetuning",
-    description="""\
-Fine-tunes a network that knows the digits 0 to 4 to the digits 5 to 9, of which it sees three
-images each, and trains another from scratch with the same images, three times with other images.
-Command: python -m training --recipe digits_finetuning
-Expect: 86.0 % of the held-out images of the new digits right with fine-tuning, 74.3 % from
-scratch (means of seeds 0, 1, 2), in about a minute. With twice as many epochs: 86.5 and 79.6 %.""",
-    classes=tuple("56789"),
-    images_per_class=3,
-    pretraining=_HALF_OF_THE_DIGITS.name,
-    freeze="stage_1",
-    epochs=80,
-    batch_size=15,
-    learning_rate=0.05,
-)
-
-_SMOKE = Recipe(
-    name="smoke",
-    description="""\
-A few steps of a tiny RegNetX on any data set, to see that everything works.
-Command: python -m training --recipe smoke
-Expect: every file of a run in half a minute, and an accuracy near chance.""",
-    data="digits",
-    network=RegNetConfig(
-        name="RegNetX-smoke",
-        depth=2,
-        initial_width=8,
-        width_slope=8,
-        width_multiplier=2,
-        group_width=8,
-        stem_width=8,
-    ),
-    image_size=32,
-    crop_fraction=1.0,
-    epochs=2,
-    batch_size=8,
-    learning_rate=0.05,
-    warmup_epochs=0,
-    max_steps=3,
-)
-
-_ALL = (_DIGITS, _HALF_OF_THE_DIGITS, _DIGITS_FINETUNING, _SMOKE)
-
-#: name -> recipe.
-RECIPES = {recipe.name: recipe for recipe in _ALL}
+def check_field(field):
+    """Raises `ValueError` for a name that is no field of a recipe."""
+    if field not in FIELD_TYPES:
+        raise ValueError(f"A recipe has the fields {', '.join(FIELD_TYPES)}. Received: {field}")

@@ -1,0 +1,157 @@
+"""What `python -m training.data inspect` shows: counts, a sheet of images, speed."""
+
+import re
+import sys
+
+import matplotlib.image
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.datasets import load_sample_images
+
+from training.data import __main__ as command
+from training.data import inspection, load, sheet, speed, torchvision_loader
+from training.recipes import get_recipe
+
+
+def inspect(*arguments):
+    return command.main(["inspect", *map(str, arguments)])
+
+
+@pytest.fixture
+def small_sheet(monkeypatch):
+    monkeypatch.setattr(sheet, "_ROWS", 1)
+
+
+def shown(path):
+    """How much of a picture is not white, from 0 to 1."""
+    picture = matplotlib.image.imread(path)
+    return (picture[..., :3] < 1).any(-1).mean()
+
+
+def test_inspect_digits(small_sheet, tmp_path, capsys):
+    path = tmp_path / "new" / "sheet.png"
+    assert inspect("digits", "--out", path, "--seconds", 0.2, "--wished-speed", 1) == 0
+    printed = capsys.readouterr().out
+    assert "digits: 10 classes" in printed and f"{path}  training images" in printed
+    assert "1,347 images to train on" in printed and "450 images to test with" in printed
+    cores = speed.available_cores()
+    assert re.search(rf" [\d,]+ images/s on {cores} cores?\n", printed)
+    assert re.search(r" [\d,]+ images/s per core: 1 core for 1 images/s\n", printed)
+    assert shown(path) > 0.4
+
+
+def test_inspect_imagenet(small_sheet, miniature_imagenet, tmp_path, capsys):
+    path = tmp_path / "sheet.png"
+    options = ("--recipe", "smoke", "--batch-size", 20, "--out", path, "--seconds", 0.2)
+    arguments = ("--data-dir", miniature_imagenet.data_dir, *options)
+    assert inspect("imagenet2012", *arguments, "--wished-speed", 10**7) == 0
+    printed = capsys.readouterr().out
+    assert "imagenet2012: 1,000 classes" in printed and "230 images to train on" in printed
+    assert "batches of 20" in printed
+    total, each = (
+        float(re.search(rf" ([\d,]+) images/s {what}", printed)[1].replace(",", ""))
+        for what in ("on", "per core")
+    )
+    assert each == pytest.approx(total / speed.available_cores(), rel=0.02)
+    needed = int(re.search(r": ([\d,]+) cores for 10,000,000", printed)[1].replace(",", ""))
+    assert needed == pytest.approx(1e7 / each, rel=0.02)
+    assert shown(path) > 0.4
+
+
+def test_images_are_shown_as_they_were():
+    recipe = get_recipe("smoke")
+    levels = np.linspace(0, 255, 48).reshape(4, 4, 3)
+    normalized = recipe.preprocessing.normalize(levels)
+    np.testing.assert_allclose(sheet.displayable(normalized, recipe) * 255, levels, atol=1e-3)
+    beyond = sheet.displayable(np.full((1, 1, 3), 9.0), recipe)
+    assert beyond.min() == beyond.max() == 1
+
+
+def test_titles_name_what_an_image_is_made_of():
+    names = ("n01440764", "bee", "cow")
+    assert sheet.title(np.array([1.0, 0, 0]), names) == "tench"
+    assert sheet.title(np.array([0, 0.98, 0.02]), names) == "bee"
+    assert sheet.title(np.array([0.3, 0, 0.7]), names) == "cow 70%\ntench 30%"
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["--batch-size", 2000], "`batch_size` must be at most 1347, the number of images"),
+        (["--recipe", "digit"], "No recipe is called 'digit'. Nearest: digits"),
+        (["--wished-speed", 0], "`wished_speed` must be"),
+        (["--compare-torchvision"], "needs a folder of images, not digits"),
+    ],
+)
+def test_what_can_not_be_inspected(arguments, expected, tmp_path, capsys):
+    assert inspect("digits", "--out", tmp_path / "sheet.png", *arguments) == 2
+    error = capsys.readouterr().err
+    assert expected in error and len(error.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_rate_counts_what_comes_after_the_warm_up(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
+
+    def batches():
+        for seconds in (100, 2, 2, 2, 2, 2):
+            now[0] += seconds
+            yield seconds
+
+    assert speed.rate(batches(), 30, seconds=5) == 15
+    measured = speed.Speed(images_per_second=450.0, cores=3)
+    assert measured.per_core == 150
+    assert [measured.cores_for(wished) for wished in (1, 150, 151, 1000)] == [1, 1, 2, 7]
+
+
+# Beside torchvision's loader.
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A folder of two classes to train on, four JPEG files each."""
+    for label, photograph in enumerate(load_sample_images().images):
+        folder = tmp_path / "photographs" / "train" / f"class_{label}"
+        folder.mkdir(parents=True)
+        for number in range(4):
+            part = photograph[30 * number :, 40 * number :]
+            (folder / f"{number}.jpg").write_bytes(tf.io.encode_jpeg(part).numpy())
+    return tmp_path / "photographs"
+
+
+def test_torchvision_reads_the_same_files(small_sheet, photographs, monkeypatch, capsys):
+    pytest.importorskip("torch")
+    recipe = get_recipe("paper", image_size=64, batch_size=8)
+    loader = torchvision_loader.make_loader(photographs / "train", recipe)
+    images, labels = next(iter(loader))
+    assert images.shape == (8, 3, 64, 64) and set(labels.tolist()) <= {0, 1}
+    plain = get_recipe("paper", image_size=64, batch_size=8, lighting=0.0)
+    ours = next(iter(speed.endless_batches(load(photographs).train, plain, 2)))[0]
+    for batch in (images.permute(0, 2, 3, 1).numpy(), ours.numpy()):
+        assert batch.dtype == "float32"
+        levels = sheet.displayable(batch, recipe)
+        np.testing.assert_allclose(batch, (levels - recipe.mean) / recipe.std, atol=1e-5)
+
+    options = ("--recipe", "smoke", "--seconds", 0.01, "--out", photographs / "sheet.png")
+    assert inspect(photographs, *options, "--compare-torchvision") == 0
+    printed = capsys.readouterr().out
+    assert re.search(r" images/s here .*\n.* images/s torchvision .*\n.* times as fast", printed)
+
+
+def test_figures_of_a_comparison(capsys):
+    compared = torchvision_loader.Comparison(ours=(40.0, 60.0, 50.0), theirs=(20.0, 20.0, 10.0))
+    assert compared.ratios == [2, 3, 5] and compared.ratio == 3
+    inspection.print_comparison(compared)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [line[0] for line in lines] == ["50", "20", "3.00"]
+    assert lines[-1][-3:] == ["(2.00", "to", "5.00)"]
+
+
+def test_without_torch(photographs, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    path = photographs / "sheet.png"
+    assert inspect(photographs, "--compare-torchvision", "--out", path) == 2
+    assert "pip install torch torchvision" in capsys.readouterr().err
+    assert not path.exists()

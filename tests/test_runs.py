@@ -1,0 +1,250 @@
+"""Runs that are killed and go on, and runs on several devices and in several processes."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from training.checkpoints import Checkpoints
+from training.data import load
+from training.errors import UserError
+from training.fitting import build
+from training.recipes import get_recipe
+from training.strategies import make_strategy
+from training.testing import Test as CountingTest
+from training.train import train_and_evaluate
+
+CHANGES = {"epochs": 3, "max_steps": 5, "seed": 3, "translation": 0.1, "synchronized": True}
+
+
+def start(workdir, *arguments, **environment):
+    """The command in a process of its own."""
+    changes = [f"--set={field}={value}" for field, value in CHANGES.items()]
+    command = [sys.executable, "-m", "training", "--recipe", "smoke", *changes]
+    return subprocess.Popen(
+        [*command, "--workdir", str(workdir), *arguments],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def ended(process, status=0):
+    """What a process printed, once it has ended as expected."""
+    printed, _ = process.communicate(timeout=400)
+    assert process.returncode == status, printed
+    return printed
+
+
+def wait_for(path, process, seconds=300):
+    """Until a file exists, while the process is to make it."""
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < end, process.communicate()[0]
+        time.sleep(0.01)
+
+
+def weights(workdir):
+    return keras.saving.load_model(workdir / "model.keras").get_weights()
+
+
+def history(workdir, columns=("epoch", "loss", "accuracy", "val_loss", "val_accuracy")):
+    with (workdir / "history.csv").open() as file:
+        return [[float(row[column]) for column in columns] for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The directory of a run that nothing has disturbed."""
+    workdir = tmp_path_factory.mktemp("runs") / "undisturbed"
+    printed = ended(start(workdir))
+    assert "Goes on" not in printed
+    return workdir
+
+
+def assert_same_run(one, other):
+    """To the last bit: weights, losses, accuracies."""
+    for ours, theirs in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert history(one) == history(other)
+
+
+# Killed and begun again.
+
+
+@pytest.mark.parametrize("step", [3, 10])
+def test_killed_run_ends_as_if_nothing_had_been(undisturbed, tmp_path, step):
+    """Amid an epoch and right after one."""
+    killed = start(tmp_path, "--checkpoint-steps", "1")
+    wait_for(tmp_path / "checkpoints" / f"step-{step:08}.npz", killed)
+    killed.kill()
+    killed.communicate()
+    assert not (tmp_path / "run.json").exists()
+    printed = ended(start(tmp_path, "--checkpoint-steps", "1"))
+    assert "Goes on after step" in printed
+    assert_same_run(tmp_path, undisturbed)
+
+
+def test_sigterm_saves_and_says_so(undisturbed, tmp_path):
+    stopped = start(tmp_path, "--checkpoint-steps", "4")
+    wait_for(tmp_path / "checkpoints" / "step-00000004.npz", stopped)
+    stopped.terminate()
+    printed, _ = stopped.communicate(timeout=300)
+    if stopped.returncode == 0:
+        pytest.skip("the run was over before the signal came")
+    assert stopped.returncode == 128 + signal.SIGTERM
+    assert "Stopped; the same command goes on" in printed and "Traceback" not in printed
+    ended(start(tmp_path))
+    assert_same_run(tmp_path, undisturbed)
+
+
+def test_another_recipe_in_the_directory_is_refused(undisturbed, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    checkpoint = Checkpoints(undisturbed / "checkpoints", dict).paths()[-1]
+    (tmp_path / "checkpoints" / checkpoint.name).write_bytes(checkpoint.read_bytes())
+    with pytest.raises(UserError, match="is of another network or recipe"):
+        train_and_evaluate(get_recipe("smoke", network="regnetx_002"), tmp_path, verbose=0)
+
+
+# Several devices.
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory, two_devices):
+    """The directory of the same run on two devices of this process."""
+    workdir = tmp_path_factory.mktemp("runs") / "mirrored"
+    run = train_and_evaluate(
+        get_recipe("smoke", **CHANGES), workdir, verbose=0, strategy=two_devices
+    )
+    assert run["compute"]["replicas"] == 2
+    return workdir
+
+
+def assert_close_run(one, other, tolerance=0.02):
+    """As close as float32 allows after some steps."""
+    losses, others = (np.array(history(run, ("loss", "val_loss"))) for run in (one, other))
+    np.testing.assert_allclose(losses, others, rtol=tolerance)
+
+
+def test_two_devices_do_what_one_does(mirrored, undisturbed):
+    assert_close_run(mirrored, undisturbed)
+
+
+def test_first_step_on_two_devices(two_devices, tmp_path):
+    recipe = get_recipe("smoke", **{**CHANGES, "epochs": 1, "max_steps": 1})
+    states = []
+    for number, strategy in enumerate((None, two_devices)):
+        keras.utils.set_random_seed(0)
+        train_and_evaluate(recipe, tmp_path / str(number), verbose=0, strategy=strategy)
+        states.append(weights(tmp_path / str(number)))
+    for one, other in zip(*states, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_every_test_image_counts_once_on_two_devices(two_devices):
+    """450 images in batches of 64, of which each device has 32: a ragged end."""
+    data = load("digits")
+    results = []
+    for strategy in (make_strategy("none"), two_devices):
+        recipe = get_recipe("smoke", max_steps=None, batch_size=64)
+        keras.utils.set_random_seed(0)
+        model = build(recipe, data, strategy=strategy)
+        results.append(CountingTest(model, data.test, recipe, strategy)())
+    assert [result["images"] for result in results] == [450, 450]
+    assert results[0] == pytest.approx(results[1], rel=1e-4)
+    scores = model.predict(recipe.preprocessing(data.test.items), verbose=0)
+    assert results[0]["accuracy"] == pytest.approx((scores.argmax(-1) == data.test.labels).mean())
+
+
+def test_a_users_own_fit_on_two_devices(two_devices):
+    import regnet_tf
+
+    data = load("digits")
+    with two_devices.scope():
+        model = regnet_tf.build_regnet(
+            get_recipe("smoke").config, input_shape=(32, 32, 3), classes=10
+        )
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    images = get_recipe("smoke").preprocessing(data.train.items[:32])
+    history = model.fit(images, data.train.labels[:32], batch_size=16, verbose=0).history
+    assert np.isfinite(history["loss"][0])
+
+
+# Several processes.
+
+
+def cluster(count):
+    """`TF_CONFIG` of each worker, on free ports of this machine."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    return [
+        json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
+        for index in range(count)
+    ]
+
+
+def test_two_workers_do_what_one_does(undisturbed, tmp_path):
+    arguments = ("--strategy", "multiworker")
+    workers = [start(tmp_path, *arguments, TF_CONFIG=config) for config in cluster(2)]
+    chief, other = (ended(worker) for worker in workers)
+    assert "4 on each of 2 replicas of 2 workers" in chief and "Test accuracy" in chief
+    assert "Test accuracy" not in other and "epoch" not in other  # one prints
+    assert_close_run(tmp_path, undisturbed)
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert (run["compute"]["workers"], run["compute"]["replicas"]) == (2, 2)
+
+
+def test_a_killed_worker_comes_back_and_the_run_ends(undisturbed, tmp_path):
+    arguments = ("--strategy", "multiworker", "--checkpoint-steps", "1")
+    configs = cluster(2)
+    workers = [start(tmp_path, *arguments, TF_CONFIG=config) for config in configs]
+    wait_for(tmp_path / "checkpoints" / "step-00000002.npz", workers[0])
+    workers[1].kill()
+    workers[1].communicate()
+    assert not (tmp_path / "run.json").exists()
+    workers[1] = start(tmp_path, *arguments, TF_CONFIG=configs[1])
+    chief, _ = (ended(worker) for worker in workers)
+    assert "A worker was lost" in chief and "Goes on after step" in chief
+    assert_close_run(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (None, "needs the machines in the variable TF_CONFIG"),
+        ("{", "TF_CONFIG must name workers and a task"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', "below 1"),
+    ],
+)
+def test_cluster_errors(config, message, monkeypatch):
+    for name in ("TF_CONFIG", "SLURM_JOB_NODELIST", "SLURM_STEP_NODELIST"):
+        monkeypatch.delenv(name, raising=False)
+    if config:
+        monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(UserError, match=message):
+        make_strategy("multiworker")
+
+
+def test_other_strategies():
+    with pytest.raises(UserError, match="`strategy` must be one of 'none', 'mirrored'"):
+        make_strategy("mirror")
+
+
+def test_a_batch_must_be_shared_evenly(two_devices, tmp_path):
+    with pytest.raises(UserError, match="`batch_size` must be a multiple of 2"):
+        train_and_evaluate(
+            get_recipe("smoke", batch_size=7), tmp_path, verbose=0, strategy=two_devices
+        )

@@ -1,0 +1,51 @@
+"""Random erasing: a box of a normalized image is overwritten."""
+
+import tensorflow as tf
+
+from regnet_tf._checks import check_choice
+from training.augmentation.boxes import random_box
+
+#: mode -> shares of the image's area, and the box' width divided by its height.
+_SHAPES = {
+    "zero": ((0.02, 0.33), (1 / 3.3, 1 / 0.3)),
+    "pixel": ((0.02, 1 / 3), (0.3, 1 / 0.3)),
+}
+ERASING_MODES = tuple(_SHAPES)
+
+
+def random_erasing(image, seed, probability, mode="zero"):
+    """Overwrites a random box of an image, or leaves the image as it is.
+
+    From "Random Erasing Data Augmentation" (Zhong et al., 2017). After normalization, so that 0 is
+    the mean color.
+
+    Args:
+        image: float32 `(height, width, channels)`, normalized.
+        seed: int64 `(2,)`; alone decides.
+        probability: of erasing.
+        mode: "zero" for zeros in a box like that of torchvision's `RandomErasing`; "pixel" for
+            noise of standard deviation 1 in one like that of timm's with this mode.
+
+    Returns:
+        float32 of the same shape.
+
+    Raises:
+        ValueError: for another `mode`.
+    """
+    check_choice("erasing_mode", mode, ERASING_MODES)
+    whether, where, what = tf.unstack(tf.random.split(seed, 3))
+    shape = tf.shape(image)
+    fits, box = random_box(shape[:2], where, *_SHAPES[mode], least=0, margin=1)
+
+    def erased():
+        size = tf.stack([box.height, box.width, shape[2]])
+        after = shape[:2] - tf.stack([box.top + box.height, box.left + box.width])
+        around = [[box.top, after[0]], [box.left, after[1]], [0, 0]]
+        kept = tf.pad(tf.zeros(size), around, constant_values=1.0)
+        result = image * kept
+        if mode == "pixel":
+            result += tf.pad(tf.random.stateless_normal(size, what), around)
+        return tf.ensure_shape(result, image.shape)
+
+    erase = fits & (tf.random.stateless_uniform([], whether) < probability)
+    return tf.cond(erase, erased, lambda: image)

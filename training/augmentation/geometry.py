@@ -1,0 +1,122 @@
+"""Shears, shifts and rotations of an image, as Pillow does them with bilinear interpolation.
+
+Images are uint8 `(height, width, 3)`. `fill`, float32 `(3,)`, levels of R, G and B, is what comes
+from outside the image. Results are within a level of Pillow's `Image.transform` and `Image.rotate`,
+but for single pixels that come from the very edge.
+
+TensorFlow's `ImageProjectiveTransformV3` takes several times as long as the shears and shifts here,
+blends with the fill at the edge, and has one level of fill for all channels.
+"""
+
+import math
+
+import tensorflow as tf
+
+
+def shear_x(image, factor, fill):
+    """Row y moves left by `factor * y` pixels (torchvision calls this an angle)."""
+    return _move(image, factor * _middles(image, 0), 1, fill)
+
+
+def shear_y(image, factor, fill):
+    """Column x moves up by `factor * x` pixels."""
+    return _move(image, factor * _middles(image, 1), 0, fill)
+
+
+def translate_x(image, pixels, fill):
+    """The image moves right by a number of pixels, which need not be whole."""
+    return _move(image, tf.fill([tf.shape(image)[0]], -tf.cast(pixels, tf.float32)), 1, fill)
+
+
+def translate_y(image, pixels, fill):
+    """The image moves down by a number of pixels, which need not be whole."""
+    return _move(image, tf.fill([tf.shape(image)[1]], -tf.cast(pixels, tf.float32)), 0, fill)
+
+
+def rotate(image, degrees, fill):
+    """The image turns counterclockwise around its middle."""
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    high, wide = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
+    angle = tf.cast(degrees, tf.float32) * (math.pi / 180)
+    cosine, sine = tf.cos(angle), tf.sin(angle)
+    y = _middles(image, 0)[:, None] - high / 2
+
+    def sources(x):
+        """Where the result's pixels of these columns come from, counted from the corner."""
+        x = x - wide / 2
+        return cosine * x + (wide / 2 - sine * y), sine * x + (high / 2 + cosine * y)
+
+    def split(point, size):
+        """The pixel with its middle before that point, and how far behind it the point is."""
+        point = tf.clip_by_value(point - 0.5, 0.0, size - 1)
+        pixel = tf.floor(point)
+        return pixel, point - pixel
+
+    x = _middles(image, 1)
+    u, v = sources(x)
+    inside = (u >= 0) & (u < wide) & (v >= 0) & (v < high)
+    left, top = (tf.cast(split(*pair)[0], tf.int32) for pair in ((u, wide), (v, high)))
+    index = tf.where(inside, top * width + left, height * width)
+    # Computed for each channel anew: TensorFlow is slow to repeat a number three times.
+    u, v = sources(tf.repeat(x, 3))
+    _, right_share = split(u, wide)
+    _, lower_share = split(v, high)
+
+    look_up = _look_up(image, fill)
+    upper, lower = (
+        _between(look_up(at), look_up(at + 1), right_share) for at in (index, index + width)
+    )
+    return _as_image(_between(upper, lower, lower_share), image)
+
+
+def _move(image, offset, axis, fill):
+    """Each pixel comes from `offset` pixels further along an axis; one number for each line."""
+    shape = tf.shape(image)[:2]
+    size, width = shape[axis], shape[1]
+    offset = offset[:, None] if axis else offset[None]
+    rows, columns = tf.range(shape[0])[:, None], tf.range(width)[None]
+    place = columns if axis else rows
+    # Beyond the middle of a pixel at the edge, that pixel counts for its neighbour.
+    nearest = place + _floor(offset + 0.5)
+    inside = (nearest >= 0) & (nearest < size)
+    first = place + _floor(offset)
+    look_up = _look_up(image, fill)
+
+    def pixels(step):
+        source = tf.clip_by_value(first + step, 0, size - 1)
+        index = rows * width + source if axis else source * width + columns
+        return look_up(tf.where(inside, index, shape[0] * width))
+
+    share = offset - tf.floor(offset)
+    share = share if axis else tf.repeat(share, 3, axis=1)
+    return _as_image(_between(pixels(0), pixels(1), share), image)
+
+
+def _look_up(image, fill):
+    """A function of pixels' places to their levels, `(height, 3 * width)`.
+
+    Pixels are counted row by row. After the image's come those of the fill, as many as are looked
+    up to interpolate one pixel.
+    """
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    fills = tf.broadcast_to(tf.cast(fill, tf.float32), [width + 2, 3])
+    pixels = tf.concat([tf.cast(tf.reshape(image, [-1, 3]), tf.float32), fills], axis=0)
+    return lambda index: tf.reshape(tf.gather(pixels, index), [height, 3 * width])
+
+
+def _between(first, second, share):
+    return first + share * (second - first)
+
+
+def _as_image(levels, image):
+    # Pillow cuts decimals off; what rounding has put just below an integer is meant to be it.
+    return tf.reshape(tf.cast(levels + 2.0**-8, tf.uint8), tf.shape(image))
+
+
+def _middles(image, axis):
+    """Of the pixels along an axis; the first one's is 0.5."""
+    return tf.range(tf.cast(tf.shape(image)[axis], tf.float32)) + 0.5
+
+
+def _floor(x):
+    return tf.cast(tf.floor(x), tf.int32)

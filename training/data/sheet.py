@@ -1,0 +1,81 @@
+"""A sheet of augmented training images, to see what a network is trained on."""
+
+import numpy as np
+
+from regnet_tf.preprocessing import imagenet_classes
+from training.data.batches import training_batches
+from training.errors import import_optional
+from training.files import replacing
+
+DPI = 130
+_COLUMNS, _ROWS = 8, 5
+_LONGEST_NAME = 24  # letters that fit above an image
+_SMALLEST_SHARE = 0.05  # of a label that is named when images are mixed
+
+
+def write_sheet(path, data, recipe):
+    """Writes the first images of the first epoch, as the network gets them, with their classes.
+
+    Args:
+        path: of a PNG file; its folder is made if need be.
+        data: a `training.data.DataSet`, of which there is a batch to train on at least.
+        recipe: a `training.recipes.Recipe`.
+
+    Raises:
+        UserError: if matplotlib is missing.
+    """
+    images, labels = _first(data, recipe)
+    columns = min(_COLUMNS, len(images))
+    rows = -(-len(images) // columns)
+    figure = import_optional("matplotlib.figure").Figure(
+        (1.5 * columns + 0.2, 1.7 * rows + 0.5), layout="constrained"
+    )
+    figure.suptitle(f"{data.name}, training images of the recipe {recipe.name}")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, image, label in zip(grid, images, labels, strict=False):
+        axes.imshow(displayable(image, recipe))
+        axes.set_title(title(label, data.class_names), fontsize=7)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=DPI)
+
+
+def displayable(image, recipe):
+    """The levels before normalization, from 0 to 1.
+
+    Args:
+        image: float32 `(height, width, 3)`.
+        recipe: whose `mean` and `std` normalized it.
+    """
+    return np.clip(np.asarray(image) * recipe.std + recipe.mean, 0, 1)
+
+
+def title(label, class_names) -> str:
+    """The name of an image's class; of an image mixed of two their names and shares.
+
+    Args:
+        label: share of each class, `(classes,)`.
+        class_names: a name for every class; synsets of ImageNet are told in words.
+    """
+    best = np.argsort(-label, kind="stable")[:2]
+    names = [_words(class_names[place]) for place in best]
+    if label[best[1:]].sum() < _SMALLEST_SHARE:
+        return names[0][:_LONGEST_NAME]
+    parts = (f"{name} {label[place]:.0%}" for name, place in zip(names, best, strict=True))
+    return "\n".join(part[-_LONGEST_NAME:] for part in parts)
+
+
+def _first(data, recipe):
+    """Images and labels of as many batches as fill the sheet, or as an epoch has."""
+    count = _ROWS * _COLUMNS
+    batches = training_batches(data.train, recipe, len(data.class_names))
+    taken = list(batches.take(-(-count // recipe.batch_size)).as_numpy_iterator())
+    images, labels = (np.concatenate(part)[:count] for part in zip(*taken, strict=True))
+    return images, labels
+
+
+def _words(name):
+    """ "tench" for "n01440764"."""
+    return dict(imagenet_classes()).get(name, name).split(",")[0]

@@ -1,0 +1,92 @@
+"""Recipes for scikit-learn's handwritten digits, and one to try everything with."""
+
+from regnet_tf import RegNetConfig
+from training.recipes.recipe import Recipe
+
+DIGITS = Recipe(
+    name="digits",
+    description="""\
+Learns handwritten digits (1,797 scans of 8x8 pixels that come with scikit-learn) from three
+quarters of them with a small RegNetY made for 32 pixels.
+Command: python -m training --recipe digits
+Expect: 99 % or more of the held-out quarter right (seeds 0, 1, 2: 99.6, 99.3, 99.8), in one to
+two minutes on two CPU cores.""",
+    data="digits",
+    network=RegNetConfig(
+        name="RegNetY-digits",
+        depth=5,
+        initial_width=16,
+        width_slope=16,
+        width_multiplier=2,
+        group_width=8,
+        se_ratio=0.25,
+        stem_width=16,
+        stem_stride=1,
+    ),
+    image_size=32,
+    crop_fraction=1.0,
+    interpolation="bilinear",
+    mean=(0.0, 0.0, 0.0),
+    std=(1.0, 1.0, 1.0),
+    epochs=24,
+    batch_size=64,
+    learning_rate=0.1,
+    weight_decay=5e-4,
+    warmup_epochs=2,
+    label_smoothing=0.1,
+    translation=0.08,
+    rotation=10,
+    zoom=0.1,
+)
+
+HALF_OF_THE_DIGITS = DIGITS.replace(
+    name="first_half_of_digits",
+    description="""\
+Learns the digits 0 to 4 alone: the network that digits_finetuning starts from.
+Command: python -m training --recipe first_half_of_digits
+Expect: 98 to 99 % of the held-out images of these digits right, in half a minute.""",
+    classes=tuple("01234"),
+    epochs=8,
+)
+
+DIGITS_FINETUNING = DIGITS.replace(
+    name="digits_finetuning",
+    description="""\
+Fine-tunes a network that knows the digits 0 to 4 to the digits 5 to 9, of which it sees three
+images each, and trains another from scratch with the same images, three times with other images.
+Command: python -m training --recipe digits_finetuning
+Expect: 86.0 % of the held-out images of the new digits right with fine-tuning, 74.3 % from
+scratch (means of seeds 0, 1, 2), in about a minute. With twice as many epochs: 86.5 and 79.6 %.""",
+    classes=tuple("56789"),
+    images_per_class=3,
+    pretraining=HALF_OF_THE_DIGITS.name,
+    freeze="stage_1",
+    epochs=80,
+    batch_size=15,
+    learning_rate=0.05,
+)
+
+SMOKE = Recipe(
+    name="smoke",
+    description="""\
+A few steps of a tiny RegNetX on any data set, to see that everything works.
+Command: python -m training --recipe smoke
+Expect: every file of a run in half a minute, and an accuracy near chance.""",
+    data="digits",
+    network=RegNetConfig(
+        name="RegNetX-smoke",
+        depth=2,
+        initial_width=8,
+        width_slope=8,
+        width_multiplier=2,
+        group_width=8,
+        stem_width=8,
+    ),
+    image_size=32,
+    crop_fraction=1.0,
+    epochs=2,
+    batch_size=8,
+    learning_rate=0.05,
+    warmup_epochs=0,
+    max_steps=3,
+)

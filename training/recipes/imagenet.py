@@ -1,0 +1,122 @@
+"""Recipes for ImageNet: the paper's, torchvision's and timm's.
+
+A recipe that says what to expect of a network says whose number that is.
+"""
+
+from training.recipes.recipe import Recipe
+
+PAPER = Recipe(
+    name="paper",
+    description="""\
+What the paper's authors trained RegNets with (section 5, and the configurations of pycls): SGD
+with Nesterov momentum, L2 of every parameter inside the gradient, half a cosine set for each
+epoch after 5 epochs of warm-up, 100 epochs of random-resized crops, flips and PCA lighting;
+precise normalization statistics before each test.
+Command: python -m training --recipe paper --variant regnety_004 --data imagenet2012
+--data-dir DIR --strategy mirrored --workdir RUN
+Expect: 74.1 % top-1 for RegNetY-400MF, after 5.3 hours on 8 V100 (the authors' numbers, in pycls'
+model zoo; this project has not trained it).""",
+    data="imagenet2012",
+    network="regnety_004",
+    image_size=224,
+    test_image_size=224,
+    crop_fraction=0.875,
+    interpolation="pycls",
+    epochs=100,
+    batch_size=1024,
+    learning_rate=0.1,
+    learning_rate_batch=128,
+    schedule="cosine",
+    warmup_epochs=5,
+    warmup_factor=0.1,
+    momentum=0.9,
+    nesterov=True,
+    weight_decay=5e-5,
+    undecayed="none",
+    precise_images=8192,
+    crop="random_resized",
+    flip=True,
+    lighting=0.1,
+)
+
+_TV_STEPS = 32  # between two updates of the average
+_TV_EPOCHS = 600
+_TV_BATCH = 1024
+
+TORCHVISION_V2 = Recipe(
+    name="torchvision_v2",
+    description="""\
+What torchvision's IMAGENET1K_V2 weights were trained with (its references/classification and pull
+request 3995): 600 epochs at 176 pixels, tested at 224; TrivialAugment, random erasing, mixup or
+CutMix, label smoothing, no decay of normalization, an average of the weights.
+Command: python -m training --recipe torchvision_v2 --variant regnety_004 --data imagenet2012
+--data-dir DIR --strategy mirrored --workdir RUN
+Expect: 75.8 % top-1 for RegNetY-400MF (torchvision's number; this project has not trained it),
+six times the epochs of the recipe `paper` at 0.6 of its pixels.""",
+    data="imagenet2012",
+    network="regnety_004",
+    image_size=176,
+    test_image_size=224,
+    crop_fraction=224 / 232,
+    interpolation="bilinear",
+    epochs=_TV_EPOCHS,
+    batch_size=_TV_BATCH,
+    learning_rate=0.5,
+    learning_rate_batch=_TV_BATCH,
+    schedule="cosine_after_warmup",
+    warmup_epochs=5,
+    warmup_factor=0.01,
+    momentum=0.9,
+    nesterov=False,
+    weight_decay=2e-5,
+    undecayed="normalization",
+    label_smoothing=0.1,
+    # Its decay of 0.99998 is scaled by images per update and epochs.
+    ema_decay=1 - (1 - 0.99998) * _TV_BATCH * _TV_STEPS / _TV_EPOCHS,
+    ema_steps=_TV_STEPS,
+    crop="random_resized",
+    flip=True,
+    policy="trivial_augment_wide",
+    erasing=0.1,
+    mixup=0.2,
+    cutmix=1.0,
+)
+
+TIMM_RA = Recipe(
+    name="timm_ra",
+    description="""\
+timm's recipe of RandAugment, as its documentation prints it for EfficientNets (RMSprop of
+TensorFlow 1, steps of 0.97, RandAugment, erasing with noise, an average of the weights), and
+mixup; tested at 288 pixels. What exactly `regnety_032.ra_in1k` was trained with is not published.
+Command: python -m training --recipe timm_ra --variant regnety_032 --data imagenet2012
+--data-dir DIR --strategy mirrored --workdir RUN
+Expect: timm's weights of that name reach 82.7 % top-1 at 288 pixels; this project has not trained
+it.""",
+    data="imagenet2012",
+    network="regnety_032",
+    image_size=224,
+    test_image_size=288,
+    crop_fraction=1.0,
+    interpolation="bicubic",
+    epochs=450,
+    batch_size=256,
+    learning_rate=0.016,
+    learning_rate_batch=256,
+    schedule="steps",
+    decay_epochs=2.4,
+    decay_rate=0.97,
+    warmup_epochs=3,
+    warmup_factor=1e-6 / 0.016,
+    optimizer="rmsprop",
+    momentum=0.9,
+    nesterov=False,
+    weight_decay=1e-5,
+    undecayed="vectors",
+    ema_decay=0.9999,
+    crop="random_resized",
+    flip=True,
+    policy="rand-m9-mstd0.5-inc1",
+    erasing=0.2,
+    erasing_mode="pixel",
+    mixup=0.2,
+)
