@@ -8,6 +8,8 @@ import pytest
 
 from regnet_tf import RegNetConfig, StageConfig, build_regnet
 from training.benchmark import main, stock_keras
+from training.benchmark_training import measure_training, table
+from training.recipes import get_recipe
 
 
 def test_table_and_json(tmp_path, capsys):
@@ -47,6 +49,8 @@ def test_stock_layers_compute_the_same():
     [
         (["--repeats", "0"], "--repeats must be at least 1"),
         (["--variant", "resnet"], "must be a known RegNet"),
+        (["--data", "digitz"], "No data set is called 'digitz'"),
+        (["--strategy", "mirror"], "`strategy` must be one of"),
     ],
 )
 def test_errors_end_with_status_2(arguments, message, capsys):
@@ -54,3 +58,20 @@ def test_errors_end_with_status_2(arguments, message, capsys):
         main(arguments)
     assert exit_.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_training_on_data(tmp_path, capsys):
+    out = tmp_path / "benchmark.json"
+    options = "--data digits --recipe smoke --batch-size 4 --image-size 32 --repeats 1"
+    main([*options.split(), "--variant", "regnetx_002", "--out", str(out)])
+    result = json.loads(out.read_text())["results"][0]
+    assert (result["data"], result["batch_size"], result["compute"]["replicas"]) == ("digits", 4, 1)
+    assert all(result[part]["images_per_second"] > 0 for part in ("input", "step", "both"))
+    assert "| input pipeline alone |" in capsys.readouterr().out
+
+
+def test_synthetic_training_on_two_devices(two_devices):
+    recipe = get_recipe("smoke", data="synthetic", max_steps=None)
+    result = measure_training(recipe, two_devices, repeats=1, steps=2)
+    assert result["compute"]["replicas"] == 2 and "input" not in result
+    assert "2 replicas" in table(result)

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 
+from training import evaluate
 from training.checkpoints import Checkpoints
 from training.data import load
 from training.errors import UserError
@@ -76,6 +77,31 @@ def assert_same_run(one, other):
     for ours, theirs in zip(weights(one), weights(other), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert history(one) == history(other)
+
+
+def test_logs_for_tensorboard(undisturbed):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logs = EventAccumulator(str(undisturbed / "logs"))
+    logs.Reload()
+    tags = {tag for kind in ("tensors", "images") for tag in logs.Tags()[kind]}
+    wanted = {"loss", "accuracy", "val_accuracy", "learning_rate", "images_per_second"}
+    assert {f"epochs/{name}" for name in (*wanted, "input_wait")} <= tags
+    assert "training images" in tags and logs.Tags()["graph"]
+    steps = [event.step for event in logs.Tensors("epochs/loss")]
+    assert steps == [5, 10, 15]
+
+
+def test_run_json_says_where_it_comes_from(undisturbed):
+    run = json.loads((undisturbed / "run.json").read_text())
+    assert run["recipe"]["seed"] == 3 and run["versions"]["keras"] == keras.__version__
+    assert run["compute"] == {
+        "strategy": "none",
+        "replicas": 1,
+        "workers": 1,
+        "device": run["compute"]["device"],
+    }
+    assert run["source"] is None or set(run["source"]) == {"commit", "changed"}
 
 
 # Killed and begun again.
@@ -248,3 +274,25 @@ def test_a_batch_must_be_shared_evenly(two_devices, tmp_path):
         train_and_evaluate(
             get_recipe("smoke", batch_size=7), tmp_path, verbose=0, strategy=two_devices
         )
+
+
+# ImageNet in miniature, prepared by the real builder.
+
+
+def test_the_papers_recipe_on_imagenet_and_its_evaluation(miniature_imagenet, tmp_path, capsys):
+    data_dir = str(miniature_imagenet.data_dir)
+    recipe = get_recipe("paper", network=get_recipe("smoke").network, epochs=2, batch_size=60)
+    recipe = recipe.replace(image_size=64, test_image_size=64, warmup_epochs=1, precise_images=60)
+    run = train_and_evaluate(recipe, tmp_path / "run", verbose=0, data_dir=data_dir)
+    train_images = len(miniature_imagenet.train)
+    expected = {"name": "imagenet2012", "train_images": train_images, "test_images": 50}
+    assert run["data"] == expected
+    assert [row[0] for row in history(tmp_path / "run")] == [1, 2]
+
+    out = tmp_path / "evaluation"
+    arguments = ["--model", str(tmp_path / "run"), "--data-dir", data_dir, "--out", str(out)]
+    assert evaluate.main(arguments) == 0
+    result = json.loads((out / "run" / "evaluation.json").read_text())
+    assert (result["images"], result["data"]) == (50, "imagenet2012")
+    assert result["top1"] / 100 == pytest.approx(run["results"]["accuracy"])
+    assert result["preprocessing"]["interpolation"] == "pycls"

@@ -285,6 +285,13 @@ def _parser():
         "--stock", action="store_true", help="also Keras' stock convolution and normalization"
     )
     parser.add_argument("--timm", action="store_true", help="also timm on PyTorch, if installed")
+    whole = parser.add_argument_group(
+        "training by a recipe: input, step and both apart (instead of the above)"
+    )
+    whole.add_argument("--recipe", metavar="NAME", help="default: paper")
+    whole.add_argument("--data", metavar="DATA", help="as in training, or synthetic (the default)")
+    whole.add_argument("--data-dir", metavar="DIR", help="of tensorflow-datasets")
+    whole.add_argument("--strategy", metavar="NAME", help="none, mirrored, multiworker or tpu")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/benchmark.json"), help="default: %(default)s"
     )
@@ -306,6 +313,8 @@ def main(arguments=None):
         parser.error(str(error))
     if options.threads:
         set_threads(options.threads)
+    if options.recipe or options.data or options.strategy:
+        return _measure_training(parser, options, variants[0])
     settings = [
         Setting(variant, options.batch_size, options.image_size, precision)
         for variant in variants
@@ -317,6 +326,35 @@ def main(arguments=None):
             run_setting(setting, options.mode, options.repeats, options.stock, options.timm)
         )
         print(table(results[-1:]), flush=True)
+    _write(options, results)
+
+
+def _measure_training(parser, options, variant):
+    """Training by a recipe, under a strategy, on data."""
+    from training import benchmark_training
+    from training.recipes import get_recipe
+    from training.strategies import make_strategy
+
+    try:
+        recipe = get_recipe(
+            options.recipe or "paper",
+            data=options.data or benchmark_training.SYNTHETIC,
+            network=variant,
+            batch_size=options.batch_size,
+            image_size=options.image_size,
+            precision=options.precision[0],
+        )
+        strategy = make_strategy(options.strategy or "none")
+        result = benchmark_training.measure_training(
+            recipe, strategy, options.data_dir, options.repeats
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    print(benchmark_training.table(result))
+    _write(options, [result])
+
+
+def _write(options, results):
     report = {**environment(options.threads or os.cpu_count()), "results": results}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(options.out) as path:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from regnet_tf._checks import check_choice
 from training.errors import UserError
 
+_ONE_DEVICE = tf.distribute.get_strategy()  # TensorFlow's default
 STRATEGIES = ("none", "mirrored", "multiworker", "tpu")
 
 
@@ -50,7 +51,7 @@ def describe(strategy) -> dict:
     resolver = strategy.cluster_resolver
     workers = len(resolver.cluster_spec().as_dict().get("worker", [])) if resolver else 0
     return {
-        "strategy": type(strategy).__name__.removesuffix("V1"),
+        "strategy": "none" if strategy is _ONE_DEVICE else type(strategy).__name__,
         "replicas": strategy.num_replicas_in_sync,
         "workers": max(workers, 1),
         "device": _device(),

@@ -28,12 +28,14 @@ class RandAugment:
         std: standard deviation of the strength, which is cut off at 0 and 10; "mstd".
         count: operations on an image; "n".
         probability: with which each of them is done; "p".
+        increasing: whether all operations are the stronger the greater the magnitude; "inc".
     """
 
     magnitude: float
     std: float
     count: int
     probability: float
+    increasing: bool
 
 
 #: The parts of a RandAugment's name, and the values they may have.
@@ -42,7 +44,7 @@ _PARTS = {
     "n": r"[1-9]",
     "p": r"0\.\d+|1(\.0)?",
     "mstd": r"\d{1,2}(\.\d+)?",
-    "inc": r"1",
+    "inc": r"[01]",
 }
 
 
@@ -51,9 +53,8 @@ def check_policy(text):
 
     Args:
         text: None; "trivial_augment_wide"; or a RandAugment as timm writes it, such as
-            "rand-m9-mstd0.5-inc1". Its parts, in any order, are "m" (0 to 10, 10 by default), "n"
-            (1 to 9; 2), "p" (to 1; 0.5), "mstd" (below 100; 0) and "inc1", which must be there: the
-            operations that are the stronger the greater "m" is.
+            "rand-m9-mstd0.5-inc1". Its parts, in any order, may be "m" (0 to 10, 10 by default),
+            "n" (1 to 9; 2), "p" (to 1; 0.5), "mstd" (below 100; 0) and "inc" (0 or 1; 0).
 
     Returns:
         None, the text "trivial_augment_wide", or a `RandAugment`.
@@ -63,45 +64,47 @@ def check_policy(text):
     """
     if text is None or text == "trivial_augment_wide":
         return text
-    values = _parts(text) if isinstance(text, str) else {}
+    values = _parts(text) if isinstance(text, str) else None
     allowed = "None, 'trivial_augment_wide', or like 'rand-m9-mstd0.5-inc1' with m up to 10"
-    check("policy", text, "inc" in values, allowed)
+    check("policy", text, values is not None, allowed)
     return RandAugment(
         magnitude=float(values.get("m", 10)),
         std=float(values.get("mstd", 0)),
         count=int(values.get("n", 2)),
         probability=float(values.get("p", 0.5)),
+        increasing=values.get("inc") == "1",
     )
 
 
 def _parts(text):
-    """The parts of a RandAugment's name; {} for another text."""
+    """The parts of a RandAugment's name; None for another text."""
     name, *parts = text.split("-")
     values = {}
     for part in parts:
         key = re.match("[a-z]*", part)[0]
         value = part[len(key) :]
         if key not in _PARTS or key in values or not re.fullmatch(_PARTS[key], value):
-            return {}
+            return None
         values[key] = value
-    return values if name == "rand" else {}
+    return values if name == "rand" else None
 
 
 #: The operations of `rand_augment`: name -> function of the image; a strength of 0 to 1; the same,
-#: or its negative, half of the time each; and the fill. The first is for what is left out.
+#: or its negative, half of the time each; and the fill. The first is for what is left out. Of some,
+#: the effect is the greater the smaller the strength is, or least in the middle.
 RAND_AUGMENT = {
     "identity": lambda image, *_: tf.identity(image),
     "autocontrast": lambda image, *_: operations.autocontrast(image),
     "equalize": lambda image, *_: operations.equalize(image),
     "invert": lambda image, *_: operations.invert(image),
     "rotate": lambda image, _, signed, fill: geometry.rotate(image, 30 * signed, fill),
-    "posterize": lambda image, level, *_: operations.posterize(image, 4 - tf.floor(4 * level)),
-    "solarize": lambda image, level, *_: operations.solarize(image, 256 - tf.floor(256 * level)),
+    "posterize": lambda image, level, *_: operations.posterize(image, tf.floor(4 * level)),
+    "solarize": lambda image, level, *_: operations.solarize(image, tf.floor(256 * level)),
     "solarize_add": lambda image, level, *_: operations.solarize_add(image, 110 * level),
-    "color": lambda image, _, signed, __: operations.color(image, 1 + 0.9 * signed),
-    "contrast": lambda image, _, signed, __: operations.contrast(image, 1 + 0.9 * signed),
-    "brightness": lambda image, _, signed, __: operations.brightness(image, 1 + 0.9 * signed),
-    "sharpness": lambda image, _, signed, __: operations.sharpness(image, 1 + 0.9 * signed),
+    "color": lambda image, level, *_: operations.color(image, 0.1 + 1.8 * level),
+    "contrast": lambda image, level, *_: operations.contrast(image, 0.1 + 1.8 * level),
+    "brightness": lambda image, level, *_: operations.brightness(image, 0.1 + 1.8 * level),
+    "sharpness": lambda image, level, *_: operations.sharpness(image, 0.1 + 1.8 * level),
     "shear_x": lambda image, _, signed, fill: geometry.shear_x(image, 0.3 * signed, fill),
     "shear_y": lambda image, _, signed, fill: geometry.shear_y(image, 0.3 * signed, fill),
     "translate_x": lambda image, _, signed, fill: geometry.translate_x(
@@ -110,6 +113,16 @@ RAND_AUGMENT = {
     "translate_y": lambda image, _, signed, fill: geometry.translate_y(
         image, 0.45 * signed * _side(image, 0), fill
     ),
+}
+#: The same operations, the effect of all of which increases with the strength.
+RAND_AUGMENT_INCREASING = {
+    **RAND_AUGMENT,
+    "posterize": lambda image, level, *_: operations.posterize(image, 4 - tf.floor(4 * level)),
+    "solarize": lambda image, level, *_: operations.solarize(image, 256 - tf.floor(256 * level)),
+    "color": lambda image, _, signed, __: operations.color(image, 1 + 0.9 * signed),
+    "contrast": lambda image, _, signed, __: operations.contrast(image, 1 + 0.9 * signed),
+    "brightness": lambda image, _, signed, __: operations.brightness(image, 1 + 0.9 * signed),
+    "sharpness": lambda image, _, signed, __: operations.sharpness(image, 1 + 0.9 * signed),
 }
 #: The operations of `trivial_augment_wide`, in the same form. Shifts are of whole pixels.
 TRIVIAL_AUGMENT_WIDE = {
@@ -159,8 +172,9 @@ def rand_augment(image, seed, spec, fill=GRAY):
     Returns:
         uint8 of the same shape.
     """
+    table = RAND_AUGMENT_INCREASING if spec.increasing else RAND_AUGMENT
     for draw in zip(*map(tf.unstack, draw_rand_augment(seed, spec)), strict=True):
-        image = _apply(RAND_AUGMENT, image, *draw, fill)
+        image = _apply(table, image, *draw, fill)
     return image
 
 

@@ -47,7 +47,7 @@ class TfdsSplit:
         """The images, each once, encoded, in a random order: of the files, of which 16 are read in
         turns, and of the images within a buffer.
 
-        TensorFlow's global seed, which training sets to its recipe's, counts too.
+        Outside of graphs TensorFlow's global seed counts too.
 
         Args:
             seed: an integer.
@@ -68,6 +68,9 @@ class TfdsSplit:
         )
         # An order of its own for each epoch and seed, which `shuffle` takes as one number.
         seed = tf.random.stateless_uniform([], seeds, 1, tf.int64.max, tf.int64)
+        if not tf.executing_eagerly():
+            # Of this function's graph alone: `shuffle` takes no tensor where the global seed is 0.
+            tf.random.set_seed(1)
         return self._examples(records, shard).shuffle(
             _SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=False
         )

@@ -1,0 +1,128 @@
+"""How fast a recipe trains here: its input pipeline, its step, and both together.
+
+The three are measured in turns, so that a machine that slows down slows all of them.
+"""
+
+import statistics
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from training import strategies
+from training.data import DataSet, load
+from training.data.batches import steps_per_epoch, training_batches
+from training.data.table import TableSplit
+from training.errors import UserError
+from training.fitting import build
+
+SYNTHETIC = "synthetic"
+_BUFFERED = 4  # batches that may be ready before their time is taken
+
+
+def measure_training(recipe, strategy, data_dir=None, repeats=5, steps=10) -> dict:
+    """Images per second of a recipe's input, of its step, and of both together.
+
+    Args:
+        recipe: a `Recipe`; its `data` may be "synthetic", random images in memory, for which the
+            step alone is measured.
+        strategy: a `tf.distribute.Strategy`.
+        data_dir: where tensorflow-datasets keeps its data.
+        repeats: turns.
+        steps: batches of each measurement.
+
+    Returns:
+        Dict: "recipe", "variant", "data", "batch_size", "compute", and for "input", "step" and
+        "both" a dict of "images_per_second" (median), "min" and "max".
+
+    Raises:
+        UserError: as `training.data.load` does, or where batches do not fit the data or devices.
+    """
+    strategies.check_batch_size(recipe, strategy)
+    data = _synthetic(recipe) if recipe.data == SYNTHETIC else load(recipe.data, data_dir)
+    if data.train is None or data.train.size < recipe.batch_size:
+        raise UserError(f"{data.name} has no {recipe.batch_size} images to train on.")
+    needed = repeats * (2 * steps + 2 * _BUFFERED) + steps
+    epochs = max(recipe.epochs, -(-needed // steps_per_epoch(data.train, recipe)))
+    recipe = recipe.replace(epochs=epochs)
+    model = build(recipe, data, strategy=strategy)
+    batches = iter(
+        strategy.distribute_datasets_from_function(
+            lambda context: training_batches(
+                data.train, recipe, len(data.class_names), context=context
+            )
+        )
+    )
+    fixed = next(batches)
+    with strategy.scope():
+        model.make_train_function()
+
+    def train(batch):
+        with strategy.scope():
+            logs = model.train_function(iter([batch]))
+        keras.ops.convert_to_numpy(tf.reduce_sum(logs["loss"]))
+
+    parts = {
+        "input": lambda: next(batches),
+        "step": lambda: train(fixed),
+        "both": lambda: train(next(batches)),
+    }
+    if recipe.data == SYNTHETIC:
+        parts = {"step": parts["step"]}
+    train(fixed)  # traces
+    speeds = {part: [] for part in parts}
+    for _ in range(repeats):
+        for part, do in parts.items():
+            if part == "input":
+                for _ in range(_BUFFERED):
+                    next(batches)
+            start = time.perf_counter()
+            for _ in range(steps):
+                do()
+            speeds[part].append(recipe.batch_size * steps / (time.perf_counter() - start))
+    return {
+        "recipe": recipe.name,
+        "variant": recipe.config.name,
+        "data": data.name,
+        "batch_size": recipe.batch_size,
+        "image_size": recipe.image_size,
+        "compute": strategies.describe(strategy),
+        **{
+            part: {
+                "images_per_second": statistics.median(values),
+                "min": min(values),
+                "max": max(values),
+            }
+            for part, values in speeds.items()
+        },
+    }
+
+
+def table(result) -> str:
+    """A result as a markdown table."""
+    lines = [
+        f"{result['variant']}, recipe {result['recipe']}, {result['data']}, batches of"
+        f" {result['batch_size']} images of {result['image_size']} pixels, on"
+        f" {result['compute']['replicas']} replicas ({result['compute']['device']})",
+        "",
+        "| what | images/s |",
+        "|---|--:|",
+    ]
+    names = {"input": "input pipeline alone", "step": "training step alone", "both": "both"}
+    for part, name in names.items():
+        if part in result:
+            speed = result[part]
+            text = f"{speed['images_per_second']:.1f} ({speed['min']:.1f} to {speed['max']:.1f})"
+            lines.append(f"| {name} | {text} |")
+    return "\n".join(lines)
+
+
+def _synthetic(recipe):
+    """Random images of 1000 classes, as many as a batch has."""
+    rng = np.random.default_rng(0)
+    shape = (recipe.batch_size, recipe.image_size, recipe.image_size, 3)
+    images = rng.integers(0, 256, shape, "uint8")
+    split = TableSplit(images, rng.integers(0, 1000, recipe.batch_size))
+    names = tuple(str(number) for number in range(1000))
+    return DataSet(name=SYNTHETIC, class_names=names, train=split, test=None)
