@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import types
 
 import golden_weights
 import keras
@@ -10,6 +11,8 @@ import pytest
 import tensorflow as tf
 
 import regnet_tf
+from training.callbacks import Averaging
+from training.checkpoints import Progress
 from training.data import load
 from training.optimization import learning_rate, make_optimizer
 from training.precise_statistics import set_precise_statistics
@@ -218,6 +221,24 @@ def test_the_average_of_a_run():
     for one, new in zip(model.get_weights(), now, strict=True):
         np.testing.assert_array_equal(one, new)
     assert any("moving_mean" in name for name in average.variables)
+    average.copy()
+    with average.swapped_in():
+        for one, new in zip(model.get_weights(), now, strict=True):
+            np.testing.assert_array_equal(one, new)
+
+
+def test_the_average_copies_in_the_warmup():
+    """torchvision: an average of nothing but the last weights until the warm-up is over."""
+    done = []
+    average = types.SimpleNamespace(
+        copy=lambda: done.append("copy"), update=lambda: done.append("update")
+    )
+    progress = Progress()
+    averaging = Averaging(average, steps=2, first_step=4, progress=progress)
+    for step in range(8):
+        progress.step = step
+        averaging.on_train_batch_end(step)
+    assert done == ["copy", "copy", "update", "update"]
 
 
 @pytest.mark.parametrize("name", ["paper", "torchvision_v2", "timm_ra"])

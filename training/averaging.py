@@ -36,6 +36,12 @@ class ModelAverage:
         for average, variable in zip(self._averages, self._variables, strict=True):
             average.assign(self._decay * average + (1 - self._decay) * variable)
 
+    @tf.function
+    def copy(self):
+        """Makes the averages equal to the model."""
+        for average, variable in zip(self._averages, self._variables, strict=True):
+            average.assign(variable)
+
     @contextlib.contextmanager
     def swapped_in(self):
         """Inside, the model computes with the averages; afterwards it is as it was."""

@@ -160,17 +160,29 @@ class EpochTest(keras.callbacks.Callback):
 
 
 class Averaging(keras.callbacks.Callback):
-    """Updates a `ModelAverage` after every `steps` steps of a run."""
+    """Updates a `ModelAverage` after every so many steps of a run.
 
-    def __init__(self, average, steps, progress):
+    Args:
+        average: the `ModelAverage`.
+        steps: between two updates.
+        first_step: before which an update makes it equal to the network.
+        progress: the `Progress` that counts the steps.
+    """
+
+    def __init__(self, average, steps, first_step, progress):
         super().__init__()
         self._average = average
         self._steps = steps
+        self._first_step = first_step
         self._progress = progress
 
     def on_train_batch_end(self, batch, logs=None):
-        if (self._progress.step + 1) % self._steps == 0:
-            self._average.update()
+        step = self._progress.step + 1
+        if step % self._steps == 0:
+            if step <= self._first_step:
+                self._average.copy()
+            else:
+                self._average.update()
 
 
 class Speed(keras.callbacks.Callback):

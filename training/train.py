@@ -5,6 +5,7 @@ import json
 import platform
 import shutil
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -180,7 +181,8 @@ class Run:
         say = callbacks.say_epoch(recipe.epochs) if self.verbose else None
         made = [callbacks.KeptMetrics(self._metric_variables(), self._metrics)]
         if self.average is not None:
-            made.append(callbacks.Averaging(self.average, recipe.ema_steps, progress))
+            first_step = recipe.ema_warmup_epochs * self._steps
+            made.append(callbacks.Averaging(self.average, recipe.ema_steps, first_step, progress))
         made += [
             callbacks.EpochTest(test, prepare, self.average),
             callbacks.Speed(recipe.batch_size, recipe.epochs, say),
@@ -298,9 +300,8 @@ def make_directory(workdir):
     """Makes the directory if need be; raises a `UserError` where nothing can be written to it."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        with replacing(workdir / "trial") as path:
-            path.touch()
-        (workdir / "trial").unlink()
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
     except OSError as error:
         raise UserError(f"Cannot write to the directory {workdir}: {error.strerror}.") from error
 

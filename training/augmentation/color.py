@@ -27,7 +27,7 @@ def lighting(image, seed, std):
     """
     weights = tf.random.stateless_normal([3], seed, stddev=std)
     shift = tf.linalg.matvec(_DIRECTIONS, weights)
-    # As rows: TensorFlow takes ten times as long to add three numbers to all pixels.
+    # As rows: TensorFlow takes several times as long to add three numbers to all pixels.
     width = tf.shape(image)[1]
     shifted = tf.reshape(image, [-1, 3 * width]) + tf.tile(shift, width[None])
     return tf.reshape(shifted, tf.shape(image))

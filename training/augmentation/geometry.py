@@ -4,8 +4,8 @@ Images are uint8 `(height, width, 3)`. `fill`, float32 `(3,)`, levels of R, G an
 from outside the image. Results are within a level of Pillow's `Image.transform` and `Image.rotate`,
 but for single pixels that come from the very edge.
 
-TensorFlow's `ImageProjectiveTransformV3` takes several times as long as the shears and shifts here,
-blends with the fill at the edge, and has one level of fill for all channels.
+TensorFlow's `ImageProjectiveTransformV3` takes twice as long as the shears and shifts here, blends
+with the fill at the edge, and has one level of fill for all channels.
 """
 
 import math

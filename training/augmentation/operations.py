@@ -89,7 +89,7 @@ def equalize(image):
 def _as_rows(image):
     """`(height, 3 * width)`, and `[width]`.
 
-    TensorFlow takes ten times as long to add three numbers to all pixels as a row to all rows.
+    TensorFlow takes several times as long to add three numbers to all pixels.
     """
     width = tf.shape(image)[1]
     return tf.reshape(image, [-1, 3 * width]), width[None]

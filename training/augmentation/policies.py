@@ -236,8 +236,8 @@ def _apply(table, image, index, level, signed, fill):
     """The operation of that index in a table. The others are not computed."""
     inputs = [image, level, signed, tf.constant(fill, tf.float32)]
     signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in inputs]
-    # `tf.switch_case` puts the operations of all branches into one graph, where it takes twice as
-    # long to find those that are not wanted as to compute the one that is.
+    # `tf.switch_case` puts all branches into one graph, where passing over those that are not
+    # wanted takes about as long as the one that is.
     return tf.raw_ops.StatelessCase(
         branch_index=index,
         input=inputs,

@@ -51,6 +51,7 @@ class Recipe:
         ema_decay: what is kept of the network's moving average at an update; None for no average.
             The average is what is tested and saved.
         ema_steps: steps between two updates of it.
+        ema_warmup_epochs: epochs in which an update makes the average equal to the network.
         precise_images: training images over which normalization statistics are taken before each
             test, instead of their moving averages; 0 for the moving averages.
         crop: "random_resized", or "whole" for the whole image.
@@ -108,6 +109,7 @@ class Recipe:
     label_smoothing: float = 0.0
     ema_decay: float | None = None
     ema_steps: int = 1
+    ema_warmup_epochs: int = 0
     precise_images: int = 0
     crop: str = "whole"
     crop_area: tuple[float, ...] = (0.08, 1.0)
@@ -250,6 +252,7 @@ _LEAST_INTEGERS = {
     "batch_size": 1,
     "warmup_epochs": 0,
     "ema_steps": 1,
+    "ema_warmup_epochs": 0,
     "precise_images": 0,
     "seed": 0,
 }
