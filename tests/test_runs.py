@@ -23,7 +23,7 @@ from training.strategies import make_strategy
 from training.testing import Test as CountingTest
 from training.train import train_and_evaluate
 
-CHANGES = {"epochs": 3, "max_steps": 5, "seed": 3, "translation": 0.1, "synchronized": True}
+CHANGES = {"epochs": 4, "max_steps": 5, "seed": 3, "translation": 0.1, "synchronized": True}
 
 
 def start(workdir, *arguments, **environment):
@@ -89,7 +89,7 @@ def test_logs_for_tensorboard(undisturbed):
     assert {f"epochs/{name}" for name in (*wanted, "input_wait")} <= tags
     assert "training images" in tags and logs.Tags()["graph"]
     steps = [event.step for event in logs.Tensors("epochs/loss")]
-    assert steps == [5, 10, 15]
+    assert steps == [5, 10, 15, 20]
 
 
 def test_run_json_says_where_it_comes_from(undisturbed):
