@@ -68,7 +68,7 @@ class BatchNorm(keras.layers.BatchNormalization):
 
 @_register
 class ConvNorm(keras.layers.Layer):
-    """Convolution without bias, normalization and, if given, activation.
+    """Convolution, normalization (or bias) and, if given, activation.
 
     Padding is symmetric, `kernel_size // 2` on each side, as in PyTorch (Keras' "same" differs at
     stride 2). The kernel starts as N(0, sqrt(2 / (kernel_size**2 * filters))).
@@ -80,7 +80,8 @@ class ConvNorm(keras.layers.Layer):
         groups: must divide the input channels and `filters`.
         dilation: of both axes.
         activation: one of `ACTIVATIONS`, or None.
-        normalization: "batch", or "group" (groups of 16 channels).
+        normalization: "batch", "group" (groups of 16 channels), or None for a bias instead, as in
+            networks that `fuse` made.
         synchronized: whether batch normalization takes its statistics over all replicas.
 
     Input shape: `(batch, height, width, channels)`.
@@ -129,10 +130,15 @@ class ConvNorm(keras.layers.Layer):
             shape=(self.kernel_size, self.kernel_size, channels // self.groups, self.filters),
             initializer=fan_out_initializer(self.kernel_size, self.filters),
         )
-        self.norm.build(self.compute_output_shape(input_shape))
+        if self.norm is None:
+            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+        else:
+            self.norm.build(self.compute_output_shape(input_shape))
 
     def call(self, inputs, training=None):
         x = regnet_ops.conv2d(inputs, self.kernel, self.stride, self.dilation)  # N H W F
+        if self.norm is None:
+            return self._activate(regnet_ops.add_bias(x, self.bias, self.groups))
         return self._activate(self.norm(x, training=training))
 
     def compute_output_shape(self, input_shape):
@@ -154,7 +160,9 @@ class ConvNorm(keras.layers.Layer):
 
 
 def _normalization(normalization, channels, synchronized, dtype):
-    check_choice("normalization", normalization, NORMALIZATIONS)
+    check_choice("normalization", normalization, (None, *NORMALIZATIONS))
+    if normalization is None:
+        return None
     if normalization == "batch":
         return BatchNorm(synchronized=synchronized, name="norm", dtype=dtype)
     width = GROUP_NORM_WIDTH
@@ -291,7 +299,7 @@ class XBlock(keras.layers.Layer):
         check_int("dilation", dilation, minimum=1)
         check_number("drop_path_rate", drop_path_rate, minimum=0, below=1)
         check_choice("activation", activation, ACTIVATIONS)
-        check_choice("normalization", normalization, NORMALIZATIONS)
+        check_choice("normalization", normalization, (None, *NORMALIZATIONS))
         self.dilation = dilation
         self.drop_path_rate = drop_path_rate
         self.activation = activation

@@ -111,6 +111,16 @@ def _conv2d_split(x, kernel, stride, dilation):
     return tf.concat([_conv2d_native(part, k, stride, 1) for part, k in pairs], -1)
 
 
+def add_bias(x, bias, groups=1):
+    """Adds bias `(channels,)` to the outputs x of a convolution with so many groups.
+
+    In the form that TensorFlow's graph optimizer fuses: BiasAdd, which it also joins with the add
+    and the activation after it. Where oneDNN is off its fused convolution refuses groups, and a
+    plain sum stays apart there.
+    """
+    return x + bias if tf is None or groups > 1 else tf.nn.bias_add(x, bias)
+
+
 def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
     """Normalizes x `(batch, height, width, channels)` with given statistics `(channels,)`."""
     if not _has_fused_norm(x):

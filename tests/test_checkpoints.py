@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from regnet_tf._errors import UserError
 from training.checkpoints import Checkpoints, Progress
-from training.errors import UserError
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 from sklearn.datasets import load_digits, load_sample_images
 
+from regnet_tf._errors import UserError, import_optional
 from training.data import load
 from training.data.batches import test_batches as batches_to_test
 from training.data.batches import training_batches
-from training.errors import UserError, import_optional
 from training.recipes import get_recipe
 
 # Digits.

@@ -12,10 +12,10 @@ from sklearn.datasets import load_sample_images
 
 import regnet_tf
 from regnet_tf import Preprocessing
+from regnet_tf._errors import UserError
 from regnet_tf.preprocessing import imagenet_classes
 from training import evaluate
 from training.data import load
-from training.errors import UserError
 from training.evaluation import FILES, match_classes
 from training.predictors import load_predictor
 from training.recipes import get_recipe

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import regnet_tf
+from regnet_tf._errors import UserError
 from training import finetuning, fitting, report, train
 from training.__main__ import main
-from training.errors import UserError
 from training.finetuning import FILES, finetune
 from training.recipes import get_recipe, parse_change
 

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 import pytest
 
+from regnet_tf._errors import UserError
 from training import evaluate
 from training.checkpoints import Checkpoints
 from training.data import load
-from training.errors import UserError
 from training.fitting import build
 from training.recipes import get_recipe
 from training.strategies import make_strategy

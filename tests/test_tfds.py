@@ -13,13 +13,13 @@ import pytest
 import tensorflow as tf
 from miniature_imagenet import FILES, SYNSETS, VALIDATION_IMAGES
 
+from regnet_tf._errors import UserError
 from regnet_tf.preprocessing import imagenet_classes
 from training.data import __main__ as command
 from training.data import load, tfds_catalog
 from training.data.batches import test_batches as batches_to_test
 from training.data.batches import training_batches
 from training.data.prepare import ARCHIVES
-from training.errors import UserError
 from training.recipes import get_recipe
 
 TRAIN, VAL = ARCHIVES["imagenet2012"]

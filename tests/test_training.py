@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from regnet_tf import Preprocessing, get_config
+from regnet_tf._errors import UserError
+from regnet_tf._files import replacing
 from training import report, train
 from training.__main__ import main
 from training.data import load
 from training.data.batches import test_batches as batches_to_test
-from training.errors import UserError
-from training.files import replacing
 from training.optimization import SGDWithL2, learning_rate, learning_rate_callback, make_optimizer
 from training.recipes import RECIPES, Recipe, get_recipe, parse_change
 from training.train import FILES, train_and_evaluate

@@ -7,7 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from training.command import fail, print_paths, start_tensorflow
+from training.command import start_tensorflow
 
 _EPILOG = """\
 examples:
@@ -37,7 +37,7 @@ def main(arguments=None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     start_tensorflow()
-    from training.errors import UserError
+    from regnet_tf._errors import UserError, fail
     from training.recipes import get_recipe
 
     if options.list:
@@ -54,6 +54,7 @@ def _run(recipe, options):
     """Trains; returns the exit status."""
     import tensorflow as tf
 
+    from regnet_tf._files import print_paths
     from training import finetuning, strategies, train
     from training.callbacks import Stopped
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-from training.files import replacing
+from regnet_tf._files import replacing
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from regnet_tf._errors import UserError
 from training import strategies
 from training.data import DataSet, load
 from training.data.batches import steps_per_epoch, training_batches
 from training.data.table import TableSplit
-from training.errors import UserError
 from training.fitting import build
 
 SYNTHETIC = "synthetic"

@@ -8,8 +8,8 @@ import time
 
 import keras
 
-from training.errors import UserError
-from training.files import replacing
+from regnet_tf._errors import UserError
+from regnet_tf._files import replacing
 
 
 class Stopped(Exception):

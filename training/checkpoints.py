@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training.errors import UserError
-from training.files import replacing
+from regnet_tf._errors import UserError
+from regnet_tf._files import replacing
 
 _NAME = re.compile(r"step-(\d+)\.npz")
 _ABOUT = "about"  # the entry of JSON beside the arrays

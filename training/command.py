@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 
 
 def start_tensorflow():
@@ -20,22 +19,3 @@ def start_tensorflow():
         stack.callback(os.dup2, stderr, 2)
         os.dup2(null.fileno(), 2)
         import tensorflow  # noqa: F401
-
-
-def fail(parser, error) -> int:
-    """Prints an error in one line; returns the exit status for it."""
-    print(f"{parser.prog}: error: {error}", file=sys.stderr)
-    return 2
-
-
-def print_paths(folder, files):
-    """Prints where files are.
-
-    Args:
-        folder: a `Path`.
-        files: name of a file in it -> what it is.
-    """
-    paths = {str(folder / file): what for file, what in files.items()}
-    width = max(map(len, paths))
-    for path, what in paths.items():
-        print(f"  {path:{width}}  {what}")

@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from training.command import fail, print_paths, start_tensorflow
+from training.command import start_tensorflow
 
 _EPILOG = """\
 examples:
@@ -38,7 +38,7 @@ def main(arguments=None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     start_tensorflow()
-    from training.errors import UserError
+    from regnet_tf._errors import UserError, fail
 
     try:
         jobs = _jobs(options)
@@ -101,8 +101,8 @@ class Job:
 
 def _jobs(options):
     """What is to be evaluated."""
+    from regnet_tf._errors import UserError, nearest
     from regnet_tf.weights import is_tag, list_weights, weights_info
-    from training.errors import UserError, nearest
 
     tags = []
     for name in options.model:
@@ -153,8 +153,8 @@ def _published_setting(info, entry):
 
 def _split(options, jobs):
     """The data set and its split that is asked for, before any network is loaded."""
+    from regnet_tf._errors import UserError
     from training.data import load
-    from training.errors import UserError
 
     name = options.data or _trained_on(jobs[0].model)
     data = load(name, options.data_dir)
@@ -171,7 +171,7 @@ def _split(options, jobs):
 
 
 def _trained_on(model):
-    from training.errors import UserError
+    from regnet_tf._errors import UserError
 
     run = Path(model) / "run.json"
     if not run.is_file():
@@ -196,6 +196,7 @@ def _predictor(model, variant):
 
 def _evaluated(job, data, split, options):
     """Evaluates a network in a setting, writes the results, returns what `evaluation.json` says."""
+    from regnet_tf._files import print_paths
     from training import evaluation
 
     folder = options.out / job.folder
@@ -242,7 +243,7 @@ def _changes(options):
 def _setting(job, predictor, options):
     """How images are prepared for a network."""
     from regnet_tf import Preprocessing
-    from training.errors import UserError
+    from regnet_tf._errors import UserError
 
     preprocessing = job.preprocessing or predictor.preprocessing
     if preprocessing is None:
@@ -285,7 +286,7 @@ _COLUMNS = ("model", "by", "pixels", "of", "interpolation", "published", "here",
 
 def _write_comparison(rows, out):
     """The table of published and measured accuracies, as text, CSV and markdown."""
-    from training.files import replacing
+    from regnet_tf._files import print_paths, replacing
 
     table = []
     for row in rows:

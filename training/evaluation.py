@@ -7,11 +7,11 @@ import time
 import keras
 import numpy as np
 
+from regnet_tf._errors import UserError
+from regnet_tf._files import replacing
 from regnet_tf.preprocessing import imagenet_classes
 from training import report
 from training.data.batches import test_batches
-from training.errors import UserError
-from training.files import replacing
 
 #: What `write_evaluation` leaves in its folder; the first one comes last.
 FILES = {

@@ -9,9 +9,9 @@ import numpy as np
 
 import regnet_tf
 from regnet_tf._checks import check, check_int
+from regnet_tf._errors import import_optional
+from regnet_tf._files import replacing
 from training import fitting, report, train
-from training.errors import import_optional
-from training.files import replacing
 from training.recipes import Recipe, get_recipe
 
 #: What a run leaves in its directory. `run.json` comes last and marks the run as finished.

@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 import regnet_tf
+from regnet_tf._errors import UserError, import_optional, nearest
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.readers import SUFFIXES
 from regnet_tf.weights import is_tag
-from training.errors import UserError, import_optional, nearest
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.errors import import_optional
+from regnet_tf._errors import import_optional
 
 DPI = 130
 _BLUE, _ORANGE, _RED, _GREY = "#1f5fa8", "#e07b1a", "#c8202f", "#666666"

@@ -6,7 +6,7 @@ import os
 import tensorflow as tf
 
 from regnet_tf._checks import check_choice
-from training.errors import UserError
+from regnet_tf._errors import UserError
 
 _ONE_DEVICE = tf.distribute.get_strategy()  # TensorFlow's default
 STRATEGIES = ("none", "mirrored", "multiworker", "tpu")

@@ -15,13 +15,13 @@ import tensorflow as tf
 
 import regnet_tf
 from regnet_tf._checks import check, check_int
+from regnet_tf._errors import UserError, import_optional
+from regnet_tf._files import replacing
 from training import callbacks, report, strategies
 from training.averaging import ModelAverage
 from training.checkpoints import Checkpoints, Progress, local_value
 from training.data import load
 from training.data.batches import steps_per_epoch, test_batches, training_batches
-from training.errors import UserError, import_optional
-from training.files import replacing
 from training.fitting import build, fit
 from training.monitoring import TensorBoardLog
 from training.precise_statistics import set_precise_statistics

@@ -11,10 +11,10 @@ import difflib
 from pathlib import Path
 
 from regnet_tf._checks import check_int
+from regnet_tf._errors import UserError, import_optional
 from training.data import digits, folder, tfds_catalog
 from training.data.table import TableSplit
 from training.data.tfds_catalog import TfdsSplit
-from training.errors import UserError, import_optional
 
 #: name -> function that loads what comes with an installed package.
 EMBEDDED = {"digits": digits.load}

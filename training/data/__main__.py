@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from training.command import fail, start_tensorflow
+from training.command import start_tensorflow
 
 _EPILOG = """\
 examples:
@@ -35,7 +35,7 @@ def main(arguments=None) -> int:
     parser, commands = _parser()
     options = parser.parse_args(arguments)
     start_tensorflow()
-    from training.errors import UserError
+    from regnet_tf._errors import UserError, fail
 
     try:
         _COMMANDS[options.command](options)

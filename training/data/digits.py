@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from regnet_tf._errors import import_optional
 from training.data.table import TableSplit
-from training.errors import import_optional
 
 _TEST_SHARE = 0.25
 _SPLIT_SEED = 0  # not the run's: every run is tested on the same images

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from regnet_tf._errors import UserError
 from training.data.table import TableSplit
-from training.errors import UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _TRAIN, _TEST = ("train",), ("validation", "val", "test")

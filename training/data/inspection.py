@@ -5,9 +5,9 @@ import statistics
 from pathlib import Path
 
 from regnet_tf._checks import check_number
-from training.command import print_paths
+from regnet_tf._errors import UserError, import_optional
+from regnet_tf._files import print_paths
 from training.data import load, sheet, speed, torchvision_loader
-from training.errors import UserError, import_optional
 from training.recipes import RECIPES, get_recipe
 
 #: Images per second of a device, where nobody says what theirs takes.

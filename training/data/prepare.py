@@ -8,8 +8,8 @@ import tarfile
 import textwrap
 from pathlib import Path
 
+from regnet_tf._errors import UserError, import_optional
 from training.data.tfds_catalog import is_prepared
-from training.errors import UserError, import_optional
 
 #: data set -> archives that have to be downloaded by hand -> bytes.
 ARCHIVES = {

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from regnet_tf._errors import import_optional
+from regnet_tf._files import replacing
 from regnet_tf.preprocessing import imagenet_classes
 from training.data.batches import training_batches
-from training.errors import import_optional
-from training.files import replacing
 
 DPI = 130
 _COLUMNS, _ROWS = 8, 5

@@ -8,7 +8,7 @@ import shlex
 import numpy as np
 import tensorflow as tf
 
-from training.errors import UserError, import_optional, nearest
+from regnet_tf._errors import UserError, import_optional, nearest
 
 _FILES_IN_TURNS = 16
 _SHUFFLE_BUFFER = 10_000  # encoded images, 110 KB each in ImageNet

@@ -4,8 +4,8 @@ import contextlib
 import dataclasses
 import statistics
 
+from regnet_tf._errors import UserError
 from training.data import speed
-from training.errors import UserError
 
 _ENDLESS = 10**9  # images
 _WAIT = 120  # seconds, for a batch of a worker that may have died

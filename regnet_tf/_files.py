@@ -22,3 +22,16 @@ def replacing(path):
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def print_paths(folder, files):
+    """Prints where files are.
+
+    Args:
+        folder: a `Path`.
+        files: name of a file in it -> what it is.
+    """
+    paths = {str(folder / file): what for file, what in files.items()}
+    width = max(map(len, paths))
+    for path, what in paths.items():
+        print(f"  {path:{width}}  {what}")

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import sys
 
 
 class UserError(ValueError):
@@ -36,3 +37,9 @@ def import_optional(module, extra="training"):
         if error.name != package:
             raise
         raise UserError(f"This needs the package `{package}`: pip install -e .[{extra}]") from error
+
+
+def fail(parser, error) -> int:
+    """Prints an error in one line; returns the exit status for it."""
+    print(f"{parser.prog}: error: {error}", file=sys.stderr)
+    return 2
