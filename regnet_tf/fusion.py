@@ -9,7 +9,7 @@ from regnet_tf.layers import EPSILON, ConvNorm, Stage, Stem, XBlock
 _WITH_NORMALIZATION = (ConvNorm, Stage, Stem, XBlock)
 
 
-def fuse(model):
+def fuse(model, dtype=None):
     """The same network for inference, faster: batch normalization becomes part of the kernels.
 
     Each `ConvNorm` keeps its name, its kernel times `gamma / sqrt(variance + epsilon)`, and a bias
@@ -20,6 +20,7 @@ def fuse(model):
     Args:
         model: a functional `keras.Model` that holds RegNet layers, built by `build_regnet` or by
             anyone of them.
+        dtype: dtype policy of the new layers, such as "float32"; by default those of the old ones.
 
     Returns:
         A `keras.Model` with the same inputs, outputs and names.
@@ -35,7 +36,7 @@ def fuse(model):
     def clone(layer):
         if isinstance(layer, keras.Model) and layer.outputs:
             return _fuse(layer, clone)
-        copy = layer.__class__.from_config(_config_without_normalization(layer))
+        copy = layer.__class__.from_config(_config_without_normalization(layer, dtype))
         pairs.append((layer, copy))
         return copy
 
@@ -55,8 +56,10 @@ def _fuse(model, clone):
     return fused
 
 
-def _config_without_normalization(layer):
+def _config_without_normalization(layer, dtype):
     config = layer.get_config()
+    if dtype is not None and "dtype" in config:
+        config["dtype"] = dtype
     if not isinstance(layer, _WITH_NORMALIZATION):
         return config
     if config["normalization"] == "batch":

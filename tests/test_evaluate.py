@@ -41,7 +41,8 @@ def run(tmp_path_factory, network):
     folder = tmp_path_factory.mktemp("runs") / "run"
     folder.mkdir()
     network.save(folder / "model.keras")
-    (folder / "run.json").write_text(json.dumps({"recipe": RECIPE.to_dict()}))
+    facts = {"preprocessing": RECIPE.preprocessing.to_dict(), "data": {"name": "digits"}}
+    (folder / "run.json").write_text(json.dumps(facts))
     return folder
 
 

@@ -176,7 +176,7 @@ def _trained_on(model):
     run = Path(model) / "run.json"
     if not run.is_file():
         raise UserError("`data` must be given, unless the model is a run of `python -m training`.")
-    return json.loads(run.read_text())["recipe"]["data"]
+    return json.loads(run.read_text())["data"]["name"]
 
 
 _loaded = {}  # the last network, which the next job may need in another setting

@@ -12,12 +12,14 @@ from regnet_tf._checks import check, check_int
 from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing
 from training import fitting, report, train
+from training.examples import write_examples
 from training.recipes import Recipe, get_recipe
 
 #: What a run leaves in its directory. `run.json` comes last and marks the run as finished.
 FILES = {
     "pretrained.npz": "weights of the network that fine-tuning starts from",
     "model.keras": "fine-tuned network of the first choice of images",
+    "examples.npz": "training and test images of that choice, for export",
     "comparison.png": "test accuracies of both ways, for every choice of images",
     "run.json": "recipes, results of every choice, versions, times",
 }
@@ -79,6 +81,7 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, ch
             print(_line(f"Images chosen with seed {seed}", tried[-1]))
     run = {
         "recipe": recipe.to_dict(),
+        "preprocessing": recipe.preprocessing.to_dict(),
         "pretraining": {
             "recipe": first.to_dict(),
             "data": train.data_facts(first_data),
@@ -166,6 +169,7 @@ def _compare(recipe, data_dir, workdir, models):
         accuracies[way] = outcome["accuracy"]
         if is_first and way == "fine_tuned":
             train.write_model(model, workdir / "model.keras")
+            write_examples(workdir / "examples.npz", data, recipe)
     return {"seed": recipe.seed, **accuracies, "test_images": outcome["test_images"]}
 
 

@@ -1,18 +1,15 @@
 """Trained networks in whatever form, as functions from images to class scores."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-import regnet_tf
-from regnet_tf._errors import UserError, import_optional, nearest
+from regnet_tf._errors import UserError, import_optional
+from regnet_tf._trained import load_trained
 from regnet_tf.preprocessing import Preprocessing
-from regnet_tf.readers import SUFFIXES
 from regnet_tf.weights import is_tag
 
 
@@ -52,47 +49,14 @@ def load_predictor(model, variant=None) -> Predictor:
         ValueError, OSError: for damaged files and weights that can not be downloaded.
     """
     path = Path(model)
-    if is_tag(model):
-        network = regnet_tf.create_model(model, weights=True)
-        return _of_keras(model, network, regnet_tf.preprocessing_for(model))
-    if (path / "model.keras").is_file():
-        return _of_keras_file(path / "model.keras", path.name)
-    if path.suffix == ".keras" and path.is_file():
-        return _of_keras_file(path, path.stem)
     if (path / "saved_model.pb").is_file():
         return _of_saved_model(path)
-    if path.suffix == ".tflite" and path.is_file():
+    if path.suffix == ".tflite" and not is_tag(model):
+        if not path.is_file():
+            raise UserError(f"There is no file {model}.")
         return _of_tflite(path)
-    if path.name.endswith((*SUFFIXES, ".h5")) or path.is_dir():
-        if variant is None:
-            raise UserError(f"{model} needs a `variant`, the name of the network of these weights.")
-        return _of_keras(path.stem, regnet_tf.create_model(variant, weights=str(path)), None)
-    if path.suffix in (".keras", ".tflite"):
-        raise UserError(f"There is no file {model}.")
-    raise UserError(
-        f"`model` must be a tag of published weights or a path. Received: {model!r}."
-        + nearest(model, regnet_tf.list_weights())
-    )
-
-
-def _of_keras_file(path, name):
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises whatever its readers do
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} can not be read: {reason}") from error
-    return _of_keras(name, model, _trained_with(path))
-
-
-def _trained_with(path):
-    """The preprocessing of the recipe beside a trained network, if there is one."""
-    run = path.with_name("run.json")
-    if not run.is_file():
-        return None
-    from training.recipes import Recipe
-
-    recipe = json.loads(run.read_text())["recipe"]
-    return Recipe.from_dict(recipe).preprocessing
+    trained = load_trained(model, variant)
+    return _of_keras(trained.name, trained.model, trained.preprocessing)
 
 
 def _of_keras(name, model, preprocessing):

@@ -22,6 +22,7 @@ from training.averaging import ModelAverage
 from training.checkpoints import Checkpoints, Progress, local_value
 from training.data import load
 from training.data.batches import steps_per_epoch, test_batches, training_batches
+from training.examples import write_examples
 from training.fitting import build, fit
 from training.monitoring import TensorBoardLog
 from training.precise_statistics import set_precise_statistics
@@ -30,6 +31,7 @@ from training.testing import Test
 #: What a run leaves in its directory. `run.json` comes last and marks the run as finished.
 FILES = {
     "model.keras": "trained model",
+    "examples.npz": "training and test images, for export",
     "history.csv": "losses, accuracies, learning rate and speed of each epoch",
     "curves.png": "the same as a picture",
     "confusion.png": "confusion matrix",
@@ -65,9 +67,9 @@ def train_and_evaluate(
         checkpoint_steps: steps between checkpoints, beside those at the end of each epoch.
 
     Returns:
-        The content of `run.json`: a dict with the keys "recipe", "model", "data", "results"
-        ("accuracy" from 0 to 1, "correct", "test_images"), "versions", "source", "compute",
-        "started", "seconds".
+        The content of `run.json`: a dict with the keys "recipe", "preprocessing", "model", "data",
+        "results" ("accuracy" from 0 to 1, "correct", "test_images"), "versions", "source",
+        "compute", "started", "seconds".
 
     Raises:
         ValueError: for a recipe of fine-tuning, which `training.finetuning.finetune` runs.
@@ -104,9 +106,11 @@ def train_and_evaluate(
         run.average.load_into_model()
     labels, probabilities = predict(run.model, limited_test_batches(recipe, data))
     write_model(run.model, workdir / "model.keras")
+    write_examples(workdir / "examples.npz", data, recipe)
     _write_pictures(workdir, recipe, data, run.progress.history, labels, probabilities)
     facts = {
         "recipe": recipe.to_dict(),
+        "preprocessing": recipe.preprocessing.to_dict(),
         "model": {"name": run.model.name, **cost(recipe, data)},
         "data": data_facts(data),
         "results": results(labels, probabilities),
@@ -382,7 +386,12 @@ def announcement(recipe, data, strategy=None):
 
 def data_facts(data):
     """What `run.json` says of a data set."""
-    return {"name": data.name, "train_images": data.train.size, "test_images": data.test.size}
+    return {
+        "name": data.name,
+        "class_names": list(data.class_names),
+        "train_images": data.train.size,
+        "test_images": data.test.size,
+    }
 
 
 def results(labels, probabilities):

@@ -1,0 +1,50 @@
+"""A network as the bytes of a `.tflite` file."""
+
+import tempfile
+
+import tensorflow as tf
+
+from regnet_tf._errors import UserError
+
+SIGNATURE = "serving_default"
+
+
+def convert(network, preprocessing, batch_size, dtype=tf.uint8, configure=None) -> bytes:
+    """Converts a network to TFLite's builtin operations.
+
+    Args:
+        network: an `export.network.Network`.
+        preprocessing: its normalization becomes part of the graph.
+        batch_size: of its images.
+        dtype: of its images, levels of 0 to 255.
+        configure: function that changes a `tf.lite.TFLiteConverter` before it runs.
+
+    Returns:
+        The file's content, with the signature "serving_default" from "images" to "probabilities",
+        or to "features" where the network has no classifier.
+
+    Raises:
+        UserError: for what builtin operations can not express.
+    """
+    size = preprocessing.image_size
+    traced = network.traced(batch_size, (size, size))
+
+    @tf.function(input_signature=[tf.TensorSpec((batch_size, size, size, 3), dtype, name="images")])
+    def run(images):
+        outputs = traced(preprocessing.normalize(images))
+        if "logits" not in outputs:
+            return {"features": outputs["features"]}
+        return {"probabilities": network.probabilities(outputs["logits"])}
+
+    module = tf.Module()
+    module.variables_ = network.variables
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures={SIGNATURE: run})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if configure is not None:
+            configure(converter)
+        try:
+            return converter.convert()
+        except Exception as error:  # the converter passes on whatever its parts raise
+            raise UserError(f"The network can not be converted to TFLite: {error}") from error

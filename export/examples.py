@@ -1,0 +1,103 @@
+"""Images to calibrate integers with, and to check what was exported."""
+
+import dataclasses
+import zipfile
+
+import numpy as np
+
+from regnet_tf._errors import UserError
+from regnet_tf.preprocessing import load_image
+
+#: Fewer than these calibrate badly.
+ENOUGH = 100
+_MOST = 500
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+_HELD_OUT = 4  # of images that nobody has parted, one in so many is kept to check with
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Examples:
+    """Images as the network sees them, before normalization.
+
+    Attributes:
+        calibration: uint8 `(count, image_size, image_size, 3)`.
+        test: other ones, of the same shape.
+        test_labels: int64 `(count,)`, or None where they are unknown.
+        origin: where they come from.
+    """
+
+    calibration: np.ndarray
+    test: np.ndarray
+    test_labels: np.ndarray | None
+    origin: str
+
+    @classmethod
+    def read(cls, path, preprocessing) -> "Examples":
+        """Images of a folder or an `.npz` file; at most 500, evenly taken.
+
+        Args:
+            path: a `Path`: a folder with JPEG and PNG files in it, at any depth; or an `.npz` file
+                with "images", uint8 `(count, height, width, 3)`, which are resized and cropped
+                unless they have the network's size. It may hold "test_images" and "test_labels"
+                too; otherwise every fourth image is kept to test with.
+            preprocessing: a `regnet_tf.Preprocessing`.
+
+        Raises:
+            UserError: where there are no images, or the file is damaged.
+            ValueError: naming the file of an image that is damaged.
+        """
+        if path.is_dir():
+            return cls._of_folder(path, preprocessing)
+        if path.suffix != ".npz" or not path.is_file():
+            raise UserError(
+                "`calibration` must be a folder of images or an .npz file that exists."
+                f" Received: {path}"
+            )
+        try:
+            with np.load(path) as file:
+                arrays = dict(file)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path} is no whole .npz file: {error}") from error
+        if "images" not in arrays:
+            raise UserError(f'{path} must hold the array "images". It holds: {", ".join(arrays)}')
+        images = _crops(arrays["images"], preprocessing, path)
+        if "test_images" not in arrays:
+            return cls._parted(images, str(path))
+        test = _crops(arrays["test_images"], preprocessing, path)
+        return cls(images, test, arrays.get("test_labels"), str(path))
+
+    @classmethod
+    def _of_folder(cls, path, preprocessing):
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
+        if not files:
+            raise UserError(f"{path} holds no images ({', '.join(_SUFFIXES)}).")
+        images = (load_image(file)[None] for file in _evenly(files))
+        return cls._parted(
+            np.concatenate([_crops(one, preprocessing, path) for one in images]), str(path)
+        )
+
+    @classmethod
+    def _parted(cls, images, origin):
+        if len(images) < _HELD_OUT:
+            return cls(images, images, None, origin)
+        held_out = np.arange(len(images)) % _HELD_OUT == _HELD_OUT - 1
+        return cls(images[~held_out], images[held_out], None, origin)
+
+
+def _evenly(items):
+    """At most `_MOST` of a sequence, from its beginning to its end."""
+    step = -(-len(items) // _MOST)
+    return items[::step]
+
+
+def _crops(images, preprocessing, path):
+    shape_ok = images.ndim == 4 and images.shape[-1] == 3 and len(images)
+    if not shape_ok or images.dtype != np.uint8:
+        raise UserError(
+            f"The images of {path} must be uint8, of shape (count, height, width, 3)."
+            f" Received: {images.dtype} of shape {images.shape}"
+        )
+    size = preprocessing.image_size
+    if images.shape[1:3] == (size, size):
+        return images
+    return np.round(preprocessing.resize_and_crop(images)).astype("uint8")

@@ -1,0 +1,196 @@
+"""A whole export: built beside its place, checked, then moved there."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from export import manifest, report, serving, tflite
+from export.checks import Checks, measure_speed
+from export.examples import ENOUGH
+from export.graph import offending_ops
+from export.network import Network
+from export.runners import open_artefact
+from export.saved_model import write_saved_model
+from regnet_tf._errors import UserError, import_optional
+
+_STAGING = ".partial-export-"
+_PACKAGES = (
+    "ai_edge_litert.interpreter",
+    "matplotlib",
+    "tensorflow_serving.apis.prediction_log_pb2",
+)
+
+#: What stands beside the versions of a network.
+SERVING = {f"serving/{name}": what for name, what in serving.FILES.items()}
+#: What an export leaves in its folder beside `serving`.
+FILES = {
+    "tflite": "for phones, one file for each precision",
+    "report.md": "how exact and how fast each file is",
+    "report.png": "the same as a picture",
+    "report.json": "the same as numbers",
+    "checks.npz": "images and the Keras model's answers, for `python -m export.verify`",
+    "manifest.json": "checksums",
+}
+
+
+def export(
+    source,
+    out,
+    precisions=tflite.PRECISIONS,
+    version=None,
+    overwrite=False,
+    batch_size=1,
+    int8_io="uint8",
+    say=print,
+) -> dict:
+    """Writes everything a deployer needs.
+
+    Args:
+        source: an `export.source.Source`.
+        out: a `Path`: the folder; a second export adds a version to `serving` and replaces the
+            other files.
+        precisions: of the `.tflite` files, some of `export.tflite.PRECISIONS`.
+        version: number of the SavedModel; by default the next one.
+        overwrite: whether that version may be there already.
+        batch_size: of the `.tflite` files.
+        int8_io: type of images and probabilities of the int8 file: "uint8" or "int8".
+        say: called with a line about each step.
+
+    Returns:
+        The content of `report.json`.
+
+    Raises:
+        UserError: before anything is written, for a version that is there, an unknown precision,
+            missing calibration images or packages, a folder that can not be written to; later for
+            a network that can not be converted, or where the disk is full. `out` is then as it was.
+    """
+    for package in _PACKAGES:
+        import_optional(package, extra="export")
+    tflite.check_options(precisions, batch_size, int8_io, source.examples)
+    _check_name(out, source.name)
+    target = serving.next_version(out / "serving" / source.name, version, overwrite)
+    with _staging(out) as folder:
+        facts = _build(source, folder, target, precisions, batch_size, int8_io, say)
+        _move(folder, out, source.name, target, version is None)
+    return facts
+
+
+def _check_name(out, name):
+    """A folder holds the versions of one network."""
+    others = [one.name for one in (out / "serving").glob("*/") if serving.versions(one)]
+    if others and name not in others:
+        raise UserError(
+            f"{out} holds exports of {others[0]}. Give another --out, or --name {others[0]} to add"
+            " a version to them."
+        )
+
+
+def _build(source, folder, version, precisions, batch_size, int8_io, say):
+    network = Network(source.model)
+    checks = Checks.make(source, network)
+    saved_model = folder / "serving" / source.name / str(version)
+    say(f"SavedModel, version {version} ...")
+    write_saved_model(saved_model, network, source.preprocessing, source.labels)
+    offending = offending_ops(saved_model)
+    if offending:
+        raise UserError(f"The SavedModel holds what servers refuse: {'; '.join(offending[:3])}")
+    serving.write_warm_up(saved_model, source.name, checks.images)
+    artefacts = {"SavedModel": saved_model}
+    (folder / "tflite").mkdir()
+    quantization = None
+    for precision in precisions:
+        say(f"TFLite, {precision} ...")
+        path = folder / "tflite" / f"{source.name}_{precision}.tflite"
+        layers = tflite.write_tflite(
+            path, network, source, precision, batch_size, int8_io, str(version)
+        )
+        quantization = layers or quantization
+        artefacts[precision] = path
+    (folder / "tflite" / "labels.txt").write_text("".join(f"{one}\n" for one in source.labels))
+    say(f"Checks on {len(checks.images)} images ({checks.origin}) ...")
+    checks.write(folder / "checks.npz")
+    warnings = list(_warnings(source, precisions))
+    for warning in warnings:
+        say(f"Warning: {warning}")
+    facts = report.facts(
+        source, version, checks, quantization, warnings, _compared(artefacts, checks, folder)
+    )
+    report.write(folder, facts)
+    return facts
+
+
+def _compared(artefacts, checks, folder):
+    """What `report.json` says of each file."""
+    runs = {name: open_artefact(path) for name, path in artefacts.items()}
+    speeds = measure_speed(runs, checks.images)
+    return {
+        name: {
+            "path": str(path.relative_to(folder)),
+            "bytes": _size(path),
+            **checks.compare(runs[name]),
+            **speeds[name],
+        }
+        for name, path in artefacts.items()
+    }
+
+
+def _warnings(source, precisions):
+    count = 0 if source.examples is None else len(source.examples.calibration)
+    if "int8" in precisions and count < ENOUGH:
+        yield f"int8 was calibrated on {count} images; {ENOUGH} and more are better."
+    if source.examples is None:
+        yield "Checked on random levels; --calibration gives images to check with."
+
+
+def _size(path):
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
+@contextlib.contextmanager
+def _staging(out):
+    """A folder on the same disk as `out`, gone afterwards; left-overs of killed exports go too."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for old in out.glob(f"{_STAGING}*"):
+            if not _runs(old.name.removeprefix(_STAGING).partition("-")[0]):
+                shutil.rmtree(old, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{_STAGING}{os.getpid()}-", dir=out))
+    except OSError as error:
+        raise UserError(f"Cannot write to the folder {out}: {error.strerror}.") from error
+    try:
+        yield folder
+    except OSError as error:
+        raise UserError(f"The export to {out} failed: {error}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(pid):
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _move(folder, out, name, version, is_new):
+    """Puts a finished export in its place: the version in one rename, the manifest last."""
+    manifest.write_manifest(folder, [f"serving/{name}/{version}", *_moved_files()])
+    saved_model = Path("serving", name, str(version))
+    if (out / saved_model).exists() and is_new:
+        raise UserError(f"{out / saved_model} has appeared meanwhile. Export again.")
+    for path in (saved_model, *map(Path, _moved_files()), Path(manifest.FILE)):
+        if (out / path).is_dir():
+            (out / path).rename(folder / f"old-{path.name}")
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).rename(out / path)
+    serving.write_configuration(out / "serving")
+
+
+def _moved_files():
+    return [name for name in FILES if name != manifest.FILE]

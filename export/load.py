@@ -1,0 +1,116 @@
+"""A bounded load for a server of models: so many requests in flight, for so many seconds."""
+
+import collections
+import dataclasses
+import itertools
+import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from export.client import ServingError
+
+_PERCENTILES = (50, 90, 95, 99)
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """What came of a load.
+
+    Attributes:
+        seconds: from its start to the last answer.
+        batch_size: images of a request.
+        latencies: seconds of each answered request, ascending; with its retries, if it needed any.
+        retries: tries beyond the first, of all requests.
+        failures: how many requests ended in which error, by its message.
+    """
+
+    seconds: float
+    batch_size: int
+    latencies: tuple[float, ...]
+    retries: int
+    failures: dict[str, int]
+
+    @property
+    def errors(self) -> int:
+        """Number of requests that got no answer."""
+        return sum(self.failures.values())
+
+    def percentile(self, percent) -> float:
+        """Seconds within which so many percent of the answers came; no number without answers."""
+        if not self.latencies:
+            return math.nan
+        return self.latencies[max(0, math.ceil(len(self.latencies) * percent / 100) - 1)]
+
+    def lines(self) -> list[str]:
+        """The result, for people."""
+        rate = len(self.latencies) / self.seconds
+        named = {f"p{percent}": self.percentile(percent) for percent in _PERCENTILES}
+        named["max"] = self.percentile(100)
+        milliseconds = ", ".join(f"{name} {1000 * value:.1f}" for name, value in named.items())
+        return [
+            f"{len(self.latencies)} requests of {self.batch_size} in {self.seconds:.1f} s",
+            f"{rate:.1f} requests/s, {rate * self.batch_size:.1f} images/s",
+            f"latency in ms: {milliseconds}",
+            f"errors: {self.errors}, retries: {self.retries}",
+            *(f"  {count} x {message}" for message, count in self.failures.items()),
+        ]
+
+
+def send_load(connect, image_files, seconds, concurrency=4, batch_size=16) -> Load:
+    """Sends requests in a closed loop: the next one when an answer is there.
+
+    One request goes ahead and is not counted: it shows what is wrong, and warms the server up. When
+    the time is over nothing is begun or tried again; what is in flight may take its time-out.
+
+    Args:
+        connect: gives a new client (`export.client.RestClient` or `GrpcClient`).
+        image_files: whole JPEG or PNG files, as bytes; used in turns.
+        seconds: for which requests are begun.
+        concurrency: most requests in flight.
+        batch_size: images of a request.
+
+    Raises:
+        ServingError: if the first request fails.
+    """
+    images = list(itertools.islice(itertools.cycle(image_files), len(image_files) + batch_size))
+    batches = [images[start : start + batch_size] for start in range(len(image_files))]
+    with connect() as client:
+        client.predict(batches[0])
+    stop = threading.Event()
+    begin = time.monotonic()
+
+    def work(number):
+        with connect() as client:
+            client.deadline = begin + seconds
+            return _work(client, itertools.islice(itertools.cycle(batches), number, None), stop)
+
+    with ThreadPoolExecutor(concurrency) as executor:
+        try:
+            done = list(executor.map(work, range(concurrency)))
+        finally:
+            stop.set()  # on Ctrl-C, or the others would go on to the end
+    latencies, failures, retries = zip(*done, strict=True)
+    return Load(
+        time.monotonic() - begin,
+        batch_size,
+        tuple(sorted(itertools.chain(*latencies))),
+        sum(retries),
+        dict(sum(failures, collections.Counter()).most_common()),
+    )
+
+
+def _work(client, batches, stop):
+    """One request after another, up to the client's deadline: latencies, failures, retries."""
+    latencies, failures = [], collections.Counter()
+    for batch in batches:
+        begin = time.monotonic()
+        if begin >= client.deadline or stop.is_set():
+            break
+        try:
+            client.predict(batch)
+        except ServingError as error:
+            failures[str(error)] += 1
+        else:
+            latencies.append(time.monotonic() - begin)
+    return latencies, failures, client.retried

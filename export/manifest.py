@@ -1,0 +1,65 @@
+"""Checksums of an export, by which a damaged or changed file is found."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from regnet_tf._errors import UserError
+from regnet_tf._files import replacing
+
+FILE = "manifest.json"
+
+
+def write_manifest(folder, files):
+    """Writes size and SHA-256 of files.
+
+    Args:
+        folder: a `Path`, of the export.
+        files: paths of files, or folders of them, below it.
+    """
+    entries = {}
+    for path in _expanded(folder, files):
+        content = (folder / path).read_bytes()
+        entries[path] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    with replacing(folder / FILE) as partial:
+        partial.write_text(json.dumps(entries, indent=2) + "\n")
+
+
+def faults(folder) -> list[str]:
+    """What differs from the manifest: missing, shortened and changed files.
+
+    Args:
+        folder: a `Path`, of the export.
+
+    Raises:
+        UserError: where there is no manifest, or a damaged one.
+    """
+    file = Path(folder) / FILE
+    if not file.is_file():
+        raise UserError(f"{folder} holds no export: there is no {FILE}.")
+    try:
+        entries = json.loads(file.read_text())
+        return [fault for path, entry in entries.items() for fault in _fault(folder, path, entry)]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} is damaged: {error}") from error
+
+
+def _fault(folder, path, entry):
+    file = folder / path
+    if not file.is_file():
+        yield f"{path} is missing"
+        return
+    content = file.read_bytes()
+    if len(content) != entry["bytes"]:
+        yield f"{path} has {len(content):,} bytes instead of {entry['bytes']:,}"
+    elif hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        yield f"{path} was changed: its SHA-256 is another"
+
+
+def _expanded(folder, files):
+    for path in files:
+        if (folder / path).is_dir():
+            below = sorted(one for one in (folder / path).rglob("*") if one.is_file())
+            yield from (str(one.relative_to(folder)) for one in below)
+        else:
+            yield str(path)

@@ -1,0 +1,105 @@
+"""The network that leaves here: fused, in float32, its weights constants."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import regnet_tf
+from regnet_tf._errors import UserError
+
+#: Weights of more bytes stay variables: a graph of constants must stay below 2 GiB.
+_MOST_CONSTANTS = 1 << 30
+_NEXT_TO_NOTHING = 1e-30
+
+
+class Network:
+    """A network for inference.
+
+    Args:
+        model: a RegNet, trained, of normalized images.
+        most_constants: bytes of weights up to which they become constants of the graph.
+
+    Attributes:
+        outputs: the names of what it gives: "features", and "logits" where it has a classifier.
+        size: `(height, width)` of its images, either of them None for any.
+        variables: the `tf.Variable`s of its graphs, for who saves them; none where the weights are
+            constants.
+
+    Raises:
+        UserError: for a model that is no RegNet with at most a classifier on pooled features.
+    """
+
+    def __init__(self, model, most_constants=_MOST_CONSTANTS):
+        taps, self._activation = _taps(model)
+        try:
+            fused = keras.Model(model.inputs, taps, name=model.name)
+            self._model = regnet_tf.fuse(fused, dtype="float32")
+        except ValueError as error:
+            raise UserError(f"{model.name} can not be exported: {error}") from error
+        self.outputs = tuple(taps)
+        self.size = tuple(model.input_shape[1:3])
+        tensors = [variable.value for variable in self._model.variables]
+        large = sum(t.dtype.size * t.shape.num_elements() for t in tensors) > most_constants
+        self.variables = tensors if large else []
+
+    def traced(self, batch_size, size):
+        """A graph of the network.
+
+        Args:
+            batch_size: of its images, or None for any.
+            size: `(height, width)` of its images, either of them None for any.
+
+        Returns:
+            A `tf.types.experimental.ConcreteFunction` from normalized images float32 `(batch_size,
+            height, width, 3)` to a dict of `outputs`. Other functions may call it: its weights are
+            in their graph once then, however often it is called.
+        """
+        spec = tf.TensorSpec((batch_size, *size, 3), tf.float32, name="images")
+        call = self._call_with_variables if self.variables else self._call_with_constants()
+        return tf.function(call, autograph=False).get_concrete_function(spec)
+
+    def _call_with_variables(self, images):
+        return self._model(images, training=False)
+
+    def _call_with_constants(self):
+        """oneDNN prepares constants once, variables at each call."""
+        model = self._model
+        values = [
+            [_not_zero(keras.ops.convert_to_numpy(variable)) for variable in variables]
+            for variables in (model.trainable_variables, model.non_trainable_variables)
+        ]
+
+        def call(images):
+            constants = [[tf.constant(value) for value in kind] for kind in values]
+            return model.stateless_call(*constants, images, training=False)[0]
+
+        return call
+
+    def probabilities(self, logits):
+        """What the model's own classifier makes of logits; their softmax where that is nothing."""
+        return self._activation(logits)
+
+
+def _not_zero(values):
+    """TensorFlow drops a bias of zeros, as untrained networks have it, and fuses nothing then."""
+    return values if values.any() else np.full_like(values, _NEXT_TO_NOTHING)
+
+
+def _taps(model):
+    """The tensors to give, by name, and the activation of the classifier."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise UserError(f"{model.name} must have one input and one output to be exported.")
+    last = model.layers[-1]
+    if not isinstance(last, keras.layers.Dense):
+        rank = len(model.output.shape)
+        if rank == 4:
+            pooled = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")
+            return {"features": pooled(model.output)}, tf.identity
+        return {"features": model.output}, tf.identity
+    config = {**last.get_config(), "activation": None}
+    logits = last.__class__.from_config(config)
+    features = last.input
+    taps = {"features": features, "logits": logits(features)}
+    logits.set_weights(last.get_weights())
+    activation = last.activation
+    return taps, tf.nn.softmax if activation is keras.activations.linear else activation

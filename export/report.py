@@ -1,0 +1,156 @@
+"""The report of an export, as JSON, markdown and a picture."""
+
+import datetime
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import regnet_tf
+from regnet_tf._errors import import_optional
+
+_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
+_BLUE, _GREY = "#1f5fa8", "#666666"
+_WORST_LAYERS = 8
+
+
+def facts(source, number, checks, quantization, warnings, artefacts) -> dict:
+    """What `report.json` says.
+
+    Args:
+        source: an `export.source.Source`.
+        number: of the version.
+        checks: the `export.checks.Checks`.
+        quantization: what `export.tflite.write_tflite` says of the layers of the int8 file, or
+            None.
+        warnings: lines.
+        artefacts: name -> dict of a file: "path", "bytes", and what `Checks.compare` and
+            `measure_speed` give.
+    """
+    return {
+        "name": source.name,
+        "version": number,
+        "classes": len(source.labels),
+        "preprocessing": source.preprocessing.to_dict(),
+        "checks": {"images": len(checks.images), "origin": checks.origin},
+        "keras": {"accuracy": checks.accuracy},
+        "artefacts": artefacts,
+        "quantization": quantization,
+        "warnings": warnings,
+        "machine": {"processor": _processor(), "threads": os.cpu_count()},
+        "versions": {
+            "python": platform.python_version(),
+            "regnet_tf": regnet_tf.__version__,
+            **{package: _version(package) for package in _PACKAGES},
+        },
+        "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def write(folder, facts):
+    """Writes `report.json`, `report.md` and `report.png`."""
+    (folder / "report.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (folder / "report.md").write_text(markdown(facts))
+    chart(facts).savefig(folder / "report.png", dpi=130)
+
+
+def table(artefacts, classifier=True) -> str:
+    """The files as a markdown table."""
+    columns = ["file", "size (MB)", "largest difference", "worst cosine"]
+    columns += ["same class (%)", "accuracy (%)"] if classifier else []
+    columns += ["batch 1 (ms)", "images/s"]
+    lines = [" | ".join(columns), " | ".join(["---"] + ["--:"] * (len(columns) - 1))]
+    for name, one in artefacts.items():
+        cells = [name, f"{one['bytes'] / 1e6:.2f}", f"{one['max_difference']:.1e}"]
+        cells.append(f"{one['cosine']:.5f}")
+        if classifier:
+            cells += [_percent(one["top1_agreement"]), _percent(one["accuracy"])]
+        cells += [f"{one['latency_ms']:.2f}", f"{one['images_per_second']:.1f}"]
+        lines.append(" | ".join(cells))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def markdown(facts) -> str:
+    """The report as a page."""
+    classifier = facts["classes"] > 0
+    output = "probabilities" if classifier else "features"
+    machine, checks = facts["machine"], facts["checks"]
+    parts = [
+        f"# {facts['name']}, version {facts['version']}",
+        f"Compared with the Keras model's {output} on {checks['images']} images"
+        f" ({checks['origin']}).",
+        table(facts["artefacts"], classifier),
+    ]
+    if facts["keras"]["accuracy"] is not None:
+        parts.append(f"The Keras model's accuracy is {facts['keras']['accuracy']:.2f} %.")
+    parts += [
+        f"Speed: medians of turns, {machine['threads']} threads of {machine['processor']};"
+        " `.tflite` files run in their own batch size.",
+        "![chart](report.png)",
+    ]
+    parts += [f"**Warning:** {warning}" for warning in facts["warnings"]]
+    if facts["quantization"]:
+        parts += ["## Where integers lose", _layers(facts["quantization"])]
+    parts.append(", ".join(f"{name} {number}" for name, number in facts["versions"].items()))
+    return "\n\n".join(parts) + "\n"
+
+
+def _layers(layers):
+    worst = sorted(layers, key=lambda layer: -layer["error"])[:_WORST_LAYERS]
+    lines = ["layer | error added", "---|--:"]
+    lines += [f"`{layer['layer']}` | {layer['error']:.4f}" for layer in worst]
+    table = "\n".join(f"| {line} |" for line in lines)
+    return f"{_ERROR} The worst of {len(layers)}:\n\n{table}"
+
+
+_ERROR = (
+    "Error is the distance of the int8 file's layer outputs from float32's, on calibration images,"
+    " relative to their standard deviation."
+)
+
+
+def chart(facts):
+    """Latency, size and difference of each file, as a matplotlib figure."""
+    figure = import_optional("matplotlib.figure", extra="export").Figure(
+        figsize=(11, 3.4), layout="constrained"
+    )
+    figure.suptitle(f"{facts['name']}, version {facts['version']}")
+    artefacts = facts["artefacts"]
+    names = list(artefacts)
+    panels = (
+        ("latency_ms", "batch 1 (ms)", 1, "{:.2f}"),
+        ("bytes", "size (MB)", 1e6, "{:.2f}"),
+        ("max_difference", "largest difference", 1, "{:.0e}"),
+    )
+    for axes, (key, label, unit, style) in zip(
+        figure.subplots(1, len(panels), sharey=True), panels, strict=True
+    ):
+        values = [artefacts[name][key] / unit for name in names]
+        bars = axes.barh(names, values, color=_BLUE)
+        axes.bar_label(bars, [style.format(value) for value in values], padding=3, color=_GREY)
+        axes.set_xlabel(label)
+        axes.margins(x=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.invert_yaxis()
+    return figure
+
+
+def _percent(value):
+    return "" if value is None else f"{value:.2f}"
+
+
+def _version(package):
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor():
+    """Its name, where Linux tells it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = [line for line in file if line.startswith("model name")]
+        return names[0].partition(":")[2].strip()
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,90 @@
+"""Exported files as functions from images to what the network gives."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from regnet_tf._errors import UserError, import_optional
+
+THREADS = os.cpu_count() or 1
+
+
+def open_saved_model(path):
+    """A SavedModel of `export.saved_model`.
+
+    Args:
+        path: its folder.
+
+    Returns:
+        Function from uint8 `(batch, height, width, 3)` to float32 `(batch, n)`: probabilities, or
+        features where there is no classifier.
+
+    Raises:
+        UserError: for what can not be loaded.
+    """
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except Exception as error:  # TensorFlow raises whatever its readers do
+        raise UserError(f"{path} can not be loaded: {_first_line(error)}") from error
+    name = "images" if "images" in loaded.signatures else "features"
+    signature = loaded.signatures[name]
+
+    def run(images):
+        (outputs,) = signature(images=tf.constant(images)).values()
+        return outputs.numpy()
+
+    run.loaded = loaded  # or its resources would go
+    return run
+
+
+def open_tflite(path, threads=THREADS):
+    """A `.tflite` file, run by LiteRT with XNNPACK.
+
+    Args:
+        path: of the file.
+        threads: to run it with.
+
+    Returns:
+        Function from uint8 `(batch, height, width, 3)`, of any batch size, which runs in the file's
+        own batches, to float32 `(batch, n)`.
+
+    Raises:
+        UserError: for what can not be loaded, or where LiteRT is missing.
+    """
+    litert = import_optional("ai_edge_litert.interpreter", extra="export")
+    try:
+        interpreter = litert.Interpreter(str(path), num_threads=threads)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{path} can not be loaded: {_first_line(error)}") from error
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    batch_size = source["shape"][0]
+
+    def run_batch(images):
+        interpreter.set_tensor(source["index"], images)
+        interpreter.invoke()
+        return interpreter.get_tensor(target["index"])
+
+    def run(images):
+        if source["dtype"] == np.int8:
+            images = (images.astype("int16") - 128).astype("int8")
+        missing = -len(images) % batch_size
+        padded = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
+        parts = np.split(padded, len(padded) // batch_size)
+        outputs = np.concatenate([run_batch(part) for part in parts])[: len(images)]
+        scale, zero = target["quantization"]
+        return (outputs.astype("float32") - zero) * scale if scale else outputs
+
+    run.batch_size = int(batch_size)
+    return run
+
+
+def open_artefact(path):
+    """The file or folder of an export, by what it is."""
+    return open_tflite(path) if Path(path).suffix == ".tflite" else open_saved_model(path)
+
+
+def _first_line(error):
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,184 @@
+"""The folder that TensorFlow Serving is pointed at: versions, warm-up, configuration."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from regnet_tf._errors import UserError, import_optional
+from regnet_tf._files import replacing
+
+_WARM_UP = Path("assets.extra", "tf_serving_warmup_requests")
+_LARGEST_BATCH = 32
+
+#: What stands in the folder beside the models.
+FILES = {
+    "models.config": "the models, their versions and labels",
+    "batching.config": "how single requests become batches",
+    "monitoring.config": "metrics for Prometheus",
+    "docker-compose.yml": "a server",
+    "README.md": "how to start, check, roll back",
+}
+
+
+def versions(folder) -> list[int]:
+    """The versions of a model's folder, in order."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(one.name) for one in folder.iterdir() if one.name.isdecimal())
+
+
+def next_version(folder, version=None, overwrite=False) -> int:
+    """The number of a new version.
+
+    Args:
+        folder: a `Path`, `<out>/serving/<name>`.
+        version: the wished one; by default the one after the last.
+        overwrite: whether it may be there already.
+
+    Raises:
+        UserError: where it is there already, or no positive number.
+    """
+    there = versions(folder)
+    if version is None:
+        return max(there, default=0) + 1
+    if version < 1:
+        raise UserError(f"`version` must be at least 1. Received: {version}")
+    if version in there and not overwrite:
+        raise UserError(
+            f"{folder / str(version)} is there already. Leave --version out for the next one, or"
+            " give --overwrite to replace it."
+        )
+    return version
+
+
+def write_warm_up(saved_model, name, examples):
+    """Adds the requests that a server sends itself when it has loaded a model.
+
+    The first request of each signature and size is slow, since TensorFlow optimizes its graph then.
+
+    Args:
+        saved_model: a `Path`, the folder of a SavedModel.
+        name: the model's.
+        examples: images uint8 `(count, height, width, 3)`.
+    """
+    logs = import_optional("tensorflow_serving.apis.prediction_log_pb2", extra="export")
+    signatures = tf.saved_model.load(str(saved_model)).signatures
+    path = saved_model / _WARM_UP
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for signature in signatures:
+            for batch_size in (1, _LARGEST_BATCH):
+                log = logs.PredictionLog()
+                request = log.predict_log.request
+                request.model_spec.name = name
+                request.model_spec.signature_name = signature
+                images = np.resize(examples, (batch_size, *examples.shape[1:]))
+                for key, value in _inputs(signature, images).items():
+                    request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+                writer.write(log.SerializeToString())
+
+
+def _inputs(signature, images):
+    if signature == "serving_default":
+        return {"image_bytes": [tf.io.encode_jpeg(image).numpy() for image in images]}
+    return {"images": images}
+
+
+def read_warm_up(saved_model) -> list:
+    """The warm-up requests of a SavedModel, as `tensorflow_serving.apis.predict_pb2` has them."""
+    logs = import_optional("tensorflow_serving.apis.prediction_log_pb2", extra="export")
+    records = tf.data.TFRecordDataset(str(saved_model / _WARM_UP)).as_numpy_iterator()
+    return [logs.PredictionLog.FromString(record).predict_log.request for record in records]
+
+
+def write_configuration(folder):
+    """Writes `FILES` for the models of a folder.
+
+    A model's label `stable` stays at the version where it is, or begins at the first one; `canary`
+    is the newest version.
+
+    Args:
+        folder: a `Path`, `<out>/serving`.
+
+    Raises:
+        UserError: where a `models.config` that is there can not be read.
+    """
+    cores = os.cpu_count() or 1
+    names = sorted(one.name for one in folder.iterdir() if versions(one))
+    values = {"name": names[0], "cores": cores, "largest": _LARGEST_BATCH}
+    texts = {
+        "models.config": _models(folder, names),
+        "batching.config": _batching(cores),
+        "monitoring.config": _MONITORING,
+        "docker-compose.yml": _filled("docker-compose.yml", values),
+        "README.md": _filled("README.md", values),
+    }
+    for file, text in texts.items():
+        with replacing(folder / file) as path:
+            path.write_text(text)
+
+
+def _models(folder, names):
+    from google.protobuf import text_format
+
+    config_pb2 = import_optional("tensorflow_serving.config.model_server_config_pb2", "export")
+    file = folder / "models.config"
+    old = config_pb2.ModelServerConfig()
+    if file.is_file():
+        try:
+            text_format.Parse(file.read_text(), old)
+        except text_format.ParseError as error:
+            raise UserError(f"{file} is no configuration of TensorFlow Serving: {error}") from error
+    stable = {one.name: one.version_labels["stable"] for one in old.model_config_list.config}
+    new = config_pb2.ModelServerConfig()
+    for name in names:
+        there = versions(folder / name)
+        model = new.model_config_list.config.add()
+        model.name, model.base_path = name, f"/models/{name}"
+        model.model_platform = "tensorflow"
+        kept = stable.get(name) if stable.get(name) in there else there[0]
+        for version in sorted({kept, there[-1]}):
+            model.model_version_policy.specific.versions.append(version)
+        model.version_labels["stable"] = kept
+        model.version_labels["canary"] = there[-1]
+    return text_format.MessageToString(new)
+
+
+def _batching(cores):
+    sizes = [1 << power for power in range(_LARGEST_BATCH.bit_length())]
+    return "\n".join(
+        [
+            f"max_batch_size {{ value: {_LARGEST_BATCH} }}",
+            "batch_timeout_micros { value: 2000 }",
+            f"num_batch_threads {{ value: {cores} }}",
+            f"max_enqueued_batches {{ value: {8 * cores} }}",
+            *(f"allowed_batch_sizes: {size}" for size in sizes),
+            "",
+        ]
+    )
+
+
+_MONITORING = """\
+prometheus_config {
+  enable: true
+  path: "/monitoring/prometheus/metrics"
+}
+"""
+
+
+def _filled(template, values):
+    """A template of this package with `@NAME@` replaced."""
+    text = (Path(__file__).parent / "templates" / template).read_text()
+    for name, value in values.items():
+        text = text.replace(f"@{name.upper()}@", str(value))
+    return text
+
+
+def copy_tree(source, target):
+    """Moves a finished folder to its place in one rename."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    source.rename(target)

@@ -1,0 +1,104 @@
+"""`python -m export.verify`: repeats the checks of an export."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from export.command import quietly
+
+_EPILOG = """\
+example:
+  python -m export.verify exports/digits
+
+Checks every file's size and SHA-256, runs each network on the images in checks.npz, and compares
+with the Keras model's answers there: a file may differ by at most twice what report.json says
+(other processors round otherwise), and name another class for at most one image in a hundred more.
+
+Exit status: 0 if all is well, 1 if not, 2 if there is no export."""
+
+_SLACK = 2.0
+_LEAST_DIFFERENCE = 1e-4  # of probabilities, or of the features' largest
+_LESS_AGREEMENT = 1.0  # percent
+
+
+def main(arguments=None) -> int:
+    """Runs the command; returns its exit status.
+
+    Args:
+        arguments: list of strings; those of the process by default.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m export.verify",
+        description="Repeats the checks of an export.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", metavar="DIR", type=Path, help="that python -m export wrote")
+    options = parser.parse_args(arguments)
+    with quietly():
+        from regnet_tf._errors import UserError, fail
+    try:
+        found = verify(options.folder)
+    except (UserError, ValueError, OSError, ImportError) as error:
+        return fail(parser, error)
+    for fault in found:
+        print(f"FAULT  {fault}")
+    print(f"{options.folder}: {f'{len(found)} faults' if found else 'all is well'}")
+    return 1 if found else 0
+
+
+def verify(folder, say=print) -> list[str]:
+    """Repeats the checks of an export.
+
+    Args:
+        folder: a `Path`, that `python -m export` wrote.
+        say: called with a line about each file.
+
+    Returns:
+        What is wrong, a line each.
+
+    Raises:
+        UserError: where there is no export.
+    """
+    from export import manifest
+    from export.checks import Checks
+    from export.graph import offending_ops
+    from export.runners import open_artefact
+
+    found = manifest.faults(folder)
+    if found:
+        return found
+    facts = json.loads((folder / "report.json").read_text())
+    checks = Checks.read(folder / "checks.npz")
+    for name, before in facts["artefacts"].items():
+        path = folder / before["path"]
+        if path.is_dir():
+            found += offending_ops(path)
+        now = checks.compare(open_artefact(path))
+        found += [f"{before['path']}: {fault}" for fault in _faults(now, before, checks)]
+        say(f"{name:14} largest difference {now['max_difference']:.1e}" + _agreement(now))
+    return found
+
+
+def _agreement(compared):
+    if "top1_agreement" not in compared:
+        return f", worst cosine {compared['cosine']:.5f}"
+    accuracy = compared["accuracy"]
+    text = f", same class {compared['top1_agreement']:.2f} %"
+    return text + ("" if accuracy is None else f", accuracy {accuracy:.2f} %")
+
+
+def _faults(now, before, checks):
+    scale = 1.0 if checks.classifier else float(abs(checks.expected).max())
+    allowed = max(_SLACK * before["max_difference"], _LEAST_DIFFERENCE * scale)
+    if not now["max_difference"] <= allowed:
+        yield f"differs by {now['max_difference']:.1e}, allowed are {allowed:.1e}"
+    if "top1_agreement" in now:
+        least = before["top1_agreement"] - _LESS_AGREEMENT
+        if now["top1_agreement"] < least:
+            yield f"names the same class for {now['top1_agreement']:.2f} %, at least {least:.2f} %"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Trained networks as Keras models, wherever they are kept."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+
+from regnet_tf._errors import UserError, nearest
+from regnet_tf.models import create_model
+from regnet_tf.preprocessing import Preprocessing
+from regnet_tf.readers import SUFFIXES
+from regnet_tf.weights import is_tag, list_weights, preprocessing_for
+
+
+class Trained(NamedTuple):
+    """A trained network.
+
+    Attributes:
+        name: to call it by.
+        model: a `keras.Model`.
+        preprocessing: as it was published or trained with; None where that is unknown.
+        folder: of the run that trained it, with its `run.json`; or None.
+        run: the content of that file.
+    """
+
+    name: str
+    model: keras.Model
+    preprocessing: Preprocessing | None
+    folder: Path | None = None
+    run: dict | None = None
+
+
+def load_trained(source, variant=None) -> Trained:
+    """A network from a tag or a path.
+
+    Args:
+        source: a tag of `list_weights`; a folder that `python -m training` wrote; a `.keras` file;
+            or a weight file or folder of `variant`.
+        variant: name of the network of a weight file.
+
+    Raises:
+        UserError: for what is none of these, and for `.keras` files that can not be read.
+        ValueError, OSError: for damaged files and weights that can not be downloaded.
+    """
+    path = Path(source)
+    if is_tag(source):
+        model = create_model(source, weights=True)
+        return Trained(source, model, preprocessing_for(model))
+    if (path / "model.keras").is_file():
+        return _from_file(path / "model.keras", path.resolve().name)
+    if path.suffix == ".keras" and path.is_file():
+        return _from_file(path, path.stem)
+    if path.suffix == ".keras" or (path.name.endswith((*SUFFIXES, ".h5")) and not path.exists()):
+        raise UserError(f"There is no file {source}.")
+    if (path / "run.json").is_file() or (path / "checkpoints").is_dir():
+        raise UserError(f"{source} holds no trained network yet (model.keras).")
+    if path.name.endswith((*SUFFIXES, ".h5")) or path.is_dir():
+        if variant is None:
+            raise UserError(
+                f"{source} needs a `variant`, the name of the network of these weights."
+            )
+        model = create_model(variant, weights=str(path))
+        return Trained(path.stem, model, None)
+    raise UserError(
+        f"`model` must be a tag of published weights or a path. Received: {str(source)!r}."
+        + nearest(source, list_weights())
+    )
+
+
+def _from_file(path, name):
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever its readers do
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} can not be read: {reason}") from error
+    file = path.with_name("run.json")
+    if not file.is_file():
+        return Trained(name, model, preprocessing_for(model) if is_tag(model.name) else None)
+    run = json.loads(file.read_text())
+    return Trained(name, model, Preprocessing(**run["preprocessing"]), path.parent, run)

@@ -1,0 +1,41 @@
+"""Images that a run keeps beside its network, for whoever exports it."""
+
+import numpy as np
+import tensorflow as tf
+
+from regnet_tf._files import replacing
+from training.data.batches import decoded
+
+#: How many are kept: to calibrate integers with, and to check what was exported.
+CALIBRATION_IMAGES, TEST_IMAGES = 200, 500
+
+
+def write_examples(path, data, recipe):
+    """Writes training and test images, chosen at random, as the network sees them.
+
+    Args:
+        path: of an `.npz` file: "images" and "labels" of the training images, "test_images" and
+            "test_labels"; images uint8 `(count, image_size, image_size, 3)`, labels int64.
+        data: a `training.data.DataSet`.
+        recipe: a `training.recipes.Recipe`.
+    """
+    images, labels = _examples(data.train, CALIBRATION_IMAGES, recipe)
+    test_images, test_labels = _examples(data.test, TEST_IMAGES, recipe)
+    with replacing(path) as partial:
+        np.savez_compressed(
+            partial,
+            images=images,
+            labels=labels,
+            test_images=test_images,
+            test_labels=test_labels,
+        )
+
+
+def _examples(split, count, recipe):
+    def prepare(image, label):
+        crop = recipe.preprocessing.resize_and_crop(decoded(image))
+        return tf.cast(tf.round(tf.cast(crop, tf.float32)), tf.uint8), label
+
+    chosen = split.shuffled(recipe.seed, 0).take(count)
+    images, labels = zip(*chosen.map(prepare, tf.data.AUTOTUNE).as_numpy_iterator(), strict=True)
+    return np.stack(images), np.array(labels, "int64")
