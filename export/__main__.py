@@ -55,7 +55,7 @@ def main(arguments=None) -> int:
             version=options.version,
             overwrite=options.overwrite,
             batch_size=options.batch,
-            int8_io=options.int8_io,
+            int8_output=options.int8_output,
             say=lambda text: print(text, flush=True),
         )
     except (UserError, ValueError, OSError, ImportError) as error:
@@ -97,7 +97,10 @@ def _parser():
     )
     phones.add_argument("--batch", metavar="N", type=int, default=1, help="images (default: 1)")
     phones.add_argument(
-        "--int8-io", metavar="TYPE", default="uint8", help="images of int8: uint8 (default) or int8"
+        "--int8-output",
+        metavar="TYPE",
+        default="float32",
+        help="of the int8 file: float32 (default) or uint8",
     )
     setting = parser.add_argument_group(
         "how images are prepared (default: as the run or the weights' source does it)"

@@ -12,13 +12,14 @@ import http.client
 import itertools
 import json
 import math
-import os
 import random
 import re
 import sys
 import time
 import urllib.parse
 from pathlib import Path
+
+from export.command import quietly
 
 _EPILOG = """\
 examples:
@@ -62,15 +63,16 @@ class ServingError(ValueError):
 
     Attributes:
         code: of gRPC's status codes, over REST too: "INVALID_ARGUMENT", "UNAVAILABLE", ...
-        image: index in the batch of the image that the server's message names, or None. (A server
-            that batches the requests of several clients counts in its own batch.)
+        images: indices in the batch of the images that the server's message names. (A server that
+            batches the requests of several clients counts in its own batch.)
     """
 
     def __init__(self, code, message):
         super().__init__(message)
         self.code = code
-        named = re.search(r"\bimage\W+(\d+)", message)
-        self.image = int(named[1]) if named and code == "INVALID_ARGUMENT" else None
+        named = re.search(r"\bimage\W+(\d+(?:[ .]+\d+)*)", message)
+        bad = named[1] if named and code == "INVALID_ARGUMENT" else ""
+        self.images = tuple(map(int, re.findall(r"\d+", bad)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,18 +271,19 @@ class GrpcClient(_Client):
 
     def __init__(self, model, server="localhost", port=8500, **options):
         super().__init__(model, server, port, **options)
-        from regnet_tf._errors import import_optional
+        with quietly():  # these import TensorFlow
+            from regnet_tf._errors import import_optional
 
-        self._grpc = import_optional("grpc", "serving")
-        self._apis = {
-            name: import_optional(f"tensorflow_serving.apis.{name}", "serving")
-            for name in (
-                "get_model_status_pb2",
-                "model_service_pb2_grpc",
-                "predict_pb2",
-                "prediction_service_pb2_grpc",
-            )
-        }
+            self._grpc = import_optional("grpc", "export")
+            self._apis = {
+                name: import_optional(f"tensorflow_serving.apis.{name}", "export")
+                for name in (
+                    "get_model_status_pb2",
+                    "model_service_pb2_grpc",
+                    "predict_pb2",
+                    "prediction_service_pb2_grpc",
+                )
+            }
         channel_options = {
             "grpc.enable_http_proxy": 0,
             "grpc.enable_retries": 0,  # tries are counted here
@@ -373,7 +376,6 @@ def main(arguments=None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         _check(options)
         return _run(options)
@@ -479,9 +481,10 @@ def _print_predictions(client, paths, options):
     try:
         predictions = client.predict(path.read_bytes() for path in paths)
     except ServingError as error:
-        if error.image is None or error.image >= len(paths):
+        if not error.images or max(error.images) >= len(paths):
             raise
-        raise ValueError(f"{paths[error.image]}: {error}") from error
+        files = ", ".join(str(paths[index]) for index in error.images)
+        raise ValueError(f"{files}: {error}") from error
     for path, prediction in zip(paths, predictions, strict=True):
         print(path)
         for label, probability in prediction.best[: options.top]:

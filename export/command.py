@@ -1,20 +1,13 @@
 """What the commands of `export` have in common."""
 
+import contextlib
 import os
 import sys
-from contextlib import contextmanager
 
 
-@contextmanager
-def quietly():
-    """Keeps the start-up messages of C++ libraries off the screen, but for whom asks for them.
-
-    They are written before the variable that silences the later ones counts.
-    """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        yield
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+@contextlib.contextmanager
+def without_stderr():
+    """Keeps what C++ libraries say off the screen. Python's own messages are lost too."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as null:
@@ -24,3 +17,17 @@ def quietly():
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@contextlib.contextmanager
+def quietly():
+    """Keeps TensorFlow's start-up messages off the screen, but for whom asks for them.
+
+    They are written before the variable that silences the later ones counts.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    with without_stderr():
+        yield

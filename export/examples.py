@@ -63,8 +63,11 @@ class Examples:
         images = _crops(arrays["images"], preprocessing, path)
         if "test_images" not in arrays:
             return cls._parted(images, str(path))
-        test = _crops(arrays["test_images"], preprocessing, path)
-        return cls(images, test, arrays.get("test_labels"), str(path))
+        test, labels = arrays["test_images"], arrays.get("test_labels")
+        if labels is not None and labels.shape != test.shape[:1]:
+            raise UserError(f'{path} must hold as many "test_labels" as "test_images".')
+        test = _crops(test, preprocessing, path)
+        return cls(images, test, None if labels is None else _evenly(labels), str(path))
 
     @classmethod
     def _of_folder(cls, path, preprocessing):
@@ -97,7 +100,7 @@ def _crops(images, preprocessing, path):
             f"The images of {path} must be uint8, of shape (count, height, width, 3)."
             f" Received: {images.dtype} of shape {images.shape}"
         )
-    size = preprocessing.image_size
+    images, size = _evenly(images), preprocessing.image_size
     if images.shape[1:3] == (size, size):
         return images
     return np.round(preprocessing.resize_and_crop(images)).astype("uint8")

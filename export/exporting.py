@@ -6,6 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import tensorflow as tf
+
 from export import manifest, report, serving, tflite
 from export.checks import Checks, measure_speed
 from export.examples import ENOUGH
@@ -42,7 +44,7 @@ def export(
     version=None,
     overwrite=False,
     batch_size=1,
-    int8_io="uint8",
+    int8_output="float32",
     say=print,
 ) -> dict:
     """Writes everything a deployer needs.
@@ -55,7 +57,7 @@ def export(
         version: number of the SavedModel; by default the next one.
         overwrite: whether that version may be there already.
         batch_size: of the `.tflite` files.
-        int8_io: type of images and probabilities of the int8 file: "uint8" or "int8".
+        int8_output: type of what the int8 file gives: "float32" or "uint8".
         say: called with a line about each step.
 
     Returns:
@@ -68,11 +70,12 @@ def export(
     """
     for package in _PACKAGES:
         import_optional(package, extra="export")
-    tflite.check_options(precisions, batch_size, int8_io, source.examples)
+    tflite.check_options(precisions, batch_size, int8_output, source.examples)
     _check_name(out, source.name)
+    serving.read_stable(out / "serving")  # raises where it would later
     target = serving.next_version(out / "serving" / source.name, version, overwrite)
     with _staging(out) as folder:
-        facts = _build(source, folder, target, precisions, batch_size, int8_io, say)
+        facts = _build(source, folder, target, precisions, batch_size, int8_output, say)
         _move(folder, out, source.name, target, version is None)
     return facts
 
@@ -87,7 +90,7 @@ def _check_name(out, name):
         )
 
 
-def _build(source, folder, version, precisions, batch_size, int8_io, say):
+def _build(source, folder, version, precisions, batch_size, int8_output, say):
     network = Network(source.model)
     checks = Checks.make(source, network)
     saved_model = folder / "serving" / source.name / str(version)
@@ -104,7 +107,7 @@ def _build(source, folder, version, precisions, batch_size, int8_io, say):
         say(f"TFLite, {precision} ...")
         path = folder / "tflite" / f"{source.name}_{precision}.tflite"
         layers = tflite.write_tflite(
-            path, network, source, precision, batch_size, int8_io, str(version)
+            path, network, source, precision, batch_size, int8_output, str(version)
         )
         quantization = layers or quantization
         artefacts[precision] = path
@@ -152,20 +155,29 @@ def _size(path):
 @contextlib.contextmanager
 def _staging(out):
     """A folder on the same disk as `out`, gone afterwards; left-overs of killed exports go too."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for old in out.glob(f"{_STAGING}*"):
-            if not _runs(old.name.removeprefix(_STAGING).partition("-")[0]):
-                shutil.rmtree(old, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{_STAGING}{os.getpid()}-", dir=out))
-    except OSError as error:
-        raise UserError(f"Cannot write to the folder {out}: {error.strerror}.") from error
-    try:
-        yield folder
-    except OSError as error:
-        raise UserError(f"The export to {out} failed: {error}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove_empty, made)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            for old in out.glob(f"{_STAGING}*"):
+                if not _runs(old.name.removeprefix(_STAGING).partition("-")[0]):
+                    shutil.rmtree(old, ignore_errors=True)
+            folder = Path(tempfile.mkdtemp(prefix=f"{_STAGING}{os.getpid()}-", dir=out))
+        except OSError as error:
+            raise UserError(f"Cannot write to the folder {out}: {error.strerror}.") from error
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            yield folder
+        except (OSError, tf.errors.OpError) as error:
+            raise UserError(f"The export to {out} failed: {str(error).splitlines()[0]}") from error
+
+
+def _remove_empty(folders):
+    """Removes folders from the innermost one on, up to the first that is not empty."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _runs(pid):

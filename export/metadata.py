@@ -4,7 +4,6 @@ They are the TFLite Model Metadata: a small FlatBuffer of its own (`metadata_sch
 MediaPipe ships) in one of the model's buffers, and the labels in a ZIP archive behind the model.
 """
 
-import contextlib
 import zipfile
 from pathlib import Path
 
@@ -13,18 +12,14 @@ import numpy as np
 from flatbuffers.number_types import Uint8Flags
 from flatbuffers.table import Table
 
+from export.flatbuffer import pack_model, read_model, reading, schema
 from regnet_tf._checks import check, check_number
-from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing
 
 LABELS_FILE = "labels.txt"
 
 _ENTRY = "TFLITE_METADATA"
 _IDENTIFIER = b"M001"
-_MODEL_IDENTIFIER = b"TFL3"
-
-#: What TFLite asks of its constants, which delegates use where they lie.
-_ALIGNMENT = 16
 
 #: The first parser that knew all that is written here.
 _MIN_PARSER_VERSION = "1.0.0"
@@ -102,7 +97,7 @@ def write_metadata(
     path = Path(path)
     mean, std = _normalization(mean, std)
     labels = _checked_labels(labels)
-    model = _read_model(path)
+    model = read_model(path.read_bytes(), path)
     classes = _count_classes(path, model)
     check("labels", len(labels), len(labels) == classes, f"{classes} names, as there are classes")
     metadata = {
@@ -120,9 +115,9 @@ def write_metadata(
         "min_parser_version": _MIN_PARSER_VERSION,
     }
     packed = _pack(metadata)
-    with _reading(path):
+    with reading(path):
         _set_entry(model, packed)
-        content = _pack_model(model)
+        content = pack_model(model)
     with replacing(path) as partial:
         partial.write_bytes(content)
         # Stored, since phones map files into memory; a `ZipInfo` is without today's date.
@@ -147,12 +142,12 @@ def read_metadata(path) -> dict:
             `UserError` where ai-edge-litert is missing.
     """
     path = Path(path)
-    model = _read_model(path)
-    with _reading(path):
+    model = read_model(path.read_bytes(), path)
+    with reading(path):
         packed = next((model.buffers[entry.buffer].data for entry in _entries(model)), None)
     if packed is None:
         raise ValueError(f"{path} has no metadata")
-    with _reading(path):
+    with reading(path):
         return _summary(_unpack(bytes(packed)), path)
 
 
@@ -178,55 +173,9 @@ def _checked_labels(labels):
     return labels
 
 
-def _schema():
-    return import_optional("ai_edge_litert.schema_py_generated", extra="export")
-
-
-@contextlib.contextmanager
-def _reading(path):
-    """Names the file whose bytes make no sense: FlatBuffers checks nothing, so any error comes."""
-    try:
-        yield
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is damaged: {reason}") from error
-
-
-def _read_model(path):
-    """The `.tflite` file as the schema's objects; what lies behind the model is left out."""
-    schema = _schema()
-    content = path.read_bytes()
-    if content[4:8] != _MODEL_IDENTIFIER:
-        raise ValueError(f"{path} is no .tflite file")
-    with _reading(path):
-        model = schema.ModelT.InitFromPackedBuf(content)
-        behind = any(buffer.offset > 1 for buffer in model.buffers)
-    if behind:
-        raise ValueError(f"{path} keeps constants behind the model; such files are not supported")
-    return model
-
-
-def _pack_model(model):
-    """The bytes of a `.tflite` file, its constants aligned."""
-    schema = _schema()
-
-    class Aligned(schema.BufferT):
-        def Pack(self, builder):
-            if self.data is not None:
-                builder.Prep(_ALIGNMENT, len(self.data))
-            return super().Pack(builder)
-
-    # FlatBuffers for Python knows no `force_align`, and would place constants anywhere.
-    for buffer in model.buffers:
-        buffer.__class__ = Aligned
-    builder = flatbuffers.Builder()
-    builder.Finish(model.Pack(builder), _MODEL_IDENTIFIER)
-    return bytes(builder.Output())
-
-
 def _count_classes(path, model):
     """The classes of a classifier of RGB images; ValueError for another model."""
-    with _reading(path):
+    with reading(path):
         graph = model.subgraphs[0]
         tensors = [graph.tensors[i] for i in (*graph.inputs, *graph.outputs)]
     shapes = [() if tensor.shape is None else tuple(tensor.shape.tolist()) for tensor in tensors]
@@ -275,13 +224,13 @@ def _entries(model):
 
 def _set_entry(model, packed):
     """Puts the packed metadata into the model, in the place of an earlier one."""
-    schema = _schema()
+    types = schema()
     entry = next(iter(_entries(model)), None)
     if entry is None:
-        entry = schema.MetadataT()
+        entry = types.MetadataT()
         entry.name = _ENTRY
         entry.buffer = len(model.buffers)
-        model.buffers.append(schema.BufferT())
+        model.buffers.append(types.BufferT())
         model.metadata = [*(model.metadata or []), entry]
     model.buffers[entry.buffer].data = np.frombuffer(packed, "uint8")
 

@@ -22,6 +22,7 @@ class Network:
     Attributes:
         outputs: the names of what it gives: "features", and "logits" where it has a classifier.
         size: `(height, width)` of its images, either of them None for any.
+        layers: paths of the layers that have a kernel.
         variables: the `tf.Variable`s of its graphs, for who saves them; none where the weights are
             constants.
 
@@ -38,6 +39,8 @@ class Network:
             raise UserError(f"{model.name} can not be exported: {error}") from error
         self.outputs = tuple(taps)
         self.size = tuple(model.input_shape[1:3])
+        kernels = [v.path for v in self._model.variables if v.path.endswith("/kernel")]
+        self.layers = [path.removesuffix("/kernel") for path in kernels]
         tensors = [variable.value for variable in self._model.variables]
         large = sum(t.dtype.size * t.shape.num_elements() for t in tensors) > most_constants
         self.variables = tensors if large else []

@@ -97,7 +97,7 @@ def markdown(facts) -> str:
 
 def _layers(layers):
     worst = sorted(layers, key=lambda layer: -layer["error"])[:_WORST_LAYERS]
-    lines = ["layer | error added", "---|--:"]
+    lines = ["layer | error", "--- | --:"]
     lines += [f"`{layer['layer']}` | {layer['error']:.4f}" for layer in worst]
     table = "\n".join(f"| {line} |" for line in lines)
     return f"{_ERROR} The worst of {len(layers)}:\n\n{table}"

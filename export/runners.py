@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from export.command import without_stderr
 from regnet_tf._errors import UserError, import_optional
 
 THREADS = os.cpu_count() or 1
@@ -55,8 +56,9 @@ def open_tflite(path, threads=THREADS):
     """
     litert = import_optional("ai_edge_litert.interpreter", extra="export")
     try:
-        interpreter = litert.Interpreter(str(path), num_threads=threads)
-        interpreter.allocate_tensors()
+        with without_stderr():
+            interpreter = litert.Interpreter(str(path), num_threads=threads)
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{path} can not be loaded: {_first_line(error)}") from error
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -68,8 +70,6 @@ def open_tflite(path, threads=THREADS):
         return interpreter.get_tensor(target["index"])
 
     def run(images):
-        if source["dtype"] == np.int8:
-            images = (images.astype("int16") - 128).astype("int8")
         missing = -len(images) % batch_size
         padded = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
         parts = np.split(padded, len(padded) // batch_size)

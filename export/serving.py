@@ -1,11 +1,11 @@
 """The folder that TensorFlow Serving is pointed at: versions, warm-up, configuration."""
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf import text_format
 
 from regnet_tf._errors import UserError, import_optional
 from regnet_tf._files import replacing
@@ -121,19 +121,32 @@ def write_configuration(folder):
             path.write_text(text)
 
 
-def _models(folder, names):
-    from google.protobuf import text_format
+def read_stable(folder) -> dict:
+    """Name -> version labelled `stable` of the models of a folder; 0 where there is no such label.
 
-    config_pb2 = import_optional("tensorflow_serving.config.model_server_config_pb2", "export")
+    Args:
+        folder: a `Path`, `<out>/serving`.
+
+    Raises:
+        UserError: where a `models.config` that is there can not be read.
+    """
+    config = _config_pb2().ModelServerConfig()
     file = folder / "models.config"
-    old = config_pb2.ModelServerConfig()
     if file.is_file():
         try:
-            text_format.Parse(file.read_text(), old)
-        except text_format.ParseError as error:
+            text_format.Parse(file.read_bytes(), config)
+        except (text_format.ParseError, UnicodeDecodeError) as error:
             raise UserError(f"{file} is no configuration of TensorFlow Serving: {error}") from error
-    stable = {one.name: one.version_labels["stable"] for one in old.model_config_list.config}
-    new = config_pb2.ModelServerConfig()
+    return {one.name: one.version_labels["stable"] for one in config.model_config_list.config}
+
+
+def _config_pb2():
+    return import_optional("tensorflow_serving.config.model_server_config_pb2", "export")
+
+
+def _models(folder, names):
+    stable = read_stable(folder)
+    new = _config_pb2().ModelServerConfig()
     for name in names:
         there = versions(folder / name)
         model = new.model_config_list.config.add()
@@ -175,10 +188,3 @@ def _filled(template, values):
     for name, value in values.items():
         text = text.replace(f"@{name.upper()}@", str(value))
     return text
-
-
-def copy_tree(source, target):
-    """Moves a finished folder to its place in one rename."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
-    source.rename(target)

@@ -97,7 +97,10 @@ def without_preprocessing(model, preprocessing):
     std = 1 / (255 * np.array(layer.scale, "float64"))
     mean = -np.array(layer.offset, "float64") * std
     preprocessing = preprocessing.replace(mean=tuple(mean), std=tuple(std))
-    return keras.Model(layer.output, model.output, name=model.name), preprocessing
+    inner = keras.Model(layer.output, model.output, name=model.name)
+    alone = keras.models.clone_model(inner)  # whose layers have no other inputs
+    alone.set_weights(inner.get_weights())
+    return alone, preprocessing
 
 
 def _changed(preprocessing, model, changes):
@@ -123,7 +126,7 @@ def _labels(file, run, classes):
     if file is not None:
         lines = Path(file).read_text(encoding="utf-8").splitlines()
         names = [line.strip() for line in lines if line.strip()]
-    elif run is not None:
+    elif run is not None and "class_names" in run["data"]:  # runs of old do not have it
         names = run["data"]["class_names"]
     elif classes == len(imagenet_classes()):
         names = [synset for synset, _ in imagenet_classes()]

@@ -10,10 +10,10 @@ from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
 
 PRECISIONS = ("float32", "float16", "dynamic_range", "int8")
-INT8_IO = ("uint8", "int8")
+INT8_OUTPUTS = ("float32", "uint8")
 
 
-def check_options(precisions, batch_size, int8_io, examples):
+def check_options(precisions, batch_size, int8_output, examples):
     """Raises what `write_tflite` would, without doing anything.
 
     Raises:
@@ -23,7 +23,7 @@ def check_options(precisions, batch_size, int8_io, examples):
     for precision in precisions:
         check_choice("precision", precision, PRECISIONS)
     check_int("batch_size", batch_size, minimum=1)
-    check_choice("int8_io", int8_io, INT8_IO)
+    check_choice("int8_output", int8_output, INT8_OUTPUTS)
     if "int8" in precisions and examples is None:
         raise UserError(
             "int8 needs images to calibrate with: give --calibration, a folder of photographs or an"
@@ -31,13 +31,12 @@ def check_options(precisions, batch_size, int8_io, examples):
         )
 
 
-def write_tflite(path, network, source, precision, batch_size, int8_io, version):
+def write_tflite(path, network, source, precision, batch_size, int8_output, version):
     """Writes a `.tflite` file of a network, with names of the classes inside.
 
-    It takes images of levels 0 to 255, uint8 `(batch_size, image_size, image_size, 3)` (for int8
-    with `int8_io="int8"` these less 128), and gives "probabilities", or "features" where there is
-    no classifier, float32 (those of int8 are quantized to the type of its images). It holds
-    TFLite's builtin operations alone, and the signature "serving_default".
+    It takes images of levels 0 to 255, uint8 `(batch_size, image_size, image_size, 3)`, and gives
+    "probabilities" float32 `(batch_size, classes)`, or "features" where there is no classifier. It
+    holds TFLite's builtin operations alone, and the signature "serving_default".
 
     Args:
         path: a `Path`.
@@ -46,7 +45,7 @@ def write_tflite(path, network, source, precision, batch_size, int8_io, version)
         precision: one of `PRECISIONS`: of weights and arithmetic; "float16" and "dynamic_range"
             (8 bits) of weights alone as far as a phone can not compute with them.
         batch_size: of its images.
-        int8_io: of the int8 file, one of `INT8_IO`.
+        int8_output: type of what the int8 file gives, one of `INT8_OUTPUTS`.
         version: text, for the metadata.
 
     Returns:
@@ -57,7 +56,7 @@ def write_tflite(path, network, source, precision, batch_size, int8_io, version)
     """
     layers = None
     if precision == "int8":
-        content, layers = integers.quantize(network, source, batch_size, int8_io)
+        content, layers = integers.quantize(network, source, batch_size, int8_output)
     else:
         configure = _CONFIGURE[precision]
         content = convert(network, source.preprocessing, batch_size, configure=configure)

@@ -1,12 +1,14 @@
 """TensorFlow on two logical CPUs and without its log; the golden data; fresh processes."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import pathlib
 import subprocess
 import sys
+from typing import Any, NamedTuple
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -123,3 +125,62 @@ def miniature_imagenet(tmp_path_factory):
     builder = find("imagenet2012", folder / "data")
     assert prepare(builder, folder, any_size=True, files=FILES, progress=False)
     return Miniature(folder, folder / "data", train, validation)
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory):
+    """A folder as `python -m training` leaves it: a network of digits that takes them by chance."""
+    from training.data import load
+    from training.examples import write_examples
+    from training.recipes import get_recipe
+
+    keras.utils.set_random_seed(0)
+    recipe, data = get_recipe("smoke", crop_fraction=0.75), load("digits")
+    model = regnet_tf.build_regnet(recipe.config, input_shape=(32, 32, 3), classes=10)
+    kernel = model.get_layer("head").kernel
+    kernel.assign(kernel * 100)  # or the probabilities would all be alike
+    images = recipe.preprocessing(data.train.items[:100])
+    for _ in range(20):
+        model(images, training=True)  # statistics of the digits
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    folder.mkdir()
+    model.save(folder / "model.keras")
+    facts = {
+        "preprocessing": recipe.preprocessing.to_dict(),
+        "data": {"name": "digits", "class_names": [f"digit {number}" for number in range(10)]},
+    }
+    (folder / "run.json").write_text(json.dumps(facts))
+    write_examples(folder / "examples.npz", data, recipe)
+    return folder
+
+
+class Exported(NamedTuple):
+    """An export.
+
+    Attributes:
+        folder: that `python -m export` wrote; not to be changed.
+        source: the `export.source.Source`.
+        facts: the content of `report.json`.
+        saved_model: the folder of its SavedModel.
+    """
+
+    folder: pathlib.Path
+    source: Any
+    facts: dict
+    saved_model: pathlib.Path
+
+
+@pytest.fixture(scope="session")
+def exported(digits_run, tmp_path_factory):
+    """The network of `digits_run`, `Exported`."""
+    pytest.importorskip("ai_edge_litert")
+    pytest.importorskip("tensorflow_serving")
+    from export import exporting
+    from export.source import load_source
+
+    source, folder = load_source(digits_run), tmp_path_factory.mktemp("exports") / "digits"
+    with pytest.MonkeyPatch.context() as patch:
+        hasty = functools.partial(exporting.measure_speed, repeats=1, seconds=0.01)
+        patch.setattr(exporting, "measure_speed", hasty)
+        facts = exporting.export(source, folder, say=lambda _: None)
+    return Exported(folder, source, facts, folder / "serving" / "digits" / "1")

@@ -2,6 +2,9 @@
 
 import contextlib
 import http.server
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -85,11 +88,26 @@ def _decode(numbered):
 
 
 @pytest.fixture(scope="module")
-def served_model(tmp_path_factory):
-    """The model that is asked, as `Served`."""
+def served_models(exported, tmp_path_factory):
+    """The models that are asked, as `Served`: one with odd labels, and an exported RegNet."""
     base, model = tmp_path_factory.mktemp("models"), TinyModel(0)
     model.save(base / "tiny" / "1")
-    return Served(base, "tiny", list(LABELS), model.expected)
+
+    def expected(image_files):
+        images = exported.source.preprocessing(image_files)
+        return exported.source.model(images, training=False).numpy()
+
+    return {
+        "tiny": Served(base, "tiny", list(LABELS), model.expected),
+        "digits": Served(
+            exported.folder / "serving", "digits", list(exported.source.labels), expected
+        ),
+    }
+
+
+@pytest.fixture(params=["tiny", "digits"])
+def served_model(request, served_models):
+    return served_models[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -103,15 +121,21 @@ def two_versions(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def stand_in(served_model, two_versions):
-    models = {served_model.name: served_model.base / served_model.name, "twice": two_versions[0]}
-    with ServingServer(models, {"twice": {"stable": 1}}) as server:
+def folders(served_models, two_versions):
+    """Folders of the models by name."""
+    models = {name: served.base / name for name, served in served_models.items()}
+    return {**models, "twice": two_versions[0]}
+
+
+@pytest.fixture(scope="module")
+def stand_in(folders):
+    with ServingServer(folders, {"twice": {"stable": 1}}) as server:
         yield server
 
 
 @pytest.fixture(scope="module", params=["stand-in", "tensorflow_model_server", "docker"])
-def address(request, served_model, two_versions, tmp_path_factory):
-    """Where a server of both models listens."""
+def address(request, folders, tmp_path_factory):
+    """Where a server of all models listens."""
     if request.param == "stand-in":
         yield request.getfixturevalue("stand_in").address
         return
@@ -124,8 +148,7 @@ def address(request, served_model, two_versions, tmp_path_factory):
     }[request.param]
     if missing():
         pytest.skip(missing())
-    models = {served_model.name: served_model.base / served_model.name, "twice": two_versions[0]}
-    with start(models, {"twice": {"stable": 1}}, tmp_path_factory.mktemp("serving")) as started:
+    with start(folders, {"twice": {"stable": 1}}, tmp_path_factory.mktemp("serving")) as started:
         yield started
 
 
@@ -267,16 +290,25 @@ def test_what_is_not_there(address, connect, contents):
     ):
         with pytest.raises(ServingError, match=message) as caught:
             connect(address, name, **options).predict(contents)
-        assert (caught.value.code, caught.value.image) == (code, None)
+        assert (caught.value.code, caught.value.images) == (code, ())
     with pytest.raises(ServingError, match="versions of model nothing"):
         connect(address, "nothing").status()
 
 
 def test_bad_image(address, connect, served_model, contents):
-    with pytest.raises(ServingError, match=r"refuses the request: .*image 2") as caught:
+    with pytest.raises(ServingError, match=r"refuses the request: .*image \[?2\b") as caught:
         connect(address, served_model.name).predict([*contents[:2], b"no photograph", contents[2]])
-    assert (caught.value.code, caught.value.image) == ("INVALID_ARGUMENT", 2)
+    assert (caught.value.code, caught.value.images) == ("INVALID_ARGUMENT", (2,))
     assert "\n" not in str(caught.value) and "{{" not in str(caught.value)
+
+
+def test_bad_images(address, connect, contents):
+    photograph, *_ = contents
+    batch = [photograph, b"no photograph", photograph[:-200], photograph]
+    message = r"No whole JPEG or PNG: image \[1 2\] \(counted from 0\) of a batch of 4"
+    with pytest.raises(ServingError, match=message) as caught:
+        connect(address, "digits").predict(batch)
+    assert caught.value.images == (1, 2)
 
 
 def test_the_server_checks_signatures(address, two_versions):
@@ -438,6 +470,12 @@ def test_command_names_the_bad_file(
     assert one_line(capsys).startswith(f"{no_photograph}: {address.host}:")
 
 
+def test_command_names_all_bad_files(address, command, photographs, no_photograph, capsys):
+    files = [no_photograph, photographs[0], no_photograph, *photographs]
+    assert command(address, "digits", photographs[1], *files) == 2
+    assert one_line(capsys).startswith(f"{no_photograph}, {no_photograph}: {address.host}:")
+
+
 def test_command_status(address, command, capsys):
     assert command(address, "twice", "--status") == 0
     lines = sorted(capsys.readouterr().out.splitlines())
@@ -492,6 +530,23 @@ def test_grpc_is_not_installed(monkeypatch, photographs, capsys):
     monkeypatch.setitem(client_module.sys.modules, "grpc", None)
     assert main(["--model", "tiny", "--grpc", str(photographs[0])]) == 2
     assert one_line(capsys) == "This needs the package `grpc`: pip install -e .[export]"
+
+
+def test_grpc_without_messages_of_tensorflow(photographs):
+    port = serving_server._free_port()
+    arguments = ["--model", "tiny", "--grpc", "--grpc-port", str(port), "--retries", "0"]
+    quiet = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(
+        [sys.executable, "-m", "export.client", *arguments, str(photographs[0])],
+        cwd=Path(__file__).parent.parent,
+        env=quiet,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(f"python -m export.client: error: localhost:{port} is not")
+    assert done.stderr.count("\n") == 1
 
 
 def test_rest_needs_no_tensorflow(stand_in, photographs, run_python):

@@ -122,7 +122,20 @@ def test_run_writes_its_numbers(finished):
     assert {path.name for path in workdir.iterdir()} == set(FILES)
     written = json.loads((workdir / "run.json").read_text())
     assert written == json.loads(json.dumps(run))
-    assert written["data"] == {"name": "digits", "train_images": 5, "test_images": 224}
+    assert written["data"] == {
+        "name": "digits",
+        "class_names": list("56789"),
+        "train_images": 5,
+        "test_images": 224,
+    }
+    with np.load(workdir / "examples.npz") as examples:
+        shapes = {name: examples[name].shape for name in examples}
+    assert shapes == {
+        "images": (5, 32, 32, 3),
+        "labels": (5,),
+        "test_images": (224, 32, 32, 3),
+        "test_labels": (224,),
+    }
     assert written["pretraining"]["data"]["train_images"] == 675
     assert written["pretraining"]["recipe"]["classes"] == list("01234")
     assert written["pretraining"]["recipe"]["network"] == written["recipe"]["network"]

@@ -1,0 +1,64 @@
+"""`.tflite` files as objects, and back."""
+
+import contextlib
+
+import flatbuffers
+
+from regnet_tf._errors import import_optional
+
+_IDENTIFIER = b"TFL3"
+
+#: What TFLite asks of its constants, which delegates use where they lie.
+_ALIGNMENT = 16
+
+
+def schema():
+    """TFLite's schema, as classes."""
+    return import_optional("ai_edge_litert.schema_py_generated", extra="export")
+
+
+@contextlib.contextmanager
+def reading(path):
+    """Names the file whose bytes make no sense: FlatBuffers checks nothing, so any error comes."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is damaged: {reason}") from error
+
+
+def read_model(content, path):
+    """The content of a `.tflite` file as the schema's objects.
+
+    What lies behind the model is left out. `path` is for errors.
+
+    Raises:
+        ValueError: for what is no such file, or one that keeps its constants behind the model.
+    """
+    types = schema()
+    if content[4:8] != _IDENTIFIER:
+        raise ValueError(f"{path} is no .tflite file")
+    with reading(path):
+        model = types.ModelT.InitFromPackedBuf(content)
+        behind = any(buffer.offset > 1 for buffer in model.buffers)
+    if behind:
+        raise ValueError(f"{path} keeps constants behind the model; such files are not supported")
+    return model
+
+
+def pack_model(model):
+    """The bytes of a `.tflite` file, its constants aligned."""
+    types = schema()
+
+    class Aligned(types.BufferT):
+        def Pack(self, builder):
+            if self.data is not None:
+                builder.Prep(_ALIGNMENT, len(self.data))
+            return super().Pack(builder)
+
+    # FlatBuffers for Python knows no `force_align`, and would place constants anywhere.
+    for buffer in model.buffers:
+        buffer.__class__ = Aligned
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), _IDENTIFIER)
+    return bytes(builder.Output())

@@ -1,0 +1,566 @@
+"""Whole exports: what they leave behind, what they say of it, and what they refuse."""
+
+import errno
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from export import exporting, manifest, report, serving
+from export.__main__ import main
+from export.checks import measure_speed
+from export.examples import Examples
+from export.source import load_source
+from regnet_tf import Preprocessing
+from regnet_tf._errors import UserError
+
+pytest.importorskip("ai_edge_litert")
+pytest.importorskip("tensorflow_serving")
+
+
+@pytest.fixture(autouse=True)
+def no_speed(monkeypatch):
+    """Measuring takes longest."""
+    speed = {"latency_ms": 1.0, "images_per_second": 1.0}
+    monkeypatch.setattr(exporting, "measure_speed", lambda runs, _: dict.fromkeys(runs, speed))
+
+
+def contents(folder):
+    """The bytes of every file by its path; of folders None."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+def export(source, out, precisions=(), **options):
+    return exporting.export(source, out, precisions, say=lambda _: None, **options)
+
+
+@pytest.fixture
+def source(exported):
+    return exported.source
+
+
+@pytest.fixture
+def copy(exported, tmp_path):
+    """An export to add to."""
+    return shutil.copytree(exported.folder, tmp_path / "copy")
+
+
+# Versions.
+
+
+def test_layout(exported):
+    found = {path for path in contents(exported.folder) if path.count("/") < 3}
+    assert found == {
+        *("serving", "serving/digits", "serving/digits/1"),
+        *(f"serving/{name}" for name in serving.FILES),
+        *exporting.FILES,
+        "tflite/labels.txt",
+        *(
+            f"tflite/digits_{precision}.tflite"
+            for precision in ("float32", "float16", "dynamic_range", "int8")
+        ),
+    }
+    labels = (exported.folder / "tflite" / "labels.txt").read_text()
+    assert labels.splitlines() == [f"digit {number}" for number in range(10)]
+
+
+def test_versions(copy, source):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left_over = copy / f".partial-export-{dead.pid}-abc"
+    left_over.mkdir()
+    of_others = copy / f".partial-export-{os.getppid()}-abc"  # an export that runs
+    of_others.mkdir()
+    first = contents(copy / "serving" / "digits" / "1")
+
+    assert export(source, copy)["version"] == 2
+    assert contents(copy / "serving" / "digits" / "1") == first
+    assert (copy / "serving" / "digits" / "2" / "saved_model.pb").is_file()
+    assert json.loads((copy / "report.json").read_text())["version"] == 2
+    assert list(contents(copy / "tflite")) == ["labels.txt"]
+    assert manifest.faults(copy) == []
+    assert not left_over.exists() and of_others.exists()
+    of_others.rmdir()
+    assert not list(copy.rglob(".partial*"))
+
+    before = contents(copy)
+    with pytest.raises(UserError, match=r"digits/2 is there already"):
+        export(source, copy, version=2)
+    assert contents(copy) == before
+    (copy / "serving" / "digits" / "2" / "old").touch()
+    assert export(source, copy, version=2, overwrite=True)["version"] == 2
+    assert not (copy / "serving" / "digits" / "2" / "old").exists()
+    assert serving.versions(copy / "serving" / "digits") == [1, 2]
+    assert serving.next_version(copy / "serving" / "digits", 7) == 7
+    assert not list(copy.rglob(".partial*"))
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "error", "message"),
+    [
+        (
+            *(exporting.tflite, "write_tflite"),
+            *(OSError(errno.ENOSPC, "No space left on device"), r"{out} failed: .*No space left"),
+        ),
+        (
+            *(exporting, "write_saved_model"),
+            *(tf.errors.UnknownError(None, None, "disk full\nat node"), "{out} failed: disk full$"),
+        ),
+        (exporting, "Network", UserError("No RegNet."), "No RegNet."),
+    ],
+)
+def test_failure_changes_nothing(copy, source, tmp_path, monkeypatch, module, name, error, message):
+    def failing(*_):
+        raise error
+
+    monkeypatch.setattr(module, name, failing)
+    before = contents(copy)
+    new = tmp_path / "new" / "exports"
+    for out in (copy, new):
+        with pytest.raises(UserError, match=message.format(out=re.escape(str(out)))):
+            export(source, out, ["float32"])
+    assert contents(copy) == before
+    assert not new.parent.exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("a bug")])
+def test_other_ends_change_nothing(copy, source, monkeypatch, error):
+    def build(_, folder, *others):
+        (folder / "report.json").write_text("half")
+        raise error
+
+    monkeypatch.setattr(exporting, "_build", build)
+    before = contents(copy)
+    with pytest.raises(type(error)):
+        export(source, copy)
+    assert contents(copy) == before
+
+
+def test_a_version_that_appears_meanwhile(copy, source, monkeypatch):
+    def build(_, folder, version, *others):
+        (folder / "serving" / "digits" / str(version)).mkdir(parents=True)
+        for name in exporting.FILES:
+            (folder / name).write_text("new")
+        (copy / "serving" / "digits" / str(version)).mkdir()
+
+    monkeypatch.setattr(exporting, "_build", build)
+    before = contents(copy)
+    with pytest.raises(UserError, match="digits/2 has appeared meanwhile"):
+        export(source, copy)
+    assert contents(copy) == {**before, "serving/digits/2": None}
+
+
+# What is refused before anything is written.
+
+
+def custom_layer(folder):
+    """A .keras file whose layer nobody knows any more."""
+
+    class Twice(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    keras.Sequential([keras.Input((32, 32, 3)), Twice()]).save(folder / "custom.keras")
+    return folder / "custom.keras"
+
+
+def cut_short(run, folder):
+    content = (run / "model.keras").read_bytes()
+    (folder / "cut.keras").write_bytes(content[: len(content) // 2])
+    return folder / "cut.keras"
+
+
+def text(file, content):
+    file.write_text(content)
+    return file
+
+
+def arrays(file, **content):
+    np.savez(file, **content)
+    return file
+
+
+IMAGES = np.zeros((5, 32, 32, 3), "uint8")
+REFUSALS = {
+    "model": (lambda run, _: ["regnetz"], "must be a tag of published weights or a path"),
+    "no file": (lambda run, tmp: [tmp / "no.keras"], "There is no file"),
+    "custom layer": (lambda run, tmp: [custom_layer(tmp)], "custom.keras can not be read"),
+    "cut short": (lambda run, tmp: [cut_short(run, tmp)], "cut.keras can not be read"),
+    "unfinished run": (
+        lambda run, tmp: [text(tmp / "run.json", "{}").parent],
+        "holds no trained network yet",
+    ),
+    "precision": (lambda run, _: [run, "--precision", "int4"], "`precision` must be one of"),
+    "int8-output": (lambda run, _: [run, "--int8-output", "int4"], "`int8_output` must be one of"),
+    "batch": (lambda run, _: [run, "--batch", 0], "`batch_size` must be"),
+    "version": (lambda run, _: [run, "--version", 0], "`version` must be at least 1"),
+    "name": (lambda run, _: [run, "--name", "a/b"], "`name` must begin with"),
+    "image size": (lambda run, _: [run, "--image-size", 64], "`image_size` must be 32"),
+    "interpolation": (lambda run, _: [run, "--interpolation", "best"], "`interpolation` must be"),
+    "labels": (
+        lambda run, tmp: [run, "--labels", text(tmp / "labels", "one\ntwo\n")],
+        "`labels` must be 10 lines, one for each class. Received: 2",
+    ),
+    "no labels": (lambda run, tmp: [run, "--labels", tmp / "no"], "No such file"),
+    "no calibration": (lambda run, _: [run / "model.keras"], None),
+    "calibration": (lambda run, tmp: [run, "--calibration", tmp / "no"], "must be a folder of"),
+    "empty folder": (
+        lambda run, tmp: [run, "--calibration", tmp],
+        r"holds no images \(.jpg, .jpeg, .png\)",
+    ),
+    "damaged image": (
+        lambda run, tmp: [run, "--calibration", text(tmp / "bad.png", "no").parent],
+        "bad.png",
+    ),
+    "damaged npz": (
+        lambda run, tmp: [run, "--calibration", text(tmp / "bad.npz", "no")],
+        "is no whole .npz file",
+    ),
+    "other arrays": (
+        lambda run, tmp: [run, "--calibration", arrays(tmp / "bad.npz", pictures=IMAGES)],
+        'must hold the array "images". It holds: pictures',
+    ),
+    "float images": (
+        lambda run, tmp: [run, "--calibration", arrays(tmp / "bad.npz", images=IMAGES / 255)],
+        "must be uint8",
+    ),
+    "too few labels": (
+        lambda run, tmp: [
+            *(run, "--calibration"),
+            arrays(tmp / "bad.npz", images=IMAGES, test_images=IMAGES, test_labels=[1, 2]),
+        ],
+        'as many "test_labels" as "test_images"',
+    ),
+}
+
+
+def refused(arguments, out, capsys):
+    """What the command says, in one line."""
+    assert main([*map(str, arguments), "--out", str(out)]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("python -m export: error: ") and printed.count("\n") == 1, printed
+    return printed
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_refusals(what, digits_run, tmp_path, capsys):
+    arguments, message = REFUSALS[what]
+    if what == "no calibration":  # a file without a run beside it
+        shutil.copy(digits_run / "model.keras", tmp_path / "alone.keras")
+        arguments, message = lambda *_: [tmp_path / "alone.keras"], "int8 needs images to calibrate"
+    printed = refused(arguments(digits_run, tmp_path), tmp_path / "new" / "out", capsys)
+    assert re.search(message, printed)
+    assert not (tmp_path / "new").exists()
+
+
+def test_folders_that_can_not_be_written_to(digits_run, copy, tmp_path, capsys, monkeypatch):
+    file = text(tmp_path / "file", "content")
+    arguments = [digits_run, "--precision", "float32"]
+    for out in (file, file / "below"):
+        assert f"Cannot write to the folder {out}: " in refused(arguments, out, capsys)
+    assert file.read_text() == "content"
+
+    def read_only(**_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(exporting.tempfile, "mkdtemp", read_only)
+    before = contents(copy)
+    message = f"Cannot write to the folder {copy}: Permission denied."
+    assert message in refused(arguments, copy, capsys)
+    assert contents(copy) == before
+    assert "Permission denied" in refused(arguments, tmp_path / "new", capsys)
+    assert not (tmp_path / "new").exists()
+
+
+def test_another_network_in_the_same_folder(digits_run, copy, capsys):
+    before = contents(copy)
+    printed = refused([digits_run, "--name", "others"], copy, capsys)
+    assert "holds exports of digits" in printed and "--name digits" in printed
+    text(copy / "serving" / "models.config", "no configuration {")
+    printed = refused([digits_run], copy, capsys)
+    assert "models.config is no configuration of TensorFlow Serving" in printed
+    before["serving/models.config"] = b"no configuration {"
+    assert contents(copy) == before
+
+
+def test_packages_that_are_missing(digits_run, tmp_path, capsys, monkeypatch):
+    class Nowhere:
+        def find_spec(self, name, *_):
+            if name == "ai_edge_litert":
+                raise ModuleNotFoundError(name=name)
+
+    for name in [name for name in sys.modules if name.startswith("ai_edge_litert")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Nowhere(), *sys.meta_path])
+    printed = refused([digits_run], tmp_path / "out", capsys)
+    assert "needs the package `ai_edge_litert`: pip install -e .[export]" in printed
+    assert not (tmp_path / "out").exists()
+
+
+# For TensorFlow Serving.
+
+
+def test_warm_up(exported):
+    requests = serving.read_warm_up(exported.saved_model)
+    signatures = tf.saved_model.load(str(exported.saved_model)).signatures
+    sizes = {}
+    for request in requests:
+        assert request.model_spec.name == "digits"
+        name = request.model_spec.signature_name
+        inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
+        sizes.setdefault(name, []).append(*map(len, inputs.values()))
+        outputs = signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
+        for output in outputs.values():
+            assert len(output) == sizes[name][-1]
+            assert output.dtype == tf.string or np.isfinite(output).all()
+    assert sizes == {name: [1, 32] for name in signatures}
+
+
+def models_config(folder):
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
+
+    config = model_server_config_pb2.ModelServerConfig()
+    return text_format.Parse((folder / "models.config").read_text(), config)
+
+
+def test_labels_of_versions(exported, tmp_path):
+    (written,) = models_config(exported.folder / "serving").model_config_list.config
+    assert (written.name, written.base_path) == ("digits", "/models/digits")
+    assert written.model_platform == "tensorflow"
+
+    def after_version(number):
+        (tmp_path / "digits" / str(number)).mkdir(parents=True)
+        serving.write_configuration(tmp_path)
+        (model,) = models_config(tmp_path).model_config_list.config
+        return dict(model.version_labels), list(model.model_version_policy.specific.versions)
+
+    assert after_version(1) == ({"stable": 1, "canary": 1}, [1])
+    assert after_version(2) == ({"stable": 1, "canary": 2}, [1, 2])
+    config = models_config(tmp_path)
+    config.model_config_list.config[0].version_labels["stable"] = 2
+    (tmp_path / "models.config").write_text(str(config))
+    assert after_version(3) == ({"stable": 2, "canary": 3}, [2, 3])
+    assert after_version(10) == ({"stable": 2, "canary": 10}, [2, 10])
+    (tmp_path / "digits" / "2").rmdir()
+    assert after_version(11) == ({"stable": 1, "canary": 11}, [1, 11])
+
+
+def test_batching(exported):
+    lines = (exported.folder / "serving" / "batching.config").read_text().splitlines()
+    sizes = [int(line.split()[1]) for line in lines if line.startswith("allowed_batch_sizes:")]
+    values = dict(re.fullmatch(r"(\w+) \{ value: (\d+) \}", line).groups() for line in lines[:4])
+    assert sizes == sorted(set(sizes)) and sizes[0] == 1
+    assert sizes[-1] == int(values["max_batch_size"])
+    assert int(values["num_batch_threads"]) == os.cpu_count()
+    assert set(values) == {
+        *("max_batch_size", "batch_timeout_micros"),
+        *("num_batch_threads", "max_enqueued_batches"),
+    }
+
+
+def test_docker_compose(exported):
+    yaml = pytest.importorskip("yaml")
+    folder = exported.folder / "serving"
+    (service,) = yaml.safe_load((folder / "docker-compose.yml").read_text())["services"].values()
+    assert service["volumes"] == [".:/models:ro"]
+    named = [flag.partition("=/models/")[2] for flag in service["command"] if "=/models/" in flag]
+    assert sorted(named) == ["batching.config", "models.config", "monitoring.config"]
+    assert all((folder / name).is_file() for name in named)
+    assert "/v1/models/digits" in service["healthcheck"]["test"][-1]
+
+
+def test_texts_are_filled_in(exported):
+    for name in serving.FILES:
+        assert not re.search(r"@[A-Z]+@", (exported.folder / "serving" / name).read_text())
+    readme = (exported.folder / "serving" / "README.md").read_text()
+    assert "# Serving `digits`" in readme and "localhost:8501/v1/models/digits:predict" in readme
+
+
+# The report.
+
+
+def by_tflite(file, images):
+    """Probabilities of a `.tflite` file, asked without any of this project's code."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    signature = Interpreter(str(file)).get_signature_runner("serving_default")
+    (target,) = signature.get_output_details().values()
+    scale, zero = target["quantization"]
+    outputs = [signature(images=image[None])["probabilities"][0] for image in images]
+    outputs = np.array(outputs, "float32")
+    return (outputs - zero) * scale if scale else outputs
+
+
+def by_saved_model(folder, images):
+    loaded = tf.saved_model.load(str(folder))
+    return loaded.signatures["images"](images=tf.constant(images))["probabilities"].numpy()
+
+
+def test_report(exported, digits_run):
+    facts = json.loads((exported.folder / "report.json").read_text())
+    assert facts == json.loads(json.dumps(exported.facts))
+    with np.load(digits_run / "examples.npz") as examples:
+        images, labels = examples["test_images"], examples["test_labels"]
+    assert facts["checks"]["images"] == len(images)
+    model = keras.saving.load_model(digits_run / "model.keras")
+    preprocessing = Preprocessing(**facts["preprocessing"])
+    expected = model.predict(preprocessing.normalize(images), verbose=0)
+    assert facts["keras"]["accuracy"] == pytest.approx(100 * (expected.argmax(-1) == labels).mean())
+    assert list(facts["artefacts"]) == ["SavedModel", "float32", "float16", "dynamic_range", "int8"]
+    for name, run in (
+        ("SavedModel", by_saved_model),
+        ("dynamic_range", by_tflite),
+        ("int8", by_tflite),
+    ):
+        told = facts["artefacts"][name]
+        given = run(exported.folder / told["path"], images)
+        difference = np.abs(given - expected).max()
+        assert told["max_difference"] == pytest.approx(difference, rel=0.02, abs=2e-6)
+        norms = np.linalg.norm(given, axis=1) * np.linalg.norm(expected, axis=1)
+        assert told["cosine"] == pytest.approx(((given * expected).sum(1) / norms).min(), abs=1e-3)
+        same = given.argmax(-1) == expected.argmax(-1)
+        assert told["top1_agreement"] == pytest.approx(100 * same.mean(), abs=0.5)
+        right = given.argmax(-1) == labels
+        assert told["accuracy"] == pytest.approx(100 * right.mean(), abs=0.5)
+        assert told["latency_ms"] > 0 and told["images_per_second"] > 0
+
+
+def test_sizes_in_the_report(exported):
+    for told in exported.facts["artefacts"].values():
+        path = exported.folder / told["path"]
+        files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+        assert told["bytes"] == sum(len(file.read_bytes()) for file in files) > 0
+
+
+def test_report_as_a_page_and_a_picture(exported):
+    page = (exported.folder / "report.md").read_text()
+    assert page.startswith("# digits, version 1\n")
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    for name, told in exported.facts["artefacts"].items():
+        (row,) = [row for row in rows if row[0] == f"| {name}"]
+        assert row[1] == f"{told['bytes'] / 1e6:.2f}"
+        assert float(row[2]) == pytest.approx(told["max_difference"], rel=0.06)
+        assert float(row[4]) == pytest.approx(told["top1_agreement"], abs=0.006)
+    assert f"accuracy is {exported.facts['keras']['accuracy']:.2f} %" in page
+    assert "report.png" in page
+    with Image.open(exported.folder / "report.png") as picture:
+        assert picture.format == "PNG" and picture.width > 1000
+
+
+def test_report_without_a_classifier(exported):
+    artefacts = {
+        name: {key: value for key, value in told.items() if key not in ("top1_agreement",)}
+        for name, told in exported.facts["artefacts"].items()
+    }
+    facts = {**exported.facts, "classes": 0, "keras": {"accuracy": None}, "artefacts": artefacts}
+    page = report.markdown(facts)
+    assert "Keras model's features" in page and "accuracy" not in page
+
+
+def test_speed():
+    calls = []
+    runs = {"one": lambda images: calls.append(len(images)), "two": lambda images: None}
+    runs["two"].batch_size = 4
+    speeds = measure_speed(runs, IMAGES, repeats=2, seconds=0.01)
+    assert set(calls) == {1, 32} and set(speeds) == {"one", "two"}
+    for told in speeds.values():
+        assert told["latency_ms"] < 10 and told["images_per_second"] > 3200
+
+
+def test_command(digits_run, tmp_path, capsys):
+    photographs = tmp_path / "photographs" / "some"
+    photographs.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        image = Image.fromarray(rng.integers(0, 256, (40, 50, 3), "uint8"))
+        image.save(photographs / f"{number}.{'JPG' if number % 2 else 'png'}")
+    (photographs / "notes.txt").write_text("no image")
+    out = tmp_path / "out"
+    options = ("--precision", "int8", "--calibration", photographs.parent, "--out", out)
+    assert main([str(digits_run), *map(str, options)]) == 0
+    printed = capsys.readouterr().out
+    warning = "int8 was calibrated on 6 images; 100 and more are better."
+    assert f"Warning: {warning}" in printed
+    assert f"**Warning:** {warning}" in (out / "report.md").read_text()
+    for name in ("serving/digits/1", "serving/models.config", "tflite", "report.md"):
+        assert f"  {out / name} " in printed and (out / name).exists()
+    facts = json.loads((out / "report.json").read_text())
+    assert facts["warnings"] == [warning]
+    assert facts["checks"] == {"images": 2, "origin": str(photographs.parent)}
+    assert facts["artefacts"]["int8"]["accuracy"] is None
+    assert list((out / "tflite").glob("*.tflite")) == [out / "tflite" / "digits_int8.tflite"]
+    assert manifest.faults(out) == []
+
+
+def test_without_images(digits_run, tmp_path):
+    shutil.copy(digits_run / "model.keras", tmp_path / "alone.keras")
+    facts = export(load_source(tmp_path / "alone.keras"), tmp_path / "out")
+    assert facts["checks"] == {"images": 16, "origin": "random levels"}
+    (warning,) = facts["warnings"]
+    assert "random levels" in warning
+    assert facts["name"] == "alone" and facts["keras"]["accuracy"] is None
+
+
+# Images to calibrate with.
+
+
+def test_npz_with_test_images(tmp_path):
+    rng = np.random.default_rng(0)
+    images, test_images = (rng.integers(0, 256, (n, 32, 32, 3), "uint8") for n in (7, 3))
+    file = arrays(tmp_path / "a.npz", images=images, test_images=test_images, test_labels=[2, 0, 1])
+    examples = Examples.read(file, Preprocessing(image_size=32))
+    np.testing.assert_array_equal(examples.calibration, images)
+    np.testing.assert_array_equal(examples.test, test_images)
+    np.testing.assert_array_equal(examples.test_labels, [2, 0, 1])
+
+
+def test_npz_without_test_images(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (9, 40, 60, 3), "uint8")
+    preprocessing = Preprocessing(image_size=32, crop_fraction=0.8)
+    examples = Examples.read(arrays(tmp_path / "a.npz", images=images), preprocessing)
+    crops = preprocessing.resize_and_crop(images).numpy()
+    np.testing.assert_array_equal(examples.calibration, crops[[0, 1, 2, 4, 5, 6, 8]])
+    np.testing.assert_array_equal(examples.test, crops[[3, 7]])
+    assert examples.test_labels is None
+
+
+def test_many_images_are_thinned(tmp_path):
+    images = np.zeros((1200, 8, 8, 3), "uint8")
+    images[:, 0, 0, 0], images[:, 0, 0, 1] = np.arange(1200) // 256, np.arange(1200) % 256
+    labels = np.arange(1200)
+    file = arrays(tmp_path / "a.npz", images=images, test_images=images, test_labels=labels)
+    examples = Examples.read(file, Preprocessing(image_size=8))
+    assert len(examples.calibration) == len(examples.test) == 400
+    numbers = 256 * examples.test[:, 0, 0, 0].astype(int) + examples.test[:, 0, 0, 1]
+    np.testing.assert_array_equal(examples.test_labels, numbers)
+    np.testing.assert_array_equal(numbers, np.arange(0, 1200, 3))
+
+
+# Names of classes.
+
+
+def test_labels(digits_run, tmp_path):
+    assert load_source(digits_run).labels == tuple(f"digit {number}" for number in range(10))
+    names = ["null", "eins", "zwölf", *"3456789"]
+    file = tmp_path / "labels.txt"
+    file.write_text("\n".join(names), encoding="utf-8")
+    assert load_source(digits_run, labels=file).labels == tuple(names)
+    run = json.loads((digits_run / "run.json").read_text())
+    del run["data"]["class_names"]
+    old = shutil.copytree(digits_run, tmp_path / "old")
+    (old / "run.json").write_text(json.dumps(run))
+    source = load_source(old)
+    assert source.labels == tuple(f"class {number}" for number in range(10))
+    assert source.name == "old" and source.examples is not None
