@@ -6,6 +6,9 @@ import time
 
 import numpy as np
 
+from export.network import find_classifier
+from regnet_tf._errors import UserError
+
 _MOST_BYTES = 64 << 20  # of images
 _RANDOM_IMAGES = 16
 _BATCH_SIZE = 32
@@ -40,7 +43,7 @@ class Checks:
         ]
         expected = np.concatenate(outputs)
         classifier = "logits" in network.outputs
-        if classifier and source.model.layers[-1].activation.__name__ == "linear":
+        if classifier and find_classifier(source.model).activation is None:
             expected = network.probabilities(expected).numpy()
         elif expected.ndim == 4:
             expected = expected.mean((1, 2))
@@ -74,8 +77,15 @@ class Checks:
             Dict: "max_difference" from the Keras model's output, "cosine" of the two at the worst
             image, and of classifiers "top1_agreement" and "accuracy" in percent, the latter None
             where the true classes are unknown.
+
+        Raises:
+            UserError: for outputs of another shape.
         """
         outputs = np.concatenate([run(part) for part in _parts(self.images)])
+        if outputs.shape != self.expected.shape:
+            raise UserError(
+                f"gives outputs of shape {outputs.shape} instead of {self.expected.shape}"
+            )
         compared = {
             "max_difference": float(np.abs(outputs - self.expected).max()),
             "cosine": float(_cosines(outputs, self.expected).min()),

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import os
 import re
+import warnings
 
 import numpy as np
 
@@ -32,9 +33,9 @@ def quantize(network, source, batch_size, output="float32"):
         output: type of what it gives, "float32" or "uint8".
 
     Returns:
-        `(content, layers)`: of the file, whose images are uint8; and for each layer that computes
-        with integers a dict, "layer" and "error": the root mean square of its outputs' difference
-        from float32's on some of the images, relative to the standard deviation of these.
+        `(content, layers)`: of the file, whose images are uint8; and for each layer with a kernel a
+        dict, "layer" and "error": the root mean square of its outputs' difference from float32's
+        on some of the images, relative to the standard deviation of these.
 
     Raises:
         UserError: for a network that can not be converted.
@@ -118,9 +119,10 @@ class _Outputs:
 
     def __init__(self, content):
         litert = import_optional("ai_edge_litert.interpreter", extra="export")
-        self._interpreter = litert.Interpreter(
-            model_content=content, num_threads=THREADS, experimental_preserve_all_tensors=True
-        )
+        with warnings.catch_warnings(action="ignore"):  # it is meant for such inspections
+            self._interpreter = litert.Interpreter(
+                model_content=content, num_threads=THREADS, experimental_preserve_all_tensors=True
+            )
         self._interpreter.allocate_tensors()
         details = {one["index"]: one for one in self._interpreter.get_tensor_details()}
         operations = self._interpreter._get_ops_details()  # which LiteRT gives in no other way

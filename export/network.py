@@ -1,5 +1,8 @@
 """The network that leaves here: fused, in float32, its weights constants."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -89,20 +92,51 @@ def _not_zero(values):
 
 
 def _taps(model):
-    """The tensors to give, by name, and the activation of the classifier."""
+    """The tensors to give, by name, and what makes probabilities of logits."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise UserError(f"{model.name} must have one input and one output to be exported.")
-    last = model.layers[-1]
+    classifier = find_classifier(model)
+    if classifier is not None:
+        features, dense, activation = classifier
+        logits = dense.__class__.from_config({**dense.get_config(), "activation": None})
+        taps = {"features": features, "logits": logits(features)}
+        logits.set_weights(dense.get_weights())
+        return taps, activation or tf.nn.softmax
+    if len(model.output.shape) == 4:
+        pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")
+        return {"features": pool(model.output)}, None
+    return {"features": model.output}, None
+
+
+class Classifier(NamedTuple):
+    """The end of a network that knows classes.
+
+    Attributes:
+        features: the tensor that it works on.
+        dense: its layer.
+        activation: what the model makes of the logits; None where it gives these.
+    """
+
+    features: keras.KerasTensor
+    dense: keras.layers.Dense
+    activation: Callable | None
+
+
+def find_classifier(model) -> Classifier | None:
+    """The dense layer at the end of a model, with an activation in it or behind it; or None."""
+    last, before = _maker(model.output)
+    activation = None
+    if isinstance(last, (keras.layers.Softmax, keras.layers.Activation)):
+        activation = last
+        last, before = _maker(before)
     if not isinstance(last, keras.layers.Dense):
-        rank = len(model.output.shape)
-        if rank == 4:
-            pooled = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")
-            return {"features": pooled(model.output)}, tf.identity
-        return {"features": model.output}, tf.identity
-    config = {**last.get_config(), "activation": None}
-    logits = last.__class__.from_config(config)
-    features = last.input
-    taps = {"features": features, "logits": logits(features)}
-    logits.set_weights(last.get_weights())
-    activation = last.activation
-    return taps, tf.nn.softmax if activation is keras.activations.linear else activation
+        return None
+    if last.activation is not keras.activations.linear:
+        activation = last.activation
+    return Classifier(before, last, activation)
+
+
+def _maker(tensor):
+    """The layer that made a tensor of a functional model, and what it made it of."""
+    layer, node, _ = tensor._keras_history
+    return layer, next(iter(layer._inbound_nodes[node].input_tensors), None)

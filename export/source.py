@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from export.examples import Examples
+from export.network import find_classifier
 from regnet_tf._errors import UserError
 from regnet_tf._trained import load_trained
 from regnet_tf.preprocessing import Preprocessing, imagenet_classes
@@ -58,7 +59,7 @@ def load_source(
     name = check_name(name or re.sub(r"[^A-Za-z0-9_.-]", "_", trained.name))
     model, preprocessing = without_preprocessing(trained.model, trained.preprocessing)
     preprocessing = _changed(preprocessing, model, changes)
-    classes = model.output_shape[-1] if isinstance(model.layers[-1], keras.layers.Dense) else 0
+    classes = model.output_shape[-1] if find_classifier(model) else 0
     names = _labels(labels, trained.run, classes)
     if calibration is not None:
         examples = Examples.read(Path(calibration), preprocessing)

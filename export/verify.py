@@ -65,6 +65,7 @@ def verify(folder, say=print) -> list[str]:
     from export.checks import Checks
     from export.graph import offending_ops
     from export.runners import open_artefact
+    from regnet_tf._errors import UserError
 
     found = manifest.faults(folder)
     if found:
@@ -75,7 +76,11 @@ def verify(folder, say=print) -> list[str]:
         path = folder / before["path"]
         if path.is_dir():
             found += offending_ops(path)
-        now = checks.compare(open_artefact(path))
+        try:
+            now = checks.compare(open_artefact(path))
+        except UserError as error:
+            found.append(f"{before['path']}: {error}")
+            continue
         found += [f"{before['path']}: {fault}" for fault in _faults(now, before, checks)]
         say(f"{name:14} largest difference {now['max_difference']:.1e}" + _agreement(now))
     return found

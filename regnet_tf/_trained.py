@@ -1,6 +1,7 @@
 """Trained networks as Keras models, wherever they are kept."""
 
 import json
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,12 +69,18 @@ def load_trained(source, variant=None) -> Trained:
     )
 
 
+def _reason(error):
+    """Keras begins with the outermost layer; which class it does not know comes later."""
+    text = str(error) or type(error).__name__
+    unknown = re.search(r"Could not locate class '[^']+'", text)
+    return f"{unknown[0]}, a layer of its own" if unknown else text.splitlines()[0]
+
+
 def _from_file(path, name):
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever its readers do
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} can not be read: {reason}") from error
+        raise UserError(f"{path} can not be read: {_reason(error)}") from error
     file = path.with_name("run.json")
     if not file.is_file():
         return Trained(name, model, preprocessing_for(model) if is_tag(model.name) else None)

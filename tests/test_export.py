@@ -195,7 +195,7 @@ IMAGES = np.zeros((5, 32, 32, 3), "uint8")
 REFUSALS = {
     "model": (lambda run, _: ["regnetz"], "must be a tag of published weights or a path"),
     "no file": (lambda run, tmp: [tmp / "no.keras"], "There is no file"),
-    "custom layer": (lambda run, tmp: [custom_layer(tmp)], "custom.keras can not be read"),
+    "custom layer": (lambda run, tmp: [custom_layer(tmp)], "Could not locate class 'Twice'"),
     "cut short": (lambda run, tmp: [cut_short(run, tmp)], "cut.keras can not be read"),
     "unfinished run": (
         lambda run, tmp: [text(tmp / "run.json", "{}").parent],
