@@ -1,13 +1,16 @@
-# `make demo` trains a small RegNet on real digits, `make test` runs the tests; each sets itself up.
+# `make demo` trains a small RegNet on real digits and exports it, `make test` runs the tests; each
+# sets itself up.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
 .PHONY: demo test lint clean
 
-demo: $(VENV)/training.installed
+demo: $(VENV)/demo.installed
 	$(BIN)/python -m training --recipe digits --workdir runs/digits --overwrite
 	$(BIN)/python -m training --recipe digits_finetuning --workdir runs/digits_finetuning --overwrite
+	$(BIN)/python -m export runs/digits --out runs/digits_export
+	$(BIN)/python -m export.verify runs/digits_export
 
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest

@@ -22,6 +22,7 @@ from pathlib import Path
 from unittest import mock
 
 from export.command import quietly
+from export.machine import processor
 
 _EPILOG = """\
 examples:
@@ -560,15 +561,7 @@ def _environment(options):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     settings = {"repeats": options.repeats, "threads": options.threads, "batches": BATCHES}
-    return {"processor": _processor(), "versions": versions, "settings": settings}
-
-
-def _processor():
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return {"processor": processor(), "versions": versions, "settings": settings}
 
 
 def _write(folder, report):

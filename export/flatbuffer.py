@@ -3,6 +3,7 @@
 import contextlib
 
 import flatbuffers
+import numpy as np
 
 from regnet_tf._errors import import_optional
 
@@ -30,19 +31,21 @@ def reading(path):
 def read_model(content, path):
     """The content of a `.tflite` file as the schema's objects.
 
-    What lies behind the model is left out. `path` is for errors.
+    Constants that lie behind the model, as large ones may, are taken into it; what else lies there
+    is left out. `path` is for errors.
 
     Raises:
-        ValueError: for what is no such file, or one that keeps its constants behind the model.
+        ValueError: for what is no such file, or a damaged one.
     """
     types = schema()
     if content[4:8] != _IDENTIFIER:
         raise ValueError(f"{path} is no .tflite file")
     with reading(path):
         model = types.ModelT.InitFromPackedBuf(content)
-        behind = any(buffer.offset > 1 for buffer in model.buffers)
-    if behind:
-        raise ValueError(f"{path} keeps constants behind the model; such files are not supported")
+        for buffer in model.buffers:
+            if buffer.offset > 1:  # behind the model
+                buffer.data = np.frombuffer(content, "uint8", buffer.size, buffer.offset)
+                buffer.offset = buffer.size = 0
     return model
 
 

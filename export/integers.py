@@ -61,14 +61,39 @@ def quantize(network, source, batch_size, output="float32"):
             )
             requests = [{"images": batch} for batch in batches]
             calibration.calibrate({SIGNATURE: requests}, manager)
-            result = quantizer.Quantizer(content, recipe).quantize(calibration.get_model_qsvs())
+            ranges = calibration.get_model_qsvs()
+            levels = ranges[_name_of_levels(content)]
+            levels["min"], levels["max"] = (
+                np.zeros_like(levels["min"]),
+                np.full_like(levels["max"], 255),
+            )
+            result = quantizer.Quantizer(content, recipe).quantize(ranges)
         except (ValueError, RuntimeError) as error:
             raise UserError(f"The network can not be converted to int8: {error}") from error
-        integers = bytes(result.quantized_model)
+        integers = _with_uint8_input(bytes(result.quantized_model))
         layers = _layer_errors(content, integers, batches[: -(-_LAYER_IMAGES // batch_size)])
     if output == "uint8":
         integers = _with_uint8_output(integers)
     return integers, _named(layers, network.layers)
+
+
+def _name_of_levels(content):
+    """The tensor of the images as floats."""
+    (graph,) = read_model(content, "the float32 file").subgraphs
+    (levels,) = graph.operators[0].outputs
+    return graph.tensors[levels].name.decode()
+
+
+def _with_uint8_input(content):
+    """Quantizes the images at once, instead of casting them to float first."""
+    types, model = schema(), read_model(content, "the int8 file")
+    (graph,) = model.subgraphs
+    cast, step = graph.operators[:2]
+    graph.tensors[cast.inputs[0]].quantization = quantization = types.QuantizationParametersT()
+    quantization.scale, quantization.zeroPoint = [1.0], [0]
+    step.inputs = cast.inputs
+    graph.operators.remove(cast)
+    return pack_model(model)
 
 
 def _with_uint8_output(content):
@@ -119,10 +144,9 @@ class _Outputs:
 
     def __init__(self, content):
         litert = import_optional("ai_edge_litert.interpreter", extra="export")
-        with warnings.catch_warnings(action="ignore"):  # it is meant for such inspections
-            self._interpreter = litert.Interpreter(
-                model_content=content, num_threads=THREADS, experimental_preserve_all_tensors=True
-            )
+        self._interpreter = litert.Interpreter(
+            model_content=content, num_threads=THREADS, experimental_preserve_all_tensors=True
+        )
         self._interpreter.allocate_tensors()
         details = {one["index"]: one for one in self._interpreter.get_tensor_details()}
         operations = self._interpreter._get_ops_details()  # which LiteRT gives in no other way
@@ -159,5 +183,12 @@ def _named(errors, layers):
 @contextlib.contextmanager
 def _silence():
     """Keeps the quantizer's numbers and progress bars off the screen."""
-    with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), without_stderr():
+    with (
+        open(os.devnull, "w") as null,
+        contextlib.redirect_stdout(null),
+        without_stderr(),
+        warnings.catch_warnings(
+            action="ignore"
+        ),  # tensors are kept for inspection, as it should be
+    ):
         yield

@@ -7,6 +7,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 import regnet_tf
+from export.machine import processor
 from regnet_tf._errors import import_optional
 
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
@@ -37,7 +38,7 @@ def facts(source, number, checks, quantization, warnings, artefacts) -> dict:
         "artefacts": artefacts,
         "quantization": quantization,
         "warnings": warnings,
-        "machine": {"processor": _processor(), "threads": os.cpu_count()},
+        "machine": {"processor": processor(), "threads": os.cpu_count()},
         "versions": {
             "python": platform.python_version(),
             "regnet_tf": regnet_tf.__version__,
@@ -144,13 +145,3 @@ def _version(package):
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _processor():
-    """Its name, where Linux tells it."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            names = [line for line in file if line.startswith("model name")]
-        return names[0].partition(":")[2].strip()
-    except (OSError, IndexError):
-        return platform.processor() or platform.machine()

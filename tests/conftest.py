@@ -36,6 +36,11 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", ignored)
 
 
+def pytest_collection_modifyitems(items):
+    """The file of the longest tests first: no worker shall begin it when the others are done."""
+    items.sort(key=lambda item: item.path.name != "test_runs.py")
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Every test starts from the same random state."""

@@ -144,6 +144,18 @@ def test_errors_of_layers(written):
     assert step / 12**0.5 / 2 < stem * truth.std() < 4 * step
 
 
+def test_integers_from_the_first_operation_on(written):
+    """No float but in the gates and at the end."""
+    interpreter, ops = operations(written[2]["int8"])
+    (images,) = interpreter.get_input_details()
+    assert images["quantization"] == (1.0, 0)
+    assert ops[0]["op_name"] == "QUANTIZE"
+    first = next(
+        one for one in interpreter.get_tensor_details() if one["index"] == ops[0]["outputs"][0]
+    )
+    assert (first["dtype"], first["quantization"]) == (np.int8, (1.0, -128))
+
+
 def test_gates_are_float(written):
     _, ops = operations(written[2]["int8"])
     interpreter = Interpreter(str(written[2]["int8"]))

@@ -269,7 +269,8 @@ def test_run_json(finished):
     workdir, run, labels, probabilities = finished
     assert json.loads((workdir / "run.json").read_text()) == run
     assert run["recipe"]["network"]["name"] == run["model"]["name"] == "RegNetX-smoke"
-    assert run["data"] == {"name": "digits", "train_images": 1347, "test_images": 450}
+    counts = {"train_images": 1347, "test_images": 450}
+    assert run["data"] == {"name": "digits", "class_names": list("0123456789"), **counts}
     correct = int((probabilities.argmax(-1) == labels).sum())
     assert run["results"] == {"accuracy": correct / 24, "correct": correct, "test_images": 24}
 
