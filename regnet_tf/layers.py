@@ -276,9 +276,12 @@ class XBlock(keras.layers.Layer):
         dilation: of the 3x3 convolution.
         drop_path_rate: probability of dropping f(x) for an image in training.
         activation, normalization, synchronized: see `ConvNorm`.
+        dilate: whether the block keeps the resolution of its input, but all its variables: the
+            stride is then left to the dilation of the blocks after it.
 
     Input shape: `(batch, height, width, channels)`.
-    Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`.
+    Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`, with stride 1 where
+        it dilates.
     """
 
     def __init__(
@@ -292,6 +295,7 @@ class XBlock(keras.layers.Layer):
         activation="relu",
         normalization="batch",
         synchronized=False,
+        dilate=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -301,6 +305,8 @@ class XBlock(keras.layers.Layer):
         check_choice("activation", activation, ACTIVATIONS)
         check_choice("normalization", normalization, (None, *NORMALIZATIONS))
         self.dilation = dilation
+        self.dilate = dilate
+        self.stride = 1 if dilate else stride  # that is taken; `shape` has the nominal one
         self.drop_path_rate = drop_path_rate
         self.activation = activation
         self.normalization = normalization
@@ -308,17 +314,16 @@ class XBlock(keras.layers.Layer):
         self._activate = keras.activations.get(activation)
 
     def build(self, input_shape):
-        width, inner, stride = self.shape.width, self.shape.inner_width, self.shape.stride
-        groups = self.shape.groups
+        width, inner, groups = self.shape.width, self.shape.inner_width, self.shape.groups
         self.conv_1 = self._conv("conv_1", inner, activation=self.activation)
         self.conv_2 = self._conv(
-            "conv_2", inner, 3, stride, groups, self.dilation, activation=self.activation
+            "conv_2", inner, 3, self.stride, groups, self.dilation, activation=self.activation
         )
         self.gate = self._gate(input_shape[-1])
         self.conv_3 = self._conv("conv_3", width)
         self.shortcut = None
-        if stride != 1 or input_shape[-1] != width:
-            self.shortcut = self._conv("shortcut", width, stride=stride)
+        if self.shape.stride != 1 or input_shape[-1] != width:
+            self.shortcut = self._conv("shortcut", width, stride=self.stride)
             self.shortcut.build(input_shape)
         self.drop_path = None
         if self.drop_path_rate:
@@ -363,7 +368,7 @@ class XBlock(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         batch, *size, _ = input_shape
-        return (batch, *(_strided(n, self.shape.stride) for n in size), self.shape.width)
+        return (batch, *(_strided(n, self.stride) for n in size), self.shape.width)
 
     def get_config(self):
         return {
@@ -377,6 +382,7 @@ class XBlock(keras.layers.Layer):
             "activation": self.activation,
             "normalization": self.normalization,
             "synchronized": self.synchronized,
+            "dilate": self.dilate,
         }
 
 
@@ -415,9 +421,13 @@ class Stage(keras.layers.Layer):
         se_ratio: 0 for `XBlock`s, else `YBlock`s with this ratio.
         drop_path_rates: stochastic depth rate of each block; 0 everywhere if not given.
         activation, normalization, synchronized: see `ConvNorm`.
+        dilation: of the first block's 3x3 convolution, and of the others' unless the stage dilates.
+        dilate: whether dilation replaces the stride: the first block keeps the resolution of its
+            input, and the others have `dilation * stride`. The variables stay the same.
 
     Input shape: `(batch, height, width, channels)`.
-    Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`.
+    Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`, with stride 1 where
+        it dilates.
     """
 
     def __init__(
@@ -432,6 +442,8 @@ class Stage(keras.layers.Layer):
         activation="relu",
         normalization="batch",
         synchronized=False,
+        dilation=1,
+        dilate=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -444,12 +456,15 @@ class Stage(keras.layers.Layer):
         self.activation = activation
         self.normalization = normalization
         self.synchronized = synchronized
+        self.dilation = dilation
+        self.dilate = dilate
         block_class, gate = (YBlock, {"se_ratio": se_ratio}) if se_ratio else (XBlock, {})
+        first = {"stride": stride, "dilation": dilation, "dilate": dilate}
+        others = {"dilation": dilation * stride if dilate else dilation}
         self.blocks = [
             block_class(
                 width,
                 group_width,
-                stride=stride if block == 1 else 1,
                 bottleneck_ratio=bottleneck_ratio,
                 drop_path_rate=rate,
                 activation=activation,
@@ -457,10 +472,16 @@ class Stage(keras.layers.Layer):
                 synchronized=synchronized,
                 name=f"block_{block}",
                 dtype=self.dtype_policy,
+                **(first if block == 1 else others),
                 **gate,
             )
             for block, rate in enumerate(self.drop_path_rates, start=1)
         ]
+
+    @property
+    def stride(self):
+        """The stride that is taken: 1 where the stage dilates."""
+        return self.blocks[0].stride
 
     def build(self, input_shape):
         for block in self.blocks:
@@ -485,6 +506,8 @@ class Stage(keras.layers.Layer):
             "activation": self.activation,
             "normalization": self.normalization,
             "synchronized": self.synchronized,
+            "dilation": self.dilation,
+            "dilate": self.dilate,
         }
 
 
@@ -522,6 +545,11 @@ class Stem(keras.layers.Layer):
             dtype=self.dtype_policy,
         )
 
+    @property
+    def stride(self):
+        """Of the convolution."""
+        return self.conv.stride
+
     def build(self, input_shape):
         self.conv.build(input_shape)
 
@@ -535,7 +563,7 @@ class Stem(keras.layers.Layer):
         return {
             **super().get_config(),
             "width": self.conv.filters,
-            "stride": self.conv.stride,
+            "stride": self.stride,
             "activation": self.conv.activation,
             "normalization": self.conv.normalization,
             "synchronized": self.conv.synchronized,

@@ -12,6 +12,9 @@ from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from regnet_tf.variants import VARIANTS, RegNetConfig, get_config
 from regnet_tf.weights import Checkpoint, is_tag, weights_info
 
+#: Strides of a whole network: that of the published ones, and those that dilation allows.
+OUTPUT_STRIDES = (8, 16, 32)
+
 
 def build_regnet(
     config,
@@ -24,6 +27,7 @@ def build_regnet(
     classes=None,
     classifier_activation="softmax",
     include_preprocessing=False,
+    output_stride=32,
     synchronized=False,
     dtype=None,
     name=None,
@@ -45,6 +49,8 @@ def build_regnet(
             another number than the weights have, the classifier starts anew.
         classifier_activation: "softmax", None for logits, or any activation Keras knows.
         include_preprocessing: whether the model normalizes its images, uint8 RGB, itself.
+        output_stride: input pixels per pixel of the last feature map, at most: with 8 or 16,
+            dilation replaces the strides beyond it, and the variables stay the same.
         synchronized: whether batch normalization takes its statistics over all replicas.
         dtype: dtype policy, such as "mixed_bfloat16"; the global one by default. Normalization
             statistics, pooled features and the classifier are float32 under every policy.
@@ -64,7 +70,9 @@ def build_regnet(
     if classes is not None:
         check_int("classes", classes, minimum=1)
     _check_activation(classifier_activation)
-    inputs = _inputs(config, input_tensor, input_shape, include_preprocessing)
+    check_choice("output_stride", output_stride, OUTPUT_STRIDES)
+    least = min(config.total_stride, output_stride)
+    inputs = _inputs(least, input_tensor, input_shape, include_preprocessing)
     checkpoint = None if weights is None else Checkpoint.find(weights, config.name)
     if include_top:
         classes = _number_of_classes(classes, checkpoint)
@@ -74,7 +82,7 @@ def build_regnet(
     x = inputs
     if include_preprocessing:
         x = _preprocessing_layer(checkpoint, wide)(x)
-    x = _trunk(config, x, synchronized, policy)
+    x = _trunk(config, x, output_stride, synchronized, policy)
     if include_top or pooling == "avg":
         x = keras.layers.GlobalAveragePooling2D(name="pool", dtype=wide)(x)
     elif pooling == "max":
@@ -92,7 +100,7 @@ def build_regnet(
     return model
 
 
-def _trunk(config, x, synchronized, dtype):
+def _trunk(config, x, output_stride, synchronized, dtype):
     """Stem and stages on a tensor."""
     options = {
         "activation": config.activation,
@@ -101,8 +109,10 @@ def _trunk(config, x, synchronized, dtype):
         "dtype": dtype,
     }
     x = Stem(config.stem_width, config.stem_stride, name="stem", **options)(x)
+    reached, dilation = config.stem_stride, 1
     pairs = zip(config.stages, config.drop_path_rates(), strict=True)
     for number, (stage, drop_path_rates) in enumerate(pairs, start=1):
+        dilate = stage.stride > 1 and reached >= output_stride
         x = Stage(
             stage.width,
             stage.depth,
@@ -111,9 +121,15 @@ def _trunk(config, x, synchronized, dtype):
             stage.bottleneck_ratio,
             config.se_ratio,
             drop_path_rates,
+            dilation=dilation,
+            dilate=dilate,
             name=f"stage_{number}",
             **options,
         )(x)
+        if dilate:
+            dilation *= stage.stride
+        else:
+            reached *= stage.stride
     return x
 
 
@@ -163,13 +179,16 @@ def create_model(name, **kwargs):
             f"A RegNet takes the arguments {', '.join(sorted(_BUILD_ARGUMENTS | _CONFIG_FIELDS))}."
             f" Received: {', '.join(sorted(unknown))}"
         )
+    config, weights = find_config(name, kwargs.pop("weights", None), changes)
+    return build_regnet(config, weights=weights, **kwargs)
+
+
+def find_config(name, weights, changes):
+    """The configuration and the weights that a variant's name or a tag stands for."""
     if is_tag(name):
-        if kwargs.get("weights") is True:
-            kwargs["weights"] = name
+        weights = name if weights is True else weights
         name = weights_info(name).variant
-    if kwargs.get("weights") is False:
-        kwargs["weights"] = None
-    return build_regnet(get_config(name, **changes), **kwargs)
+    return get_config(name, **changes), None if weights is False else weights
 
 
 _BUILD_ARGUMENTS = set(inspect.signature(build_regnet).parameters) - {"config"}
@@ -260,7 +279,7 @@ def freeze(model, upto):
         layer.trainable = False
 
 
-def _inputs(config, input_tensor, input_shape, include_preprocessing):
+def _inputs(least, input_tensor, input_shape, include_preprocessing):
     """The tensor the network stands on."""
     if input_tensor is not None:
         tensor_ok = keras.backend.is_keras_tensor(input_tensor)
@@ -268,19 +287,18 @@ def _inputs(config, input_tensor, input_shape, include_preprocessing):
         tensor_shape = tuple(input_tensor.shape[1:])
         given = input_shape is None or tuple(input_shape) == tensor_shape
         check("input_shape", input_shape, given, f"None or {tensor_shape}, as `input_tensor` has")
-        _check_input_shape(config, tensor_shape, "input_tensor", include_preprocessing)
+        _check_input_shape(least, tensor_shape, "input_tensor", include_preprocessing)
         return input_tensor
     shape = (None, None, 3) if input_shape is None else tuple(input_shape)
-    _check_input_shape(config, shape, "input_shape", include_preprocessing)
+    _check_input_shape(least, shape, "input_shape", include_preprocessing)
     return keras.Input(shape, name="images", dtype="uint8" if include_preprocessing else None)
 
 
-def _check_input_shape(config, shape, argument, include_preprocessing):
+def _check_input_shape(least, shape, argument, include_preprocessing):
     ok = len(shape) == 3 and is_int(shape[2]) and shape[2] >= 1
     check(argument, shape, ok, "of shape (height, width, channels); only the first two may be None")
     ok = shape[2] == 3 or not include_preprocessing
     check(argument, shape, ok, "of 3 channels where the model includes preprocessing")
-    least = config.total_stride
     for side in shape[:2]:
         ok = side is None or (is_int(side) and side >= least)
         check(argument, shape, ok, f"of at least {least} pixels a side, the network's total stride")

@@ -83,6 +83,12 @@ LAYERS = {
         (4, 9, 7, 6),
         (4, 9, 7, 8),
     ),
+    "Stage that dilates": (
+        Stage,
+        dict(width=8, depth=2, group_width=4, stride=2, dilation=2, dilate=True),
+        (4, 9, 7, 6),
+        (4, 9, 7, 8),
+    ),
     "Stem": (
         Stem,
         dict(width=16, stride=1, activation="elu", normalization="group"),
@@ -538,6 +544,16 @@ def test_only_the_first_block_of_a_stage_strides():
     shapes = [layer.blocks[0].compute_output_shape((1, 9, 9, 4))]
     shapes += [block.compute_output_shape(shapes[0]) for block in layer.blocks[1:]]
     assert shapes == [(1, 5, 5, 8)] * 3
+
+
+@pytest.mark.parametrize("dilate, stride, dilations", [(False, 2, [2, 2, 2]), (True, 1, [2, 4, 4])])
+def test_dilation_of_a_stage(dilate, stride, dilations):
+    layer = Stage(8, 3, 4, stride=2, dilation=2, dilate=dilate)
+    layer.build((None, 9, 9, 8))
+    assert layer.stride == stride and [block.dilation for block in layer.blocks] == dilations
+    first = layer.blocks[0]
+    assert [first.conv_2.stride, first.shortcut.stride] == [stride, stride]
+    assert [block.shortcut for block in layer.blocks[1:]] == [None, None]
 
 
 # Errors.

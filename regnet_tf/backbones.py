@@ -1,0 +1,140 @@
+"""Networks that return the feature maps of several levels, for detection and segmentation.
+
+Level 1 is the stem, level n + 1 is stage n: with the published strides, level n has one pixel for
+`2**n` of the image.
+"""
+
+import dataclasses
+
+import keras
+
+from regnet_tf._checks import check, is_int
+from regnet_tf.layers import Stage, Stem
+from regnet_tf.models import build_regnet, find_config
+from regnet_tf.variants import RegNetConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureInfo:
+    """What a feature map is.
+
+    Attributes:
+        channels: its last dimension.
+        stride: input pixels per pixel, of both axes.
+        layer: name of the layer whose output it is.
+    """
+
+    channels: int
+    stride: int
+    layer: str
+
+
+def backbone(
+    config,
+    *,
+    outputs=(2, 3, 4, 5),
+    weights=None,
+    output_stride=32,
+    input_tensor=None,
+    input_shape=None,
+    include_preprocessing=False,
+    synchronized=False,
+    dtype=None,
+    name=None,
+    **changes,
+):
+    """Builds the network of a configuration up to its highest chosen level.
+
+    Args:
+        config: a `RegNetConfig`, or a name that `create_model` takes.
+        outputs: the levels to return, from 1, the stem, to 1 + the number of stages.
+        output_stride: 32; or 8 or 16, where dilation replaces the strides beyond it, as in DeepLab:
+            each first block has the dilation of the stage before. The variables stay the same.
+        weights, input_tensor, input_shape, include_preprocessing, synchronized, dtype, name: see
+            `build_regnet`. Weights are those of the whole network; its classifier is left out.
+        **changes: fields of `RegNetConfig` to change, such as `drop_path_rate=0.1`.
+
+    Returns:
+        A functional `keras.Model` whose output is a dict, `{"P2": ..., "P5": ...}`, of shapes
+        `(batch, ceil(height / stride), ceil(width / stride), channels)`; `feature_info` has the
+        numbers. Under mixed precision they are of the policy's compute dtype.
+
+    Raises:
+        ValueError: naming the argument that is out of range, or for weights that do not fit.
+        OSError: for weights that can not be downloaded or read.
+    """
+    if isinstance(config, RegNetConfig):
+        config = config.replace(**changes)
+    else:
+        check("config", config, isinstance(config, str), "a RegNetConfig or a variant's name")
+        config, weights = find_config(config, weights, changes)
+    _check_levels(outputs, 1 + len(config.stages))
+    network = build_regnet(
+        config,
+        include_top=False,
+        weights=weights,
+        output_stride=output_stride,
+        input_tensor=input_tensor,
+        input_shape=input_shape,
+        include_preprocessing=include_preprocessing,
+        synchronized=synchronized,
+        dtype=dtype,
+        name=name,
+    )
+    levels = feature_layers(network)
+    chosen = {f"P{level}": levels[f"P{level}"] for level in outputs}
+    model = keras.Model(network.input, chosen, name=network.name)
+    model.dtype_policy = network.dtype_policy
+    return model
+
+
+def _check_levels(outputs, highest):
+    ok = isinstance(outputs, (tuple, list, range)) and len(outputs) > 0
+    ok = ok and all(is_int(level) and 1 <= level <= highest for level in outputs)
+    ok = ok and len(set(outputs)) == len(outputs)
+    check("outputs", outputs, ok, f"a sequence of different levels from 1 to {highest}")
+
+
+def feature_layers(model):
+    """The feature maps within a network, for models that return or explain them as well.
+
+    `keras.Model(model.input, [feature_layers(model)["P4"], model.output])` shares all layers.
+
+    Args:
+        model: made by `backbone`, `build_regnet`, or `fuse` of them.
+
+    Returns:
+        `{"P1": ..., "P2": ...}`: the symbolic tensors of all levels that the model computes.
+
+    Raises:
+        ValueError: for a model without a stem and stages.
+    """
+    return {level: layer.output for level, layer in _levels(model).items()}
+
+
+def feature_info(model):
+    """Channels, stride and layer of each feature map that a model returns.
+
+    Args:
+        model: made by `backbone`, or `fuse` of it; for a classifier, all its levels.
+
+    Returns:
+        `{"P2": FeatureInfo(channels=..., stride=..., layer="stage_1"), ...}`.
+
+    Raises:
+        ValueError: for a model without a stem and stages.
+    """
+    found, stride = {}, 1
+    for level, layer in _levels(model).items():
+        stride *= layer.stride
+        found[level] = FeatureInfo(layer.output.shape[-1], stride, layer.name)
+    returned = model.output if isinstance(model.output, dict) else found
+    return {level: found[level] for level in returned}
+
+
+def _levels(model):
+    """Level -> layer, from the stem on."""
+    layers = [layer for layer in getattr(model, "layers", ()) if isinstance(layer, (Stem, Stage))]
+    ok = bool(layers) and isinstance(layers[0], Stem)
+    check("model", model, ok, "a network that `backbone` or `build_regnet` made")
+    return {f"P{level}": layer for level, layer in enumerate(layers, start=1)}
