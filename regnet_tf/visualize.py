@@ -1,5 +1,11 @@
 """Pictures of what a network sees."""
 
+import keras
+import numpy as np
+
+from regnet_tf._checks import check, check_choice, check_number, is_int
+from regnet_tf.backbones import feature_layers
+
 
 def draw_predictions(image, predictions, path):
     """Saves an image beside its most probable classes.
@@ -32,3 +38,105 @@ def draw_predictions(image, predictions, path):
     bars.set_xlim(0, 1.15)
     bars.set_xlabel("probability")
     figure.savefig(path, format="png", dpi=100)
+
+
+def grad_cam(model, image, class_index=None, layer=None, picture=None, opacity=0.5):
+    """An image under the heat of what speaks for a class in it, blue to red.
+
+    Grad-CAM (Selvaraju et al. 2017): the sum of a feature map's channels, each weighted by the mean
+    gradient of the class's logit; of it the positive part, relative to its maximum.
+
+    Args:
+        model: a classifier: `build_regnet`'s, `fuse` of one, or another functional model that holds
+            a RegNet's layers. The softmax of a `Dense` layer at its end is left out.
+        image: array `(height, width, channels)` as the model takes it.
+        class_index: which class; by default the most probable one.
+        layer: the feature map's level, such as "P4", or a layer's name; by default the last level.
+        picture: uint8 array `(height, width, 3)` to lay the heat on; by default the image, its
+            values stretched to 0 to 255 where they are not uint8.
+        opacity: of the heat, from 0 to 1.
+
+    Returns:
+        A uint8 array `(height, width, 3)`.
+
+    Raises:
+        ValueError: naming the argument that does not fit.
+        NotImplementedError: on Keras' other backends.
+    """
+    image = np.asarray(image)
+    ok = image.ndim == 3 and 0 not in image.shape
+    check("image", image.shape, ok, "one image, an array of shape (height, width, channels)")
+    check_number("opacity", opacity, minimum=0)
+    check("opacity", opacity, opacity <= 1, "from 0 to 1")
+    picture = _as_picture(image) if picture is None else np.asarray(picture)
+    ok = picture.dtype == "uint8" and picture.shape == (*image.shape[:2], 3)
+    received = f"{picture.dtype} of shape {picture.shape}"
+    check("picture", received, ok, f"a uint8 array of shape {(*image.shape[:2], 3)}")
+
+    heat = class_heat(model, image, class_index, layer)
+    heat = keras.ops.image.resize(
+        heat[..., None], image.shape[:2], "bilinear", data_format="channels_last"
+    )
+    heat = keras.ops.convert_to_numpy(heat)  # H W 1
+    colors = np.clip(1.5 - np.abs(4 * heat - [3, 2, 1]), 0, 1)  # H W 3: red, green, blue
+    mixed = (1 - opacity) * picture + opacity * 255 * colors
+    return np.round(mixed).astype("uint8")
+
+
+def class_heat(model, image, class_index=None, layer=None):
+    """Grad-CAM's numbers: how much each pixel of a feature map speaks for a class.
+
+    Args and errors: those of `grad_cam`.
+
+    Returns:
+        A float32 array `(rows, columns)` of the feature map, from 0 to 1; all 0 where nothing does.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise NotImplementedError("Grad-CAM takes its gradients on Keras' TensorFlow backend")
+    import tensorflow as tf
+
+    levels = feature_layers(model)
+    shape = getattr(model, "output_shape", None)
+    ok = isinstance(shape, tuple) and len(shape) == 2
+    check("model", model.name, ok, "a classifier, of output shape (batch, classes)")
+    classes = shape[1]
+    ok = class_index is None or (is_int(class_index) and 0 <= class_index < classes)
+    check("class_index", class_index, ok, f"None or an integer from 0 to {classes - 1}")
+    tensor = _feature_map(model, levels, layer)
+
+    last = model.layers[-1]
+    softmax = isinstance(last, keras.layers.Dense) and last.activation is keras.activations.softmax
+    tapped = keras.Model(model.input, [tensor, last.input if softmax else model.output])
+    with tf.GradientTape() as tape:
+        tape.watch([weight.value for weight in model.weights])  # or frozen ones leave no trace
+        maps, scores = tapped(image[None], training=False)  # 1 H W C, 1 N
+        if softmax:
+            scores = tf.cast(scores, last.compute_dtype) @ last.kernel
+            scores = scores if last.bias is None else scores + last.bias
+        index = int(tf.argmax(scores[0])) if class_index is None else class_index
+        score = scores[0, index]
+    gradient = tape.gradient(score, maps)
+    check("layer", layer, gradient is not None, "between the stem and the classifier")
+    weights = tf.reduce_mean(tf.cast(gradient, tf.float32), axis=(1, 2), keepdims=True)
+    heat = tf.nn.relu(tf.reduce_sum(tf.cast(maps, tf.float32) * weights, axis=-1))[0]
+    return tf.math.divide_no_nan(heat, tf.reduce_max(heat)).numpy()
+
+
+def _feature_map(model, levels, layer):
+    """The tensor that `layer` means."""
+    if layer is None:
+        return list(levels.values())[-1]
+    names = [one.name for one in model.layers]
+    check_choice("layer", layer, (*levels, *names))
+    tensor = levels[layer] if layer in levels else model.get_layer(layer).output
+    rank = len(tensor.shape)
+    check("layer", layer, rank == 4, "of output shape (batch, height, width, channels)")
+    return tensor
+
+
+def _as_picture(image):
+    """A network's input as uint8 `(height, width, 3)`."""
+    if image.dtype != "uint8":
+        low, high = image.min(), image.max()
+        image = np.round((image - low) * (255 / max(high - low, 1e-6))).astype("uint8")
+    return image if image.shape[-1] == 3 else np.repeat(image[..., :1], 3, axis=-1)
