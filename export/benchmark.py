@@ -7,7 +7,6 @@ slows down slows all of them; figures are medians, ratios are medians of the rat
 import argparse
 import collections
 import contextlib
-import dataclasses
 import importlib
 import importlib.metadata
 import json
@@ -16,12 +15,22 @@ import statistics
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from unittest import mock
 
 from export.command import quietly
+from export.contenders import (
+    BATCHES,
+    FUSED,
+    KERAS,
+    SIGNATURE,
+    import_peer,
+    import_timm,
+    make_model,
+    normalized,
+    peers,
+    saved_models,
+    tflite_files,
+)
 from export.machine import processor
 
 _EPILOG = """\
@@ -43,45 +52,10 @@ Written are OUT/benchmark.md and OUT/benchmark.json.
 
 Exit status: 0 if it worked, 2 if something asked for is not possible."""
 
-KERAS = "SavedModel, Keras' normalization"
-UNFUSED = "SavedModel, unfused"
-FUSED = "SavedModel, fused"
-TIMM = "timm, eager"
-ONNX = "ONNX Runtime"
-TFLITE = "TFLite {}"
-
-#: Images of a call, for latency and for throughput.
-BATCHES = (1, 32)
 _SECONDS = 0.2  # a turn lasts at least so long
 _CALIBRATION_IMAGES = 16
-_SIGNATURE = "serving_default"
 _PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "torch", "timm", "onnx")
 _PACKAGES += ("onnxscript", "onnxruntime")
-_RANGES = {
-    "gamma": (0.5, 1.5),
-    "beta": (-0.5, 0.5),
-    "moving_mean": (-0.5, 0.5),
-    "moving_variance": (0.5, 1.5),
-    "bias": (-0.1, 0.1),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Contender:
-    """A network in one form.
-
-    Attributes:
-        name: of the form.
-        prepare: function from levels, uint8 `(batch, size, size, 3)`, to what `run` takes; it is
-            not measured.
-        run: function to logits `(batch, classes)`, a numpy array (TFLite files give probabilities).
-        batches: sizes of batches to measure.
-    """
-
-    name: str
-    prepare: Callable
-    run: Callable
-    batches: tuple[int, ...] = BATCHES
 
 
 def main(arguments=None) -> int:
@@ -146,10 +120,10 @@ def _checked(options):
         _limit_tensorflow(options.threads)
     options.threads = options.threads or THREADS
     if options.timm or options.onnxruntime:
-        _import_timm()
+        import_timm()
     if options.onnxruntime:
         for package in ("onnx", "onnxscript", "onnxruntime"):
-            _import_peer(package)
+            import_peer(package)
     return variants
 
 
@@ -175,7 +149,7 @@ def _measure_variant(variant, options):
         seconds = measure(contenders, images, options.repeats, _say(variant))
         kernels = None
         if options.profile:
-            kernels = profile(folder / FUSED, _normalized(images), options.threads)
+            kernels = profile(folder / FUSED, normalized(images), options.threads)
     return {
         "variant": variant,
         "image_size": options.image_size,
@@ -186,225 +160,6 @@ def _measure_variant(variant, options):
 
 def _say(variant):
     return lambda text: print(f"{variant}: {text}", file=sys.stderr, flush=True)
-
-
-def make_model(variant, image_size):
-    """An untrained network of normalized images, to logits."""
-    import regnet_tf
-
-    shape = (image_size, image_size, 3)
-    model = regnet_tf.create_model(variant, input_shape=shape, classifier_activation=None)
-    randomize(model)
-    return model
-
-
-def randomize(model):
-    """Gives a model random normalizations and biases.
-
-    Those of a new network change nothing, and some runtimes drop what changes nothing.
-    """
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    for variable in model.variables:
-        kind = variable.path.rpartition("/")[2]
-        if kind in _RANGES:
-            variable.assign(rng.uniform(*_RANGES[kind], variable.shape))
-
-
-def saved_models(model, folder) -> list[Contender]:
-    """The three SavedModels of a network, from normalized images to logits.
-
-    Args:
-        model: of `make_model`.
-        folder: a `Path` to write them to, each under its name.
-    """
-    from export.network import Network
-
-    variables = [variable.value for variable in model.variables]
-
-    def call(images):
-        return model(images, training=False)
-
-    network = Network(model)
-    traced = network.traced(None, network.size)
-    with _stock_normalization():
-        stock = _saved_model(folder / KERAS, call, variables, network.size)
-    return [
-        stock,
-        _saved_model(folder / UNFUSED, call, variables, network.size),
-        _saved_model(
-            folder / FUSED, lambda x: traced(x)["logits"], network.variables, network.size
-        ),
-    ]
-
-
-@contextlib.contextmanager
-def _stock_normalization():
-    """Inside, regnet_tf's layers normalize as Keras' do."""
-    import keras
-
-    from regnet_tf import layers
-
-    with mock.patch.object(layers.BatchNorm, "call", keras.layers.BatchNormalization.call):
-        yield
-
-
-def _saved_model(path, function, variables, size):
-    """Writes a function to logits as a SavedModel, and loads it."""
-    import tensorflow as tf
-
-    spec = tf.TensorSpec((None, *size, 3), tf.float32, name="images")
-    module = tf.Module()
-    module.variables_ = variables
-    signature = tf.function(
-        lambda images: {"logits": function(images)}, input_signature=[spec], autograph=False
-    )
-    tf.saved_model.save(module, str(path), signatures={_SIGNATURE: signature})
-    loaded = tf.saved_model.load(str(path))
-
-    def run(images):
-        return loaded.signatures[_SIGNATURE](images=images)["logits"].numpy()
-
-    return Contender(path.name, lambda images: tf.constant(_normalized(images)), run)
-
-
-def tflite_files(model, calibration, folder, threads) -> list[Contender]:
-    """The float32 and the int8 `.tflite` file of a network.
-
-    Args:
-        model: of `make_model`.
-        calibration: levels, uint8 `(count, size, size, 3)`.
-        folder: a `Path` to write them to.
-        threads: to run them with.
-    """
-    from export.examples import Examples
-    from export.network import Network
-    from export.runners import open_tflite
-    from export.source import Source
-    from export.tflite import write_tflite
-    from regnet_tf import Preprocessing
-
-    examples = Examples(calibration, calibration, None, "random levels")
-    preprocessing = Preprocessing(image_size=calibration.shape[1])
-    source = Source(model.name, model, preprocessing, (), examples)
-    network = Network(model)
-    contenders = []
-    for precision in ("float32", "int8"):
-        path = folder / f"{precision}.tflite"
-        write_tflite(path, network, source, precision, 1, "uint8", "1")
-        run = open_tflite(path, threads)
-        contenders.append(Contender(TFLITE.format(precision), lambda images: images, run, (1,)))
-    return contenders
-
-
-def peers(variant, model, folder, options) -> list[Contender]:
-    """timm's network with a model's weights, in PyTorch and in ONNX Runtime.
-
-    Args:
-        variant: its name there.
-        model: of `make_model`.
-        folder: a `Path` to write to.
-        options: with `timm` and `onnxruntime`, which of them, and `threads`.
-
-    Raises:
-        UserError: where timm has no such network.
-    """
-    network = _timm_network(variant, model)
-    found = [_timm(network, options.threads)] if options.timm else []
-    if options.onnxruntime:
-        found.append(_onnxruntime(network, model.input_shape[1], folder, options.threads))
-    return found
-
-
-def _timm_network(variant, model):
-    from regnet_tf import to_state_dict
-    from regnet_tf._errors import UserError
-
-    torch, timm = _import_timm()
-    if not timm.is_model(variant):
-        raise UserError(f"timm has no {variant}; leave --timm and --onnxruntime out.")
-    network = timm.create_model(variant).eval()
-    weights = to_state_dict(model)
-    network.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})
-    return network
-
-
-def _timm(network, threads):
-    import torch
-
-    torch.set_num_threads(threads)
-    network = network.to(memory_format=torch.channels_last)
-
-    def prepare(images):
-        images = torch.from_numpy(_normalized(images)).permute(0, 3, 1, 2)
-        return images.contiguous(memory_format=torch.channels_last)
-
-    def run(images):
-        with torch.inference_mode():
-            return network(images).numpy()
-
-    return Contender(TIMM, prepare, run)
-
-
-def _onnxruntime(network, size, folder, threads):
-    """One file for batches of any size, as the SavedModels are."""
-    import numpy as np
-    import onnxruntime
-    import torch
-
-    path = str(folder / "network.onnx")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch warns of its own insides
-        torch.onnx.export(
-            network,
-            (torch.zeros(2, 3, size, size),),
-            path,
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            input_names=["images"],
-            verbose=False,
-        )
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
-
-    def prepare(images):
-        return np.ascontiguousarray(_normalized(images).transpose(0, 3, 1, 2))
-
-    return Contender(ONNX, prepare, lambda images: session.run(None, {"images": images})[0])
-
-
-def _import_timm():
-    """PyTorch and timm."""
-    torch = _import_peer("torch")
-    with contextlib.suppress(RuntimeError):
-        # A CPU build of PyTorch beside torchvision's standard wheel lacks torchvision's compiled
-        # operations, and torchvision does not import unless they are at least declared.
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float threshold) -> Tensor")
-    return torch, _import_peer("timm")
-
-
-def _import_peer(package):
-    from regnet_tf._errors import UserError
-
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise UserError(
-            f"The peers need the package `{package}`:"
-            " pip install torch timm onnx onnxscript onnxruntime"
-        ) from error
-
-
-def _normalized(images):
-    import numpy as np
-
-    from regnet_tf import Preprocessing
-
-    return np.array(Preprocessing(image_size=images.shape[1]).normalize(images))
 
 
 def measure(contenders, images, repeats, say) -> dict:
@@ -496,7 +251,7 @@ def profile(path, images, threads) -> dict[str, float]:
     metadata = v1.RunMetadata()
     with v1.Session(graph=tf.Graph(), config=config) as session, _without_warnings():
         loaded = v1.saved_model.loader.load(session, ["serve"], str(path))
-        signature = loaded.signature_def[_SIGNATURE]
+        signature = loaded.signature_def[SIGNATURE]
         outputs = [output.name for output in signature.outputs.values()]
         feed = {signature.inputs["images"].name: images}
         session.run(outputs, feed)  # the first one prepares

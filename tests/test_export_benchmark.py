@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from export import benchmark
-from export.benchmark import FUSED, KERAS, ONNX, TIMM, UNFUSED, main
+from export import benchmark, contenders
+from export.benchmark import main
+from export.contenders import FUSED, KERAS, ONNX, TIMM, UNFUSED
 from export.graph import read_graph
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig, build_regnet
 
@@ -88,8 +89,8 @@ def assert_same(found, expected):
 def test_saved_models_are_one_network_in_three_forms(tmp_path):
     config = RegNetConfig(explicit_stages=(StageConfig(16, 2, 8),), stem_width=8, se_ratio=0.25)
     model = build_regnet(config, input_shape=(SIZE, SIZE, 3), classes=5, classifier_activation=None)
-    benchmark.randomize(model)
-    logits = answers(benchmark.saved_models(model, tmp_path))
+    contenders.randomize(model)
+    logits = answers(contenders.saved_models(model, tmp_path))
     assert list(logits) == [KERAS, UNFUSED, FUSED]
     for found in logits.values():
         assert_same(found, answer(model))
@@ -111,9 +112,9 @@ def test_peers_give_the_same_logits(tmp_path):
         pytest.importorskip(package)
     if importlib.util.find_spec("timm") is None:
         pytest.skip("timm is not installed")
-    model = benchmark.make_model("regnetx_002", SIZE)
+    model = contenders.make_model("regnetx_002", SIZE)
     options = argparse.Namespace(timm=True, onnxruntime=True, threads=2)
-    found = answers(benchmark.peers("regnetx_002", model, tmp_path, options))
+    found = answers(contenders.peers("regnetx_002", model, tmp_path, options))
     assert_same(found[ONNX], found[TIMM])
     assert_same(answer(model), found[TIMM])
 
