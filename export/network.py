@@ -102,10 +102,10 @@ def _taps(model):
         taps = {"features": features, "logits": logits(features)}
         logits.set_weights(dense.get_weights())
         return taps, activation or tf.nn.softmax
-    if len(model.output.shape) == 4:
+    if len(model.outputs[0].shape) == 4:
         pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")
-        return {"features": pool(model.output)}, None
-    return {"features": model.output}, None
+        return {"features": pool(model.outputs[0])}, None
+    return {"features": model.outputs[0]}, None
 
 
 class Classifier(NamedTuple):
@@ -124,7 +124,7 @@ class Classifier(NamedTuple):
 
 def find_classifier(model) -> Classifier | None:
     """The dense layer at the end of a model, with an activation in it or behind it; or None."""
-    last, before = _maker(model.output)
+    last, before = _maker(model.outputs[0])
     activation = None
     if isinstance(last, (keras.layers.Softmax, keras.layers.Activation)):
         activation = last

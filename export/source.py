@@ -98,7 +98,7 @@ def without_preprocessing(model, preprocessing):
     std = 1 / (255 * np.array(layer.scale, "float64"))
     mean = -np.array(layer.offset, "float64") * std
     preprocessing = preprocessing.replace(mean=tuple(mean), std=tuple(std))
-    inner = keras.Model(layer.output, model.output, name=model.name)
+    inner = keras.Model(layer.output, model.outputs[0], name=model.name)
     alone = keras.models.clone_model(inner)  # whose layers have no other inputs
     alone.set_weights(inner.get_weights())
     return alone, preprocessing

@@ -106,7 +106,7 @@ def class_heat(model, image, class_index=None, layer=None):
 
     last = model.layers[-1]
     softmax = isinstance(last, keras.layers.Dense) and last.activation is keras.activations.softmax
-    tapped = keras.Model(model.input, [tensor, last.input if softmax else model.output])
+    tapped = keras.Model(model.inputs[0], [tensor, last.input if softmax else model.outputs[0]])
     with tf.GradientTape() as tape:
         tape.watch([weight.value for weight in model.weights])  # or frozen ones leave no trace
         maps, scores = tapped(image[None], training=False)  # 1 H W C, 1 N

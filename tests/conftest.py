@@ -149,7 +149,8 @@ def digits_run(tmp_path_factory):
         model(images, training=True)  # statistics of the digits
     folder = tmp_path_factory.mktemp("runs") / "digits"
     folder.mkdir()
-    model.save(folder / "model.keras")
+    # Inputs and outputs in lists, as many write it.
+    keras.Model(model.inputs, model.outputs, name=model.name).save(folder / "model.keras")
     facts = {
         "preprocessing": recipe.preprocessing.to_dict(),
         "data": {"name": "digits", "class_names": [f"digit {number}" for number in range(10)]},

@@ -328,7 +328,7 @@ def limited_test_batches(recipe, data):
 
 def write_model(model, path):
     """Saves the network alone: no training code is needed to load it."""
-    network = keras.Model(model.inputs, model.outputs, name=model.name)
+    network = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     with replacing(path) as partial:
         network.save(partial)
 
