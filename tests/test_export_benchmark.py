@@ -124,11 +124,12 @@ def test_peers_give_the_same_logits(tmp_path):
     [
         (["--variant", "resnet"], "must be a known RegNet"),
         (["--repeats", "0"], "`repeats` must be an integer of at least 1"),
-        (["--timm"], "`timm`: pip install torch timm onnx onnxscript onnxruntime"),
+        (["--timm"], "`torch`: pip install torch timm onnx onnxscript onnxruntime"),
     ],
 )
 def test_errors_are_one_line(arguments, message, capsys, monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "timm", None)
+    for package in ("torch", "timm"):
+        monkeypatch.setitem(sys.modules, package, None)
     assert main([*arguments, "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
