@@ -15,7 +15,7 @@ from export.graph import offending_ops
 from export.network import Network
 from export.runners import open_artefact
 from export.saved_model import write_saved_model
-from regnet_tf._errors import UserError, import_optional
+from regnet_tf._errors import UserError, first_line, import_optional
 
 _STAGING = ".partial-export-"
 _PACKAGES = (
@@ -170,7 +170,7 @@ def _staging(out):
         try:
             yield folder
         except (OSError, tf.errors.OpError) as error:
-            raise UserError(f"The export to {out} failed: {str(error).splitlines()[0]}") from error
+            raise UserError(f"The export to {out} failed: {first_line(error)}") from error
 
 
 def _remove_empty(folders):

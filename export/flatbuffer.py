@@ -5,7 +5,7 @@ import contextlib
 import flatbuffers
 import numpy as np
 
-from regnet_tf._errors import import_optional
+from regnet_tf._errors import first_line, import_optional
 
 _IDENTIFIER = b"TFL3"
 
@@ -24,8 +24,7 @@ def reading(path):
     try:
         yield
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is damaged: {reason}") from error
+        raise ValueError(f"{path} is damaged: {first_line(error)}") from error
 
 
 def read_model(content, path):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from export.command import without_stderr
-from regnet_tf._errors import UserError, import_optional
+from regnet_tf._errors import UserError, first_line, import_optional
 
 THREADS = os.cpu_count() or 1
 
@@ -28,7 +28,7 @@ def open_saved_model(path):
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow raises whatever its readers do
-        raise UserError(f"{path} can not be loaded: {_first_line(error)}") from error
+        raise UserError(f"{path} can not be loaded: {first_line(error)}") from error
     name = "images" if "images" in loaded.signatures else "features"
     signature = loaded.signatures[name]
 
@@ -60,7 +60,7 @@ def open_tflite(path, threads=THREADS):
             interpreter = litert.Interpreter(str(path), num_threads=threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path} can not be loaded: {_first_line(error)}") from error
+        raise UserError(f"{path} can not be loaded: {first_line(error)}") from error
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
     batch_size = source["shape"][0]
 
@@ -84,7 +84,3 @@ def open_tflite(path, threads=THREADS):
 def open_artefact(path):
     """The file or folder of an export, by what it is."""
     return open_tflite(path) if Path(path).suffix == ".tflite" else open_saved_model(path)
-
-
-def _first_line(error):
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -20,6 +20,11 @@ def nearest(name, known) -> str:
     return f" Nearest: {', '.join(near)}." if near else ""
 
 
+def first_line(error) -> str:
+    """What an error of another library says, in one line; its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def import_optional(module, extra="training"):
     """Imports a module of an optional package.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import keras
 
-from regnet_tf._errors import UserError, nearest
+from regnet_tf._errors import UserError, first_line, nearest
 from regnet_tf.models import create_model
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.readers import SUFFIXES
@@ -71,9 +71,8 @@ def load_trained(source, variant=None) -> Trained:
 
 def _reason(error):
     """Keras begins with the outermost layer; which class it does not know comes later."""
-    text = str(error) or type(error).__name__
-    unknown = re.search(r"Could not locate class '[^']+'", text)
-    return f"{unknown[0]}, a layer of its own" if unknown else text.splitlines()[0]
+    unknown = re.search(r"Could not locate class '[^']+'", str(error))
+    return f"{unknown[0]}, a layer of its own" if unknown else first_line(error)
 
 
 def _from_file(path, name):

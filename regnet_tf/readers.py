@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from regnet_tf._errors import first_line
+
 #: Endings of the files of PyTorch; only they need torch.
 TORCH_SUFFIXES = (".pth", ".pth.tar", ".pyth", ".pt", ".torch", ".bin")
 SUFFIXES = (".safetensors", ".npz", *TORCH_SUFFIXES)
@@ -172,5 +174,4 @@ def _float32(tensor):
 
 
 def _damaged(path, error):
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return ValueError(f"{path} is damaged or holds no weights: {reason}")
+    return ValueError(f"{path} is damaged or holds no weights: {first_line(error)}")

@@ -15,6 +15,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from regnet_tf._errors import first_line
 from regnet_tf.porting import count_classes, load_state_dict
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.readers import SUFFIXES, read_state_dict
@@ -269,9 +270,9 @@ class Checkpoint:
         try:
             model.load_weights(self.origin)
         except Exception as error:  # Keras passes on those of zipfile and h5py too
-            reason = str(error).partition("\n")[0]
             raise ValueError(
-                f"`weights` {self.origin} is damaged or does not fit {model.name}: {reason}"
+                f"`weights` {self.origin} is damaged or does not fit {model.name}:"
+                f" {first_line(error)}"
             ) from error
 
 

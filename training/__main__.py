@@ -92,10 +92,10 @@ def _run(recipe, options):
 
 def _begin_again(error):
     """Replaces this process by itself: it waits for a worker that was lost, and goes on with it."""
-    reason = str(error).splitlines()[0]
-    print(
-        f"A worker was lost ({reason}); waiting for it to come back.", file=sys.stderr, flush=True
-    )
+    from regnet_tf._errors import first_line
+
+    text = f"A worker was lost ({first_line(error)}); waiting for it to come back."
+    print(text, file=sys.stderr, flush=True)
     arguments = [argument for argument in sys.argv[1:] if argument != "--overwrite"]
     os.execv(sys.executable, [sys.executable, "-m", "training", *arguments])
 

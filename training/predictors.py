@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from regnet_tf._errors import UserError, import_optional
+from regnet_tf._errors import UserError, first_line, import_optional
 from regnet_tf._trained import load_trained
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.weights import is_tag
@@ -78,7 +78,7 @@ def _of_saved_model(path):
     try:
         signatures = tf.saved_model.load(str(path)).signatures
     except (OSError, ValueError, tf.errors.OpError) as error:
-        raise UserError(f"{path} can not be read: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} can not be read: {first_line(error)}") from error
     takes_images = {
         name: function
         for name, function in signatures.items()
@@ -116,7 +116,7 @@ def _of_tflite(path):
     try:
         interpreter = litert.Interpreter(str(path), num_threads=_threads())
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path} can not be read: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} can not be read: {first_line(error)}") from error
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     if len(target["shape"]) != 2:
         raise UserError(f"{path} is no classifier: its output has the shape {target['shape']}.")

@@ -6,7 +6,7 @@ import os
 import tensorflow as tf
 
 from regnet_tf._checks import check_choice
-from regnet_tf._errors import UserError
+from regnet_tf._errors import UserError, first_line
 
 _ONE_DEVICE = tf.distribute.get_strategy()  # TensorFlow's default
 STRATEGIES = ("none", "mirrored", "multiworker", "tpu")
@@ -106,7 +106,7 @@ def _tpu_strategy():
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu="")
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
-        raise UserError(f"No TPU was found: {str(error).splitlines()[0]}") from error
+        raise UserError(f"No TPU was found: {first_line(error)}") from error
     return tf.distribute.TPUStrategy(resolver)
 
 
