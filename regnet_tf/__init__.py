@@ -2,6 +2,13 @@
 
 from regnet_tf.backbones import FeatureInfo, backbone, feature_info, feature_layers
 from regnet_tf.complexity import Complexity, complexity
+from regnet_tf.decoders import (
+    FeaturePyramid,
+    PixelClassifier,
+    SegmentationHead,
+    UNetDecoder,
+    segmentation_model,
+)
 from regnet_tf.fusion import fuse
 from regnet_tf.layers import (
     BatchNorm,

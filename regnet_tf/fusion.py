@@ -4,9 +4,13 @@ import keras
 import numpy as np
 
 from regnet_tf._checks import check
+from regnet_tf.decoders import FeaturePyramid, SegmentationHead, UNetDecoder
 from regnet_tf.layers import EPSILON, ConvNorm, Stage, Stem, XBlock
 
-_WITH_NORMALIZATION = (ConvNorm, Stage, Stem, XBlock)
+_WITH_NORMALIZATION = (
+    *(ConvNorm, Stage, Stem, XBlock),
+    *(FeaturePyramid, SegmentationHead, UNetDecoder),
+)
 
 
 def fuse(model, dtype=None):

@@ -1,4 +1,4 @@
-"""Grouped convolution and batch normalization at the full speed of each backend.
+"""Grouped convolution, batch normalization and resizing at the full speed of each backend.
 
 The only file that looks at the backend. Keras 3 compiles every grouped convolution with XLA, which
 on a CPU costs a factor of 20 in training, and normalizes training batches through a chain of small
@@ -119,6 +119,41 @@ def add_bias(x, bias, groups=1):
     plain sum stays apart there.
     """
     return x + bias if tf is None or groups > 1 else tf.nn.bias_add(x, bias)
+
+
+def resize_nearest(x, size):
+    """Resizes without interpolation, as PyTorch: pixel i is the old pixel `floor(i * old / new)`.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        size: `(height, width)`: integers, or scalar tensors where the graph does not know them.
+    """
+    if _has_size(x, size):
+        return x
+    if tf is not None:
+        return tf.raw_ops.ResizeNearestNeighbor(images=x, size=size)
+    for axis, side in enumerate(size, start=1):
+        x = ops.take(x, ops.arange(side) * ops.shape(x)[axis] // side, axis)
+    return x
+
+
+def resize_bilinear(x, size):
+    """Resizes by linear interpolation between the centres of pixels, without antialiasing.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        size: `(height, width)`, as `resize_nearest` takes it.
+    """
+    if _has_size(x, size):
+        return x
+    if tf is None:
+        return ops.image.resize(x, size, "bilinear", data_format="channels_last")
+    resized = tf.raw_ops.ResizeBilinear(images=x, size=size, half_pixel_centers=True)
+    return tf.cast(resized, x.dtype)  # it is float32
+
+
+def _has_size(x, size):
+    return tuple(x.shape[1:3]) == tuple(size)
 
 
 def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):

@@ -7,6 +7,7 @@ import golden_weights
 import keras
 import numpy as np
 import pytest
+from networks import with_statistics
 from test_porting import assert_taps
 
 import regnet_tf
@@ -51,18 +52,6 @@ def assert_same(found, expected, tolerance=0.0):
     for level, output in expected.items():
         error = np.abs(found[level] - output).max()
         assert error <= tolerance * np.abs(output).max(), level
-
-
-def with_statistics(model):
-    """Normalization that does something in every channel."""
-    rng = np.random.default_rng(1)
-    for variable in model.weights:
-        kind = variable.path.rpartition("/")[2]
-        if kind in ("gamma", "moving_variance"):
-            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
-        elif kind in ("beta", "moving_mean"):
-            variable.assign(rng.normal(scale=0.3, size=variable.shape))
-    return model
 
 
 # timm's `features_only` networks.

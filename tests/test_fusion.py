@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from networks import with_statistics
 
 import regnet_tf
 from regnet_tf import RegNetConfig, StageConfig, build_regnet, fuse
@@ -11,18 +12,6 @@ from regnet_tf.layers import BatchNorm
 STAGES = (StageConfig(16, 1, 8), StageConfig(32, 2, 8))
 CONFIG = RegNetConfig(name="tiny", explicit_stages=STAGES, stem_width=16)
 IMAGES = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
-
-
-def with_statistics(model):
-    """Weights as a trained network's: normalization that does something in every channel."""
-    rng = np.random.default_rng(1)
-    for variable in model.variables:
-        kind = variable.path.rpartition("/")[2]
-        if kind in ("gamma", "moving_variance"):
-            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
-        elif kind in ("beta", "moving_mean"):
-            variable.assign(rng.normal(scale=0.3, size=variable.shape))
-    return model
 
 
 def difference(model, other, images=IMAGES):

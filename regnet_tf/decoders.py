@@ -1,0 +1,335 @@
+"""Decoders on feature maps: a feature pyramid, and two ways to one class for each pixel.
+
+Their inputs are the dicts of maps that `backbone` models return, `{"P2": ..., "P5": ...}`, with
+levels from fine to coarse, the coarser ones of equal or lower resolution. Shape comments: N images,
+H rows, W columns, F output channels.
+"""
+
+import itertools
+
+import keras
+from keras import ops
+
+from regnet_tf import ops as regnet_ops
+from regnet_tf._checks import check, check_choice, check_int
+from regnet_tf.layers import ConvNorm
+from regnet_tf.variants import ACTIVATIONS, NORMALIZATIONS
+
+_register = keras.saving.register_keras_serializable(package="regnet_tf")
+
+DECODERS = ("fpn", "unet")
+
+
+class _Decoder(keras.layers.Layer):
+    """What the decoders share: the convolutions' options, and levels in order."""
+
+    def __init__(self, activation="relu", normalization="batch", synchronized=False, **kwargs):
+        super().__init__(**kwargs)
+        check_choice("activation", activation, (None, *ACTIVATIONS))
+        check_choice("normalization", normalization, (None, *NORMALIZATIONS))
+        self.activation = activation
+        self.normalization = normalization
+        self.synchronized = synchronized
+        self.supports_jit = regnet_ops.supports_jit()
+
+    def _conv(self, name, filters, kernel_size, activation):
+        return ConvNorm(
+            filters,
+            kernel_size,
+            activation=activation,
+            normalization=self.normalization,
+            synchronized=self.synchronized,
+            name=name,
+            dtype=self.dtype_policy,
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "activation": self.activation,
+            "normalization": self.normalization,
+            "synchronized": self.synchronized,
+        }
+
+
+@_register
+class FeaturePyramid(_Decoder):
+    """Feature pyramid network: gives every level what the coarser ones know (Lin et al. 2017).
+
+    A 1x1 convolution brings each level to the same width; from the coarsest one down each is
+    resized to the next finer one, without interpolation, and added to it; a 3x3 convolution
+    finishes each. Equal to torchvision's `FeaturePyramidNetwork`, also in odd sizes.
+
+    Args:
+        width: output channels of all levels.
+        coarser_levels: how many levels to add beyond the coarsest one, each of every second pixel
+            of the one before, as detectors take them.
+        activation: after each convolution; None in the paper.
+        normalization, synchronized: see `ConvNorm`; None, a bias, in the paper.
+
+    Input: dict of maps `(batch, height, width, channels)`.
+    Output: dict of the same levels, and the added ones, `(batch, height, width, width)`.
+    """
+
+    def __init__(self, width=256, coarser_levels=0, activation=None, normalization=None, **kwargs):
+        super().__init__(activation, normalization, **kwargs)
+        check_int("width", width, minimum=1)
+        check_int("coarser_levels", coarser_levels, minimum=0)
+        self.width = width
+        self.coarser_levels = coarser_levels
+
+    def build(self, input_shape):
+        self.lateral, self.smooth = {}, {}
+        for level in _levels(input_shape):
+            lateral = self._conv(f"lateral_{level}", self.width, 1, self.activation)
+            smooth = self._conv(f"smooth_{level}", self.width, 3, self.activation)
+            lateral.build(input_shape[level])
+            smooth.build((*input_shape[level][:-1], self.width))
+            self.lateral[level], self.smooth[level] = lateral, smooth
+
+    def call(self, inputs, training=None):
+        maps, coarser = {}, None
+        for level in reversed(_levels(inputs)):
+            x = self.lateral[level](inputs[level], training=training)  # N H W F
+            if coarser is not None:
+                x = x + regnet_ops.resize_nearest(coarser, _size(x))
+            coarser = x
+            maps[level] = self.smooth[level](x, training=training)  # N H W F
+        maps = {level: maps[level] for level in _levels(inputs)}
+        x = maps[_levels(maps)[-1]]
+        for level in self._added(inputs):
+            maps[level] = x = x[:, ::2, ::2]  # N H/2 W/2 F
+        return maps
+
+    def _added(self, maps):
+        """Names of the levels beyond the coarsest one."""
+        last = _number(_levels(maps)[-1])
+        return [f"P{last + step}" for step in range(1, self.coarser_levels + 1)]
+
+    def compute_output_shape(self, input_shape):
+        shapes = {level: (*input_shape[level][:-1], self.width) for level in _levels(input_shape)}
+        batch, *size, width = shapes[_levels(shapes)[-1]]
+        for level in self._added(input_shape):
+            size = [side and -(-side // 2) for side in size]
+            shapes[level] = (batch, *size, width)
+        return shapes
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "coarser_levels": self.coarser_levels,
+        }
+
+
+@_register
+class SegmentationHead(_Decoder):
+    """Joins the levels of a feature pyramid into one map (Panoptic FPN, Kirillov et al. 2019).
+
+    Each level goes to the resolution of the finest one by steps of a 3x3 convolution and bilinear
+    resizing, a step for every level between; the finest one has a convolution alone. All are added.
+
+    Args:
+        width: output channels.
+        activation, normalization, synchronized: see `ConvNorm`; the paper has "relu" and "group".
+
+    Input: dict of maps `(batch, height, width, channels)`.
+    Output shape: `(batch, height, width, width)`, of the finest level.
+    """
+
+    def __init__(self, width=128, **kwargs):
+        super().__init__(**kwargs)
+        check_int("width", width, minimum=1)
+        self.width = width
+
+    def build(self, input_shape):
+        self.convs = {}
+        levels = _levels(input_shape)
+        for place, level in enumerate(levels):
+            names = [f"{level}_conv_{step}" for step in range(1, max(place, 1) + 1)]
+            convs = [self._conv(name, self.width, 3, self.activation) for name in names]
+            shape = input_shape[level]
+            for conv in convs:
+                conv.build(shape)
+                shape = (*shape[:-1], self.width)
+            self.convs[level] = convs
+
+    def call(self, inputs, training=None):
+        levels = _levels(inputs)
+        total = 0
+        for place, level in enumerate(levels):
+            x, finer = inputs[level], reversed(levels[:place])
+            for conv, target in itertools.zip_longest(self.convs[level], finer):
+                x = conv(x, training=training)
+                if target is not None:
+                    x = regnet_ops.resize_bilinear(x, _size(inputs[target]))
+            total = total + x  # N H W F
+        return total
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[_levels(input_shape)[0]][:-1], self.width)
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width}
+
+
+@_register
+class UNetDecoder(_Decoder):
+    """From the coarsest level up to the finest one, level by level (Ronneberger et al. 2015).
+
+    What has come so far is resized to the next finer level, without interpolation, and stands
+    beside it; two 3x3 convolutions join the two. Equal to the decoder of segmentation_models'
+    PyTorch library.
+
+    Args:
+        widths: output channels at each level but the coarsest, from coarse to fine.
+        activation, normalization, synchronized: see `ConvNorm`.
+
+    Input: dict of maps `(batch, height, width, channels)`.
+    Output shape: `(batch, height, width, widths[-1])`, of the finest level.
+    """
+
+    def __init__(self, widths=(256, 128, 64), **kwargs):
+        super().__init__(**kwargs)
+        check("widths", widths, len(widths) > 0, "a sequence of numbers of channels")
+        for width in widths:
+            check_int("widths", width, minimum=1)
+        self.widths = tuple(widths)
+
+    def build(self, input_shape):
+        *finer, coarsest = _levels(input_shape)
+        one_each = len(self.widths) == len(finer)
+        check("widths", self.widths, one_each, f"{len(finer)} numbers for {len(finer) + 1} levels")
+        channels, self.convs = input_shape[coarsest][-1], {}
+        for level, width in zip(reversed(finer), self.widths, strict=True):
+            *before, skip = input_shape[level]
+            pair = [self._conv(f"{level}_conv_{n}", width, 3, self.activation) for n in (1, 2)]
+            pair[0].build((*before, channels + skip))
+            pair[1].build((*before, width))
+            self.convs[level], channels = pair, width
+
+    def call(self, inputs, training=None):
+        *finer, coarsest = _levels(inputs)
+        x = inputs[coarsest]
+        for level in reversed(finer):
+            x = regnet_ops.resize_nearest(x, _size(inputs[level]))
+            x = ops.concatenate([x, ops.cast(inputs[level], x.dtype)], axis=-1)
+            for conv in self.convs[level]:
+                x = conv(x, training=training)  # N H W F
+        return x
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[_levels(input_shape)[0]][:-1], self.widths[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "widths": self.widths}
+
+
+@_register
+class PixelClassifier(keras.layers.Layer):
+    """Classes of pixels: a 1x1 convolution, resized to the image; works in float32.
+
+    Args:
+        classes: number of outputs.
+        activation: "softmax" for probabilities, None for logits.
+
+    Input: a pair: the map `(batch, height, width, channels)`, and the images, for their size.
+    Output shape: `(batch, image height, image width, classes)`, float32.
+    """
+
+    def __init__(self, classes, activation="softmax", **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        check_int("classes", classes, minimum=1)
+        self.classes = classes
+        self.activation = keras.activations.get(activation)
+
+    def build(self, input_shape):
+        self.dense = keras.layers.Dense(
+            self.classes,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+            name="dense",
+            dtype=self.dtype_policy,
+        )
+        self.dense.build(input_shape[0])
+
+    def call(self, inputs):
+        x, images = inputs
+        logits = regnet_ops.resize_bilinear(self.dense(x), _size(images))  # N H W F
+        return self.activation(logits)
+
+    def compute_output_shape(self, input_shape):
+        _, images = input_shape
+        return (*images[:-1], self.classes)
+
+    def get_config(self):
+        activation = keras.activations.serialize(self.activation)
+        return {**super().get_config(), "classes": self.classes, "activation": activation}
+
+
+def segmentation_model(
+    backbone,
+    classes,
+    *,
+    decoder="fpn",
+    width=128,
+    activation="softmax",
+    normalization="batch",
+    synchronized=False,
+    name=None,
+):
+    """A network that names the class of every pixel.
+
+    Args:
+        backbone: a model that `regnet_tf.backbone` made, of two or more levels.
+        classes: number of classes.
+        decoder: "fpn" for a `FeaturePyramid` and a `SegmentationHead`; "unet" for a `UNetDecoder`.
+        width: channels of the decoder: of all of the feature pyramid; of the finest level of the
+            U-Net, which doubles them from level to level.
+        activation: "softmax" for probabilities, None for logits.
+        normalization, synchronized: of the decoder's convolutions, see `ConvNorm`.
+        name: of the model; by default the backbone's and the decoder's.
+
+    Returns:
+        A functional `keras.Model` from the backbone's images to float32 `(batch, height, width,
+        classes)`, at the images' resolution.
+
+    Raises:
+        ValueError: naming the argument that is out of range.
+    """
+    maps = getattr(backbone, "output", None)
+    ok = isinstance(maps, dict) and len(maps) > 1
+    check("backbone", backbone, ok, "a model of `regnet_tf.backbone`, of two or more levels")
+    check_choice("decoder", decoder, DECODERS)
+    check_int("width", width, minimum=1)
+    options = {
+        "normalization": normalization,
+        "synchronized": synchronized,
+        "dtype": backbone.dtype_policy,
+    }
+    if decoder == "fpn":
+        maps = FeaturePyramid(width, activation="relu", name="pyramid", **options)(maps)
+        x = SegmentationHead(width, name="decoder", **options)(maps)
+    else:
+        widths = [width * 2**step for step in reversed(range(len(maps) - 1))]
+        x = UNetDecoder(widths, name="decoder", **options)(maps)
+    images = backbone.inputs[0]
+    x = PixelClassifier(classes, activation, name="classifier")([x, images])
+    model = keras.Model(backbone.inputs[0], x, name=name or f"{backbone.name}_{decoder}")
+    model.dtype_policy = backbone.dtype_policy
+    return model
+
+
+def _levels(maps):
+    """Names of the levels, from fine to coarse."""
+    ok = isinstance(maps, dict) and len(maps) > 0
+    check("inputs", type(maps).__name__, ok, 'a dict of feature maps, {"P2": ..., "P5": ...}')
+    return sorted(maps, key=_number)
+
+
+def _number(level):
+    return int(level.removeprefix("P"))
+
+
+def _size(x):
+    """Height and width, as integers where the graph knows them."""
+    return tuple(ops.shape(x)[1:3])
