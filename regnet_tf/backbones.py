@@ -29,6 +29,26 @@ class FeatureInfo:
     layer: str
 
 
+@keras.saving.register_keras_serializable(package="regnet_tf")
+class BackboneModel(keras.Model):
+    """A functional model whose output is a dict of levels, as `backbone` builds it."""
+
+    @property
+    def pyramid_outputs(self):
+        """The outputs by scale, as KerasHub's models read them from their `image_encoder`.
+
+        Returns:
+            `{"P2": ..., "P5": ...}`: symbolic tensors, the coarsest last. Pn has one pixel for
+            `2**n` of the image: of the levels that dilation keeps at one stride, the highest.
+        """
+        levels = _levels_info(self).items()
+        return {
+            f"P{info.stride.bit_length() - 1}": self.output[level]
+            for level, info in levels
+            if level in self.output
+        }
+
+
 def backbone(
     config,
     *,
@@ -57,7 +77,8 @@ def backbone(
     Returns:
         A functional `keras.Model` whose output is a dict, `{"P2": ..., "P5": ...}`, of shapes
         `(batch, ceil(height / stride), ceil(width / stride), channels)`; `feature_info` has the
-        numbers. Under mixed precision they are of the policy's compute dtype.
+        numbers. Under mixed precision they are of the policy's compute dtype. Its
+        `pyramid_outputs` make it an `image_encoder` of KerasHub's models.
 
     Raises:
         ValueError: naming the argument that is out of range, or for weights that do not fit.
@@ -83,7 +104,7 @@ def backbone(
     )
     levels = feature_layers(network)
     chosen = {f"P{level}": levels[f"P{level}"] for level in outputs}
-    model = keras.Model(network.input, chosen, name=network.name)
+    model = BackboneModel(network.input, chosen, name=network.name)
     model.dtype_policy = network.dtype_policy
     return model
 
@@ -124,12 +145,18 @@ def feature_info(model):
     Raises:
         ValueError: for a model without a stem and stages.
     """
+    found = _levels_info(model)
+    returned = model.output if isinstance(model.output, dict) else found
+    return {level: found[level] for level in returned}
+
+
+def _levels_info(model):
+    """Level -> `FeatureInfo`, from the stem on."""
     found, stride = {}, 1
     for level, layer in _levels(model).items():
         stride *= layer.stride
         found[level] = FeatureInfo(layer.output.shape[-1], stride, layer.name)
-    returned = model.output if isinstance(model.output, dict) else found
-    return {level: found[level] for level in returned}
+    return found
 
 
 def _levels(model):

@@ -191,6 +191,25 @@ def test_backbones_are_saved(tmp_path):
     assert feature_info(loaded) == feature_info(model)
 
 
+@pytest.mark.parametrize(
+    "output_stride, scales",
+    [
+        (32, {"P1": "stem", "P2": "stage_1", "P3": "stage_2", "P4": "stage_4"}),
+        (8, {"P1": "stem", "P2": "stage_1", "P3": "stage_4"}),
+    ],
+)
+def test_outputs_by_scale(output_stride, scales, tmp_path):
+    """The last layer of each stride, also in copies; `CONFIG`'s stage 4 has no stride."""
+    model = backbone(CONFIG, outputs=(5, 4, 1, 3, 2), output_stride=output_stride)
+    model.save(tmp_path / "backbone.keras")
+    loaded = keras.saving.load_model(tmp_path / "backbone.keras")
+    for copy in (model, loaded, fuse(model), keras.models.clone_model(model)):
+        expected = {scale: copy.get_layer(name).output for scale, name in scales.items()}
+        assert list(copy.pyramid_outputs) == list(expected)
+        assert all(copy.pyramid_outputs[scale] is expected[scale] for scale in scales)
+    assert list(backbone(CONFIG, outputs=[3]).pyramid_outputs) == ["P3"]
+
+
 def test_backbones_are_fused():
     model = with_statistics(backbone(CONFIG, outputs=(3, 5), output_stride=8))
     fused = fuse(model)
