@@ -14,15 +14,20 @@ def plain(instance):
             object.__setattr__(instance, name, value.item())
 
 
-def replaced(instance, changes):
-    """A copy of a dataclass with some fields changed; ValueError for a field it does not have."""
-    fields = [field.name for field in dataclasses.fields(instance)]
-    unknown = sorted(set(changes) - set(fields))
+def check_fields(dataclass, names):
+    """Raises ValueError for a name that is no field of a dataclass."""
+    fields = [field.name for field in dataclasses.fields(dataclass)]
+    unknown = sorted(set(names) - set(fields))
     if unknown:
         raise ValueError(
-            f"A {type(instance).__name__} has the fields {', '.join(fields)}."
+            f"A {dataclass.__name__} has the fields {', '.join(fields)}."
             f" Received: {', '.join(unknown)}"
         )
+
+
+def replaced(instance, changes):
+    """A copy of a dataclass with some fields changed; ValueError for a field it does not have."""
+    check_fields(type(instance), changes)
     return dataclasses.replace(instance, **changes)
 
 

@@ -1,7 +1,13 @@
-"""Parameters, flops and activations of a configuration, by arithmetic; numpy only."""
+"""Parameters, flops and activations of a configuration, by arithmetic; numpy only.
+
+The counting itself takes numbers or arrays: what a stage's fields are, the counts become.
+"""
 
 import dataclasses
+import functools
 import math
+
+import numpy as np
 
 from regnet_tf._checks import check, check_int
 from regnet_tf.variants import RegNetConfig, get_config
@@ -27,8 +33,11 @@ class Complexity:
     activations: int = 0
 
     def __add__(self, other):
-        mine, others = dataclasses.astuple(self), dataclasses.astuple(other)
-        return Complexity(*(a + b for a, b in zip(mine, others, strict=True)))
+        mine, others = vars(self), vars(other)  # dataclasses.astuple would copy arrays
+        return Complexity(**{name: mine[name] + others[name] for name in mine})
+
+    def __mul__(self, times):
+        return Complexity(**{name: count * times for name, count in vars(self).items()})
 
 
 def complexity(
@@ -51,6 +60,19 @@ def complexity(
     Raises:
         ValueError: for a size below the network's total stride, and for counts below 1.
     """
+    options = {"classes": classes, "channels": channels, "include_top": include_top}
+    return total(complexity_by_part(config, image_size, **options))
+
+
+def complexity_by_part(
+    config: RegNetConfig | str,
+    image_size: int | tuple[int, int] = 224,
+    *,
+    classes: int = 1000,
+    channels: int = 3,
+    include_top: bool = True,
+) -> dict[str, Complexity]:
+    """What each part costs: `stem`, `stage_1` and so on, `head`. Args and errors: `complexity`'s."""
     if isinstance(config, str):
         config = get_config(config)
     check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig or a variant's name")
@@ -62,39 +84,65 @@ def complexity(
         check("image_size", side, ok, f"at least {config.total_stride}, the network's total stride")
     check_int("classes", classes, minimum=1)
     check_int("channels", channels, minimum=1)
+    parts = count_parts(config, config.stages, size, classes, channels)
+    if not include_top:
+        del parts["head"]
+    return parts
 
-    norm = 2 if config.normalization == "batch" else 0  # moving statistics per channel
 
-    def conv_norm(size, kernel, width_in, width_out, groups=1):
-        conv = _conv(size, kernel, width_in, width_out, groups)
-        return conv + Complexity(parameters=2 * width_out, statistics=norm * width_out)
+def count_parts(config, stages, size, classes, channels=3) -> dict[str, Complexity]:
+    """The counting, without checks.
 
-    size = _strided(size, config.stem_stride)
-    total = conv_norm(size, 3, channels, config.stem_width)
+    Args:
+        config: what has `stem_width`, `stem_stride`, `se_ratio` and `normalization`.
+        stages: for each stage what has `width`, `depth`, `inner_width`, `groups` and `stride`:
+            `StageConfig`, or the same with arrays `(networks,)` for all but the stride.
+        size: `(height, width)` of the image.
+        classes: outputs of the classifier.
+        channels: channels of the image.
+    """
+    size = strided(size, config.stem_stride)
+    parts = {"stem": _conv_norm(config, size, 3, channels, config.stem_width)}
     width_in = config.stem_width
-    for stage in config.stages:
-        inner = stage.inner_width
-        for block in range(stage.depth):
-            stride = stage.stride if block == 0 else 1
-            size_in, size = size, _strided(size, stride)
-            total += conv_norm(size_in, 1, width_in, inner)
-            total += conv_norm(size, 3, inner, inner, stage.groups)
-            if config.se_ratio:
-                squeeze = squeeze_width(width_in, config.se_ratio)
-                total += _conv((1, 1), 1, inner, squeeze, bias=True)
-                total += _conv((1, 1), 1, squeeze, inner, bias=True)
-            total += conv_norm(size, 1, inner, stage.width)
-            if stride != 1 or width_in != stage.width:
-                total += conv_norm(size, 1, width_in, stage.width)
-            width_in = stage.width
-    if include_top:
-        total += _conv((1, 1), 1, width_in, classes, bias=True)
-    return total
+    for number, stage in enumerate(stages, 1):
+        first = _block(config, stage, size, width_in, stage.stride)
+        size, width_in = strided(size, stage.stride), stage.width
+        others = _block(config, stage, size, width_in, 1) * (stage.depth - 1)
+        parts[f"stage_{number}"] = first + others
+    parts["head"] = _conv((1, 1), 1, width_in, classes, bias=True)
+    return parts
 
 
-def squeeze_width(width_in: int, se_ratio: float) -> int:
+def total(parts) -> Complexity:
+    """The sum of a dict of parts."""
+    return functools.reduce(Complexity.__add__, parts.values())
+
+
+def _block(config, stage, size_in, width_in, stride):
+    """One block of a stage."""
+    size, inner, width = strided(size_in, stride), stage.inner_width, stage.width
+    cost = _conv_norm(config, size_in, 1, width_in, inner)
+    cost += _conv_norm(config, size, 3, inner, inner, stage.groups)
+    if config.se_ratio:
+        squeeze = squeeze_width(width_in, config.se_ratio)
+        cost += _conv((1, 1), 1, inner, squeeze, bias=True)
+        cost += _conv((1, 1), 1, squeeze, inner, bias=True)
+    cost += _conv_norm(config, size, 1, inner, width)
+    shortcut = _conv_norm(config, size, 1, width_in, width)
+    return cost + shortcut * (1 if stride != 1 else width_in != width)
+
+
+def _conv_norm(config, size, kernel, width_in, width_out, groups=1):
+    """A convolution and its normalization; only batch normalization has moving statistics."""
+    norm = 2 if config.normalization == "batch" else 0
+    conv = _conv(size, kernel, width_in, width_out, groups)
+    return conv + Complexity(parameters=2 * width_out, statistics=norm * width_out)
+
+
+def squeeze_width(width_in, se_ratio: float):
     """Channels between the two layers of squeeze-and-excitation: a share of the block's *input*."""
-    return max(1, round(width_in * se_ratio))
+    width = np.maximum(1, np.round(np.multiply(width_in, se_ratio))).astype(int)
+    return width if width.ndim else int(width)
 
 
 def _conv(size, kernel, width_in, width_out, groups=1, bias=False):
@@ -109,6 +157,6 @@ def _conv(size, kernel, width_in, width_out, groups=1, bias=False):
     )
 
 
-def _strided(size, stride):
+def strided(size, stride):
     """Output size of a convolution with padding kernel // 2."""
     return tuple(-(-side // stride) for side in size)

@@ -8,11 +8,21 @@ timm's `models/regnet.py` (`regnety_040_sgn`).
 import dataclasses
 import difflib
 import functools
+import hashlib
+import json
 import re
 from fnmatch import fnmatch
 from typing import NamedTuple
 
-from regnet_tf._checks import check, check_choice, check_int, check_number, plain, replaced
+from regnet_tf._checks import (
+    check,
+    check_choice,
+    check_fields,
+    check_int,
+    check_number,
+    plain,
+    replaced,
+)
 from regnet_tf.widths import (
     WIDTH_ROUNDINGS,
     BlockWidths,
@@ -28,6 +38,7 @@ NORMALIZATIONS = ("batch", "group")
 GROUP_NORM_WIDTH = 16  # channels per group of group normalization, as timm's regnety_040_sgn
 _STAGE = {field.name for field in dataclasses.fields(StageConfig)}
 _GENERATOR = ("depth", "initial_width", "width_slope", "width_multiplier", "group_width")
+_SHAPE = ("stem_width", "stem_stride", "activation", "normalization")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,7 +104,7 @@ class RegNetConfig:
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
         check_number("drop_path_rate", self.drop_path_rate, minimum=0, below=1)
-        self._check_group_norm(self.stages)
+        self._check_group_norm()
 
     def _check_generator(self):
         for field in _GENERATOR:
@@ -123,11 +134,11 @@ class RegNetConfig:
         stages = (StageConfig(**stage) if isinstance(stage, dict) else stage for stage in given)
         object.__setattr__(self, "explicit_stages", tuple(stages))
 
-    def _check_group_norm(self, stages):
+    def _check_group_norm(self):
         if self.normalization != "group":
             return
         widths = [self.stem_width]
-        for stage in stages:
+        for stage in self.stages:
             widths += [stage.inner_width, stage.width]
         fits = all(width % GROUP_NORM_WIDTH == 0 for width in widths)
         allowed = f"'batch' unless all widths are multiples of {GROUP_NORM_WIDTH} (here {widths})"
@@ -178,8 +189,33 @@ class RegNetConfig:
         return [[next(rates) for _ in range(stage.depth)] for stage in self.stages]
 
     def to_dict(self) -> dict:
-        """A dict of JSON types, from which `RegNetConfig(**d)` makes an equal configuration."""
+        """A dict of JSON types, from which `from_dict` makes an equal configuration."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict) -> "RegNetConfig":
+        """The configuration that `to_dict` was made of, also when JSON made lists of its tuples.
+
+        Raises:
+            ValueError: for an unknown field or a value out of range.
+        """
+        check_fields(cls, fields)
+        return cls(**fields)
+
+    @property
+    def identity(self) -> str:
+        """Twelve hexadecimal digits, equal for equal networks.
+
+        The name does not count, nor whether stages of equal shape were generated or given.
+        """
+        stages = [
+            [stage.width, stage.depth, stage.inner_width, stage.group_width, stage.stride]
+            for stage in self.stages
+        ]
+        shape = {field: getattr(self, field) for field in _SHAPE}
+        shape |= {field: float(getattr(self, field)) for field in ("se_ratio", "drop_path_rate")}
+        text = json.dumps({"stages": stages, **shape}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def replace(self, **changes) -> "RegNetConfig":
         """A copy with these fields changed."""

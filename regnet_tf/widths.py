@@ -96,10 +96,26 @@ def block_widths(depth, initial_width, width_slope, width_multiplier, quantum=8)
     """
     check_generator(depth, initial_width, width_slope, width_multiplier, quantum)
     continuous = initial_width + width_slope * np.arange(depth)  # u_j
-    exponents = np.round(np.log(continuous / initial_width) / np.log(width_multiplier))  # s_j
-    quantized = initial_width * np.power(float(width_multiplier), exponents)
-    quantized = (np.round(quantized / quantum) * quantum).astype(int)
+    exponents = width_exponents(continuous, initial_width, width_multiplier)
+    quantized = quantized_widths(exponents, initial_width, width_multiplier, quantum)
     return BlockWidths(continuous, quantized)
+
+
+def width_exponents(continuous, initial_width, width_multiplier) -> np.ndarray:
+    """s_j, whole numbers: how often w_m multiplies w_0 for widths u_j on the line.
+
+    The arguments are numbers, or arrays that broadcast with each other.
+    """
+    return np.round(np.log(continuous / initial_width) / np.log(width_multiplier))
+
+
+def quantized_widths(exponents, initial_width, width_multiplier, quantum=8) -> np.ndarray:
+    """w_j: the widths on the grid that belong to exponents s_j.
+
+    The arguments are numbers, or arrays that broadcast with each other.
+    """
+    quantized = initial_width * np.power(np.asarray(width_multiplier, float), exponents)
+    return (np.round(quantized / quantum) * quantum).astype(int)
 
 
 def compatible_width(width, group_width, bottleneck_ratio=1.0, rounding="nearest"):
@@ -119,17 +135,24 @@ def compatible_width(width, group_width, bottleneck_ratio=1.0, rounding="nearest
     """
     check_choice("rounding", rounding, WIDTH_ROUNDINGS)
     check_bottleneck_ratio(bottleneck_ratio)
-    inner = max(1, int(width * bottleneck_ratio))
-    group_width = int(min(group_width, inner))
-    multiple = group_width
-    if bottleneck_ratio > 1:  # the inner width must also be a multiple of the ratio
-        multiple = int(np.lcm(group_width, int(bottleneck_ratio)))
+    width, group_width = compatible_widths(width, group_width, bottleneck_ratio, rounding)
+    return int(width), int(group_width)
+
+
+def compatible_widths(width, group_width, bottleneck_ratio=1.0, rounding="nearest"):
+    """`compatible_width` for arrays that broadcast with each other, without its checks."""
+    ratio = np.asarray(bottleneck_ratio, float)
+    inner = np.maximum(1, np.multiply(width, ratio).astype(int))
+    group_width = np.minimum(group_width, inner)
+    # Above 1, the inner width must also be a multiple of the ratio.
+    multiple = np.lcm(group_width, np.maximum(1, ratio.astype(int)))
     if rounding == "nearest":
-        inner = max(multiple, round(inner / multiple) * multiple)
+        inner = np.maximum(multiple, np.round(inner / multiple).astype(int) * multiple)
     else:
-        wished, inner = inner, max(multiple, int(inner + multiple / 2) // multiple * multiple)
-        inner += multiple if inner < 0.9 * wished else 0
-    return int(inner / bottleneck_ratio), group_width
+        wished = inner
+        inner = np.maximum(multiple, (inner + multiple / 2).astype(int) // multiple * multiple)
+        inner = inner + np.where(inner < 0.9 * wished, multiple, 0)
+    return (inner / ratio).astype(int), group_width
 
 
 def check_bottleneck_ratio(bottleneck_ratio):

@@ -137,14 +137,52 @@ def test_configurations_are_frozen_values():
 @pytest.mark.parametrize("key", VARIANTS)
 def test_json_round_trip_of_variants(key):
     one = get_config(key, drop_path_rate=0.2)
-    assert RegNetConfig(**json.loads(json.dumps(one.to_dict()))) == one
+    assert RegNetConfig.from_dict(json.loads(json.dumps(one.to_dict()))) == one
 
 
 def test_json_round_trip_of_explicit_stages():
     one = RegNetConfig(name="AnyNet", explicit_stages=STAGES, se_ratio=0.25, stem_stride=1)
-    again = RegNetConfig(**json.loads(json.dumps(one.to_dict())))
+    again = RegNetConfig.from_dict(json.loads(json.dumps(one.to_dict())))
     assert again == one
     assert again.stages == STAGES
+
+
+def test_from_dict_names_unknown_fields():
+    with pytest.raises(ValueError, match=r"has the fields name, depth.* Received: width"):
+        RegNetConfig.from_dict({**config().to_dict(), "width": 8})
+
+
+def test_identity_is_of_the_network():
+    one = config()
+    explicit = RegNetConfig(explicit_stages=one.stages, name="another")
+    assert one.identity == explicit.identity == RegNetConfig.from_dict(one.to_dict()).identity
+    assert re.fullmatch("[0-9a-f]{12}", one.identity)
+    # Another multiplier within the same rounding is the same network.
+    assert config(width_multiplier=2.0001).identity == one.identity
+
+
+def test_identity_changes_with_whatever_changes_the_network():
+    first, *others = config().stages
+    stages = (dataclasses.replace(first, stride=1), *others)
+    changed = [
+        config(depth=5),
+        config(group_width=8),
+        config(bottleneck_ratio=2),
+        RegNetConfig(explicit_stages=stages),
+        config(se_ratio=0.25),
+        config(stem_width=16),
+        config(stem_stride=1),
+        config(activation="silu"),
+        RegNetConfig(explicit_stages=GROUP_NORM_STAGES),
+        RegNetConfig(explicit_stages=GROUP_NORM_STAGES, normalization="group"),
+        config(drop_path_rate=0.1),
+    ]
+    assert len({one.identity for one in (config(), *changed)}) == 1 + len(changed)
+
+
+def test_identity_is_the_same_everywhere():
+    # It is written to files: a change here makes their readers take every network for a new one.
+    assert config().identity == "IDENT"
 
 
 def test_explicit_stages():

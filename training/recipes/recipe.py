@@ -234,7 +234,7 @@ class Recipe:
         """
         fields = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
         if isinstance(fields.get("network"), dict):
-            fields["network"] = RegNetConfig(**fields["network"])
+            fields["network"] = RegNetConfig.from_dict(fields["network"])
         return cls(**fields)
 
 

@@ -1,0 +1,136 @@
+"""The design spaces AnyNetX A to E (paper section 3.2); numpy only."""
+
+import dataclasses
+import functools
+import itertools
+import math
+
+import numpy as np
+
+from regnet_tf._checks import check, check_int
+from regnet_tf.design_space.candidates import Candidates
+from regnet_tf.design_space.laws import log_uniform
+from regnet_tf.design_space.spaces import DesignSpace
+from regnet_tf.widths import compatible_widths
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnyNetSpace(DesignSpace):
+    """Stages with depth, width, bottleneck ratio and group width of their own, unless shared.
+
+    Depths, widths, group widths and ratios are drawn log-uniformly. As in pycls, each width is then
+    made compatible with its group width.
+
+    Args:
+        max_depth: most blocks of a stage.
+        max_width: greatest width before the group width is considered, a multiple of `quantum`.
+        shared_bottleneck_ratio: whether all stages have the same ratio.
+        shared_group_width: whether all stages have the same group width.
+        nondecreasing_widths: whether widths do not fall from stage to stage.
+        nondecreasing_depths: whether depths do not fall from stage to stage.
+
+    The other arguments: see `DesignSpace`.
+    """
+
+    max_depth: int = 16
+    max_width: int = 1024
+    shared_bottleneck_ratio: bool = False
+    shared_group_width: bool = False
+    nondecreasing_widths: bool = False
+    nondecreasing_depths: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_int("max_depth", self.max_depth, minimum=1)
+        check_int("max_width", self.max_width, minimum=self.quantum)
+        multiple = self.max_width % self.quantum == 0
+        check("max_width", self.max_width, multiple, f"a multiple of the quantum {self.quantum}")
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """16 for AnyNetX A, 13 for B, 10 for C, D and E."""
+        choices = (
+            (range(self.max_depth), self.stages),
+            (self._widths, self.stages),
+            (self.bottleneck_ratios, self._ratio_count),
+            (self.group_widths, self._group_count),
+        )
+        return sum(count for values, count in choices if len(values) > 1)
+
+    @property
+    def size(self) -> int:
+        """How many settings there are, exactly.
+
+        The paper's table gives D and E as that of C divided by 4! and (4!)^2, which leaves out that
+        widths or depths may be equal; sequences that do not fall are counted here.
+        """
+        depths = _sequences(self.max_depth, self.stages, self.nondecreasing_depths)
+        widths = _sequences(len(self._widths), self.stages, self.nondecreasing_widths)
+        ratios = len(self.bottleneck_ratios) ** self._ratio_count
+        return depths * widths * ratios * len(self.group_widths) ** self._group_count
+
+    def draw(self, rng, count) -> Candidates:
+        """`count` networks; each is valid."""
+        shape = (count, self.stages)
+        depths = _draw(range(1, self.max_depth + 1), rng, shape, self.nondecreasing_depths)
+        widths = _draw(self._widths, rng, shape, self.nondecreasing_widths)
+        ratios = self._ratio_law.draw(rng, (count, self._ratio_count))
+        group_widths = self._group_law.draw(rng, (count, self._group_count))
+        widths, group_widths = compatible_widths(widths, group_widths, ratios)
+        return Candidates(self, widths, depths, group_widths, np.broadcast_to(ratios, shape))
+
+    def _holds(self, config):
+        stages = config.stages
+        widths, depths = ([getattr(s, field) for s in stages] for field in ("width", "depth"))
+        if max(depths) > self.max_depth or (self.nondecreasing_depths and _falls(depths)):
+            return False
+        # Compatible widths do not fall where wished ones do not: to compare those is enough.
+        if self.nondecreasing_widths and _falls(widths):
+            return False
+        ratios = {stage.bottleneck_ratio for stage in stages}
+        if not ratios <= set(self.bottleneck_ratios):
+            return False
+        if self.shared_bottleneck_ratio and len(ratios) > 1:
+            return False
+        wishes = [self._wishes(stage) for stage in stages]
+        return bool(set.intersection(*wishes) if self.shared_group_width else all(wishes))
+
+    def _wishes(self, stage):
+        """The group widths of the space that can have led to this stage."""
+        made = _compatible(self._widths, self.group_widths, stage.bottleneck_ratio)
+        return {g for g in self.group_widths if (stage.width, stage.group_width) in made[g]}
+
+    @property
+    def _widths(self):
+        return range(self.quantum, self.max_width + 1, self.quantum)
+
+    @property
+    def _ratio_count(self):
+        return 1 if self.shared_bottleneck_ratio else self.stages
+
+    @property
+    def _group_count(self):
+        return 1 if self.shared_group_width else self.stages
+
+
+def _draw(values, rng, shape, nondecreasing):
+    law = log_uniform(values)
+    return law.draw_nondecreasing(rng, *shape) if nondecreasing else law.draw(rng, shape)
+
+
+def _sequences(choices, length, nondecreasing):
+    """How many sequences of so many choices there are."""
+    return math.comb(choices + length - 1, length) if nondecreasing else choices**length
+
+
+def _falls(numbers):
+    return any(a > b for a, b in itertools.pairwise(numbers))
+
+
+@functools.cache
+def _compatible(widths, group_widths, ratio):
+    """Wished group width -> the `(width, group_width)` that some wished width leads to."""
+    return {
+        g: set(zip(*(array.tolist() for array in compatible_widths(widths, g, ratio)), strict=True))
+        for g in group_widths
+    }

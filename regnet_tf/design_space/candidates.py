@@ -1,0 +1,95 @@
+"""Many networks at once, as arrays, and what each of them costs; numpy only."""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from regnet_tf.complexity import Complexity, count_parts, total
+from regnet_tf.variants import RegNetConfig
+from regnet_tf.widths import StageConfig
+
+
+class StageArrays(NamedTuple):
+    """The same stage of many networks, as `count_parts` wants it; arrays `(networks,)`."""
+
+    width: np.ndarray
+    depth: np.ndarray
+    inner_width: np.ndarray
+    groups: np.ndarray
+    stride: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """Networks of one design space, a row for each.
+
+    Args:
+        space: the design space; gives the stem, the strides and the squeeze-and-excitation.
+        widths: of the stages, compatible with the group widths, `(networks, stages)`.
+        depths: of the stages, the same shape.
+        group_widths: of the stages, the same shape.
+        bottleneck_ratios: of the stages, the same shape; inner width / width.
+        generators: where the stages were generated, the generator's numbers: field of
+            `RegNetConfig` -> array `(networks,)`.
+    """
+
+    space: object
+    widths: np.ndarray
+    depths: np.ndarray
+    group_widths: np.ndarray
+    bottleneck_ratios: np.ndarray
+    generators: dict | None = None
+
+    def __len__(self):
+        return len(self.widths)
+
+    def __getitem__(self, rows) -> "Candidates":
+        """Some of the rows, chosen by an array of indices or of booleans."""
+        arrays = (self.widths, self.depths, self.group_widths, self.bottleneck_ratios)
+        generators = self.generators and {k: array[rows] for k, array in self.generators.items()}
+        return Candidates(self.space, *(array[rows] for array in arrays), generators)
+
+    @property
+    def inner_widths(self) -> np.ndarray:
+        """Channels of the 3x3 convolutions, `(networks, stages)`."""
+        return np.maximum(1, np.round(self.widths * self.bottleneck_ratios).astype(int))
+
+    @property
+    def keys(self) -> list[bytes]:
+        """For each network a text that another one has if and only if its stages are the same."""
+        columns = (self.widths, self.depths, self.group_widths, self.inner_widths)
+        return [row.tobytes() for row in np.concatenate(columns, axis=1).astype(np.int64)]
+
+    def complexity(self, image_size=224, classes=1000) -> Complexity:
+        """What `complexity` counts for each network; its fields are arrays `(networks,)`."""
+        inner = self.inner_widths
+        columns = (self.widths, self.depths, inner, inner // self.group_widths)
+        stages = [
+            StageArrays(*stage, self.space.stride)
+            for stage in zip(*(column.T for column in columns), strict=True)
+        ]
+        return total(count_parts(self.space, stages, (image_size, image_size), classes))
+
+    def configs(self) -> list[RegNetConfig]:
+        """The networks as configurations, named after the design space."""
+        frame = {"name": self.space.name, **self.space.frame}
+        if self.generators is None:
+            return [
+                RegNetConfig(explicit_stages=self._stages(row), **frame) for row in range(len(self))
+            ]
+        frame |= {"quantum": self.space.quantum, "stride": self.space.stride}
+        fields, columns = list(self.generators), self.generators.values()
+        return [
+            RegNetConfig(**dict(zip(fields, row, strict=True)), **frame)
+            for row in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+
+    def _stages(self, row):
+        columns = (self.widths, self.depths, self.group_widths, self.bottleneck_ratios)
+        return tuple(
+            StageConfig(width, depth, group_width, self.space.stride, ratio)
+            for width, depth, group_width, ratio in zip(
+                *(column[row].tolist() for column in columns), strict=True
+            )
+        )

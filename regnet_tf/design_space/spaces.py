@@ -1,0 +1,148 @@
+"""Design spaces: sets of networks that can be described, drawn from and counted; numpy only.
+
+Sources: "Designing Network Design Spaces" (Radosavovic et al. 2020), sections 3.2 to 3.4 and 4, and
+for what the paper leaves open (grids of w_0, w_a, w_m and g, and laws of drawing) the authors' code,
+pycls, `sweep/samplers.py`, `sweep/random.py` and `sweep/config.py`.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from regnet_tf._checks import check, check_int, check_number, plain, replaced
+from regnet_tf.design_space.candidates import Candidates
+from regnet_tf.design_space.laws import Law, log_uniform
+from regnet_tf.variants import ACTIVATIONS, RegNetConfig
+from regnet_tf.widths import check_bottleneck_ratio
+
+POWERS_OF_TWO = (1, 2, 4, 8, 16, 32)
+_FRAME = ("se_ratio", "stem_width", "stem_stride", "activation")
+_MOST_DRAWS = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DesignSpace(abc.ABC):
+    """What all design spaces have.
+
+    Args:
+        name: display name.
+        stages: number of stages.
+        quantum: widths are multiples of it before the group width is considered.
+        bottleneck_ratios: choices of inner width / width. The paper's b is the inverse: its 1, 2, 4
+            are 1, 0.5, 0.25 here.
+        group_widths: choices of channels per group of the 3x3 convolutions.
+        stride: stride of each stage's first block, 1 or 2.
+        se_ratio: squeeze width / block input width; 0 for none.
+        stem_width: channels of the stem.
+        stem_stride: 2, or 1 for small images.
+        activation: one of `regnet_tf.variants.ACTIVATIONS`.
+        image_size: side of the images that costs are counted for, unless another one is given.
+
+    Raises:
+        ValueError: naming the field that is out of range.
+    """
+
+    name: str
+    stages: int = 4
+    quantum: int = 8
+    bottleneck_ratios: Sequence[float] = (0.25, 0.5, 1.0)
+    group_widths: Sequence[int] = POWERS_OF_TWO
+    stride: int = 2
+    se_ratio: float = 0.0
+    stem_width: int = 32
+    stem_stride: int = 2
+    activation: str = "relu"
+    image_size: int = 224
+
+    normalization = "batch"  # no field: every network of a space has it
+
+    def __post_init__(self):
+        plain(self)
+        check("name", self.name, isinstance(self.name, str) and self.name, "a text")
+        for field in ("stages", "quantum", "stem_width"):
+            check_int(field, getattr(self, field), minimum=1)
+        for field in ("stride", "stem_stride"):
+            check(field, getattr(self, field), getattr(self, field) in (1, 2), "1 or 2")
+        check_number("se_ratio", self.se_ratio, minimum=0)
+        allowed = f"one of {', '.join(ACTIVATIONS)}"
+        check("activation", self.activation, self.activation in ACTIVATIONS, allowed)
+        self._check_choices("bottleneck_ratios", check_bottleneck_ratio)
+        self._check_choices("group_widths", lambda g: check_int("group_widths", g, minimum=1))
+        check_int("image_size", self.image_size, minimum=self.total_stride)
+
+    def _check_choices(self, field, check_one):
+        choices = getattr(self, field)
+        ok = isinstance(choices, (tuple, list, range, np.ndarray)) and len(choices) > 0
+        check(field, choices, ok, "at least one choice")
+        for choice in choices:
+            check_one(choice)
+        object.__setattr__(self, field, tuple(np.unique(choices).tolist()))
+
+    @property
+    def total_stride(self) -> int:
+        """Input pixels per pixel of the last feature map; the smallest image it accepts."""
+        return self.stem_stride * self.stride**self.stages
+
+    @property
+    def frame(self) -> dict:
+        """The fields of `RegNetConfig` that all networks of the space share."""
+        return {field: getattr(self, field) for field in _FRAME}
+
+    @property
+    @abc.abstractmethod
+    def degrees_of_freedom(self) -> int:
+        """How many numbers describe a network; those with a single choice do not count."""
+
+    @property
+    @abc.abstractmethod
+    def size(self) -> int:
+        """How many settings of these numbers there are."""
+
+    @abc.abstractmethod
+    def draw(self, rng, count) -> Candidates:
+        """The valid ones of `count` networks, drawn by the laws of the paper's authors."""
+
+    @abc.abstractmethod
+    def _holds(self, config) -> bool:
+        """Whether a configuration within the frame is a member."""
+
+    def sample(self, rng) -> RegNetConfig:
+        """One network of the space.
+
+        Args:
+            rng: a `numpy.random.Generator`.
+
+        Raises:
+            ValueError: where no setting of the numbers is valid.
+        """
+        batch = 64
+        for _ in range(_MOST_DRAWS // batch):
+            found = self.draw(rng, batch)
+            if len(found):
+                return found[:1].configs()[0]
+        raise ValueError(f"No network of {_MOST_DRAWS:,} drawn from {self.name} is valid")
+
+    def contains(self, config: RegNetConfig) -> bool:
+        """Whether a configuration is a member; name and stochastic depth do not count."""
+        check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig")
+        framed = all(getattr(config, field) == value for field, value in self.frame.items())
+        framed = framed and config.normalization == self.normalization
+        framed = framed and all(stage.stride == self.stride for stage in config.stages)
+        return framed and len(config.stages) == self.stages and self._holds(config)
+
+    def __contains__(self, config):
+        return self.contains(config)
+
+    def replace(self, **changes) -> "DesignSpace":
+        """A copy with these fields changed."""
+        return replaced(self, changes)
+
+    @property
+    def _ratio_law(self) -> Law:
+        return log_uniform(self.bottleneck_ratios)
+
+    @property
+    def _group_law(self) -> Law:
+        return log_uniform(self.group_widths)
