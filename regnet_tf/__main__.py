@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from regnet_tf import create_model
+from regnet_tf._show import add_show
 from regnet_tf.complexity import complexity
 from regnet_tf.porting import SOURCES, to_state_dict
 from regnet_tf.preprocessing import decode_predictions, load_image
@@ -106,6 +107,7 @@ def main(arguments=None):
     variants = commands.add_parser("variants", help="the table of variants, at 224 pixels")
     variants.add_argument("pattern", nargs="?", default="*", help='such as "regnety_*"')
     variants.set_defaults(run=_variants)
+    add_show(commands)
     _add_weights(commands)
     _add_predict(commands)
     options = parser.parse_args(arguments)

@@ -72,7 +72,7 @@ def complexity_by_part(
     channels: int = 3,
     include_top: bool = True,
 ) -> dict[str, Complexity]:
-    """What each part costs: `stem`, `stage_1` and so on, `head`. Args and errors: `complexity`'s."""
+    """What each part costs: `stem`, `stage_1` and so on, `head`. Arguments as for `complexity`."""
     if isinstance(config, str):
         config = get_config(config)
     check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig or a variant's name")

@@ -14,6 +14,7 @@ OTHERS = [
     "regnetx_004_tv", "regnety_008_tv", "regnety_080_tv",
     "regnety_640", "regnety_1280", "regnety_2560", "regnety_040_sgn",
 ]  # fmt: skip
+GROUP_NORM_STAGES = (StageConfig(16, 1, 8), StageConfig(32, 1, 8))
 STAGES = (StageConfig(16, 1, 8), StageConfig(32, 2, 16, stride=1, bottleneck_ratio=0.5))
 
 

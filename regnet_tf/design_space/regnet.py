@@ -66,8 +66,8 @@ class RegNetSpace(DesignSpace):
     def size(self) -> int:
         """How many settings the grids have, valid or not.
 
-        The paper's table counts 64 values of each of d, w_0, w_a and w_m, 3.0e8 settings in all; the
-        grids of pycls are finer.
+        The paper's table counts 64 values of each of d, w_0, w_a and w_m, 3.0e8 settings in all;
+        the grids of pycls are finer.
         """
         size = len(self.bottleneck_ratios) * len(self.group_widths)
         for law in self._laws().values():
@@ -91,16 +91,15 @@ class RegNetSpace(DesignSpace):
         if config.explicit_stages is not None or config.rounding != "nearest":
             return False  # the generator's numbers are not known
         ranges = {
-            config.depth: self.depths,
-            config.initial_width: self.initial_widths,
-            config.width_slope: self.width_slopes,
-            config.width_multiplier: self.width_multipliers,
+            "depth": self.depths,
+            "initial_width": self.initial_widths,
+            "width_slope": self.width_slopes,
+            "width_multiplier": self.width_multipliers,
         }
-        inside = all(low <= value <= high for value, (low, high) in ranges.items())
+        inside = all(low <= getattr(config, k) <= high for k, (low, high) in ranges.items())
         inside = inside and config.bottleneck_ratio in self.bottleneck_ratios
         inside = inside and config.group_width in self.group_widths
-        fields = ("depth", "initial_width", "width_slope", "width_multiplier")
-        numbers = {field: np.array([getattr(config, field)]) for field in fields}
+        numbers = {field: np.array([getattr(config, field)]) for field in ranges}
         return inside and config.quantum == self.quantum and len(self._stages(numbers)[1]) == 1
 
     def _laws(self) -> dict[str, Law]:

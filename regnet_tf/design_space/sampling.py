@@ -99,10 +99,11 @@ def _new_rows(candidate_keys, keys):
 
 
 def _too_few(space, count, found, draws, windows, seen):
-    wished = ", ".join(
-        f"{name} from {low:,.0f} to {high:,.0f} (seen: {seen[name][0]:,.0f} to {seen[name][1]:,.0f})"
+    spans = {
+        name: f"from {low:,.0f} to {high:,.0f} (seen: {{:,.0f}} to {{:,.0f}})".format(*seen[name])
         for name, (low, high) in windows.items()
-    )
+    }
+    wished = ", ".join(f"{name} {span}" for name, span in spans.items())
     return (
         f"Found {found} of {count} different networks of {space.name}"
         f"{' with ' if wished else ''}{wished}; the last {draws:,} draws brought no new one."

@@ -1,8 +1,8 @@
 """Design spaces: sets of networks that can be described, drawn from and counted; numpy only.
 
-Sources: "Designing Network Design Spaces" (Radosavovic et al. 2020), sections 3.2 to 3.4 and 4, and
-for what the paper leaves open (grids of w_0, w_a, w_m and g, and laws of drawing) the authors' code,
-pycls, `sweep/samplers.py`, `sweep/random.py` and `sweep/config.py`.
+Sources: "Designing Network Design Spaces" (Radosavovic et al. 2020), sections 3.2 to 3.4
+and 4, and for what the paper leaves open (grids of w_0, w_a, w_m and g, and laws of drawing) its
+authors' code, pycls: `sweep/samplers.py`, `sweep/random.py` and `sweep/config.py`.
 """
 
 import abc

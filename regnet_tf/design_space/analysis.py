@@ -1,0 +1,198 @@
+"""What the errors of a population of networks say about its design space; numpy only.
+
+Sources: "Designing Network Design Spaces" (Radosavovic et al. 2020), section 3.1; weights and
+Kolmogorov-Smirnov statistic: "On Network Design Spaces for Visual Recognition" (the same, 2019).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from regnet_tf._checks import check, check_int, check_number
+
+
+class Band(NamedTuple):
+    """Least, median and greatest value of what a bootstrap gave, at some level of confidence."""
+
+    low: np.ndarray
+    median: np.ndarray
+    high: np.ndarray
+
+
+def error_distribution(errors, thresholds, weights=None) -> np.ndarray:
+    """F(e), the share of the networks whose error is *below* e (equation 1).
+
+    Args:
+        errors: of the networks, `(networks,)`.
+        thresholds: e, an array of any shape.
+        weights: of the networks, see `balanced_weights`; equal by default.
+
+    Returns:
+        The shares, from 0 to 1, in the shape of `thresholds`.
+    """
+    errors, weights = _population("errors", errors, weights)
+    order = np.argsort(errors)
+    below = np.concatenate([[0], np.cumsum(weights[order])])
+    # The sum of all weights is 1 but for its rounding.
+    return np.minimum(1, below[np.searchsorted(errors[order], thresholds, side="left")])
+
+
+def error_quantile(errors, share, weights=None) -> float:
+    """The smallest error e such that at least this share of the networks has an error up to e.
+
+    A share of 0 gives the least error: `share` near 0 is the tail of the good networks.
+    """
+    errors, weights = _population("errors", errors, weights)
+    check_number("share", share, minimum=0)
+    check("share", share, share <= 1, "from 0 to 1")
+    order = np.argsort(errors)
+    masses = np.cumsum(weights[order])
+    place = np.searchsorted(masses, min(share, masses[-1]) * (1 - 1e-12), side="left")
+    return float(errors[order][place])
+
+
+def expected_minimum(errors, draws) -> np.ndarray:
+    """The mean of the least error among so many networks, drawn without putting back.
+
+    Says how good the best network of a search of a given length is; exact, not simulated.
+
+    Args:
+        errors: of the networks, `(networks,)`.
+        draws: how many are drawn, an integer or an array of integers from 1 to the number of
+            networks.
+    """
+    errors, _ = _population("errors", errors, None)
+    draws = np.asarray(draws)
+    ok = draws.dtype.kind in "iu" and np.all((draws >= 1) & (draws <= len(errors)))
+    check("draws", draws, bool(ok), f"integers from 1 to {len(errors)}")
+    # The chance that the k best are all missed: (n-k over m) / (n over m), factor by factor.
+    left = len(errors) - np.arange(len(errors))  # n, n-1, ..., 1
+    missed = np.maximum(0, 1 - draws[..., None] / left)
+    survival = np.cumprod(missed, axis=-1)
+    ones = np.ones((*draws.shape, 1))
+    shares = -np.diff(survival, axis=-1, prepend=ones)
+    return shares @ np.sort(errors)
+
+
+def balanced_weights(costs, edges) -> np.ndarray:
+    """Weights by which a population has the same total in every interval of a cost.
+
+    Two populations whose flops are distributed differently are compared fairly with the weights of
+    the same `edges`; intervals without networks count for nothing.
+
+    Args:
+        costs: of the networks, such as their flops, `(networks,)`.
+        edges: of the intervals, rising; all costs lie within the first and the last.
+
+    Returns:
+        Weights with the sum 1.
+    """
+    costs, _ = _population("costs", costs, None)
+    edges = np.asarray(edges, float)
+    ok = edges.ndim == 1 and len(edges) >= 2 and bool(np.all(np.diff(edges) > 0))
+    check("edges", edges, ok, "at least two rising numbers")
+    inside = bool(np.all((costs >= edges[0]) & (costs <= edges[-1])))
+    allowed = f"within the edges {edges[0]:g} to {edges[-1]:g}"
+    check("costs", f"{costs.min():g} to {costs.max():g}", inside, allowed)
+    interval = np.clip(np.searchsorted(edges, costs, side="right") - 1, 0, len(edges) - 2)
+    counts = np.bincount(interval, minlength=len(edges) - 1)
+    return 1 / counts[interval] / np.count_nonzero(counts)
+
+
+def kolmogorov_smirnov(errors_a, errors_b, weights_a=None, weights_b=None) -> float:
+    """The greatest difference between the error distributions of two populations, 0 to 1."""
+    thresholds = np.nextafter(np.concatenate([errors_a, errors_b]).astype(float), np.inf)
+    shares = (
+        error_distribution(errors, thresholds, weights)
+        for errors, weights in ((errors_a, weights_a), (errors_b, weights_b))
+    )
+    return float(np.max(np.abs(np.subtract(*shares))))
+
+
+def distribution_band(errors, thresholds, *, seed, weights=None, repeats=1000, level=0.95) -> Band:
+    """How sure the error distribution is: networks are drawn again, with putting back.
+
+    Args:
+        errors: of the networks, `(networks,)`.
+        thresholds: e, `(thresholds,)`.
+        seed: the same seed gives the same band.
+        weights: of the networks; equal by default.
+        repeats: how often the population is drawn.
+        level: of confidence, such as 0.95.
+
+    Returns:
+        Three arrays `(thresholds,)`.
+    """
+    errors, weights = _population("errors", errors, weights)
+    _check_bootstrap(repeats, level)
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(len(errors), np.full(len(errors), 1 / len(errors)), repeats)
+    masses = counts * weights  # repeats, networks
+    below = errors[:, None] < np.asarray(thresholds, float)  # networks, thresholds
+    return _band(masses @ below / masses.sum(axis=1, keepdims=True), level)
+
+
+def best_range(values, errors, *, seed, share=0.25, repeats=10_000, level=0.95) -> Band:
+    """Where the best value of a parameter lies: the paper's empirical bootstrap.
+
+    A share of the networks is drawn with putting back, the best of them taken, and all repeated.
+
+    Args:
+        values: of the parameter, such as the depth, for each network: `(networks,)`, or
+            `(networks, parameters)` for several.
+        errors: of the networks, `(networks,)`.
+        seed: the same seed gives the same range.
+        share: of the networks in one draw.
+        repeats: how often.
+        level: of confidence, such as 0.95.
+
+    Returns:
+        Three numbers, or three arrays `(parameters,)`.
+    """
+    errors, _ = _population("errors", errors, None)
+    values = np.asarray(values, float)
+    ok = values.ndim in (1, 2) and len(values) == len(errors)
+    check("values", f"shape {values.shape}", ok, f"a row for each of the {len(errors)} networks")
+    check_number("share", share, above=0)
+    check("share", share, share <= 1, "at most 1")
+    _check_bootstrap(repeats, level)
+    rng = np.random.default_rng(seed)
+    drawn = max(1, int(len(errors) * share))
+    # The best of a draw is the one of the lowest rank: only ranks need to be drawn.
+    ranks = rng.integers(len(errors), size=(repeats, drawn)).min(axis=1)
+    return _band(values[np.argsort(errors, kind="stable")[ranks]], level)
+
+
+def best_models(configs, errors, count=1) -> list[tuple]:
+    """The networks of the least errors, best first: `(configuration, error)` of each."""
+    errors, _ = _population("errors", errors, None)
+    ok = len(configs) == len(errors)
+    check("configs", f"{len(configs)} of them", ok, f"one for each of the {len(errors)} errors")
+    check_int("count", count, minimum=0)
+    best = np.argsort(errors, kind="stable")[:count]
+    return [(configs[place], float(errors[place])) for place in best]
+
+
+def _population(name, numbers, weights):
+    """Numbers and weights as checked arrays; the weights have the sum 1."""
+    numbers = np.asarray(numbers, float)
+    ok = numbers.ndim == 1 and len(numbers) > 0 and bool(np.all(np.isfinite(numbers)))
+    check(name, numbers, ok, "finite numbers, one for each network")
+    if weights is None:
+        return numbers, np.full(len(numbers), 1 / len(numbers))
+    weights = np.asarray(weights, float)
+    ok = weights.shape == numbers.shape and bool(np.all(weights >= 0)) and weights.sum() > 0
+    ok = ok and bool(np.isfinite(weights.sum()))
+    check("weights", weights, ok, f"{len(numbers)} numbers of at least 0, not all of them 0")
+    return numbers, weights / weights.sum()
+
+
+def _check_bootstrap(repeats, level):
+    check_int("repeats", repeats, minimum=1)
+    check_number("level", level, above=0, below=1)
+
+
+def _band(samples, level):
+    """Quantiles over the first axis."""
+    outside = (1 - level) / 2
+    return Band(*np.quantile(samples, (outside, 0.5, 1 - outside), axis=0))

@@ -1,0 +1,78 @@
+"""A RegNet for a budget of multiply-adds; numpy only."""
+
+import math
+
+from regnet_tf._checks import check_int, check_number
+from regnet_tf.complexity import complexity
+from regnet_tf.design_space.named import REGNETX, REGNETY
+from regnet_tf.design_space.sampling import sample
+from regnet_tf.variants import RegNetConfig
+
+TOLERANCE = 0.02
+_PIXELS = 224**2  # of the images that the limits below are for
+_NETWORKS = 50
+_LARGE = 16e9  # flops at 224 pixels from which pycls advises wider ranges for w_0, w_a and g
+
+
+def limits(flops, image_size=224) -> tuple[float, float]:
+    """The most parameters and activations of a good network of so many flops.
+
+    With F of 10^9 flops at 224 pixels, 3 + 5.5 F and 6.5 sqrt(F) million: after the lower plots of
+    the paper's figure 12, the formulas from pycls' `sweep/config.py`.
+    """
+    scale = image_size**2 / _PIXELS
+    billions = flops / scale / 1e9
+    return 1e6 * (3 + 5.5 * billions), 1e6 * 6.5 * math.sqrt(billions) * scale
+
+
+def regnets_of(
+    flops: float,
+    *,
+    se_ratio: float = 0.0,
+    image_size: int = 224,
+    classes: int = 1000,
+    tolerance: float = TOLERANCE,
+    count: int = 5,
+    seed: int = 0,
+) -> list[RegNetConfig]:
+    """RegNets that cost nearly so much, nearest first.
+
+    50 networks within the tolerance are drawn from RegNetX or RegNetY (the paper's final
+    constraints, four stages, `limits`), and sorted by how far their flops are from the budget. To
+    know the best one would need training: the paper trains 25 of them for each of its variants.
+
+    Args:
+        flops: the budget, in multiply-adds.
+        se_ratio: 0 for RegNetX; 0.25 for RegNetY.
+        image_size: side of the images.
+        classes: outputs of the classifier.
+        tolerance: greatest relative difference from the budget.
+        count: how many networks to return.
+        seed: the same seed gives the same networks.
+
+    Raises:
+        UserError: where no such network is found.
+    """
+    check_number("flops", flops, above=0)
+    check_number("tolerance", tolerance, above=0, below=1)
+    check_int("count", count, minimum=1)
+    check_int("image_size", image_size, minimum=REGNETX.total_stride)
+    space = (REGNETY if se_ratio else REGNETX).replace(se_ratio=se_ratio)
+    if flops * _PIXELS / image_size**2 > _LARGE:
+        space = space.replace(
+            initial_widths=(8, 512), width_slopes=(8.0, 512.0), group_widths=range(8, 257, 8)
+        )
+    parameters, activations = limits(flops, image_size)
+    found = sample(
+        space,
+        max(count, _NETWORKS),
+        seed=seed,
+        flops=(flops * (1 - tolerance), flops * (1 + tolerance)),
+        parameters=(0, parameters),
+        activations=(0, activations),
+        image_size=image_size,
+        classes=classes,
+    )
+    costs = [complexity(config, image_size, classes=classes).flops for config in found]
+    order = sorted(range(len(found)), key=lambda place: abs(costs[place] - flops))
+    return [found[place] for place in order[:count]]

@@ -1,0 +1,199 @@
+"""The quantized line that is nearest to the block widths of a network; numpy only.
+
+Paper section 3.3: for a network of any kind, d is its depth and w_0, w_a, w_m are searched for the
+least mean log ratio of predicted to observed block widths, e_fit.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from regnet_tf._checks import check, check_choice, check_int
+from regnet_tf.variants import RegNetConfig
+from regnet_tf.widths import (
+    MAX_DEPTH,
+    WIDTH_ROUNDINGS,
+    block_widths,
+    check_bottleneck_ratio,
+    compatible_widths,
+    quantized_widths,
+)
+
+PAPER_MULTIPLIERS = (1.5, 3.0)
+_STEP = 0.01  # of the search over w_m
+_EQUAL = 1e-9  # sums of logarithms that differ by less are taken for equal
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """The numbers of a generator, and how far its widths are from those observed.
+
+    Attributes:
+        depth: d.
+        initial_width: w_0.
+        width_slope: w_a.
+        width_multiplier: w_m.
+        group_width: g that the predicted widths are compatible with, or None.
+        bottleneck_ratio: inner width / width.
+        quantum: w_0 and the predicted widths are multiples of it.
+        rounding: how the predicted widths were made compatible.
+        error: e_fit, the mean of `|log(predicted width / observed width)|` over the blocks.
+    """
+
+    depth: int
+    initial_width: int
+    width_slope: float
+    width_multiplier: float
+    group_width: int | None
+    bottleneck_ratio: float
+    quantum: int
+    rounding: str
+    error: float
+
+    def config(self, **fields) -> RegNetConfig:
+        """The fitted network.
+
+        Args:
+            **fields: other fields of `RegNetConfig`; `group_width` if none was given to the fit.
+        """
+        own = dataclasses.asdict(self)
+        del own["error"]
+        return RegNetConfig(**{**own, **fields})
+
+
+def fit_regnet(
+    widths_per_block,
+    *,
+    group_width: int | None = None,
+    bottleneck_ratio: float = 1.0,
+    quantum: int = 8,
+    rounding: str = "nearest",
+    width_multipliers=PAPER_MULTIPLIERS,
+) -> Fit:
+    """Fits a quantized line to the widths of a network's blocks.
+
+    The search is over all multiples of the quantum for w_0 and over w_m in steps of 0.01; for each
+    pair the best w_a is found exactly, since the error only changes where a block's exponent does.
+    Of equally good fits the one is taken whose line is nearest to the widths.
+
+    Args:
+        widths_per_block: width of every block in order, 1 to 64 numbers.
+        group_width: if given, predicted widths are made compatible with it, as the widths of a
+            finished network are; else they are the multiples of `quantum` before that.
+        bottleneck_ratio: inner width / width; matters with `group_width`.
+        quantum: see `block_widths`.
+        rounding: see `compatible_width`.
+        width_multipliers: least and greatest w_m; the paper's range by default.
+
+    Raises:
+        ValueError: naming the argument that is out of range.
+    """
+    observed = _checked(widths_per_block)
+    check_bottleneck_ratio(bottleneck_ratio)
+    check_int("quantum", quantum, minimum=1)
+    check_choice("rounding", rounding, WIDTH_ROUNDINGS)
+    if group_width is not None:
+        check_int("group_width", group_width, minimum=1)
+    ok = isinstance(width_multipliers, (tuple, list)) and len(width_multipliers) == 2
+    ok = ok and 1 + _STEP <= width_multipliers[0] <= width_multipliers[1]
+    check(
+        "width_multipliers", width_multipliers, ok, "the least w_m, at least 1.01, and the greatest"
+    )
+    low, high = width_multipliers
+    multipliers = np.round(np.arange(round(low / _STEP), round(high / _STEP) + 1) * _STEP, 2)
+
+    def finish(widths):
+        if group_width is None:
+            return widths
+        return compatible_widths(widths, group_width, bottleneck_ratio, rounding)[0]
+
+    ties = _search(observed, multipliers, quantum, finish)
+    best = min(ties, key=lambda tie: _line_error(observed, tie))
+    numbers = (len(observed), best.initial, _shortest(*best.slopes), best.multiplier)
+    predicted = finish(block_widths(*numbers, quantum).quantized)
+    error = float(np.mean(np.abs(np.log(predicted / observed))))
+    return Fit(*numbers, group_width, bottleneck_ratio, quantum, rounding, error)
+
+
+def widths_of(config: RegNetConfig) -> list[int]:
+    """The width of every block of a network, as `fit_regnet` takes them."""
+    return [width for stage in config.stages for width in [stage.width] * stage.depth]
+
+
+class _Tie(NamedTuple):
+    """One of the best fits: w_0, w_m, and the interval of w_a between which nothing changes."""
+
+    error: float
+    initial: int
+    multiplier: float
+    slopes: tuple[float, float]
+
+
+def _checked(widths):
+    observed = np.asarray(widths)
+    numeric = observed.ndim == 1 and observed.dtype.kind in "iuf" and len(observed) > 0
+    ok = numeric and bool(np.all(np.isfinite(observed) & (observed > 0)))
+    check("widths_per_block", widths, ok, "a sequence of positive widths")
+    check("widths_per_block", widths, len(observed) <= MAX_DEPTH, f"at most {MAX_DEPTH} widths")
+    return observed.astype(float)
+
+
+def _search(observed, multipliers, quantum, finish) -> list[_Tie]:
+    """All pairs of w_0 and w_m of the least error."""
+    best, ties = np.inf, []
+    initials = np.arange(quantum, observed.max() + quantum, quantum)
+    # The first block has width w_0, so its error alone is a bound: the nearest w_0 come first, and
+    # the search is over where the bound is too much.
+    bounds = np.abs(np.log(finish(initials.astype(int)) / observed[0])) / len(observed)
+    for place in np.argsort(bounds, kind="stable"):
+        if bounds[place] > best + _EQUAL:
+            break
+        initial = int(initials[place])
+        errors, starts, ends = _best_slopes(observed, initial, multipliers, quantum, finish)
+        best = min(best, errors.min())
+        for row in np.flatnonzero(errors <= best + _EQUAL):
+            slopes = float(starts[row]), float(ends[row])
+            ties.append(_Tie(errors[row], initial, float(multipliers[row]), slopes))
+    return [tie for tie in ties if tie.error <= best + _EQUAL]
+
+
+def _best_slopes(observed, initial, multipliers, quantum, finish):
+    """For each w_m the least error, and where the interval of w_a that has it starts and ends.
+
+    As w_a grows, one block after the other takes its next exponent; the error changes there alone,
+    by a known step, so that a running sum over the sorted places has the error of every w_a.
+    """
+    depth = len(observed)
+    # With greater exponents even the second block would be wider than all that was observed.
+    most = np.log(observed.max() * depth / initial) / np.log(multipliers[0])
+    exponents = np.arange(max(1, int(np.ceil(most)) + 1))
+    predicted = finish(quantized_widths(exponents, initial, multipliers[:, None], quantum))
+    costs = np.abs(np.log(predicted[..., None] / observed))  # w_m, exponents, blocks
+    steps = np.diff(costs[..., 1:], axis=1).reshape(len(multipliers), -1)
+    halves = multipliers[:, None] ** (exponents[:-1] + 0.5)
+    places = initial * (halves - 1)[..., None] / np.arange(1, depth)
+    places = places.reshape(steps.shape)
+
+    order = np.argsort(places, axis=1)
+    places = np.take_along_axis(places, order, axis=1)
+    steps = np.take_along_axis(steps, order, axis=1)
+    sums = np.cumsum(np.column_stack([costs[:, 0].sum(axis=1), steps]), axis=1)
+    starts = np.column_stack([np.zeros(len(multipliers)), places])
+    ends = np.column_stack([places, 2 * starts[:, -1] + 1])
+    sums[ends - starts <= _EQUAL * ends] = np.inf  # several blocks step at once
+    rows, least = np.arange(len(multipliers)), sums.argmin(axis=1)
+    return sums[rows, least] / depth, starts[rows, least], ends[rows, least]
+
+
+def _line_error(observed, tie):
+    """How far the line itself is from the widths."""
+    line = tie.initial + np.mean(tie.slopes) * np.arange(len(observed))
+    return float(np.mean(np.abs(np.log(line / observed))))
+
+
+def _shortest(start, end):
+    """The number with the fewest decimals near the middle of an interval."""
+    middle = (start + end) / 2
+    rounded = (round(middle, digits) for digits in range(12))
+    return next((value for value in rounded if start < value < end), middle)
