@@ -5,7 +5,7 @@ import numpy as np
 from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing
 
-_BLUE, _ORANGE, _GREY = "#1f5fa8", "#e07b1a", "#666666"
+_BLUE, _ORANGE, _DARK, _GREY = "#1f5fa8", "#e07b1a", "#9a4f08", "#666666"
 
 
 def draw_widths(config, path):
@@ -46,4 +46,5 @@ def _draw_stages(axes, stages):
     starts = np.cumsum([0, *depths[:-1]]) - 0.5
     style = {"color": _ORANGE, "alpha": 0.3, "edgecolor": _ORANGE, "align": "edge"}
     bars = axes.bar(starts, widths, depths, label="width of the stage", **style)
-    axes.bar_label(bars, padding=2, color=_ORANGE, fontsize=9)
+    plate = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    axes.bar_label(bars, padding=9, color=_DARK, fontsize=9, zorder=5, bbox=plate)

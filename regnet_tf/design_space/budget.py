@@ -11,6 +11,7 @@ from regnet_tf.variants import RegNetConfig
 TOLERANCE = 0.02
 _PIXELS = 224**2  # of the images that the limits below are for
 _NETWORKS = 50
+_TRIES = 500_000
 _LARGE = 16e9  # flops at 224 pixels from which pycls advises wider ranges for w_0, w_a and g
 
 
@@ -72,6 +73,7 @@ def regnets_of(
         activations=(0, activations),
         image_size=image_size,
         classes=classes,
+        tries=_TRIES,
     )
     costs = [complexity(config, image_size, classes=classes).flops for config in found]
     order = sorted(range(len(found)), key=lambda place: abs(costs[place] - flops))

@@ -19,7 +19,7 @@ from regnet_tf.widths import check_bottleneck_ratio
 
 POWERS_OF_TWO = (1, 2, 4, 8, 16, 32)
 _FRAME = ("se_ratio", "stem_width", "stem_stride", "activation")
-_MOST_DRAWS = 1_000_000
+_DRAWS = (64, *[8192] * 24)  # at once, for one valid network
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,12 +117,11 @@ class DesignSpace(abc.ABC):
         Raises:
             ValueError: where no setting of the numbers is valid.
         """
-        batch = 64
-        for _ in range(_MOST_DRAWS // batch):
+        for batch in _DRAWS:
             found = self.draw(rng, batch)
             if len(found):
                 return found[:1].configs()[0]
-        raise ValueError(f"No network of {_MOST_DRAWS:,} drawn from {self.name} is valid")
+        raise ValueError(f"No network of {sum(_DRAWS):,} drawn from {self.name} is valid")
 
     def contains(self, config: RegNetConfig) -> bool:
         """Whether a configuration is a member; name and stochastic depth do not count."""
