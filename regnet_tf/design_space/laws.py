@@ -16,7 +16,9 @@ class Law(NamedTuple):
 
     def draw(self, rng, shape):
         """Independent values, an array of this shape."""
-        return rng.choice(self.values, shape, p=self.shares)
+        # Not `rng.choice`: its numbers may change with numpy's version.
+        found = np.searchsorted(np.cumsum(self.shares), rng.random(shape), side="right")
+        return self.values[np.minimum(found, len(self.values) - 1)]
 
     def draw_nondecreasing(self, rng, count, length):
         """Sequences that do not fall, as if drawn independently and thrown away where they fall.
