@@ -59,6 +59,13 @@ def test_no_worse_than_a_plain_search():
         assert fit.error == pytest.approx(np.mean(np.abs(np.log(predicted / observed))))
 
 
+def test_blocks_that_step_at_once():
+    # With w_m = 4, blocks 1 and 7 take their next exponent at the same slope, w_a = w_0: no slope
+    # widens block 1 alone, and the nearest network has one of eight blocks wrong.
+    fit = fit_regnet([8] + [32] * 7, width_multipliers=(4, 4))
+    assert fit.error == pytest.approx(np.log(4) / 8)
+
+
 def test_error_by_hand():
     # Widths can only rise: the best line is flat, at one of the widths between which the median is.
     assert fit_regnet([32, 16]).error == pytest.approx(np.log(2) / 2)

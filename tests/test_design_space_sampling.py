@@ -103,10 +103,19 @@ def test_stages_follow_pycls():
         assert len(set(widths.quantized.tolist())) == round(ratio.max()) + 1 == 4
 
 
-def test_invalid_networks_are_not_drawn():
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"depths": (4, 12)},
+        # 8 * 1.5 and 8 * 1.5 ** 2 are both rounded to 16.
+        {"depths": (4, 30), "initial_widths": (8, 8), "width_multipliers": (1.5, 1.6)},
+    ],
+    ids=["gaps", "equal widths"],
+)
+def test_invalid_networks_are_not_drawn(changes):
     """Of all draws of the numbers, those are kept that have four stages and no gap."""
-    space = REGNET.replace(depths=(4, 12))
-    numbers = {field: law.draw(np.random.default_rng(0), 3000) for field, law in laws(space)}
+    space = REGNET.replace(width_slopes=(1.0, 255.9), **changes)
+    numbers = {field: law.draw(np.random.default_rng(0), 2000) for field, law in laws(space)}
     kept = space._stages(numbers)[0]
     kept = set(zip(*(kept[field].tolist() for field in numbers), strict=True))
     for row in zip(*(numbers[field].tolist() for field in numbers), strict=True):

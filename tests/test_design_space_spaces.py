@@ -98,7 +98,7 @@ def settings_of(space):
 
 
 def network(depths, wished, ratios, groups):
-    """Stages of one setting, by the scalar rule for group widths."""
+    """The stages of one setting, by the scalar rule for group widths."""
     stages = []
     for depth, width, ratio, group in zip(depths, wished, ratios, groups, strict=True):
         stages.append(StageConfig(*_with(width, group, ratio, depth), bottleneck_ratio=ratio))
