@@ -1,6 +1,7 @@
 """What an exported file is checked by: images, and what the Keras model makes of them."""
 
 import dataclasses
+import math
 import statistics
 import time
 
@@ -9,7 +10,7 @@ import numpy as np
 from export.network import find_classifier
 from regnet_tf._errors import UserError
 
-_MOST_BYTES = 64 << 20  # of images
+_MOST_BYTES = 64 << 20  # of images and answers
 _RANDOM_IMAGES = 16
 _BATCH_SIZE = 32
 
@@ -20,9 +21,10 @@ class Checks:
 
     Attributes:
         images: uint8 `(count, image_size, image_size, 3)`.
-        labels: true classes, int64 `(count,)`, or None where they are unknown.
-        expected: the Keras model's probabilities `(count, classes)`, or its features
-            `(count, channels)` where it has no classifier.
+        labels: true classes, int64 `(count,)` or `(count, height, width)`; None where they are
+            unknown.
+        expected: the Keras model's probabilities `(count, classes)`, or `(count, height, width,
+            classes)`; or its features `(count, channels)` where it has no classifier.
         classifier: which of them.
         origin: where the images come from.
     """
@@ -45,7 +47,7 @@ class Checks:
         classifier = "logits" in network.outputs
         if classifier and find_classifier(source.model).activation is None:
             expected = network.probabilities(expected).numpy()
-        elif expected.ndim == 4:
+        elif expected.ndim == 4 and not classifier:
             expected = expected.mean((1, 2))
         return cls(images, labels, expected.astype("float32"), classifier, origin)
 
@@ -112,7 +114,8 @@ def _images(source):
     if examples is None:
         levels = np.random.default_rng(0).integers(0, 256, (_RANDOM_IMAGES, size, size, 3))
         return levels.astype("uint8"), None, "random levels"
-    count = max(1, _MOST_BYTES // examples.test[0].nbytes)
+    outputs = 4 * math.prod(side or size for side in source.model.output_shape[1:])
+    count = max(1, _MOST_BYTES // (examples.test[0].nbytes + outputs))
     labels = None if examples.test_labels is None else examples.test_labels[:count]
     return examples.test[:count], labels, examples.origin
 

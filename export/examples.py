@@ -22,7 +22,8 @@ class Examples:
     Attributes:
         calibration: uint8 `(count, image_size, image_size, 3)`.
         test: other ones, of the same shape.
-        test_labels: int64 `(count,)`, or None where they are unknown.
+        test_labels: int64 `(count,)`, or `(count, image_size, image_size)` where every pixel has a
+            class; or None where they are unknown.
         origin: where they come from.
     """
 
@@ -64,9 +65,14 @@ class Examples:
         if "test_images" not in arrays:
             return cls._parted(images, str(path))
         test, labels = arrays["test_images"], arrays.get("test_labels")
-        if labels is not None and labels.shape != test.shape[:1]:
+        if labels is not None and labels.shape[:1] != test.shape[:1]:
             raise UserError(f'{path} must hold as many "test_labels" as "test_images".')
         test = _crops(test, preprocessing, path)
+        if labels is not None and labels.ndim > 1 and labels.shape[1:] != test.shape[1:3]:
+            raise UserError(
+                f'"test_labels" of {path} must be {preprocessing.image_size} pixels wide and high,'
+                f" as the network's images. Received: shape {labels.shape}"
+            )
         return cls(images, test, None if labels is None else _evenly(labels), str(path))
 
     @classmethod

@@ -66,7 +66,7 @@ _SCHEMA = {
 def write_metadata(
     path, *, name, description, labels, mean, std, version, license=None, author=None
 ):
-    """Writes into an image classifier what it is called, what it wants and what its classes are.
+    """Writes into a classifier what it is called, what it wants and what its classes are.
 
     The operators, the constants and other metadata stay as they are; an earlier metadata and
     archive are replaced. The same arguments give the same bytes.
@@ -79,7 +79,8 @@ def write_metadata(
 
     Args:
         path: the `.tflite` file, rewritten in place or, on an error, left as it was. It has one
-            input, RGB images (N, height, width, 3), and one output, scores (N, classes).
+            input, RGB images (N, height, width, 3), and one output, scores (N, classes), or
+            (N, height, width, classes) where every pixel has a class.
         name: of the model.
         description: of the model.
         labels: name of each class, in the order of the output.
@@ -179,12 +180,13 @@ def _count_classes(path, model):
         graph = model.subgraphs[0]
         tensors = [graph.tensors[i] for i in (*graph.inputs, *graph.outputs)]
     shapes = [() if tensor.shape is None else tuple(tensor.shape.tolist()) for tensor in tensors]
-    if [len(shape) for shape in shapes] != [4, 2] or shapes[0][3] != 3:
+    ranks = [len(shape) for shape in shapes]
+    if ranks not in ([4, 2], [4, 4]) or shapes[0][3] != 3:
         raise ValueError(
             f"{path} is no classifier of RGB images: its inputs and outputs have the shapes"
             f" {', '.join(map(str, shapes))}"
         )
-    return shapes[1][1]
+    return shapes[1][-1]
 
 
 def _image_metadata(mean, std):

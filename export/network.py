@@ -19,11 +19,13 @@ class Network:
     """A network for inference.
 
     Args:
-        model: a RegNet, trained, of normalized images.
+        model: a RegNet, trained, of normalized images: a classifier of images or of pixels, or a
+            network without one.
         most_constants: bytes of weights up to which they become constants of the graph.
 
     Attributes:
-        outputs: the names of what it gives: "features", and "logits" where it has a classifier.
+        outputs: the names of what it gives: "features", except from a classifier of pixels; and
+            "logits" where it has a classifier.
         size: `(height, width)` of its images, either of them None for any.
         layers: paths of the layers that have a kernel.
         variables: the `tf.Variable`s of its graphs, for who saves them; none where the weights are
@@ -97,10 +99,12 @@ def _taps(model):
         raise UserError(f"{model.name} must have one input and one output to be exported.")
     classifier = find_classifier(model)
     if classifier is not None:
-        features, dense, activation = classifier
-        logits = dense.__class__.from_config({**dense.get_config(), "activation": None})
-        taps = {"features": features, "logits": logits(features)}
-        logits.set_weights(dense.get_weights())
+        inputs, layer, activation = classifier
+        logits = layer.__class__.from_config({**layer.get_config(), "activation": None})
+        taps = {"logits": logits(inputs)}
+        logits.set_weights(layer.get_weights())
+        if not classifier.is_pixelwise:
+            taps["features"] = inputs
         return taps, activation or tf.nn.softmax
     if len(model.outputs[0].shape) == 4:
         pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")
@@ -112,31 +116,37 @@ class Classifier(NamedTuple):
     """The end of a network that knows classes.
 
     Attributes:
-        features: the tensor that it works on.
-        dense: its layer.
+        inputs: the features that it works on, a tensor; those of the pixels, and the images, where
+            it is `is_pixelwise`.
+        layer: a `Dense` or `PixelClassifier`.
         activation: what the model makes of the logits; None where it gives these.
     """
 
-    features: keras.KerasTensor
-    dense: keras.layers.Dense
+    inputs: keras.KerasTensor | list[keras.KerasTensor]
+    layer: keras.layers.Layer
     activation: Callable | None
+
+    @property
+    def is_pixelwise(self):
+        """Whether every pixel gets a class, not just the image."""
+        return isinstance(self.layer, regnet_tf.PixelClassifier)
 
 
 def find_classifier(model) -> Classifier | None:
-    """The dense layer at the end of a model, with an activation in it or behind it; or None."""
+    """The layer at the end of a model that names classes, with an activation in it or behind it."""
     last, before = _maker(model.outputs[0])
     activation = None
     if isinstance(last, (keras.layers.Softmax, keras.layers.Activation)):
         activation = last
-        last, before = _maker(before)
-    if not isinstance(last, keras.layers.Dense):
+        last, before = _maker(*before)
+    if not isinstance(last, (keras.layers.Dense, regnet_tf.PixelClassifier)):
         return None
     if last.activation is not keras.activations.linear:
         activation = last.activation
-    return Classifier(before, last, activation)
+    return Classifier(before if len(before) > 1 else before[0], last, activation)
 
 
 def _maker(tensor):
     """The layer that made a tensor of a functional model, and what it made it of."""
     layer, node, _ = tensor._keras_history
-    return layer, next(iter(layer._inbound_nodes[node].input_tensors), None)
+    return layer, list(layer._inbound_nodes[node].input_tensors)

@@ -21,6 +21,10 @@ def write_saved_model(path, network, preprocessing, labels):
     - `logits`: `images` to `logits`;
     - `features`: `images` to `features` float32 `(batch, channels)`, the pooled last feature map.
 
+    Where every pixel has a class, probabilities and logits are `(batch, height, width, classes)`,
+    `serving_default` gives the best class of each as `classes`, int32 `(batch, height, width)`, and
+    there are no `labels` and no `features`.
+
     Args:
         path: of the folder, which must not exist.
         network: an `export.network.Network`.
@@ -47,8 +51,9 @@ class _Classifier(tf.Module):
         files = tf.TensorSpec((None,), tf.string, name="image_bytes")
         functions = {
             "serving_default": (self._from_files, files),
-            "features": (self._features, images),
         }
+        if "features" in self._outputs:
+            functions["features"] = self._features, images
         if "logits" in self._outputs:
             functions["images"] = self._from_images, images
             functions["logits"] = self._logits, images
@@ -62,6 +67,9 @@ class _Classifier(tf.Module):
         if "logits" not in self._outputs:
             return {"features": self._of(crops)["features"]}
         probabilities = self._probabilities(self._of(crops)["logits"])
+        if probabilities.shape.rank == 4:
+            classes = tf.argmax(probabilities, -1, tf.int32)
+            return {"probabilities": probabilities, "classes": classes}
         best = tf.math.top_k(probabilities, min(BEST_CLASSES, len(self._labels)))
         names = tf.gather(tf.constant(self._labels), best.indices)
         return {"probabilities": probabilities, "classes": best.indices, "labels": names}

@@ -49,6 +49,7 @@ from regnet_tf.models import (
     build_regnet,
     create_model,
     freeze,
+    freeze_normalization,
 )
 from regnet_tf.porting import load_state_dict, to_state_dict
 from regnet_tf.preprocessing import (

@@ -5,6 +5,8 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from regnet_tf import create_model
 from regnet_tf._show import add_show
 from regnet_tf.complexity import complexity
@@ -12,7 +14,7 @@ from regnet_tf.porting import SOURCES, to_state_dict
 from regnet_tf.preprocessing import decode_predictions, load_image
 from regnet_tf.readers import write_state_dict
 from regnet_tf.variants import VARIANTS, list_variants
-from regnet_tf.visualize import draw_predictions
+from regnet_tf.visualize import draw_predictions, grad_cam
 from regnet_tf.weights import best_weights, is_tag, list_weights, preprocessing_for, weights_info
 
 
@@ -98,6 +100,11 @@ def _predict(options):
             target = options.out / f"{path.stem}.png"
             draw_predictions(load_image(path), top, target)
             print(f"  {target}")
+        if options.out and options.grad_cam:
+            target = options.out / f"{path.stem}_grad_cam.png"
+            crop = np.round(preprocessing.resize_and_crop(load_image(path))).astype("uint8")
+            grad_cam(model, preprocessing.normalize(crop), picture=crop, path=target)
+            print(f"  {target}")
 
 
 def main(arguments=None):
@@ -144,6 +151,9 @@ def _add_predict(commands):
     )
     predict.add_argument("--top", type=int, default=5, help="how many classes (default: 5)")
     predict.add_argument("--out", type=Path, metavar="FOLDER", help="also a picture of each")
+    predict.add_argument(
+        "--grad-cam", action="store_true", help="in FOLDER also what speaks for the first class"
+    )
     predict.set_defaults(run=_predict)
 
 

@@ -59,6 +59,7 @@ def backbone(
     input_shape=None,
     include_preprocessing=False,
     synchronized=False,
+    remat=False,
     dtype=None,
     name=None,
     **changes,
@@ -70,8 +71,8 @@ def backbone(
         outputs: the levels to return, from 1, the stem, to 1 + the number of stages.
         output_stride: 32; or 8 or 16, where dilation replaces the strides beyond it, as in DeepLab:
             each first block has the dilation of the stage before. The variables stay the same.
-        weights, input_tensor, input_shape, include_preprocessing, synchronized, dtype, name: see
-            `build_regnet`. Weights are those of the whole network; its classifier is left out.
+        weights, input_tensor, input_shape, include_preprocessing, synchronized, remat, dtype, name:
+            see `build_regnet`. Weights are those of the whole network; its classifier is left out.
         **changes: fields of `RegNetConfig` to change, such as `drop_path_rate=0.1`.
 
     Returns:
@@ -99,6 +100,7 @@ def backbone(
         input_shape=input_shape,
         include_preprocessing=include_preprocessing,
         synchronized=synchronized,
+        remat=remat,
         dtype=dtype,
         name=name,
     )

@@ -286,7 +286,8 @@ def segmentation_model(
         width: channels of the decoder: of all of the feature pyramid; of the finest level of the
             U-Net, which doubles them from level to level.
         activation: "softmax" for probabilities, None for logits.
-        normalization, synchronized: of the decoder's convolutions, see `ConvNorm`.
+        normalization, synchronized: of the decoder's convolutions, see `ConvNorm`; those of the
+            feature pyramid have a bias alone.
         name: of the model; by default the backbone's and the decoder's.
 
     Returns:
@@ -301,13 +302,10 @@ def segmentation_model(
     check("backbone", backbone, ok, "a model of `regnet_tf.backbone`, of two or more levels")
     check_choice("decoder", decoder, DECODERS)
     check_int("width", width, minimum=1)
-    options = {
-        "normalization": normalization,
-        "synchronized": synchronized,
-        "dtype": backbone.dtype_policy,
-    }
+    policy = backbone.dtype_policy
+    options = {"normalization": normalization, "synchronized": synchronized, "dtype": policy}
     if decoder == "fpn":
-        maps = FeaturePyramid(width, activation="relu", name="pyramid", **options)(maps)
+        maps = FeaturePyramid(width, name="pyramid", dtype=policy)(maps)
         x = SegmentationHead(width, name="decoder", **options)(maps)
     else:
         widths = [width * 2**step for step in reversed(range(len(maps) - 1))]

@@ -424,6 +424,8 @@ class Stage(keras.layers.Layer):
         dilation: of the first block's 3x3 convolution, and of the others' unless the stage dilates.
         dilate: whether dilation replaces the stride: the first block keeps the resolution of its
             input, and the others have `dilation * stride`. The variables stay the same.
+        remat: whether training keeps the blocks' inputs alone, and computes what is within a block
+            again for its gradients: less memory, more time, the same numbers.
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`, with stride 1 where
@@ -444,6 +446,7 @@ class Stage(keras.layers.Layer):
         synchronized=False,
         dilation=1,
         dilate=False,
+        remat=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -458,6 +461,7 @@ class Stage(keras.layers.Layer):
         self.synchronized = synchronized
         self.dilation = dilation
         self.dilate = dilate
+        self.remat = remat
         block_class, gate = (YBlock, {"se_ratio": se_ratio}) if se_ratio else (XBlock, {})
         first = {"stride": stride, "dilation": dilation, "dilate": dilate}
         others = {"dilation": dilation * stride if dilate else dilation}
@@ -491,7 +495,8 @@ class Stage(keras.layers.Layer):
     def call(self, inputs, training=None):
         x = inputs
         for block in self.blocks:
-            x = block(x, training=training)
+            again = self.remat and training
+            x = regnet_ops.rematerialize(block, x) if again else block(x, training=training)
         return x
 
     def compute_output_shape(self, input_shape):
@@ -508,6 +513,7 @@ class Stage(keras.layers.Layer):
             "synchronized": self.synchronized,
             "dilation": self.dilation,
             "dilate": self.dilate,
+            "remat": self.remat,
         }
 
 

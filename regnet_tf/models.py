@@ -29,6 +29,7 @@ def build_regnet(
     include_preprocessing=False,
     output_stride=32,
     synchronized=False,
+    remat=False,
     dtype=None,
     name=None,
 ):
@@ -52,6 +53,8 @@ def build_regnet(
         output_stride: input pixels per pixel of the last feature map, at most: with 8 or 16,
             dilation replaces the strides beyond it, and the variables stay the same.
         synchronized: whether batch normalization takes its statistics over all replicas.
+        remat: whether training keeps the blocks' inputs alone and computes the rest again for the
+            gradients: less memory for large images, more time.
         dtype: dtype policy, such as "mixed_bfloat16"; the global one by default. Normalization
             statistics, pooled features and the classifier are float32 under every policy.
         name: of the model; by default the weights' tag or the configuration's name.
@@ -82,7 +85,7 @@ def build_regnet(
     x = inputs
     if include_preprocessing:
         x = _preprocessing_layer(checkpoint, wide)(x)
-    x = _trunk(config, x, output_stride, synchronized, policy)
+    x = _trunk(config, x, output_stride, synchronized, remat, policy)
     if include_top or pooling == "avg":
         x = keras.layers.GlobalAveragePooling2D(name="pool", dtype=wide)(x)
     elif pooling == "max":
@@ -100,7 +103,7 @@ def build_regnet(
     return model
 
 
-def _trunk(config, x, output_stride, synchronized, dtype):
+def _trunk(config, x, output_stride, synchronized, remat, dtype):
     """Stem and stages on a tensor."""
     options = {
         "activation": config.activation,
@@ -123,6 +126,7 @@ def _trunk(config, x, output_stride, synchronized, dtype):
             drop_path_rates,
             dilation=dilation,
             dilate=dilate,
+            remat=remat,
             name=f"stage_{number}",
             **options,
         )(x)
@@ -277,6 +281,20 @@ def freeze(model, upto):
     check_choice("upto", upto, names)
     for layer in model.layers[: names.index(upto) + 1]:
         layer.trainable = False
+
+
+def freeze_normalization(model):
+    """Keeps batch normalization in inference mode in training, as detectors do with few images.
+
+    All other variables go on learning. Compile the model (again) afterwards; `model.trainable =
+    True` undoes it.
+
+    Args:
+        model: a `keras.Model` that holds RegNet layers.
+    """
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
 
 
 def _inputs(least, input_tensor, input_shape, include_preprocessing):

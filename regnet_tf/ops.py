@@ -253,6 +253,33 @@ def _batch_norm_training_merged(x, gamma, beta, epsilon, merged):
     return normalize(x, tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta))
 
 
+def rematerialize(layer, inputs):
+    """The output of a layer in training, whose gradients compute what is within it again.
+
+    The second time must neither move statistics on nor draw other branches to drop: the layer is
+    called as a function of its variables, which get their new values once.
+    """
+    state = [ops.copy(variable) for variable in layer.non_trainable_variables]
+    trainable = [ops.copy(variable) for variable in layer.trainable_variables]
+    updates = []
+
+    @keras.remat
+    def call(inputs, *trainable):
+        outputs, updated = layer.stateless_call(trainable, state, inputs, training=True)
+        if tf is None:
+            return outputs, updated
+        updates.append(updated)  # TensorFlow wants gradients of all that is returned
+        return outputs
+
+    outputs = call(inputs, *trainable)
+    updated = updates[0] if updates else []
+    if tf is None:
+        outputs, updated = outputs
+    for variable, value in zip(layer.non_trainable_variables, updated, strict=True):
+        variable.assign(value)
+    return outputs
+
+
 def _has_fused_norm(x):
     return tf is not None and len(x.shape) == 4 and x.dtype in ("float32", "bfloat16", "float16")
 

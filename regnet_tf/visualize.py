@@ -40,7 +40,7 @@ def draw_predictions(image, predictions, path):
     figure.savefig(path, format="png", dpi=100)
 
 
-def grad_cam(model, image, class_index=None, layer=None, picture=None, opacity=0.5):
+def grad_cam(model, image, class_index=None, layer=None, picture=None, opacity=0.5, path=None):
     """An image under the heat of what speaks for a class in it, blue to red.
 
     Grad-CAM (Selvaraju et al. 2017): the sum of a feature map's channels, each weighted by the mean
@@ -55,6 +55,7 @@ def grad_cam(model, image, class_index=None, layer=None, picture=None, opacity=0
         picture: uint8 array `(height, width, 3)` to lay the heat on; by default the image, its
             values stretched to 0 to 255 where they are not uint8.
         opacity: of the heat, from 0 to 1.
+        path: of a PNG or JPEG file to write it to, or None.
 
     Returns:
         A uint8 array `(height, width, 3)`.
@@ -80,7 +81,10 @@ def grad_cam(model, image, class_index=None, layer=None, picture=None, opacity=0
     heat = keras.ops.convert_to_numpy(heat)  # H W 1
     colors = np.clip(1.5 - np.abs(4 * heat - [3, 2, 1]), 0, 1)  # H W 3: red, green, blue
     mixed = (1 - opacity) * picture + opacity * 255 * colors
-    return np.round(mixed).astype("uint8")
+    overlay = np.round(mixed).astype("uint8")
+    if path is not None:
+        keras.utils.save_img(path, overlay, data_format="channels_last", scale=False)
+    return overlay
 
 
 def class_heat(model, image, class_index=None, layer=None):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from regnet_tf import RegNetConfig, StageConfig, build_regnet
-from training.benchmark import main, stock_keras
+from training.benchmark import Setting, main, run_setting, stock_keras
+from training.benchmark_features import keras_features, peak_memory
 from training.benchmark_training import measure_training, table
 from training.recipes import get_recipe
 
@@ -75,3 +76,38 @@ def test_synthetic_training_on_two_devices(two_devices):
     result = measure_training(recipe, two_devices, repeats=1, steps=2)
     assert result["compute"]["replicas"] == 2 and "input" not in result
     assert "2 replicas" in table(result)
+
+
+FEATURES = Setting(
+    RegNetConfig(explicit_stages=(StageConfig(16, 1, 8),) * 4, stem_width=8), 1, 64, "float32", 8
+)
+
+
+def test_feature_maps_with_and_without_remat():
+    result = run_setting(FEATURES, ("train", "forward"), repeats=1)
+    assert [row["name"] for row in result["contenders"]] == ["regnet_tf", "regnet_tf, remat"]
+    assert all(row["train"]["images_per_second"] > 0 for row in result["contenders"])
+
+
+def test_both_kinds_of_backbone_do_the_same_step():
+    losses = []
+    for remat in (False, True):
+        keras.utils.set_random_seed(0)
+        _, run, _ = keras_features("", FEATURES, remat)
+        losses.append([float(run["train"]()) for _ in range(3)])
+    assert losses[0][2] < losses[0][0]  # it learns to give nothing
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+
+
+def test_memory_of_a_training_step():
+    memory = peak_memory(FEATURES, remat=True)
+    assert 50 < memory["step"] < memory["peak"] < 10_000
+
+
+def test_table_of_features(tmp_path, capsys):
+    out = tmp_path / "features.json"
+    options = "--features --variant regnetx_002 --batch-size 1 --image-size 64 --repeats 1"
+    main([*options.split(), "--mode", "forward", "--output-stride", "16", "--out", str(out)])
+    (result,) = json.loads(out.read_text())["results"]
+    assert result["output_stride"] == 16
+    assert "| regnetx_002, stride 16 | 1 | 64 | float32 | regnet_tf |" in capsys.readouterr().out

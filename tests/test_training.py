@@ -13,7 +13,7 @@ import pytest
 from regnet_tf import Preprocessing, get_config
 from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
-from training import report, train
+from training import classification, report, train
 from training.__main__ import main
 from training.data import load
 from training.data.batches import test_batches as batches_to_test
@@ -251,9 +251,9 @@ def finished(tmp_path_factory):
         predicted.append(predict(*arguments))
         return predicted[-1]
 
-    predict = train.predict
+    predict = classification.predict
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "predict", recording)
+        patch.setattr(classification, "predict", recording)
         run = smoke(workdir)
     return workdir, run, *predicted[0]
 
@@ -302,7 +302,7 @@ def test_saved_model_predicts_the_same_and_needs_no_training_code(finished):
     recipe = get_recipe("smoke")
     batches = batches_to_test(load("digits").test, recipe.preprocessing, recipe.batch_size)
     batches = batches.take(recipe.max_steps)
-    again_labels, again = train.predict(model, batches)
+    again_labels, again = classification.predict(model, batches)
     np.testing.assert_array_equal(again_labels, labels)
     np.testing.assert_allclose(again, probabilities, rtol=1e-5, atol=1e-7)
 

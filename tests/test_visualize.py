@@ -164,3 +164,9 @@ def test_other_backends(shared, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(NotImplementedError, match="TensorFlow"):
         grad_cam(shared, IMAGE)
+
+
+def test_overlay_as_a_file(shared, tmp_path):
+    overlay = grad_cam(shared, IMAGE, picture=LEVELS, path=tmp_path / "heat.png")
+    written = tf.io.decode_png(tf.io.read_file(str(tmp_path / "heat.png")))
+    np.testing.assert_array_equal(written, overlay)

@@ -182,12 +182,12 @@ def test_preprocessing_inside_the_model(hub):
 
 def test_predict_on_the_command_line(hub, tmp_path, capsys):
     out = tmp_path / "pictures"
-    main(["predict", str(PHOTO), "--weights", TAG, "--top", "3", "--out", str(out)])
+    main(["predict", str(PHOTO), "--weights", TAG, "--top", "3", "--out", str(out), "--grad-cam"])
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == str(PHOTO)
-    assert len(printed) == 5  # the path, three classes, the picture
-    image = np.array(load_image(out / f"{PHOTO.stem}.png"))
-    assert image.std() > 20
+    assert len(printed) == 6  # the path, three classes, two pictures
+    for name in (PHOTO.stem, f"{PHOTO.stem}_grad_cam"):
+        assert np.array(load_image(out / f"{name}.png")).std() > 20
     with pytest.raises(SystemExit):
         main(["predict", str(hub), "--weights", TAG])  # no image
     assert "must be a JPEG or PNG" in capsys.readouterr().err

@@ -26,12 +26,16 @@ MODES = ("train", "forward")
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What is measured: one variant at one batch size, image size (pixels) and precision."""
+    """What is measured: one variant at one batch size, image size (pixels) and precision.
+
+    With an `output_stride` its feature maps, without its classifier.
+    """
 
     variant: str
     batch_size: int
     image_size: int
     precision: str
+    output_stride: int | None = None
 
     def data(self):
         """Random images `(batch, size, size, 3)` float32 and labels `(batch,)` int32."""
@@ -168,11 +172,10 @@ def run_setting(setting, modes, repeats, stock=False, timm=False):
         A JSON-able dict: the setting, and per contender build and first-step seconds, and per mode
         images/s (median, min, max) and the ratio of regnet_tf's speed to the contender's.
     """
-    contenders = [keras_contender("regnet_tf", setting, modes)]
-    if stock:
-        contenders.append(stock_contender(setting, modes))
-    if timm:
-        contenders.append(timm_contender(setting, modes))
+    if setting.output_stride is None:
+        contenders = _classifiers(setting, modes, stock, timm)
+    else:
+        contenders = _backbones(setting, modes, timm)
     for turn in range(repeats + 1):  # the first one traces
         for mode in modes:
             for contender in contenders:
@@ -182,6 +185,28 @@ def run_setting(setting, modes, repeats, stock=False, timm=False):
     print("\r".ljust(79) + "\r", end="")
     rows = [_summary(contender, contenders[0], setting) for contender in contenders]
     return {**dataclasses.asdict(setting), "contenders": rows}
+
+
+def _classifiers(setting, modes, stock, timm):
+    contenders = [keras_contender("regnet_tf", setting, modes)]
+    if stock:
+        contenders.append(stock_contender(setting, modes))
+    if timm:
+        contenders.append(timm_contender(setting, modes))
+    return contenders
+
+
+def _backbones(setting, modes, timm):
+    from training import benchmark_features as features
+
+    made = [features.keras_features("regnet_tf", setting)]
+    if "train" in modes:
+        made.append(features.keras_features("regnet_tf, remat", setting, remat=True))
+    if timm:
+        made.append(features.timm_features(setting))
+    return [
+        Contender(name, {mode: run[mode] for mode in modes}, built) for name, run, built in made
+    ]
 
 
 def _summary(contender, ours, setting):
@@ -206,17 +231,21 @@ def table(results) -> str:
     """The results as a markdown table."""
     lines = [
         "| variant | batch | pixels | precision | implementation | training img/s | ratio "
-        "| forward img/s | ratio | first step s |",
-        "|---|--:|--:|---|---|--:|--:|--:|--:|--:|",
+        "| forward img/s | ratio | first step s | training memory MiB |",
+        "|---|--:|--:|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for result in results:
         for row in result["contenders"]:
-            cells = [result["variant"], result["batch_size"], result["image_size"]]
+            stride = result["output_stride"]
+            variant = f"{result['variant']}{'' if stride is None else f', stride {stride}'}"
+            cells = [variant, result["batch_size"], result["image_size"]]
             cells += [result["precision"], row["name"]]
             for mode in MODES:
                 cells += _speed_cells(row.get(mode))
             first = row["first_step_seconds"].get("train")
             cells.append("" if first is None else f"{row['build_seconds'] + first:.1f}")
+            memory = row.get("training_memory")
+            cells.append("" if memory is None else f"{memory['step']:.0f}")
             lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
@@ -273,8 +302,8 @@ def _parser():
     parser.add_argument(
         "--variant", nargs="+", default=["regnetx_004"], help="any names (default: %(default)s)"
     )
-    parser.add_argument("--batch-size", type=int, default=32, help="default: %(default)s")
-    parser.add_argument("--image-size", type=int, default=224, help="default: %(default)s pixels")
+    parser.add_argument("--batch-size", type=int, help="default: 32, or 2 with --features")
+    parser.add_argument("--image-size", type=int, help="default: 224, or 512 with --features")
     parser.add_argument(
         "--precision", nargs="+", choices=PRECISIONS, default=["float32"], help="default: float32"
     )
@@ -285,6 +314,18 @@ def _parser():
         "--stock", action="store_true", help="also Keras' stock convolution and normalization"
     )
     parser.add_argument("--timm", action="store_true", help="also timm on PyTorch, if installed")
+    features = parser.add_argument_group("feature maps, as under detectors and segmenters")
+    features.add_argument(
+        "--features", action="store_true", help="the backbone of levels 2 to 5, no classifier"
+    )
+    features.add_argument(
+        "--output-stride",
+        type=int,
+        nargs="+",
+        default=[32, 8],
+        choices=(8, 16, 32),
+        help="of the last level (default: 32 and 8)",
+    )
     whole = parser.add_argument_group(
         "training by a recipe: input, step and both apart (instead of the above)"
     )
@@ -302,6 +343,10 @@ def main(arguments=None):
     """The command. Prints a table and writes the same as JSON."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.batch_size is None:
+        options.batch_size = 2 if options.features else 32
+    if options.image_size is None:
+        options.image_size = 512 if options.features else 224
     for name in ("batch_size", "image_size", "repeats", "threads"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
@@ -316,17 +361,27 @@ def main(arguments=None):
     if options.recipe or options.data or options.strategy:
         return _measure_training(parser, options, variants[0])
     settings = [
-        Setting(variant, options.batch_size, options.image_size, precision)
+        Setting(variant, options.batch_size, options.image_size, precision, output_stride)
         for variant in variants
         for precision in options.precision
+        for output_stride in (options.output_stride if options.features else [None])
     ]
     results = []
     for setting in settings:
         results.append(
             run_setting(setting, options.mode, options.repeats, options.stock, options.timm)
         )
+        if options.features and "train" in options.mode:
+            _add_memory(setting, results[-1]["contenders"])
         print(table(results[-1:]), flush=True)
     _write(options, results)
+
+
+def _add_memory(setting, rows):
+    from training.benchmark_features import peak_memory
+
+    for row, remat in zip(rows, (False, True), strict=False):
+        row["training_memory"] = peak_memory(setting, remat)
 
 
 def _measure_training(parser, options, variant):

@@ -60,15 +60,17 @@ class Bookkeeping(keras.callbacks.Callback):
         every: steps between checkpoints, beside that at the end of an epoch.
         steps_per_epoch: after the last of which the epoch's end does what is to be done.
         stop_signals: a `StopSignals`.
+        score: of an epoch's logs, by which the best one is known; the higher the better.
     """
 
-    def __init__(self, checkpoints, progress, every, steps_per_epoch, stop_signals):
+    def __init__(self, checkpoints, progress, every, steps_per_epoch, stop_signals, score):
         super().__init__()
         self._checkpoints = checkpoints
         self._progress = progress
         self._every = every
         self._steps_per_epoch = steps_per_epoch
         self._stop_signals = stop_signals
+        self._score = score
         self._saved_step = progress.step
         self._clock = time.perf_counter() - progress.seconds
 
@@ -84,9 +86,9 @@ class Bookkeeping(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         self._progress.history.append(row)
-        accuracy = row.get("val_accuracy")
-        if accuracy is not None and (self._progress.best is None or accuracy > self._progress.best):
-            self._progress.best, self._progress.best_step = accuracy, self._progress.step
+        score = row.get(self._score)
+        if score is not None and (self._progress.best is None or score > self._progress.best):
+            self._progress.best, self._progress.best_step = score, self._progress.step
         self._saved_step = None  # the history and the best step are new
         self._save()
         self._stop_if_told()
@@ -137,13 +139,15 @@ class EpochTest(keras.callbacks.Callback):
 
     Args:
         test: a `training.testing.Test`.
+        named: function of its means to a dict of results.
         prepare: function of the epoch, called before; for precise statistics.
         average: a `ModelAverage` to test instead of the network itself, or None.
     """
 
-    def __init__(self, test, prepare=None, average=None):
+    def __init__(self, test, named, prepare=None, average=None):
         super().__init__()
         self._test = test
+        self._named = named
         self._prepare = prepare
         self._average = average
 
@@ -151,12 +155,11 @@ class EpochTest(keras.callbacks.Callback):
         if self._prepare is not None:
             self._prepare(epoch)
         if self._average is None:
-            results = self._test()
+            means, _ = self._test()
         else:
             with self._average.swapped_in():
-                results = self._test()
-        for name in ("loss", "accuracy", "top5_accuracy"):
-            logs[f"val_{name}"] = results[name]
+                means, _ = self._test()
+        logs.update({f"val_{name}": value for name, value in self._named(means).items()})
 
 
 class Averaging(keras.callbacks.Callback):
@@ -251,6 +254,7 @@ def say_epoch(epochs):
             ("loss", "loss {:.4f}", 1),
             ("accuracy", "accuracy {:.2f} %", 100),
             ("val_accuracy", "test accuracy {:.2f} %", 100),
+            ("val_mean_iou", "test mean IoU {:.4f}", 1),
             ("images_per_second", "{:,.0f} images/s", 1),
             ("input_wait", "{:.0f} % of it waiting for input", 100),
         ):

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from regnet_tf._files import replacing
-from training.data.batches import decoded
+from training.data.batches import decoded, resized_label
 
 #: How many are kept: to calibrate integers with, and to check what was exported.
 CALIBRATION_IMAGES, TEST_IMAGES = 200, 500
@@ -15,7 +15,8 @@ def write_examples(path, data, recipe):
 
     Args:
         path: of an `.npz` file: "images" and "labels" of the training images, "test_images" and
-            "test_labels"; images uint8 `(count, image_size, image_size, 3)`, labels int64.
+            "test_labels"; images uint8 `(count, image_size, image_size, 3)`, labels int64
+            `(count,)`, or `(count, image_size, image_size)` where every pixel has a class.
         data: a `training.data.DataSet`.
         recipe: a `training.recipes.Recipe`.
     """
@@ -34,7 +35,8 @@ def write_examples(path, data, recipe):
 def _examples(split, count, recipe):
     def prepare(image, label):
         crop = recipe.preprocessing.resize_and_crop(decoded(image))
-        return tf.cast(tf.round(tf.cast(crop, tf.float32)), tf.uint8), label
+        levels = tf.cast(tf.round(tf.cast(crop, tf.float32)), tf.uint8)
+        return levels, resized_label(label, recipe.preprocessing.image_size)
 
     chosen = split.shuffled(recipe.seed, 0).take(count)
     images, labels = zip(*chosen.map(prepare, tf.data.AUTOTUNE).as_numpy_iterator(), strict=True)

@@ -11,7 +11,8 @@ import regnet_tf
 from regnet_tf._checks import check, check_int
 from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing
-from training import fitting, report, train
+from training import classification, fitting, report, train
+from training.data.batches import limited_test_batches
 from training.examples import write_examples
 from training.recipes import Recipe, get_recipe
 
@@ -87,7 +88,7 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, ch
             "data": train.data_facts(first_data),
             "results": first_results,
         },
-        "model": {"name": recipe.config.name, **train.cost(recipe, data)},
+        "model": {"name": recipe.config.name, **classification.cost(None, recipe, data)},
         "data": train.data_facts(data),
         "results": {
             **{way: float(np.mean([one[way] for one in tried])) for way in _WAYS},
@@ -143,10 +144,15 @@ def _pretrain(recipe, data, workdir, verbose):
     keras.utils.set_random_seed(recipe.seed)
     model = fitting.build(recipe, data)
     if verbose:
-        print(train.announcement(recipe, data))
+        print(train.announcement(model, recipe, data))
     fitting.fit(model, recipe, data, verbose=verbose)
     regnet_tf.write_state_dict(workdir / "pretrained.npz", regnet_tf.to_state_dict(model))
-    return train.results(*train.predict(model, train.limited_test_batches(recipe, data)))
+    return _tested(model, recipe, data)
+
+
+def _tested(model, recipe, data):
+    batches = limited_test_batches(recipe, data)
+    return classification.results(*classification.predict(model, batches))
 
 
 def _compare(recipe, data_dir, workdir, models):
@@ -165,7 +171,7 @@ def _compare(recipe, data_dir, workdir, models):
         if not is_first:
             _restart(model, new)
         fitting.fit(model, recipe, data, verbose=0)
-        outcome = train.results(*train.predict(model, train.limited_test_batches(recipe, data)))
+        outcome = _tested(model, recipe, data)
         accuracies[way] = outcome["accuracy"]
         if is_first and way == "fine_tuned":
             train.write_model(model, workdir / "model.keras")

@@ -8,6 +8,7 @@ import tensorflow as tf
 import regnet_tf
 from training.data.batches import steps_per_epoch, training_batches
 from training.optimization import learning_rate_callback, make_optimizer
+from training.tasks import task_of
 
 
 class FittedModel(keras.Model):
@@ -68,13 +69,7 @@ def build(recipe, data, weights=None, strategy=None) -> FittedModel:
     """
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
-        network = regnet_tf.build_regnet(
-            recipe.config,
-            input_shape=_input_shape(recipe),
-            classes=len(data.class_names),
-            synchronized=recipe.synchronized,
-            dtype=recipe.precision,
-        )
+        network = task_of(recipe).build_network(recipe, data)
         if weights is not None:
             state_dict = regnet_tf.read_state_dict(weights)
             regnet_tf.load_state_dict(network, state_dict, skip_head=True)
@@ -135,9 +130,3 @@ def fit(model, recipe, data, strategy=None, callbacks=(), first_step=0, verbose=
         for name, values in fitted.history.items():
             history.setdefault(name, []).extend(values)
     return history
-
-
-def _input_shape(recipe):
-    """Of any height and width where images to test with have others than those to train on."""
-    side = recipe.image_size if recipe.preprocessing.image_size == recipe.image_size else None
-    return side, side, 3

@@ -6,17 +6,20 @@ from regnet_tf._errors import import_optional
 
 DPI = 130
 _BLUE, _ORANGE, _RED, _GREY = "#1f5fa8", "#e07b1a", "#c8202f", "#666666"
+_SCORES = {"accuracy": ("test accuracy", _ORANGE), "mean_iou": ("test mean IoU", _RED)}
 _COLUMNS, _ROWS = 12, 5
+_SCENES_PER_ROW = 4
 _MOST_NAMED_CLASSES = 30  # above, names and counts of a confusion matrix would be unreadable
 
 
-def curves(history, title):
+def curves(history, title, score="accuracy"):
     """Losses, accuracies and learning rate over the epochs.
 
     Args:
         history: a dict per epoch: "loss", "val_loss", "accuracy", "val_accuracy" (from 0 to 1),
             "learning_rate".
         title: of the figure.
+        score: what the test is judged by, "accuracy" or "mean_iou"; drawn with the accuracies.
     """
     history = {name: [epoch[name] for epoch in history] for name in history[0]}
     figure = _figure((12, 3.8), title)
@@ -32,8 +35,12 @@ def curves(history, title):
         axes.plot(epochs, test, color=_ORANGE, label="test", **style)
         axes.set_ylabel(label)
         axes.legend(frameon=False)
-    last = history["val_accuracy"][-1]
-    accuracy.set_title(f"test accuracy at the end: {last:.2%}", fontsize=10, color=_ORANGE)
+    name, color = _SCORES[score]
+    values = 100 * np.array(history[f"val_{score}"])
+    if score != "accuracy":
+        accuracy.plot(epochs, values, color=color, label=name, **style)
+        accuracy.legend(frameon=False)
+    accuracy.set_title(f"{name} at the end: {values[-1]:.2f} %", fontsize=10, color=color)
     rate.plot(epochs, history["learning_rate"], color=_GREY, **style)
     rate.set_ylabel("learning rate")
     rate.set_ylim(bottom=0)
@@ -89,6 +96,47 @@ def confusion_of_counts(counts, class_names, title):
             color = "white" if shares[row, column] > 0.5 else "black"
             text = {"ha": "center", "va": "center", "fontsize": 9, "color": color}
             axes.text(column, row, counts[row, column], **text)
+    return figure
+
+
+def confusion_of_pixels(counts, class_names, title):
+    """Confusion matrix of pixels, in percent of each true class.
+
+    Args:
+        counts: pixels `(true class, predicted class)`.
+        class_names: a name for every class.
+        title: of the figure.
+    """
+    percent = np.round(100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)).astype(int)
+    return confusion_of_counts(percent, class_names, f"{title}: % of each class's pixels")
+
+
+def segmentations(scenes, class_names, title):
+    """A sheet of images, each beside its true and its predicted map of classes.
+
+    Args:
+        scenes: list of `(image, true, predicted)`: `(height, width, channels)`, and twice
+            `(height, width)`.
+        class_names: a name for every class.
+        title: of the figure.
+    """
+    rows = -(-len(scenes) // _SCENES_PER_ROW)
+    figure = _figure((3.4 * _SCENES_PER_ROW, 1.3 * rows + 0.9), title)
+    grid = figure.subplots(rows, 3 * _SCENES_PER_ROW, squeeze=False)
+    colors = import_optional("matplotlib").colormaps["tab20"].resampled(max(20, len(class_names)))
+    for axes in grid.flat:
+        axes.set_axis_off()
+    trios = grid.reshape(-1, 3)
+    for (shown, *maps), (image, *classes) in zip(trios, scenes, strict=False):
+        shown.imshow(_displayable(image), cmap="gray_r")
+        for axes, one in zip(maps, classes, strict=True):
+            axes.imshow(one, cmap=colors, vmin=0, vmax=colors.N - 1, interpolation="nearest")
+    for axes, name in zip(grid[0], ("image", "truth", "prediction") * _SCENES_PER_ROW, strict=True):
+        axes.set_title(name, fontsize=9)
+    patch = import_optional("matplotlib.patches").Patch
+    handles = [patch(color=colors(n), label=name) for n, name in enumerate(class_names)]
+    if len(handles) <= _MOST_NAMED_CLASSES:
+        figure.legend(handles=handles, loc="outside lower center", ncols=11, fontsize=8)
     return figure
 
 

@@ -1,26 +1,28 @@
 """Tests of a network in training, on all devices, every image exactly once."""
 
-import keras
 import tensorflow as tf
 
 from training.data.batches import test_examples
 
 
 class Test:
-    """Loss and accuracies of a classifier over a split.
+    """Means over the images of a split.
 
     Each worker tests a part of the images and each of its replicas an equal share of a batch. What
     is missing of the last batches is filled with images that do not count.
 
     Args:
-        model: a classifier, its variables made under the strategy.
+        model: its variables made under the strategy.
+        measure: function of labels and the network's outputs of a batch to figures of each image,
+            float32 `(figures, batch)`.
         split: of a `training.data.DataSet`.
         recipe: a `Recipe`, whose `preprocessing`, `batch_size` and `max_steps` count.
         strategy: a `tf.distribute.Strategy`.
     """
 
-    def __init__(self, model, split, recipe, strategy):
+    def __init__(self, model, measure, split, recipe, strategy):
         self._model = model
+        self._measure = measure
         self._strategy = strategy
         steps = -(-split.size // recipe.batch_size)
         self.steps = steps if recipe.max_steps is None else min(steps, recipe.max_steps)
@@ -28,31 +30,24 @@ class Test:
             lambda context: _padded(split, recipe, self.steps, context)
         )
 
-    def __call__(self) -> dict:
+    def __call__(self):
         """Tests the network as it is now.
 
         Returns:
-            Dict: "loss" (mean cross-entropy, labels not smoothed), "accuracy" and "top5_accuracy"
-            (0 to 1), "images" (how many counted).
+            `(means, images)`: of each figure, float64 `(figures,)`, and how many images counted.
         """
         batches = iter(self._batches)
         total = sum(tf.cast(self._sums(*next(batches)), tf.float64) for _ in range(self.steps))
-        loss, top1, top5, images = total.numpy().tolist()
-        return {
-            "loss": loss / images,
-            "accuracy": top1 / images,
-            "top5_accuracy": top5 / images,
-            "images": round(images),
-        }
+        *sums, images = total.numpy()
+        return [one / images for one in sums], round(images)
 
     @tf.function(reduce_retracing=True)
     def _sums(self, images, labels, counted):
         def on_replica(images, labels, counted):
-            probabilities = tf.cast(self._model(images, training=False), tf.float32)
-            losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
-            hits = [tf.math.in_top_k(labels, probabilities, k) for k in (1, 5)]
-            sums = [losses, *(tf.cast(hit, tf.float32) for hit in hits), tf.ones_like(losses)]
-            return tf.reduce_sum(tf.stack(sums) * counted, axis=-1)
+            outputs = tf.cast(self._model(images, training=False), tf.float32)
+            figures = self._measure(labels, outputs)
+            figures = tf.concat([figures, tf.ones_like(counted)[None]], 0)
+            return tf.reduce_sum(figures * counted, axis=-1)
 
         sums = self._strategy.run(on_replica, (images, labels, counted))
         return self._strategy.reduce("SUM", sums, axis=None)

@@ -21,11 +21,13 @@ from training import callbacks, report, strategies
 from training.averaging import ModelAverage
 from training.checkpoints import Checkpoints, Progress, local_value
 from training.data import load
-from training.data.batches import steps_per_epoch, test_batches, training_batches
+from training.data.batches import steps_per_epoch, training_batches
 from training.examples import write_examples
 from training.fitting import build, fit
 from training.monitoring import TensorBoardLog
 from training.precise_statistics import set_precise_statistics
+from training.recipes import Recipe
+from training.tasks import task_of
 from training.testing import Test
 
 #: What a run leaves in its directory. `run.json` comes last and marks the run as finished.
@@ -68,8 +70,8 @@ def train_and_evaluate(
 
     Returns:
         The content of `run.json`: a dict with the keys "recipe", "preprocessing", "model", "data",
-        "results" ("accuracy" from 0 to 1, "correct", "test_images"), "versions", "source",
-        "compute", "started", "seconds".
+        "results" (what the task's `results` returns), "versions", "source", "compute", "started",
+        "seconds".
 
     Raises:
         ValueError: for a recipe of fine-tuning, which `training.finetuning.finetune` runs.
@@ -104,16 +106,18 @@ def train_and_evaluate(
     train_seconds = time.perf_counter() - clock + before
     if run.average is not None:
         run.average.load_into_model()
-    labels, probabilities = predict(run.model, limited_test_batches(recipe, data))
+    results, figures = task_of(recipe).evaluate(run.model, recipe, data)
     write_model(run.model, workdir / "model.keras")
     write_examples(workdir / "examples.npz", data, recipe)
-    _write_pictures(workdir, recipe, data, run.progress.history, labels, probabilities)
+    title = f"{data.name}, {recipe.config.name}"
+    figures["curves.png"] = report.curves(run.progress.history, title, task_of(recipe).SCORE)
+    _write_pictures(workdir, figures)
     facts = {
         "recipe": recipe.to_dict(),
         "preprocessing": recipe.preprocessing.to_dict(),
-        "model": {"name": run.model.name, **cost(recipe, data)},
+        "model": {"name": run.model.name, **task_of(recipe).cost(run.model, recipe, data)},
         "data": data_facts(data),
-        "results": results(labels, probabilities),
+        "results": results,
         "versions": versions(),
         "source": source_state(),
         "compute": strategies.describe(strategy),
@@ -155,7 +159,7 @@ class Run:
         self._metrics = {}
         if self.progress.step % self._steps:
             self._metrics = {name: local_value(v) for name, v in self._metric_variables().items()}
-        say(announcement(self.recipe, self.data, self.strategy))
+        say(announcement(self.model, self.recipe, self.data, self.strategy))
         if self.progress.step:
             steps = self._steps * self.recipe.epochs
             say(f"Goes on after step {self.progress.step:,} of {steps:,}.")
@@ -180,7 +184,8 @@ class Run:
     def _callbacks(self, checkpoint_steps, stop_signals):
         recipe, progress = self.recipe, self.progress
         writes = strategies.is_chief(self.strategy)
-        test = Test(self.model, self.data.test, recipe, self.strategy)
+        task = task_of(recipe)
+        test = Test(self.model, task.measure, self.data.test, recipe, self.strategy)
         prepare = self._set_precise_statistics if recipe.precise_images else None
         say = callbacks.say_epoch(recipe.epochs) if self.verbose else None
         made = [callbacks.KeptMetrics(self._metric_variables(), self._metrics)]
@@ -188,7 +193,7 @@ class Run:
             first_step = recipe.ema_warmup_epochs * self._steps
             made.append(callbacks.Averaging(self.average, recipe.ema_steps, first_step, progress))
         made += [
-            callbacks.EpochTest(test, prepare, self.average),
+            callbacks.EpochTest(test, task.named, prepare, self.average),
             callbacks.Speed(recipe.batch_size, recipe.epochs, say),
             callbacks.Bookkeeping(
                 self.checkpoints if writes else None,
@@ -196,6 +201,7 @@ class Run:
                 checkpoint_steps,
                 self._steps,
                 stop_signals,
+                f"val_{task.SCORE}",
             ),
         ]
         if writes:
@@ -246,11 +252,8 @@ def summary(run) -> str:
     Args:
         run: what `train_and_evaluate` returned.
     """
-    outcome = run["results"]
-    return (
-        f"Test accuracy {outcome['accuracy']:.2%} ({outcome['correct']} of"
-        f" {outcome['test_images']} images), {run['seconds']['total']:.0f} seconds"
-    )
+    outcome = task_of(Recipe.from_dict(run["recipe"])).summary(run["results"])
+    return f"{outcome}, {run['seconds']['total']:.0f} seconds"
 
 
 def load_for(recipe, data_dir=None):
@@ -263,24 +266,14 @@ def load_for(recipe, data_dir=None):
     for split, purpose in ((data.train, "train on"), (data.test, "test with")):
         if split is None:
             raise UserError(f"{data.name} has no images to {purpose}.")
+    if data.is_pixelwise != (recipe.decoder is not None):
+        what = "every pixel" if data.is_pixelwise else "whole images alone"
+        wanted = "None" if recipe.decoder else "fpn or unet"
+        raise UserError(
+            f"{data.name} names the class of {what}: `decoder` must be {wanted}."
+            f" Received: decoder={recipe.decoder}"
+        )
     return data
-
-
-def predict(model, batches):
-    """A model's probabilities for every image of a pass.
-
-    Args:
-        model: a classifier.
-        batches: `(images, labels)` batches.
-
-    Returns:
-        `(labels, probabilities)`, numpy arrays `(count,)` and `(count, classes)`.
-    """
-    labels, probabilities = [], []
-    for images, batch_labels in batches:
-        probabilities.append(model.predict_on_batch(images))
-        labels.append(batch_labels)
-    return np.concatenate(labels), np.concatenate(probabilities)
 
 
 def check_unfinished(workdir, overwrite):
@@ -320,12 +313,6 @@ def _clear(workdir):
             path.unlink(missing_ok=True)
 
 
-def limited_test_batches(recipe, data):
-    """The batches that a recipe tests with."""
-    batches = test_batches(data.test, recipe.preprocessing, recipe.batch_size)
-    return batches if recipe.max_steps is None else batches.take(recipe.max_steps)
-
-
 def write_model(model, path):
     """Saves the network alone: no training code is needed to load it."""
     network = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
@@ -333,51 +320,24 @@ def write_model(model, path):
         network.save(partial)
 
 
-def _write_pictures(workdir, recipe, data, history, labels, probabilities):
-    title = f"{data.name}, {recipe.config.name}"
-    shown = report.select_examples(labels, probabilities)
-    images = _images_at(limited_test_batches(recipe, data), shown)
-    figures = {
-        "curves.png": report.curves(history, title),
-        "confusion.png": report.confusion(
-            labels, probabilities.argmax(-1), data.class_names, title
-        ),
-        "predictions.png": report.predictions(
-            images, labels[shown], probabilities[shown], data.class_names, title
-        ),
-    }
+def _write_pictures(workdir, figures):
     for name, figure in figures.items():
         with replacing(workdir / name) as path:
             figure.savefig(path, dpi=report.DPI)
 
 
-def _images_at(batches, indices):
-    """The images at these places of a pass, in the order of `indices`."""
-    found = {}
-    wanted = set(indices)
-    for index, (image, _) in enumerate(batches.unbatch()):
-        if index in wanted:
-            found[index] = image.numpy()
-    return [found[index] for index in indices]
-
-
-def cost(recipe, data):
-    """Parameters, and multiply-adds for one image."""
-    cost = regnet_tf.complexity(recipe.config, recipe.image_size, classes=len(data.class_names))
-    return {"parameters": cost.parameters, "macs": cost.macs}
-
-
-def announcement(recipe, data, strategy=None):
+def announcement(model, recipe, data, strategy=None):
     """What is about to be trained, on what, and how a batch is shared."""
     compute = strategies.describe(strategy or tf.distribute.get_strategy())
     replicas = compute["replicas"]
+    parameters = task_of(recipe).cost(model, recipe, data)["parameters"]
     share = f"{recipe.batch_size} images"
     if replicas > 1:
         share += f", {recipe.batch_size // replicas} on each of {replicas} replicas"
     if compute["workers"] > 1:
         share += f" of {compute['workers']} workers"
     return (
-        f"{recipe.config.name} ({cost(recipe, data)['parameters']:,} parameters) learns {data.name}"
+        f"{recipe.config.name} ({parameters:,} parameters) learns {data.name}"
         f" ({data.train.size:,} training and {data.test.size:,} test images) on"
         f" {compute['device']}.\n"
         f"Batches of {share}; learning rate {recipe.scaled_learning_rate:.4g}."
@@ -392,12 +352,6 @@ def data_facts(data):
         "train_images": data.train.size,
         "test_images": data.test.size,
     }
-
-
-def results(labels, probabilities):
-    """Accuracy from 0 to 1, and the counts it comes from."""
-    correct = int(np.sum(labels == probabilities.argmax(-1)))
-    return {"accuracy": correct / len(labels), "correct": correct, "test_images": len(labels)}
 
 
 def write_run(run, workdir):

@@ -3,7 +3,7 @@
 A split of a data set (`TableSplit`, `TfdsSplit`) has a `size`, `examples(shard)` in a fixed order,
 and `shuffled(seed, epoch, shard)`. Both are a `tf.data.Dataset` of `(image, label)`: the image a
 uint8 tensor `(height, width, 3)` or the content of its file, a string tensor of shape `()`; the
-label an int64 index into the data set's `class_names`.
+label an int64 index into the data set's `class_names`, or a uint8 map of them, `(height, width)`.
 """
 
 import dataclasses
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from regnet_tf._checks import check_int
 from regnet_tf._errors import UserError, import_optional
-from training.data import digits, folder, tfds_catalog
+from training.data import digit_scenes, digits, folder, tfds_catalog
 from training.data.table import TableSplit
 from training.data.tfds_catalog import TfdsSplit
 
 #: name -> function that loads what comes with an installed package.
-EMBEDDED = {"digits": digits.load}
+EMBEDDED = {"digits": digits.load, "digit_scenes": digit_scenes.load}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,14 +36,20 @@ class DataSet:
     train: TableSplit | TfdsSplit | None
     test: TableSplit | TfdsSplit | None
 
+    @property
+    def is_pixelwise(self) -> bool:
+        """Whether every pixel has a class, not just every image."""
+        split = self.test or self.train
+        return isinstance(split, TableSplit) and split.labels.ndim > 1
+
 
 def load(name, data_dir=None, classes=None, images_per_class=None, seed=0) -> DataSet:
     """Loads a data set or a part of it.
 
     Args:
-        name: "digits"; a folder of class folders, or of `train` and `validation` (or `val`, `test`)
-            with class folders in each; or a data set for image classification of
-            tensorflow-datasets, such as "imagenet2012".
+        name: "digits" or "digit_scenes"; a folder of class folders, or of `train` and `validation`
+            (or `val`, `test`) with class folders in each; or a data set for image classification
+            of tensorflow-datasets, such as "imagenet2012".
         data_dir: where tensorflow-datasets keeps its data; its own default by default.
         classes: names of the only classes to keep, in the order of their new labels; None for all.
         images_per_class: how many training images of each class to keep; None for all. Test images
@@ -112,7 +118,8 @@ def _with_few_images(data, images_per_class, seed):
 
 def _check_tables(data, received):
     """Parts are made of what is listed in memory: not of a data set of tensorflow-datasets."""
-    if isinstance(data.train, TfdsSplit) or isinstance(data.test, TfdsSplit):
+    listed = not isinstance(data.train, TfdsSplit) and not isinstance(data.test, TfdsSplit)
+    if not listed or data.is_pixelwise:
         raise UserError(
             f"A part of {data.name} can not be taken: only the digits and folders are listed by"
             f" class. Received: {received}"

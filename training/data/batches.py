@@ -29,7 +29,8 @@ def training_batches(split, recipe, classes, first_step=0, context=None) -> tf.d
 
     Returns:
         `(images, labels)` batches: images float32 `(batch, image_size, image_size, 3)`, labels
-        float32 `(batch, classes)`, one-hot.
+        float32 `(batch, classes)`, or `(batch, image_size, image_size, classes)` where every pixel
+        has one; one-hot.
     """
     context = context or tf.distribute.InputContext()
     workers, index = context.num_input_pipelines, context.input_pipeline_id
@@ -41,6 +42,7 @@ def training_batches(split, recipe, classes, first_step=0, context=None) -> tf.d
 
     def prepare(number, example):
         image, label = example
+        label = resized_label(label, recipe.image_size)
         # Workers take the images of a batch in turns.
         seed = tf.stack([tf.constant(recipe.seed, tf.int64), number * workers + index])
         return augment_image(image, seed), tf.one_hot(label, classes)
@@ -71,11 +73,13 @@ def test_examples(split, preprocessing, shard=(0, 1), normalized=True) -> tf.dat
         normalized: whether to normalize images, or leave them uint8.
 
     Returns:
-        `(image, label)`: images float32 `(image_size, image_size, 3)`, labels int64.
+        `(image, label)`: images float32 `(image_size, image_size, 3)`; labels int64, or maps
+        `(image_size, image_size)`.
     """
 
     def prepare(image, label):
         image = preprocessing.resize_and_crop(decoded(image))
+        label = resized_label(label, preprocessing.image_size)
         return preprocessing.normalize(image) if normalized else image, label
 
     return split.examples(shard).map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
@@ -85,6 +89,20 @@ def test_batches(split, preprocessing, batch_size, normalized=True) -> tf.data.D
     """`test_examples` in batches, the last one of which may have fewer images."""
     examples = test_examples(split, preprocessing, normalized=normalized)
     return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def limited_test_batches(recipe, data):
+    """The batches that a recipe tests with."""
+    batches = test_batches(data.test, recipe.preprocessing, recipe.batch_size)
+    return batches if recipe.max_steps is None else batches.take(recipe.max_steps)
+
+
+def resized_label(label, size):
+    """A map of classes at another resolution, int64; a class of a whole image as it is."""
+    if label.shape.rank == 0:
+        return label
+    resized = tf.image.resize(label[..., None], (size, size), "nearest")
+    return tf.cast(resized[..., 0], tf.int64)
 
 
 def decoded(image):

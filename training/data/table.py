@@ -1,6 +1,7 @@
 """A split whose images, or whose files' paths, are all in memory."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +13,7 @@ class TableSplit:
 
     Args:
         items: images, uint8 `(count, height, width, 3)`, or paths, strings `(count,)`.
-        labels: int64 `(count,)`.
+        labels: int64 `(count,)`; or the class of every pixel, uint8 `(count, height, width)`.
     """
 
     items: np.ndarray
@@ -44,11 +45,16 @@ class TableSplit:
 
     def _at(self, order, shard):
         index, count = shard
-        items, labels = tf.constant(self.items), tf.constant(self.labels)
+        items, labels = self._tensors
         return tf.data.Dataset.from_tensor_slices(order[index::count]).map(
             lambda place: (_content(tf.gather(items, place)), tf.gather(labels, place)),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
+
+    @functools.cached_property
+    def _tensors(self):
+        with tf.init_scope():  # once, and not in every graph that reads them
+            return tf.constant(self.items), tf.constant(self.labels)
 
     def with_labels(self, kept) -> "TableSplit":
         """Only the images with these labels; new labels are indices into `kept`."""

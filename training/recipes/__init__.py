@@ -12,6 +12,7 @@ _ALL = (
     digits.DIGITS,
     digits.HALF_OF_THE_DIGITS,
     digits.DIGITS_FINETUNING,
+    digits.SEGMENTATION_DIGITS,
     digits.SMOKE,
     imagenet.PAPER,
     imagenet.TORCHVISION_V2,

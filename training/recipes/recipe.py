@@ -6,6 +6,7 @@ import typing
 
 from regnet_tf import Preprocessing, RegNetConfig, get_config
 from regnet_tf._checks import check, check_choice, check_int, check_number
+from regnet_tf.decoders import DECODERS
 from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from training.augmentation import CROPS, ERASING_MODES, check_policy
 
@@ -24,6 +25,10 @@ class Recipe:
         description: what it is for, its command, and the result to expect.
         data: name or folder of a data set, see `training.data.load`.
         network: a `RegNetConfig`, or any name that `regnet_tf.get_config` knows.
+        decoder: for the class of every pixel, see `regnet_tf.segmentation_model`: "fpn" or "unet";
+            None for the class of the whole image.
+        decoder_width: its channels.
+        finest_level: the first feature map that it gets, of stride `2**finest_level`.
         synchronized: whether batch normalization takes its statistics over all replicas.
         image_size: side of the square images the network is trained on, in pixels.
         test_image_size: of those it is tested on; None for the same.
@@ -86,6 +91,9 @@ class Recipe:
     description: str
     data: str
     network: RegNetConfig | str
+    decoder: str | None = None
+    decoder_width: int = 128
+    finest_level: int = 2
     image_size: int
     test_image_size: int | None = None
     crop_fraction: float = 0.875
@@ -147,9 +155,21 @@ class Recipe:
             check(field, value, isinstance(value, bool), "True or False")
         for field, allowed in _CHOICES.items():
             check_choice(field, getattr(self, field), allowed)
+        self._check_decoder()
         self._check_images()
         self._check_optimization()
         self._check_fine_tuning()
+
+    def _check_decoder(self):
+        highest = len(self.config.stages)
+        ok = self.finest_level <= highest
+        check("finest_level", self.finest_level, ok, f"at most {highest}, for two levels")
+        if self.decoder is None:
+            return
+        for field, without in _MOVING.items():
+            value = getattr(self, field)
+            allowed = f"{without} where `decoder` is given: maps of classes are not changed"
+            check(field, value, value == without, allowed)
 
     def _check_images(self):
         least = self.config.total_stride
@@ -205,6 +225,12 @@ class Recipe:
         )
 
     @property
+    def input_shape(self) -> tuple[int | None, int | None, int]:
+        """Of the network: any height and width where it is tested on others than trained on."""
+        side = self.image_size if self.preprocessing.image_size == self.image_size else None
+        return side, side, 3
+
+    @property
     def scaled_learning_rate(self) -> float:
         """Of the first epoch at this batch size, were there no warm-up."""
         if self.learning_rate_batch is None:
@@ -240,6 +266,7 @@ class Recipe:
 
 _CHOICES = {
     "precision": PRECISIONS,
+    "decoder": (None, *DECODERS),
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "undecayed": UNDECAYED,
@@ -248,6 +275,8 @@ _CHOICES = {
 }
 _LEAST_INTEGERS = {
     "image_size": 1,
+    "decoder_width": 1,
+    "finest_level": 1,
     "epochs": 1,
     "batch_size": 1,
     "warmup_epochs": 0,
@@ -255,6 +284,20 @@ _LEAST_INTEGERS = {
     "ema_warmup_epochs": 0,
     "precise_images": 0,
     "seed": 0,
+}
+# What moves or mixes images, and its value where it does not.
+_MOVING = {
+    "crop": "whole",
+    "crop_fraction": 1.0,
+    "flip": False,
+    "policy": None,
+    "erasing": 0.0,
+    "mixup": 0.0,
+    "cutmix": 0.0,
+    "translation": 0.0,
+    "rotation": 0.0,
+    "zoom": 0.0,
+    "pretraining": None,
 }
 _BOUNDS = {
     "lighting": {"minimum": 0},

@@ -1,0 +1,259 @@
+"""Networks that name the class of every pixel, from scenes to exported files."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.metrics import confusion_matrix, jaccard_score
+
+from export.examples import Examples
+from export.runners import open_tflite
+from regnet_tf._errors import UserError
+from regnet_tf._trained import load_trained
+from training import report, segmentation
+from training.data import digit_scenes, digits, load
+from training.data.batches import test_batches as batches_to_test
+from training.data.batches import training_batches
+from training.data.table import TableSplit
+from training.evaluate import main as evaluate
+from training.recipes import get_recipe
+from training.testing import Test as MeanTest
+from training.train import FILES, train_and_evaluate
+
+CLASSES = ("photograph", *"0123456789")
+
+
+@pytest.fixture(scope="module")
+def few_scenes():
+    """The data set with few scenes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digit_scenes, "TRAIN_SCENES", 60)
+        patch.setattr(digit_scenes, "TEST_SCENES", 20)
+        yield load("digit_scenes")
+
+
+@pytest.fixture(scope="module")
+def finished(few_scenes, tmp_path_factory):
+    """A short run of the recipe: its directory, and what was returned."""
+    workdir = tmp_path_factory.mktemp("runs") / "scenes"
+    recipe = get_recipe("segmentation_digits", max_steps=3, epochs=2)
+    return workdir, train_and_evaluate(recipe, workdir, verbose=0)
+
+
+def test_scenes(few_scenes):
+    assert few_scenes.class_names == CLASSES
+    assert few_scenes.is_pixelwise and not load("digits").is_pixelwise
+    for split, count in ((few_scenes.train, 60), (few_scenes.test, 20)):
+        assert split.items.shape == (count, 64, 64, 3) and split.items.dtype == np.uint8
+        assert split.labels.shape == (count, 64, 64) and split.labels.max() == 10
+        shares = np.bincount(split.labels.ravel(), minlength=11) / split.labels.size
+        assert 0.75 < shares[0] < 0.95 and shares.all()
+
+
+def test_the_same_scenes_each_time(few_scenes):
+    again = load("digit_scenes")
+    np.testing.assert_array_equal(again.train.items, few_scenes.train.items)
+    np.testing.assert_array_equal(again.test.labels, few_scenes.test.labels)
+
+
+def test_labels_are_where_the_ink_is(monkeypatch):
+    """On grey paper the marked pixels are those that were changed most."""
+    grey = np.full((100, 120, 3), 200, "uint8")
+    monkeypatch.setattr(digit_scenes, "_photographs", lambda: [grey])
+    monkeypatch.setattr(digit_scenes, "TRAIN_SCENES", 10)
+    _, train, _ = digit_scenes.load()
+    change = np.abs(train.items.astype(float) - 200).max(-1)
+    assert change[train.labels > 0].min() > change[train.labels == 0].max() * 0.7
+    assert change[train.labels == 0].min() == 0
+
+
+def test_held_out_digits_and_photographs_are_not_trained_on(monkeypatch):
+    marked = [np.tile(np.arange(200, dtype="uint8")[None, :, None], (90, 1, 3))]
+    monkeypatch.setattr(digit_scenes, "_photographs", lambda: marked)
+    given = []
+    monkeypatch.setattr(
+        digit_scenes,
+        "_scenes",
+        lambda split, photographs, *_, **__: given.append((split, *photographs)),
+    )
+    digit_scenes.load()
+    (train, left), (test, right) = given
+    assert left.max() < right.min() and left.shape[1] + right.shape[1] == 200
+    _, digits_train, digits_test = digits.load()
+    np.testing.assert_array_equal(train.items, digits_train.items)
+    np.testing.assert_array_equal(test.items, digits_test.items)
+
+
+def test_mean_iou_equals_scikit_learns():
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 4, (3, 8, 8))
+    scores = rng.random((3, 8, 8, 4)).astype("float32")
+    scores /= scores.sum(-1, keepdims=True)
+    predicted = scores.argmax(-1)
+    counts = confusion_matrix(true.ravel(), predicted.ravel(), labels=range(4))
+    expected = jaccard_score(true.ravel(), predicted.ravel(), average=None)
+    np.testing.assert_allclose(segmentation.intersection_over_union(counts), expected)
+    figures = segmentation.measure(tf.constant(true), tf.constant(scores)).numpy()
+    np.testing.assert_array_equal(figures[1:].sum(1).reshape(4, 4), counts)
+    named = segmentation.named(figures.mean(1))
+    assert named["mean_iou"] == pytest.approx(expected.mean())
+    assert named["accuracy"] == pytest.approx((true == predicted).mean())
+    right = np.take_along_axis(scores, true[..., None], -1)
+    assert named["loss"] == pytest.approx(-np.log(right).mean(), rel=1e-5)
+
+
+def test_a_class_without_pixels_has_no_iou():
+    results = segmentation.results(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]), ("a", "b", "c"))
+    assert results["iou"] == {"a": 0.75, "b": 0.8, "c": None}
+    assert results["mean_iou"] == pytest.approx(0.775)
+    assert results["pixels"] == 8
+
+
+def test_maps_follow_the_size_of_images(few_scenes):
+    recipe = get_recipe("segmentation_digits", image_size=32, batch_size=4)
+    images, labels = next(iter(training_batches(few_scenes.train, recipe, 11)))
+    assert images.shape == (4, 32, 32, 3) and labels.shape == (4, 32, 32, 11)
+    images, labels = next(iter(batches_to_test(few_scenes.test, recipe.preprocessing, 4)))
+    assert images.shape == (4, 32, 32, 3) and labels.shape == (4, 32, 32)
+    assert labels.dtype == "int64" and int(tf.reduce_max(labels)) <= 10
+
+
+def test_run_writes_everything(finished):
+    workdir, run = finished
+    assert {path.name for path in workdir.iterdir()} == set(FILES)
+    assert json.loads((workdir / "run.json").read_text()) == run
+    assert set(run["results"]["iou"]) == set(CLASSES)
+    assert "val_mean_iou" in (workdir / "history.csv").read_text()
+    assert run["model"]["parameters"] > 1000
+
+
+def test_results_are_those_of_the_model_that_was_written(finished, few_scenes):
+    workdir, run = finished
+    trained = load_trained(workdir)
+    images, labels = few_scenes.test.items, few_scenes.test.labels  # three batches of 8 hold all
+    predicted = trained.model.predict(trained.preprocessing.normalize(images), verbose=0).argmax(-1)
+    iou = jaccard_score(labels.ravel(), predicted.ravel(), average=None, labels=range(11))
+    assert run["results"]["mean_iou"] == pytest.approx(iou.mean(), abs=1e-3)
+    assert run["results"]["pixels"] == labels.size
+
+
+def test_devices_count_every_pixel_once(few_scenes, two_devices):
+    recipe = get_recipe("segmentation_digits", batch_size=6)
+    with two_devices.scope():
+        model = segmentation.build_network(recipe, few_scenes)
+    arguments = (model, segmentation.measure, few_scenes.test, recipe, two_devices)
+    means, images = MeanTest(*arguments)()
+    assert images == 20
+    assert sum(means[1:]) == pytest.approx(64 * 64)
+
+
+@pytest.fixture(scope="module")
+def exported_scenes(finished, tmp_path_factory):
+    """What was exported of the run."""
+    from export.__main__ import main as export
+
+    folder = tmp_path_factory.mktemp("export")
+    assert export([str(finished[0]), "--out", str(folder), "--precision", "float32", "int8"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def image(finished):
+    """A scene of the test, as it is kept for exports."""
+    return np.load(finished[0] / "examples.npz")["test_images"][0]
+
+
+def test_exported_files_agree_with_keras(exported_scenes, image):
+    facts = json.loads((exported_scenes / "report.json").read_text())["artefacts"]
+    assert all(one["top1_agreement"] >= 99.5 for one in facts.values())
+    assert all(one["accuracy"] > 50 for one in facts.values())
+    signatures = tf.saved_model.load(exported_scenes / "serving" / "scenes" / "1").signatures
+    assert set(signatures) == {"serving_default", "images", "logits"}
+    answer = signatures["serving_default"](tf.io.encode_png(image)[None])
+    probabilities = open_tflite(exported_scenes / "tflite" / "scenes_float32.tflite")(image[None])
+    np.testing.assert_array_equal(answer["classes"], answer["probabilities"].numpy().argmax(-1))
+    np.testing.assert_allclose(answer["probabilities"], probabilities, atol=1e-5)
+
+
+def test_labels_of_another_size_are_refused(image, tmp_path):
+    arrays = {"images": image[None], "test_images": image[None]}
+    np.savez(tmp_path / "wrong.npz", **arrays, test_labels=np.zeros((1, 32, 32), "uint8"))
+    with pytest.raises(UserError, match=r'"test_labels" of .* must be 64 pixels'):
+        Examples.read(tmp_path / "wrong.npz", get_recipe("segmentation_digits").preprocessing)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_mediapipe_segments_with_exported_files(exported_scenes, image, precision):
+    mediapipe = pytest.importorskip("mediapipe")
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    path = exported_scenes / "tflite" / f"scenes_{precision}.tflite"
+    options = vision.ImageSegmenterOptions(
+        base_options=BaseOptions(model_asset_path=str(path)), output_category_mask=True
+    )
+    with vision.ImageSegmenter.create_from_options(options) as segmenter:
+        assert tuple(segmenter.labels) == CLASSES
+        picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
+        found = segmenter.segment(picture).category_mask.numpy_view()
+    expected = open_tflite(path)(image[None]).argmax(-1)[0]
+    assert (found.reshape(64, 64) == expected).mean() > 0.995
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"flip": True}, "`flip` must be False where `decoder` is given"),
+        ({"crop": "random_resized"}, "`crop` must be whole where `decoder` is given"),
+        ({"mixup": 0.2}, "`mixup` must be 0.0 where `decoder` is given"),
+        ({"decoder": "deeplab"}, "`decoder` must be one of None, 'fpn', 'unet'"),
+        ({"finest_level": 4}, "`finest_level` must be at most 3"),
+    ],
+)
+def test_recipes_that_maps_do_not_allow(changes, message):
+    with pytest.raises(ValueError, match=message):
+        get_recipe("segmentation_digits", **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("segmentation_digits", "digits", "whole images alone: `decoder` must be None"),
+        ("smoke", "digit_scenes", "class of every pixel: `decoder` must be fpn or unet"),
+    ],
+)
+def test_data_must_fit_the_task(name, data, message, few_scenes, tmp_path):
+    with pytest.raises(UserError, match=message):
+        train_and_evaluate(get_recipe(name, data=data), tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_parts_of_scenes_can_not_be_taken(few_scenes):
+    with pytest.raises(UserError, match="A part of digit_scenes can not be taken"):
+        load("digit_scenes", classes=("1", "2"))
+
+
+def test_evaluation_wants_a_classifier(finished, capsys):
+    workdir, _ = finished
+    arguments = ["--model", str(workdir), "--data", "digits", "--out", str(workdir / "evaluation")]
+    assert evaluate(arguments) == 2
+    assert "is no classifier" in capsys.readouterr().err
+
+
+def test_sheet_shows_image_truth_and_prediction():
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 3, (8, 8))
+    scenes = [(rng.random((8, 8, 3)), true, 2 - true)] * 5
+    figure = report.segmentations(scenes, ("a", "b", "c"), "scenes")
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(shown) == 15
+    np.testing.assert_array_equal(shown[1].images[0].get_array(), true)
+    np.testing.assert_array_equal(shown[2].images[0].get_array(), 2 - true)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "c"]
+
+
+def test_maps_in_a_table_are_shuffled_with_their_images():
+    images = np.arange(6, dtype="uint8")[:, None, None, None] * np.ones((1, 4, 4, 3), "uint8")
+    split = TableSplit(images, images[..., 0])
+    for image, label in split.shuffled(0, 1).as_numpy_iterator():
+        np.testing.assert_array_equal(image[..., 0], label)

@@ -1,0 +1,120 @@
+"""Feature maps of a RegNet: speed beside timm's `features_only`, and memory with and without remat.
+
+A training step takes the mean square of all maps for a loss: what stands on them costs nothing.
+"""
+
+import concurrent.futures
+import multiprocessing
+import resource
+import sys
+import time
+from pathlib import Path
+
+LEVELS = (2, 3, 4, 5)
+
+
+def keras_features(name, setting, remat=False):
+    """regnet_tf's backbone as a contender: `(name, run, seconds to build)`."""
+    import keras
+    import tensorflow as tf
+
+    import regnet_tf
+
+    images = tf.constant(setting.data()[0])
+    start = time.perf_counter()
+    model = regnet_tf.backbone(
+        setting.variant,
+        outputs=LEVELS,
+        output_stride=setting.output_stride,
+        input_shape=(setting.image_size, setting.image_size, 3),
+        dtype=setting.precision,
+        remat=remat,
+    )
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True)
+    optimizer.build(model.trainable_variables)
+    built = time.perf_counter() - start
+
+    @tf.function(autograph=False)
+    def train():
+        with tf.GradientTape() as tape:
+            maps = model(images, training=True).values()
+            loss = tf.add_n([tf.reduce_mean(tf.cast(one, tf.float32) ** 2) for one in maps])
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        return loss
+
+    @tf.function(autograph=False)
+    def forward():
+        return model(images, training=False)
+
+    return name, {"train": train, "forward": forward}, built
+
+
+def timm_features(setting):
+    """timm's network of the same maps in PyTorch, channels_last, autocast under bfloat16."""
+    from training.benchmark import import_timm
+
+    torch, timm = import_timm()
+    images = torch.from_numpy(setting.data()[0]).permute(0, 3, 1, 2)
+    images = images.contiguous(memory_format=torch.channels_last)
+    start = time.perf_counter()
+    model = timm.create_model(
+        setting.variant,
+        features_only=True,
+        out_indices=[level - 1 for level in LEVELS],
+        output_stride=setting.output_stride,
+    ).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, nesterov=True)
+    built = time.perf_counter() - start
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=setting.precision != "float32")
+
+    def train():
+        model.train()
+        optimizer.zero_grad()
+        with autocast:
+            loss = sum((one.float() ** 2).mean() for one in model(images))
+        loss.backward()
+        optimizer.step()
+
+    def forward():
+        model.eval()
+        with torch.inference_mode(), autocast:
+            return model(images)
+
+    return "timm", {"train": train, "forward": forward}, built
+
+
+def peak_memory(setting, remat) -> dict:
+    """What training takes at most, in a process of its own.
+
+    Returns:
+        Dict, in MiB: "peak", of the whole process, and "step", what two steps took beyond the
+        libraries and the network.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        before, peak = pool.submit(_memory, setting, remat).result()
+    return {"peak": peak, "step": peak - before}
+
+
+def _memory(setting, remat):
+    _, run, _ = keras_features("regnet_tf", setting, remat)
+    before = _resident()
+    for _ in range(2):
+        run["train"]()
+    return before, _most_resident()
+
+
+def _resident():
+    """What the process has now, in MiB; its high-water mark where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return _most_resident()
+    return pages * resource.getpagesize() / 2**20
+
+
+def _most_resident():
+    """The process' high-water mark, in MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -1,0 +1,102 @@
+"""What is particular to naming an image's class: network, figures, pictures."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import regnet_tf
+from training import report
+from training.data.batches import limited_test_batches
+
+#: By which epochs are compared.
+SCORE = "accuracy"
+
+
+def build_network(recipe, data):
+    """The network of a recipe: a `keras.Model` to probabilities `(batch, classes)`."""
+    return regnet_tf.build_regnet(
+        recipe.config,
+        input_shape=recipe.input_shape,
+        classes=len(data.class_names),
+        synchronized=recipe.synchronized,
+        dtype=recipe.precision,
+    )
+
+
+def measure(labels, probabilities):
+    """Cross-entropy (labels not smoothed), top-1 and top-5 hits of each image `(3, batch)`."""
+    losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+    hits = [tf.math.in_top_k(labels, probabilities, k) for k in (1, 5)]
+    return tf.stack([losses, *(tf.cast(hit, tf.float32) for hit in hits)])
+
+
+def named(means) -> dict:
+    """The means of `measure`'s figures by name."""
+    return dict(zip(("loss", "accuracy", "top5_accuracy"), map(float, means), strict=True))
+
+
+def cost(model, recipe, data):
+    """Parameters, and multiply-adds for one image."""
+    cost = regnet_tf.complexity(recipe.config, recipe.image_size, classes=len(data.class_names))
+    return {"parameters": cost.parameters, "macs": cost.macs}
+
+
+def evaluate(model, recipe, data):
+    """The final test of a network.
+
+    Returns:
+        `(results, figures)`: what `run.json` says, see `results`, and pictures by file name.
+    """
+    labels, probabilities = predict(model, limited_test_batches(recipe, data))
+    title = f"{data.name}, {recipe.config.name}"
+    shown = report.select_examples(labels, probabilities)
+    images = _images_at(limited_test_batches(recipe, data), shown)
+    names = data.class_names
+    figures = {
+        "confusion.png": report.confusion(labels, probabilities.argmax(-1), names, title),
+        "predictions.png": report.predictions(
+            images, labels[shown], probabilities[shown], names, title
+        ),
+    }
+    return results(labels, probabilities), figures
+
+
+def predict(model, batches):
+    """A model's probabilities for every image of a pass.
+
+    Args:
+        model: a classifier.
+        batches: `(images, labels)` batches.
+
+    Returns:
+        `(labels, probabilities)`, numpy arrays `(count,)` and `(count, classes)`.
+    """
+    labels, probabilities = [], []
+    for images, batch_labels in batches:
+        probabilities.append(model.predict_on_batch(images))
+        labels.append(batch_labels)
+    return np.concatenate(labels), np.concatenate(probabilities)
+
+
+def results(labels, probabilities):
+    """Accuracy from 0 to 1, and the counts it comes from."""
+    correct = int(np.sum(labels == probabilities.argmax(-1)))
+    return {"accuracy": correct / len(labels), "correct": correct, "test_images": len(labels)}
+
+
+def summary(results) -> str:
+    """The results in a line."""
+    return (
+        f"Test accuracy {results['accuracy']:.2%} ({results['correct']} of"
+        f" {results['test_images']} images)"
+    )
+
+
+def _images_at(batches, indices):
+    """The images at these places of a pass, in the order of `indices`."""
+    found = {}
+    wanted = set(indices)
+    for index, (image, _) in enumerate(batches.unbatch()):
+        if index in wanted:
+            found[index] = image.numpy()
+    return [found[index] for index in indices]

@@ -1,0 +1,109 @@
+"""Scenes of handwritten digits on photographs, with the class of every pixel.
+
+The digits are scikit-learn's scans, the three photographs come with scikit-learn and matplotlib.
+The scenes to test with show the digits that are held out there.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from regnet_tf._errors import import_optional
+from training.data import digits
+from training.data.table import TableSplit
+
+#: Side of a scene, in pixels.
+SIZE = 64
+TRAIN_SCENES, TEST_SCENES = 8000, 200
+_DIGIT_SIDES = (24, 28, 32, 36)
+_LEAST_DIGITS, _MOST_DIGITS = 2, 4
+_TRIES = 20  # to find a free place for a digit
+_SMALLEST_PHOTOGRAPH = 0.25  # of its shorter side, of what a scene shows
+_LEAST_CONTRAST = 60  # levels, of nine tenths of a digit's pixels
+_TINT = 60  # levels by which a channel may differ from black or white
+_INK = 0.5  # of a digit's darkest pixel, from which on a pixel belongs to it
+
+
+def load():
+    """Scenes of two to four digits each that do not touch, or fewer where there is no room.
+
+    Returns:
+        `(class_names, train, test)`; images uint8 `(count, 64, 64, 3)`, labels uint8 `(count, 64,
+        64)`: 0 for the photograph, 1 more than the digit elsewhere.
+
+    Raises:
+        UserError: if scikit-learn or matplotlib is not installed.
+    """
+    class_names, train, test = digits.load()
+    photographs = _photographs()
+    return (
+        ("photograph", *class_names),
+        _scenes(train, photographs, TRAIN_SCENES, seed=0),
+        _scenes(test, photographs, TEST_SCENES, seed=1),
+    )
+
+
+def _photographs():
+    """uint8 `(height, width, 3)` each."""
+    samples = import_optional("sklearn.datasets").load_sample_images()
+    china, flower = samples.images
+    with import_optional("matplotlib.cbook").get_sample_data("grace_hopper.jpg") as file:
+        portrait = tf.io.decode_jpeg(file.read()).numpy()
+    return china, portrait, flower
+
+
+def _scenes(split, photographs, count, seed):
+    rng = np.random.default_rng(seed)
+    scans = [_resized(split.items, side) for side in _DIGIT_SIDES]
+    images = np.concatenate([_backgrounds(one, n, rng) for one, n in _shares(photographs, count)])
+    images = images[rng.permutation(count)]
+    labels = np.zeros((count, SIZE, SIZE), "uint8")
+    for image, label in zip(images, labels, strict=True):
+        for _ in range(rng.integers(_LEAST_DIGITS, _MOST_DIGITS + 1)):
+            number, size = rng.integers(len(split.labels)), rng.integers(len(scans))
+            _add_digit(image, label, scans[size][number], 1 + split.labels[number], rng)
+    return TableSplit(np.round(images).astype("uint8"), labels)
+
+
+def _shares(photographs, count):
+    """Each photograph with the number of scenes it gets."""
+    return [(one, len(range(i, count, len(photographs)))) for i, one in enumerate(photographs)]
+
+
+def _resized(items, side):
+    """The scans as shares of ink, float32 `(count, side, side)`."""
+    ink = tf.image.resize(tf.cast(items[..., :1], tf.float32) / 255, (side, side), "bicubic")
+    return np.clip(ink[..., 0].numpy(), 0, 1)
+
+
+def _backgrounds(photograph, count, rng):
+    """Random crops of a photograph, half of them mirrored, float32 `(count, SIZE, SIZE, 3)`."""
+    shape = np.array(photograph.shape[:2])
+    sides = rng.uniform(_SMALLEST_PHOTOGRAPH, 1, (count, 1)) * shape.min()
+    starts = rng.uniform(size=(count, 2)) * (shape - sides)
+    boxes = np.concatenate([starts, starts + sides], 1) / np.tile(shape, 2)
+    flipped = rng.random(count) < 0.5
+    boxes[flipped] = boxes[flipped][:, [0, 3, 2, 1]]
+    image = tf.cast(photograph[None], tf.float32)
+    return tf.image.crop_and_resize(image, boxes, [0] * count, (SIZE, SIZE)).numpy()
+
+
+def _add_digit(image, label, ink, value, rng):
+    """Writes a digit where there is room and it can be read; changes both arrays."""
+    side = len(ink)
+    for _ in range(_TRIES):
+        top, left = rng.integers(SIZE - side + 1, size=2)
+        place = slice(top, top + side), slice(left, left + side)
+        if label[place].any():
+            continue
+        written, color = ink >= _INK, _contrasting_color(image[place].mean(), rng)
+        contrast = np.abs(color - image[place][written]).mean(-1)
+        if np.mean(contrast >= _LEAST_CONTRAST) >= 0.9:
+            image[place] += ink[..., None] * (color - image[place])
+            label[place][written] = value
+            return
+
+
+def _contrasting_color(level, rng):
+    """Dark ink on light places, chalk on dark ones, slightly tinted."""
+    tint = rng.uniform(0, _TINT, 3)
+    return tint if level > 127 else 255 - tint

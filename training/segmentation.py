@@ -1,0 +1,115 @@
+"""What is particular to naming the class of every pixel: network, figures, pictures."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import regnet_tf
+from training import report
+from training.data.batches import limited_test_batches
+
+#: By which epochs are compared.
+SCORE = "mean_iou"
+_SHOWN = 24
+
+
+def build_network(recipe, data):
+    """The network of a recipe, to probabilities `(batch, height, width, classes)`."""
+    levels = range(1, 2 + len(recipe.config.stages))
+    backbone = regnet_tf.backbone(
+        recipe.config,
+        outputs=[level for level in levels if level >= recipe.finest_level],
+        input_shape=recipe.input_shape,
+        synchronized=recipe.synchronized,
+        dtype=recipe.precision,
+    )
+    return regnet_tf.segmentation_model(
+        backbone,
+        len(data.class_names),
+        decoder=recipe.decoder,
+        width=recipe.decoder_width,
+        synchronized=recipe.synchronized,
+    )
+
+
+def measure(labels, probabilities):
+    """Cross-entropy and pixels of every true and predicted class `(1 + classes**2, batch)`."""
+    losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+    classes = probabilities.shape[-1]
+    true = tf.one_hot(labels, classes)  # N H W T
+    predicted = tf.one_hot(tf.argmax(probabilities, -1), classes)  # N H W P
+    counts = tf.einsum("nhwt,nhwp->tpn", true, predicted)
+    counts = tf.reshape(counts, (classes**2, -1))
+    return tf.concat([tf.reduce_mean(losses, (1, 2))[None], counts], 0)
+
+
+def named(means) -> dict:
+    """The means of `measure`'s figures as loss, share of pixels that are right, and mean IoU."""
+    loss, *counts = means
+    classes = round(len(counts) ** 0.5)
+    confusion = np.reshape(counts, (classes, classes))
+    accuracy = np.trace(confusion) / confusion.sum()
+    mean_iou = np.nanmean(intersection_over_union(confusion))
+    return {"loss": float(loss), "accuracy": float(accuracy), "mean_iou": float(mean_iou)}
+
+
+def intersection_over_union(confusion):
+    """Of each class: pixels that are and are called so, as a share of those that are or are called.
+
+    Args:
+        confusion: pixels `(true class, predicted class)`.
+
+    Returns:
+        `(classes,)`, NaN for a class without pixels.
+    """
+    both = np.diag(confusion).astype(float)
+    either = confusion.sum(0) + confusion.sum(1) - both
+    return np.divide(both, either, out=np.full_like(both, np.nan), where=either > 0)
+
+
+def cost(model, recipe, data):
+    """Parameters."""
+    return {"parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables)}
+
+
+def evaluate(model, recipe, data):
+    """The final test of a network.
+
+    Returns:
+        `(results, figures)`: what `run.json` says, see `results`, and pictures by file name.
+    """
+    classes = len(data.class_names)
+    confusion, shown = np.zeros((classes, classes), "int64"), []
+    for images, labels in limited_test_batches(recipe, data):
+        labels, predicted = labels.numpy(), model.predict_on_batch(images).argmax(-1)
+        np.add.at(confusion, (labels, predicted), 1)
+        if len(shown) < _SHOWN:
+            shown += zip(images.numpy(), labels, predicted, strict=True)
+    title = f"{data.name}, {recipe.config.name}"
+    figures = {
+        "confusion.png": report.confusion_of_pixels(confusion, data.class_names, title),
+        "predictions.png": report.segmentations(shown[:_SHOWN], data.class_names, title),
+    }
+    return results(confusion, data.class_names), figures
+
+
+def results(confusion, class_names):
+    """Mean IoU and each class's, 0 to 1 (None for one without pixels), and the pixels counted."""
+    ious = intersection_over_union(confusion)
+    return {
+        "mean_iou": float(np.nanmean(ious)),
+        "accuracy": float(np.trace(confusion) / confusion.sum()),
+        "iou": {
+            name: None if np.isnan(iou) else float(iou)
+            for name, iou in zip(class_names, ious, strict=True)
+        },
+        "pixels": int(confusion.sum()),
+    }
+
+
+def summary(results) -> str:
+    """The results in a line."""
+    return (
+        f"Test mean IoU {results['mean_iou']:.4f} ({results['accuracy']:.2%} of"
+        f" {results['pixels']:,} pixels right)"
+    )
