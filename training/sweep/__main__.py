@@ -1,0 +1,188 @@
+"""`python -m training.sweep`: trains populations of networks and compares them."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from training.command import start_tensorflow
+
+_EPILOG = """\
+examples:
+  python -m training.sweep run digits_regnetx --dry-run
+  python -m training.sweep run digits_regnetx --out runs/regnetx --workers 2 --threads 1
+  python -m training.sweep run my_space.json --out runs/mine --executor ray --ray-address auto
+  python -m training.sweep analyze runs/anynetx_a runs/regnetx --out runs/comparison"""
+
+_RUN = """\
+Draws networks from a design space and trains each of them a little. SPEC is a JSON file, or the
+name of a population that comes with the project:
+
+{names}
+
+A specification has a name, a design space of the paper and a recipe of `python -m training`, both
+with any of their fields changed:
+
+  {{"name": "small RegNetX",
+   "space": {{"name": "RegNetX", "stages": 3, "depths": [3, 12], "stem_stride": 1}},
+   "count": 20, "seed": 0, "window": {{"flops": [2e6, 3e6]}},
+   "recipe": {{"name": "digits", "epochs": 4, "warmup_epochs": 1}}}}
+
+Every result is kept as soon as it is there: what was killed or stopped goes on when the same
+command is given again. A network that fails is noted and left."""
+
+_RUN_EXAMPLES = """\
+examples:
+  python -m training.sweep run digits_anynetx_a --out runs/anynetx_a --workers 2 --threads 1
+  python -m training.sweep run digits_anynetx_a --out runs/anynetx_a --retry-failed
+
+Exit status: 0 if it worked, 2 if something asked for is not possible, 130 and 143 if stopped by
+SIGINT or SIGTERM."""
+
+_ANALYZE = """\
+Compares populations: distributions of their errors with bootstrap bands, Kolmogorov-Smirnov
+statistics, the best range of every parameter, block widths of the best and the worst networks, and
+the best networks as configurations. DIR is a directory that `run` wrote to."""
+
+
+def main(arguments=None) -> int:
+    """Runs the command; returns its exit status.
+
+    Args:
+        arguments: list of strings; those of the process by default.
+    """
+    parser, commands = _parser()
+    options = parser.parse_args(arguments)
+    start_tensorflow()
+    from regnet_tf._errors import UserError, fail
+
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        _COMMANDS[options.command](options)
+    except (UserError, ValueError, OSError) as error:
+        return fail(commands[options.command], error)
+    except (KeyboardInterrupt, _Terminated) as stop:
+        print("\nStopped; the same command goes on.", file=sys.stderr)
+        return 143 if isinstance(stop, _Terminated) else 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as `KeyboardInterrupt` is SIGINT."""
+
+
+def _terminate(*_):
+    raise _Terminated
+
+
+def _parser():
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m training.sweep",
+        description="Trains populations of networks and compares them.",
+        epilog=_EPILOG,
+        formatter_class=raw,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="train a population",
+        description=_RUN.format(names=_names()),
+        epilog=_RUN_EXAMPLES,
+        formatter_class=raw,
+    )
+    analyze = commands.add_parser(
+        "analyze", help="compare populations", description=_ANALYZE, formatter_class=raw
+    )
+    _add_run_options(run.add_argument)
+    _add_analyze_options(analyze.add_argument)
+    return parser, {"run": run, "analyze": analyze}
+
+
+def _names():
+    """The built-in populations, read without TensorFlow."""
+    import json
+
+    folder = Path(__file__).parent / "specs"
+    texts = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    return "\n".join(f"  {name:18}  {fields['description']}" for name, fields in texts.items())
+
+
+def _add_run_options(add):
+    add("spec", metavar="SPEC", help="a JSON file, or the name of a built-in population")
+    add("--out", metavar="DIR", type=Path, help="for the results (default: runs/NAME)")
+    add("--dry-run", action="store_true", help="show what would be trained, and end")
+    add(
+        "--executor",
+        choices=("inline", "processes", "ray"),
+        default="processes",
+        help="where to train: this process, processes of this machine (default), a Ray cluster",
+    )
+    add(
+        "--workers", metavar="N", type=int, default=1, help="networks at the same time (default: 1)"
+    )
+    add("--threads", metavar="N", type=int, help="of TensorFlow in each worker (default: its own)")
+    add(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="of a Ray cluster, auto for the one of this machine (default: a cluster of its own)",
+    )
+    add("--data-dir", metavar="DIR", help="where tensorflow-datasets keeps its data")
+    add("--retry-failed", action="store_true", help="train again what failed before")
+
+
+def _add_analyze_options(add):
+    add("folders", metavar="DIR", nargs="+", type=Path, help="a population")
+    add("--out", metavar="DIR", type=Path, required=True, help="for the page and its pictures")
+    add(
+        "--error",
+        choices=("final", "least"),
+        default="final",
+        help="of a network: after the last epoch (default), or the least of all epochs",
+    )
+    add("--best", metavar="N", type=int, default=3, help="networks of each to keep (default: 3)")
+    add("--seed", metavar="N", type=int, default=0, help="of the bootstraps (default: 0)")
+
+
+def _run(options):
+    from regnet_tf._files import print_paths
+    from training.sweep.planning import plan
+    from training.sweep.results import FILES
+    from training.sweep.running import run
+    from training.sweep.specification import load_specification
+
+    specification = load_specification(options.spec)
+    if options.dry_run:
+        print(plan(specification, options.data_dir))
+        return
+    folder = options.out or Path("runs") / Path(options.spec).stem
+    results = run(
+        specification,
+        folder,
+        executor=options.executor,
+        workers=options.workers,
+        threads=options.threads,
+        address=options.ray_address,
+        data_dir=options.data_dir,
+        retry_failed=options.retry_failed,
+        say=lambda text: print(text, flush=True),
+    )
+    failed = sum(result["status"] == "failed" for result in results.values())
+    print(f"{len(results) - failed} networks are trained, {failed} failed.")
+    print_paths(folder, FILES)
+
+
+def _analyze(options):
+    from regnet_tf._files import print_paths
+    from training.sweep.comparison import FILES, compare
+
+    print(compare(options.folders, options.out, options.error, options.best, options.seed))
+    print_paths(options.out, FILES)
+
+
+_COMMANDS = {"run": _run, "analyze": _analyze}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""The training of one network of a population, in whichever process it happens.
+
+Nothing is written: no checkpoints, no pictures. What comes back is a dict of JSON types.
+"""
+
+import functools
+import gc
+import math
+import time
+
+from regnet_tf._errors import UserError, first_line
+from training.command import start_tensorflow
+from training.sweep.results import FAILED, TRAINED
+
+
+@functools.cache
+def prepare_process(threads=None):
+    """Starts TensorFlow; to be called before anything else is done with it.
+
+    Args:
+        threads: that TensorFlow may use; as many as it likes by default.
+    """
+    start_tensorflow()
+    import tensorflow as tf
+
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    for device in tf.config.list_physical_devices("GPU"):  # several workers may share it
+        tf.config.experimental.set_memory_growth(device, True)
+
+
+def train_network(task) -> dict:
+    """Trains a network and tests it after every epoch.
+
+    Args:
+        task: dict of the keys "identity", "config", "complexity", "recipe" (a dict as
+            `Recipe.to_dict` makes it), "data_seed", "data_dir", "threads".
+
+    Returns:
+        The task's first three, and "seed", "status" ("trained" or "failed"), "test_errors" (from 0
+        to 1, of each epoch), "final_error", "least_error", "seconds" and "error" (None, or what
+        went wrong).
+    """
+    prepare_process(task["threads"])
+    start = time.perf_counter()
+    errors, failure = [], None
+    try:
+        errors = _train(task)
+    except Exception as error:  # whatever it is, other networks go on
+        failure = f"{type(error).__name__}: {first_line(error)}"
+    finally:
+        _forget()
+    return result_of(task, errors, failure, time.perf_counter() - start)
+
+
+def result_of(task, errors, failure, seconds=None) -> dict:
+    """What a line of the results says.
+
+    Args:
+        task: see `train_network`.
+        errors: on the test images after each epoch.
+        failure: None, or what went wrong.
+        seconds: that it took; None if not known.
+    """
+    return {
+        **{name: task[name] for name in ("identity", "config", "complexity")},
+        "seed": task["recipe"]["seed"],
+        "status": TRAINED if failure is None else FAILED,
+        "test_errors": errors,
+        "final_error": errors[-1] if errors else None,
+        "least_error": min(errors, default=None),
+        "seconds": seconds and round(seconds, 2),
+        "error": failure,
+    }
+
+
+def _train(task):
+    """The test errors after each epoch."""
+    import keras
+    import tensorflow as tf
+
+    from training.callbacks import EpochTest
+    from training.fitting import build, fit
+    from training.recipes import Recipe
+    from training.tasks import task_of
+    from training.testing import Test
+
+    recipe = Recipe.from_dict(task["recipe"])
+    data = _data(recipe.replace(seed=task["data_seed"]), task["data_dir"])
+    keras.utils.set_random_seed(recipe.seed)
+    model = build(recipe, data)
+    named, measure = task_of(recipe).named, task_of(recipe).measure
+    test = Test(model, measure, data.test, recipe, tf.distribute.get_strategy())
+    prepare = _precise_statistics(model, recipe, data) if recipe.precise_images else None
+    check_loss = keras.callbacks.LambdaCallback(on_train_batch_end=_check_loss)
+    history = fit(
+        model, recipe, data, callbacks=[check_loss, EpochTest(test, named, prepare)], verbose=0
+    )
+    return [round(1 - accuracy, 6) for accuracy in history["val_accuracy"]]
+
+
+def _check_loss(batch, logs):
+    if not math.isfinite(logs["loss"]):
+        raise UserError(f"the loss was no longer a number after batch {batch + 1} of an epoch")
+
+
+def _precise_statistics(model, recipe, data):
+    """A function of the epoch that sets them from the first images of its training."""
+    import tensorflow as tf
+
+    from training.data.batches import steps_per_epoch, training_batches
+    from training.precise_statistics import set_precise_statistics
+
+    steps_of_epoch = steps_per_epoch(data.train, recipe)
+    steps = max(1, min(recipe.precise_images // recipe.batch_size, steps_of_epoch))
+
+    def prepare(epoch):
+        first_step = epoch * steps_of_epoch
+        batches = training_batches(data.train, recipe, len(data.class_names), first_step)
+        set_precise_statistics(model, iter(batches), steps, tf.distribute.get_strategy())
+
+    return prepare
+
+
+def _data(recipe, data_dir):
+    return _load(recipe.data, data_dir, recipe.classes, recipe.images_per_class, recipe.seed)
+
+
+@functools.cache
+def _load(*arguments):
+    """The data set, once for all networks of a process."""
+    from training.data import load
+
+    return load(*arguments)
+
+
+def _forget():
+    """Frees what Keras and TensorFlow keep of a network: memory must not grow with each."""
+    import keras
+
+    keras.backend.clear_session()
+    gc.collect()

@@ -1,0 +1,127 @@
+"""Trains a population, or what is missing of it."""
+
+import time
+
+from regnet_tf._checks import check_choice, check_int
+from training.sweep.executors import inline, processes
+from training.sweep.network import prepare_process
+from training.sweep.ray_executor import on_ray
+from training.sweep.results import FAILED, TRAINED, Results, claim
+from training.train import make_directory
+
+#: Name -> generator function of tasks, workers and an address.
+EXECUTORS = {"inline": inline, "processes": processes, "ray": on_ray}
+
+
+def run(
+    specification,
+    folder,
+    *,
+    executor="processes",
+    workers=1,
+    threads=None,
+    address=None,
+    data_dir=None,
+    retry_failed=False,
+    say=print,
+) -> dict:
+    """Trains every network of a population that has no result yet.
+
+    A run that was killed or stopped goes on when it is started again.
+
+    Args:
+        specification: a `Specification`.
+        folder: for the results, a `Path`; made if need be.
+        executor: key of `EXECUTORS`.
+        workers: networks to train at the same time.
+        threads: that TensorFlow may use in each worker; as many as it likes by default.
+        address: of a Ray cluster, or "auto" for the one of this machine; None to start one.
+        data_dir: where tensorflow-datasets keeps its data.
+        retry_failed: whether to train networks again that failed before.
+        say: function that prints a line.
+
+    Returns:
+        Identity -> result, of all networks.
+
+    Raises:
+        ValueError: for an argument out of range.
+        UserError: before any training, where the data set, the folder or a package is not usable.
+    """
+    check_choice("executor", executor, tuple(EXECUTORS))
+    check_int("workers", workers, minimum=1)
+    if threads is not None:
+        check_int("threads", threads, minimum=1)
+    if executor == "inline":
+        prepare_process(threads)
+    tasks = tasks_of(specification, data_dir, threads)
+    make_directory(folder)
+    claim(folder, specification)
+    results = Results(folder)
+    with results.writing() as append:
+        before = results.read()
+        again = {FAILED} if retry_failed else ()
+        done = {name: one for name, one in before.items() if one["status"] not in again}
+        missing = [task for task in tasks if task["identity"] not in done]
+        if done and missing:
+            say(f"Goes on after {len(done)} of {len(tasks)} networks.")
+        progress = _Progress(specification.name, done, len(tasks), say)
+        for result in EXECUTORS[executor](missing, workers, address) if missing else ():
+            append(result)
+            progress.add(result)
+    return results.read()
+
+
+def tasks_of(specification, data_dir=None, threads=None) -> list[dict]:
+    """What `train_network` takes, for every network of a population."""
+    classes = len(specification.load_data(data_dir).class_names)
+    return [
+        {
+            "identity": config.identity,
+            "config": config.to_dict(),
+            "complexity": specification.complexity(config, classes),
+            "recipe": specification.recipe_of(config).to_dict(),
+            "data_seed": specification.seed,
+            "data_dir": data_dir,
+            "threads": threads,
+        }
+        for config in specification.sample(classes)
+    ]
+
+
+class _Progress:
+    """Says after each network how far a population is.
+
+    Args:
+        name: of the population.
+        done: identity -> result, of earlier runs.
+        total: how many networks there are.
+        say: function that prints a line.
+    """
+
+    def __init__(self, name, done, total, say):
+        self._name, self._total, self._say = name, total, say
+        self._before = self._count = len(done)
+        self._best = min((_error(one) for one in done.values()), default=float("inf"))
+        self._start = time.perf_counter()
+
+    def add(self, result):
+        """Counts a result."""
+        self._count += 1
+        self._best = min(self._best, _error(result))
+        outcome = f"failed ({result['error']})"
+        if result["status"] == TRAINED:
+            outcome = f"error {result['final_error']:.2%} in {result['seconds']:.0f} s"
+        best = f", best {self._best:.2%}" if self._best < float("inf") else ""
+        self._say(
+            f"{self._name} {self._count}/{self._total}: {result['identity']} {outcome}{best}"
+            f"; {self._left()}"
+        )
+
+    def _left(self):
+        seconds = (time.perf_counter() - self._start) / (self._count - self._before)
+        left = seconds * (self._total - self._count)
+        return f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
+
+
+def _error(result):
+    return result["final_error"] if result["status"] == TRAINED else float("inf")
