@@ -1,0 +1,133 @@
+"""Populations that were trained, as arrays for the analysis; numpy only."""
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+
+import numpy as np
+
+from regnet_tf import RegNetConfig
+from regnet_tf._errors import UserError
+from regnet_tf.design_space import balanced_weights, fit_regnet, widths_of
+from training.sweep.results import TRAINED, Results
+from training.sweep.specification import COSTS, Specification
+
+_LEAST = 2  # networks of a population: one has no distribution
+_MOST_INTERVALS = 8  # of flops, in which populations are given equal weight
+_STAGE_FIELDS = ("depth", "width", "group_width", "bottleneck_ratio")
+_GENERATOR = (
+    "initial_width", "width_slope", "width_multiplier", "group_width", "bottleneck_ratio",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Population:
+    """The trained networks of a population; arrays and lists have the same order.
+
+    Args:
+        name: of its specification, unlike all others that it is compared with.
+        specification: what it is made of.
+        configs: list of `RegNetConfig`.
+        errors: on the test images, from 0 to 1, `(networks,)`.
+        costs: "flops", "parameters", "activations" to arrays `(networks,)`.
+        failed: how many more networks failed.
+    """
+
+    name: str
+    specification: Specification
+    configs: list
+    errors: np.ndarray
+    costs: dict
+    failed: int
+
+    def __len__(self):
+        return len(self.errors)
+
+    @functools.cached_property
+    def fits(self) -> list:
+        """The quantized line nearest to the block widths of each network."""
+        return [fit_regnet(widths_of(config)) for config in self.configs]
+
+    @functools.cached_property
+    def parameters(self) -> dict:
+        """What the errors may depend on: name -> array `(networks,)`; without what never varies."""
+        columns = {"total depth": [config.total_depth for config in self.configs]}
+        if all(config.explicit_stages is None for config in self.configs):
+            for field in _GENERATOR:
+                columns[_words(field)] = [getattr(config, field) for config in self.configs]
+        else:
+            columns |= self._stage_columns()
+            columns["error of the linear fit"] = [fit.error for fit in self.fits]
+        columns |= self.costs
+        arrays = {name: np.asarray(column, float) for name, column in columns.items()}
+        return {name: array for name, array in arrays.items() if np.ptp(array) > 0}
+
+    def _stage_columns(self):
+        """The fields of every stage; of all stages at once where they share them."""
+        columns = {}
+        for field in _STAGE_FIELDS:
+            rows = np.array([[getattr(s, field) for s in c.stages] for c in self.configs])
+            if np.all(rows == rows[:, :1]):
+                columns[_words(field)] = rows[:, 0]
+                continue
+            for stage, column in enumerate(rows.T, start=1):
+                columns[f"{_words(field)} {stage}"] = column
+        return columns
+
+
+def read_populations(folders, error="final") -> list[Population]:
+    """The populations of directories that `run` wrote to.
+
+    Args:
+        folders: list of paths.
+        error: of a network: "final", after the last epoch, or "least", of all epochs.
+
+    Raises:
+        UserError: where a directory has no results, or fewer than two trained networks.
+    """
+    populations = [_read(Path(folder), error) for folder in folders]
+    names = [population.name for population in populations]
+    return [
+        dataclasses.replace(population, name=f"{population.name} ({folder})")
+        if names.count(population.name) > 1
+        else population
+        for population, folder in zip(populations, folders, strict=True)
+    ]
+
+
+def matching_weights(populations) -> list[np.ndarray]:
+    """Weights of the networks by which all populations have the same distribution of flops.
+
+    The intervals hold equal shares of all networks; there are as many, up to 8, as leave a network
+    of every population in each. Populations without common flops get equal weights.
+    """
+    flops = [population.costs["flops"] for population in populations]
+    pooled = np.concatenate(flops)
+    for intervals in range(_MOST_INTERVALS, 1, -1):
+        edges = np.unique(np.quantile(pooled, np.linspace(0, 1, intervals + 1)))
+        if len(edges) > 2 and all(np.histogram(one, edges)[0].all() for one in flops):
+            return [balanced_weights(one, edges) for one in flops]
+    return [np.full(len(one), 1 / len(one)) for one in flops]
+
+
+def _read(folder, error):
+    if not (folder / "spec.json").is_file():
+        raise UserError(f"{folder} holds no population: there is no {folder / 'spec.json'}.")
+    specification = Specification.from_dict(json.loads((folder / "spec.json").read_text()))
+    results = Results(folder).read().values()
+    trained = [result for result in results if result["status"] == TRAINED]
+    if len(trained) < _LEAST:
+        raise UserError(f"{folder} has {len(trained)} trained networks; {_LEAST} are needed.")
+    return Population(
+        specification.name,
+        specification,
+        [RegNetConfig.from_dict(result["config"]) for result in trained],
+        np.array([result[f"{error}_error"] for result in trained]),
+        {name: np.array([result["complexity"][name] for result in trained]) for name in COSTS},
+        len(results) - len(trained),
+    )
+
+
+def _words(field):
+    return field.replace("_", " ")
