@@ -40,7 +40,8 @@ def distributions(populations, weights, seed):
             band = distribution_band(population.errors, thresholds, seed=seed, weights=weight)
             shares = error_distribution(population.errors, thresholds, weight)
             percent = 100 * thresholds
-            axes.fill_between(percent, band.low, band.high, color=color, alpha=0.15, linewidth=0)
+            style = {"color": color, "alpha": 0.15, "linewidth": 0, "step": "post"}
+            axes.fill_between(percent, band.low, band.high, **style)
             axes.step(percent, shares, color=color, where="post", label=_label(population, weight))
         axes.set_title(title, fontsize=10)
         _finish(axes, "test error (%)", "cumulative share")

@@ -1,0 +1,294 @@
+"""Populations: what is asked for, killed and resumed runs, workers that die."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import dying_worker
+import numpy as np
+import pytest
+
+from regnet_tf import RegNetConfig
+from training.sweep import executors, running
+from training.sweep.__main__ import main
+from training.sweep.network import result_of, train_network
+from training.sweep.results import Results, claim
+from training.sweep.running import run, tasks_of
+from training.sweep.specification import Specification, built_in, load_specification
+
+ROOT = pathlib.Path(__file__).parents[1]
+TINY = {
+    "name": "tiny",
+    "space": {
+        "name": "RegNetX",
+        "stages": 2,
+        "depths": [2, 3],
+        "initial_widths": [8, 16],
+        "width_slopes": [4, 8],
+        "group_widths": [4, 8],
+        "stem_width": 8,
+    },
+    "count": 3,
+    "window": {"flops": [0, 1e6]},
+    "recipe": {"name": "smoke", "image_size": 16, "epochs": 2, "max_steps": 2, "batch_size": 8},
+}
+
+
+@pytest.fixture
+def tiny():
+    return Specification.from_dict(TINY)
+
+
+@pytest.fixture
+def tiny_file(tmp_path):
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps(TINY))
+    return path
+
+
+def pretended(tasks, workers, address):
+    """An executor that trains nothing; every second network fails."""
+    for number, task in enumerate(tasks):
+        yield result_of(task, [0.5, 0.25], "ValueError: no" if number % 2 else None, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"count": 0}, "count"),
+        ({"colour": 1}, "colour"),
+        ({"window": {"flop": [1, 2]}}, "window"),
+        ({"space": {"name": "RegNetZ"}}, "space.name"),
+        ({"space": {"name": "RegNetX", "stage": 3}}, "stage"),
+        ({"recipe": {"name": "digit"}}, "recipe.name"),
+        ({"recipe": {"name": "digits", "epoch": 3}}, "epoch"),
+        ({"recipe": {"name": "digits", "seed": 3}}, "seed"),
+        ({"recipe": {"name": "segmentation_digits"}}, "decoder"),
+        ({"recipe": {"name": "digits_finetuning"}}, "pretraining"),
+    ],
+)
+def test_wrong_specifications(changes, message, tmp_path, capsys):
+    path = tmp_path / "wrong.json"
+    path.write_text(json.dumps(TINY | changes))
+    assert main(["run", str(path), "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert message in error and "wrong.json" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "a"}', "\xff"])
+def test_files_that_are_no_specification(text, tmp_path, capsys):
+    path = tmp_path / "wrong.json"
+    path.write_text(text, encoding="latin-1")
+    assert main(["run", str(path), "--dry-run"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["run", str(tmp_path / "none.json"), "--dry-run"]) == 2
+    assert "digits_regnetx" in capsys.readouterr().err
+
+
+def test_window_without_networks(tmp_path, capsys):
+    path = tmp_path / "narrow.json"
+    path.write_text(json.dumps(TINY | {"window": {"flops": [1, 2]}}))
+    assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert "Found 0 of 3" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_dry_run(tiny_file, tmp_path, capsys):
+    assert main(["run", str(tiny_file), "--dry-run", "--out", str(tmp_path / "out")]) == 0
+    text = capsys.readouterr().out
+    for task in tasks_of(Specification.from_dict(TINY)):
+        assert task["identity"] in text and f"{task['complexity']['flops']:,}" in text
+    assert "3 networks of RegNetX" in text and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_built_in(name):
+    specification = load_specification(name)
+    configs = specification.sample(10)
+    low, high = specification.window["flops"]
+    costs = [specification.complexity(config, 10)["flops"] for config in configs]
+    assert len({config.identity for config in configs}) == specification.count >= 48
+    assert all(low <= cost <= high for cost in costs)
+    assert all(config in specification.design_space for config in configs)
+
+
+def test_seeds_follow_from_network_and_population(tiny):
+    seeds = [task["recipe"]["seed"] for task in tasks_of(tiny)]
+    assert len(set(seeds)) == 3 and seeds == [task["recipe"]["seed"] for task in tasks_of(tiny)]
+    config = tiny.sample(10)[0]
+    other = Specification.from_dict(TINY | {"seed": 1})
+    assert tiny.recipe_of(config).seed == seeds[0] != other.recipe_of(config).seed
+
+
+def test_training_of_a_network(tiny):
+    task = tasks_of(tiny)[0]
+    result = json.loads(json.dumps(train_network(task)))
+    assert result["status"] == "trained" and result["error"] is None
+    # 16 test images: two batches of 8.
+    assert len(result["test_errors"]) == 2
+    assert all(16 * error == round(16 * error) for error in result["test_errors"])
+    assert result["final_error"] == result["test_errors"][-1]
+    assert result["least_error"] == min(result["test_errors"])
+    assert RegNetConfig.from_dict(result["config"]).identity == task["identity"]
+
+
+def test_failing_network(tiny):
+    task = tasks_of(tiny)[0]
+    task["recipe"] |= {"learning_rate": 1e30, "nesterov": False}
+    result = train_network(task)
+    assert result["status"] == "failed" and "no longer a number" in result["error"]
+    assert result["final_error"] is None and result["test_errors"] == []
+
+
+def test_run_and_retry(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(running.EXECUTORS, "inline", pretended)
+    said, folder = [], tmp_path / "out"
+    results = run(tiny, folder, executor="inline", say=said.append)
+    assert [one["status"] for one in results.values()] == ["trained", "failed", "trained"]
+    assert len(said) == 3 and "3/3" in said[-1] and "best 25.00%" in said[-1]
+    run(tiny, folder, executor="inline", say=said.append)
+    assert len(said) == 3  # nothing was missing
+    again = run(tiny, folder, executor="inline", retry_failed=True, say=said.append)
+    assert [one["status"] for one in again.values()] == ["trained"] * 3 and len(said) == 5
+
+
+def test_another_population_is_refused(tiny, tmp_path):
+    claim(tmp_path, tiny)
+    claim(tmp_path, tiny)
+    with pytest.raises(ValueError, match="another population: count"):
+        claim(tmp_path, Specification.from_dict(TINY | {"count": 4}))
+
+
+def test_cut_line_and_foreign_line(tiny, tmp_path):
+    results, tasks = Results(tmp_path), tasks_of(tiny)
+    with results.writing() as append:
+        append(result_of(tasks[0], [0.5], None))
+        with pytest.raises(ValueError, match="Another process"), Results(tmp_path).writing():
+            pass
+    whole = results.path.read_bytes()
+    results.path.write_bytes(whole + whole[:40])
+    assert list(results.read()) == [tasks[0]["identity"]]
+    with results.writing() as append:
+        append(result_of(tasks[1], [0.5], None))
+    assert list(results.read()) == [task["identity"] for task in tasks[:2]]
+    results.path.write_bytes(whole + b"[1]\n" + whole)
+    with pytest.raises(ValueError, match="line 2"):
+        results.read()
+
+
+def test_workers_that_die(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(executors, "train_network", dying_worker.train)
+    tasks = tasks_of(tiny)
+    for task, deaths in zip(tasks, (0, 1, 2), strict=True):
+        task |= {"deaths": deaths, "attempts": str(tmp_path / task["identity"])}
+    results = {one["identity"]: one for one in executors.processes(tasks, 2, None)}
+    assert [results[task["identity"]]["status"] for task in tasks] == ["trained"] * 2 + ["failed"]
+    attempts = [len((tmp_path / task["identity"]).read_text()) for task in tasks]
+    assert attempts == [1, 2, 2] and "died" in results[tasks[2]["identity"]]["error"]
+
+
+def start(*arguments, **environment):
+    command = [sys.executable, "-m", "training.sweep", "run", *map(str, arguments)]
+    environment = {**os.environ, **environment}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def lines_of(folder):
+    path = folder / "results.jsonl"
+    return path.read_bytes().splitlines() if path.exists() else []
+
+
+def wait_for(condition, seconds=240):
+    """What `condition` returns once that is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not happen in time")
+
+
+def check_complete(folder, tiny):
+    identities = [json.loads(line)["identity"] for line in lines_of(folder)]
+    assert sorted(identities) == sorted(task["identity"] for task in tasks_of(tiny))
+    assert all(json.loads(line)["status"] == "trained" for line in lines_of(folder))
+
+
+def descendants(pid):
+    """Process id -> command of all processes under a process."""
+    found, commands = {pid}, {}
+    processes = []
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            processes.append((int(path.name), parent, (path / "cmdline").read_bytes()))
+        except OSError:  # it has ended
+            continue
+    for _ in range(8):
+        for one, parent, command in processes:
+            if parent in found:
+                found.add(one)
+                commands[one] = command.decode(errors="replace")
+    return commands
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc").exists(), reason="looks for processes in /proc")
+def test_kill_and_resume(tiny, tiny_file, tmp_path):
+    folder = tmp_path / "out"
+    process = start(tiny_file, "--out", folder, "--threads", 1)
+    wait_for(lambda: lines_of(folder) or process.poll() is not None)
+    workers = descendants(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert lines_of(folder)
+    wait_for(lambda: not any(pathlib.Path(f"/proc/{pid}/exe").exists() for pid in workers), 20)
+    with open(folder / "results.jsonl", "ab") as file:
+        file.write(b'{"identity": "cut')
+    again = start(tiny_file, "--out", folder, "--threads", 1, "--executor", "inline")
+    output = again.communicate()[0].decode()
+    assert again.returncode == 0, output
+    assert "Goes on after" in output
+    check_complete(folder, tiny)
+
+
+def test_on_ray_with_a_killed_worker(tiny, tiny_file, tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e .[sweep]")
+    folder = tmp_path / "out"
+    options = ("--executor", "ray", "--threads", 1, "--workers", 1)
+    # Ray gives its workers the lowest priority: on a busy machine they would take minutes.
+    process = start(tiny_file, "--out", folder, *options, RAY_worker_niceness="0")
+
+    def training():
+        """The worker amid a network, when another one is done."""
+        assert process.poll() is None, process.communicate()[0].decode()
+        commands = descendants(process.pid).items()
+        return lines_of(folder) and [pid for pid, name in commands if "train_network" in name]
+
+    os.kill(wait_for(training)[0], signal.SIGKILL)
+    output = process.communicate(timeout=300)[0].decode()
+    assert process.returncode == 0, output
+    check_complete(folder, tiny)
+
+
+def test_terminated(tiny_file, tmp_path):
+    folder = tmp_path / "out"
+    process = start(tiny_file, "--out", folder, "--threads", 1)
+    wait_for(lambda: (folder / "spec.json").exists() or process.poll() is not None)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 130 and "the same command goes on" in output, output
+
+
+def test_help(capsys):
+    for arguments in (["--help"], ["run", "--help"], ["analyze", "--help"]):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert "digits_anynetx_a" in text and np.all([word in text for word in ("ray", "--best")])
