@@ -8,7 +8,7 @@ import pytest
 
 from regnet_tf import RegNetConfig, StageConfig, build_regnet
 from training.benchmark import Setting, main, run_setting, stock_keras
-from training.benchmark_features import keras_features, peak_memory
+from training.benchmark_features import peak_memory
 from training.benchmark_training import measure_training, table
 from training.recipes import get_recipe
 
@@ -79,7 +79,7 @@ def test_synthetic_training_on_two_devices(two_devices):
 
 
 FEATURES = Setting(
-    RegNetConfig(explicit_stages=(StageConfig(16, 1, 8),) * 4, stem_width=8), 1, 64, "float32", 8
+    RegNetConfig(explicit_stages=(StageConfig(8, 1, 8),) * 4, stem_width=8), 1, 64, "float32", 8
 )
 
 
@@ -87,16 +87,6 @@ def test_feature_maps_with_and_without_remat():
     result = run_setting(FEATURES, ("train", "forward"), repeats=1)
     assert [row["name"] for row in result["contenders"]] == ["regnet_tf", "regnet_tf, remat"]
     assert all(row["train"]["images_per_second"] > 0 for row in result["contenders"])
-
-
-def test_both_kinds_of_backbone_do_the_same_step():
-    losses = []
-    for remat in (False, True):
-        keras.utils.set_random_seed(0)
-        _, run, _ = keras_features("", FEATURES, remat)
-        losses.append([float(run["train"]()) for _ in range(3)])
-    assert losses[0][2] < losses[0][0]  # it learns to give nothing
-    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
 
 
 def test_memory_of_a_training_step():
