@@ -69,10 +69,10 @@ scratch (means of seeds 0, 1, 2), in about a minute. With twice as many epochs: 
 SEGMENTATION_DIGITS = Recipe(
     name="segmentation_digits",
     description="""\
-Names the class of every pixel in scenes of handwritten digits on photographs, with a small RegNetY
-under a feature pyramid.
+Names the class of every pixel in scenes of handwritten digits on photographs, with a small
+RegNetY under a feature pyramid.
 Command: python -m training --recipe segmentation_digits
-Expect: a mean IoU of about 0.7 on held-out scenes, in about five minutes on two CPU cores.""",
+Expect: a mean IoU of 0.80 on held-out scenes, in six to eight minutes on two busy CPU cores.""",
     data="digit_scenes",
     network=RegNetConfig(
         name="RegNetY-scenes",
