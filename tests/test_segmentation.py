@@ -186,7 +186,8 @@ def test_mediapipe_segments_with_exported_files(exported_scenes, image, precisio
     with vision.ImageSegmenter.create_from_options(options) as segmenter:
         assert tuple(segmenter.labels) == CLASSES
         picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
-        found = segmenter.segment(picture).category_mask.numpy_view()
+        result = segmenter.segment(picture)
+        found = result.category_mask.numpy_view().copy()  # it is a view of what the result holds
     expected = open_tflite(path)(image[None]).argmax(-1)[0]
     assert (found.reshape(64, 64) == expected).mean() > 0.995
 
