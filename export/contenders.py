@@ -235,21 +235,25 @@ def _onnxruntime(network, size, folder, threads):
 
 def import_timm():
     """PyTorch and timm."""
-    torch = import_peer("torch")
-    with contextlib.suppress(RuntimeError):
-        # A CPU build of PyTorch beside torchvision's standard wheel lacks torchvision's compiled
-        # operations, and torchvision does not import unless they are at least declared.
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float threshold) -> Tensor")
-    return torch, import_peer("timm")
+    from regnet_tf._torch import import_with_torch
+
+    import_peer("torch")  # or an error that names it
+    with _peer("timm"):
+        return import_with_torch("timm")
 
 
 def import_peer(package):
+    with _peer(package):
+        return importlib.import_module(package)
+
+
+@contextlib.contextmanager
+def _peer(package):
+    """Where an import fails, the error says what to install."""
     from regnet_tf._errors import UserError
 
     try:
-        return importlib.import_module(package)
+        yield
     except ImportError as error:
         raise UserError(
             f"The peers need the package `{package}`:"

@@ -312,7 +312,7 @@ def segmentation_model(
         x = UNetDecoder(widths, name="decoder", **options)(maps)
     images = backbone.inputs[0]
     x = PixelClassifier(classes, activation, name="classifier")([x, images])
-    model = keras.Model(backbone.inputs[0], x, name=name or f"{backbone.name}_{decoder}")
+    model = keras.Model(images, x, name=name or f"{backbone.name}_{decoder}")
     model.dtype_policy = backbone.dtype_policy
     return model
 

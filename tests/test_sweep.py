@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from regnet_tf import RegNetConfig
-from training.sweep import executors, running
+from training.sweep import built_in, executors, running
 from training.sweep.__main__ import main
 from training.sweep.network import result_of, train_network
 from training.sweep.results import Results, claim
 from training.sweep.running import run, tasks_of
-from training.sweep.specification import Specification, built_in, load_specification
+from training.sweep.specification import Specification, load_specification
 
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = {

@@ -150,19 +150,12 @@ def timm_contender(setting, modes):
 
 def import_timm():
     """PyTorch and timm, on machines without torchvision's compiled operations too."""
+    from regnet_tf._torch import import_with_torch
+
     try:
-        import torch
+        return import_with_torch("timm")
     except ImportError as error:
         raise SystemExit("--timm needs PyTorch and timm: pip install torch timm") from error
-    with contextlib.suppress(RuntimeError):
-        # A CPU build of PyTorch beside torchvision's standard wheel lacks torchvision's compiled
-        # operations, and torchvision does not import unless they are at least declared.
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float threshold) -> Tensor")
-    import timm
-
-    return torch, timm
 
 
 def run_setting(setting, modes, repeats, stock=False, timm=False):

@@ -88,7 +88,10 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, ch
             "data": train.data_facts(first_data),
             "results": first_results,
         },
-        "model": {"name": recipe.config.name, **classification.cost(None, recipe, data)},
+        "model": {
+            "name": recipe.config.name,
+            **classification.cost(models["fine_tuned"], recipe, data),
+        },
         "data": train.data_facts(data),
         "results": {
             **{way: float(np.mean([one[way] for one in tried])) for way in _WAYS},

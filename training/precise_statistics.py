@@ -7,6 +7,36 @@ The mean of the batches' means and unbiased variances, over images as they are t
 import keras
 import tensorflow as tf
 
+from training.data.batches import steps_per_epoch, training_batches
+
+
+def precise_statistics(model, recipe, data, strategy):
+    """What sets them before the test of an epoch, from the first images of its training.
+
+    Args:
+        model: a Keras model.
+        recipe: the `Recipe` that trains it.
+        data: its `training.data.DataSet`.
+        strategy: that the model's variables were made under.
+
+    Returns:
+        A function of the epoch; None where the recipe keeps the moving averages.
+    """
+    if not recipe.precise_images:
+        return None
+    steps_of_epoch = steps_per_epoch(data.train, recipe)
+    steps = max(1, min(recipe.precise_images // recipe.batch_size, steps_of_epoch))
+
+    def prepare(epoch):
+        batches = strategy.distribute_datasets_from_function(
+            lambda context: training_batches(
+                data.train, recipe, len(data.class_names), epoch * steps_of_epoch, context
+            )
+        )
+        set_precise_statistics(model, iter(batches), steps, strategy)
+
+    return prepare
+
 
 def set_precise_statistics(model, batches, steps, strategy):
     """Sets every batch normalization's moving mean and variance.

@@ -22,7 +22,7 @@ def curves(history, title, score="accuracy"):
         score: what the test is judged by, "accuracy" or "mean_iou"; drawn with the accuracies.
     """
     history = {name: [epoch[name] for epoch in history] for name in history[0]}
-    figure = _figure((12, 3.8), title)
+    figure = empty_figure((12, 3.8), title)
     loss, accuracy, rate = figure.subplots(1, 3)
     epochs = np.arange(1, len(history["loss"]) + 1)
     style = {"marker": "o", "markersize": 3}
@@ -80,7 +80,7 @@ def confusion_of_counts(counts, class_names, title):
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     right = np.eye(classes, dtype=bool)
 
-    figure = _figure((6.4, 6.4), title)
+    figure = empty_figure((6.4, 6.4), title)
     axes = figure.subplots()
     axes.imshow(np.ma.masked_where(~right, shares), cmap="Blues", vmin=0, vmax=1.4)
     # A single error among dozens must still be seen, so its share is stretched.
@@ -121,7 +121,7 @@ def segmentations(scenes, class_names, title):
         title: of the figure.
     """
     rows = -(-len(scenes) // _SCENES_PER_ROW)
-    figure = _figure((3.4 * _SCENES_PER_ROW, 1.3 * rows + 0.9), title)
+    figure = empty_figure((3.4 * _SCENES_PER_ROW, 1.3 * rows + 0.9), title)
     grid = figure.subplots(rows, 3 * _SCENES_PER_ROW, squeeze=False)
     colors = import_optional("matplotlib").colormaps["tab20"].resampled(max(20, len(class_names)))
     for axes in grid.flat:
@@ -148,7 +148,7 @@ def comparison(choices, ways, title):
         ways: the keys to compare.
         title: of the figure.
     """
-    figure = _figure((6.4, 4.2), title)
+    figure = empty_figure((6.4, 4.2), title)
     axes = figure.subplots()
     places, width = np.arange(len(choices)), 0.8 / len(ways)
     for number, (way, color) in enumerate(zip(ways, (_BLUE, _ORANGE), strict=False)):
@@ -194,7 +194,7 @@ def predictions(images, labels, probabilities, class_names, title):
         title: of the figure.
     """
     rows = -(-len(images) // _COLUMNS)
-    figure = _figure((_COLUMNS, 1.22 * rows + 0.5), f"{title}: predictions for test images")
+    figure = empty_figure((_COLUMNS, 1.22 * rows + 0.5), f"{title}: predictions for test images")
     grid = figure.subplots(rows, _COLUMNS, squeeze=False)
     for axes in grid.flat[len(images) :]:
         axes.set_axis_off()
@@ -214,7 +214,7 @@ def predictions(images, labels, probabilities, class_names, title):
     return figure
 
 
-def _figure(size, title):
+def empty_figure(size, title):
     """An empty figure; size in inches."""
     figure = import_optional("matplotlib.figure").Figure(size, layout="constrained")
     figure.suptitle(title)

@@ -47,10 +47,15 @@ def named(means) -> dict:
     """The means of `measure`'s figures as loss, share of pixels that are right, and mean IoU."""
     loss, *counts = means
     classes = round(len(counts) ** 0.5)
-    confusion = np.reshape(counts, (classes, classes))
-    accuracy = np.trace(confusion) / confusion.sum()
-    mean_iou = np.nanmean(intersection_over_union(confusion))
-    return {"loss": float(loss), "accuracy": float(accuracy), "mean_iou": float(mean_iou)}
+    return {"loss": float(loss), **_scores(np.reshape(counts, (classes, classes)))}
+
+
+def _scores(confusion):
+    """Mean IoU, and the share of pixels that are right."""
+    return {
+        "mean_iou": float(np.nanmean(intersection_over_union(confusion))),
+        "accuracy": float(np.trace(confusion) / confusion.sum()),
+    }
 
 
 def intersection_over_union(confusion):
@@ -95,14 +100,10 @@ def evaluate(model, recipe, data):
 
 def results(confusion, class_names):
     """Mean IoU and each class's, 0 to 1 (None for one without pixels), and the pixels counted."""
-    ious = intersection_over_union(confusion)
+    ious = zip(class_names, intersection_over_union(confusion), strict=True)
     return {
-        "mean_iou": float(np.nanmean(ious)),
-        "accuracy": float(np.trace(confusion) / confusion.sum()),
-        "iou": {
-            name: None if np.isnan(iou) else float(iou)
-            for name, iou in zip(class_names, ious, strict=True)
-        },
+        **_scores(confusion),
+        "iou": {name: None if np.isnan(iou) else float(iou) for name, iou in ious},
         "pixels": int(confusion.sum()),
     }
 

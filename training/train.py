@@ -25,7 +25,7 @@ from training.data.batches import steps_per_epoch, training_batches
 from training.examples import write_examples
 from training.fitting import build, fit
 from training.monitoring import TensorBoardLog
-from training.precise_statistics import set_precise_statistics
+from training.precise_statistics import precise_statistics
 from training.recipes import Recipe
 from training.tasks import task_of
 from training.testing import Test
@@ -186,7 +186,7 @@ class Run:
         writes = strategies.is_chief(self.strategy)
         task = task_of(recipe)
         test = Test(self.model, task.measure, self.data.test, recipe, self.strategy)
-        prepare = self._set_precise_statistics if recipe.precise_images else None
+        prepare = precise_statistics(self.model, recipe, self.data, self.strategy)
         say = callbacks.say_epoch(recipe.epochs) if self.verbose else None
         made = [callbacks.KeptMetrics(self._metric_variables(), self._metrics)]
         if self.average is not None:
@@ -224,20 +224,6 @@ class Run:
         """Those of the metrics, which hold what an epoch has seen so far."""
         variables = self.model.metrics_variables
         return {f"metrics/{number}": variable for number, variable in enumerate(variables)}
-
-    def _set_precise_statistics(self, epoch):
-        """From the first images of the epoch's training."""
-        steps = max(1, min(self.recipe.precise_images // self.recipe.batch_size, self._steps))
-        batches = self._training_batches(epoch * self._steps)
-        set_precise_statistics(self.model, iter(batches), steps, self.strategy)
-
-    def _training_batches(self, first_step):
-        classes = len(self.data.class_names)
-        return self.strategy.distribute_datasets_from_function(
-            lambda context: training_batches(
-                self.data.train, self.recipe, classes, first_step, context
-            )
-        )
 
     def _samples(self):
         """A few training images, 0 to 1."""

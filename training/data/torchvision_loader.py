@@ -1,10 +1,10 @@
 """torchvision's way to the same batches, to compare speeds: PyTorch's workers, Pillow's images."""
 
-import contextlib
 import dataclasses
 import statistics
 
 from regnet_tf._errors import UserError
+from regnet_tf._torch import import_with_torch
 from training.data import speed
 
 _ENDLESS = 10**9  # images
@@ -107,17 +107,8 @@ def import_torchvision():
         UserError: if they are not installed.
     """
     try:
-        import torch
-
-        with contextlib.suppress(RuntimeError):  # they are there
-            # A CPU build of PyTorch beside torchvision's standard wheel lacks these, and
-            # torchvision does not import unless they are at least declared.
-            library = torch.library.Library("torchvision", "DEF")
-            library.define("nms(Tensor dets, Tensor scores, float threshold) -> Tensor")
-            library.define("qnms(Tensor dets, Tensor scores, float threshold) -> Tensor")
-        import torchvision
+        return import_with_torch("torchvision")
     except ModuleNotFoundError as error:
         raise UserError(
             "The comparison needs PyTorch and torchvision: pip install torch torchvision"
         ) from error
-    return torch, torchvision

@@ -2,3 +2,10 @@
 
 `python -m training.sweep run` trains them, `python -m training.sweep analyze` compares them.
 """
+
+from pathlib import Path
+
+
+def built_in() -> dict:
+    """Name -> file of the populations that come with the project."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "specs").glob("*.json"))}

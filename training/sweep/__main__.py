@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from training.command import start_tensorflow
+from training.sweep import built_in
 
 _EPILOG = """\
 examples:
@@ -105,8 +106,7 @@ def _names():
     """The built-in populations, read without TensorFlow."""
     import json
 
-    folder = Path(__file__).parent / "specs"
-    texts = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    texts = {name: json.loads(path.read_text()) for name, path in built_in().items()}
     return "\n".join(f"  {name:18}  {fields['description']}" for name, fields in texts.items())
 
 

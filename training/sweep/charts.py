@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 
-from regnet_tf._errors import import_optional
 from regnet_tf.design_space import (
     best_range,
     distribution_band,
@@ -12,6 +11,7 @@ from regnet_tf.design_space import (
     expected_minimum,
     widths_of,
 )
+from training.report import empty_figure
 
 COLORS = ("#1f5fa8", "#e07b1a", "#2e8b57", "#c8202f", "#7b4fa3", "#8c6d46", "#d45fa0", "#666666")
 _DARK = "#333333"
@@ -27,7 +27,9 @@ def distributions(populations, weights, seed):
         weights: for each of them, by which the flops match.
         seed: of the bootstrap.
     """
-    figure = _figure((11, 4.2), "Error distributions and what a bootstrap makes of them (95 %)")
+    figure = empty_figure(
+        (11, 4.2), "Error distributions and what a bootstrap makes of them (95 %)"
+    )
     panels = zip(
         figure.subplots(1, 2, sharey=True),
         ("all networks alike", "weighted: flops match"),
@@ -51,7 +53,7 @@ def distributions(populations, weights, seed):
 
 def searches(populations):
     """The error that the best of so many networks is expected to have."""
-    figure = _figure((6.4, 4), "Expected error of the best of so many networks")
+    figure = empty_figure((6.4, 4), "Expected error of the best of so many networks")
     axes = figure.subplots()
     for population, color in zip(populations, _colors(), strict=False):
         draws = np.arange(1, len(population) + 1)
@@ -65,7 +67,7 @@ def searches(populations):
 
 def complexities(populations):
     """Errors against flops, parameters and activations."""
-    figure = _figure((11, 3.8), "Cost and error")
+    figure = empty_figure((11, 3.8), "Cost and error")
     for axes, cost in zip(figure.subplots(1, 3, sharey=True), populations[0].costs, strict=True):
         for population, color in zip(populations, _colors(), strict=False):
             values, errors = population.costs[cost] / 1e6, 100 * population.errors
@@ -80,7 +82,7 @@ def parameters(population, seed):
     columns = population.parameters
     rows = -(-len(columns) // _COLUMNS)
     title = f"{population.name}: shaded, where the best value lies (95 %)"
-    figure = _figure((11, 2.5 * rows + 0.5), title)
+    figure = empty_figure((11, 2.5 * rows + 0.5), title)
     grid = figure.subplots(rows, _COLUMNS, sharey=True, squeeze=False)
     for axes in grid.flat[len(columns) :]:
         axes.set_axis_off()
@@ -97,7 +99,7 @@ def networks(population):
     """Block widths of the best networks above, of the worst below, and their linear fits."""
     order = np.argsort(population.errors, kind="stable")
     shown = min(_SHOWN, len(order) // 2)
-    figure = _figure((11, 5.2), f"{population.name}: best networks above, worst below")
+    figure = empty_figure((11, 5.2), f"{population.name}: best networks above, worst below")
     rows = figure.subplots(2, shown, squeeze=False)
     for axes_of_row, places in zip(rows, (order[:shown], order[::-1][:shown]), strict=True):
         for axes, place in zip(axes_of_row, places, strict=True):
@@ -140,10 +142,3 @@ def _finish(axes, x_label, y_label):
     axes.set(xlabel=x_label, ylabel=y_label)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _figure(size, title):
-    """An empty figure; size in inches."""
-    figure = import_optional("matplotlib.figure").Figure(size, layout="constrained")
-    figure.suptitle(title)
-    return figure

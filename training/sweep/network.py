@@ -82,6 +82,7 @@ def _train(task):
 
     from training.callbacks import EpochTest
     from training.fitting import build, fit
+    from training.precise_statistics import precise_statistics
     from training.recipes import Recipe
     from training.tasks import task_of
     from training.testing import Test
@@ -91,8 +92,9 @@ def _train(task):
     keras.utils.set_random_seed(recipe.seed)
     model = build(recipe, data)
     named, measure = task_of(recipe).named, task_of(recipe).measure
-    test = Test(model, measure, data.test, recipe, tf.distribute.get_strategy())
-    prepare = _precise_statistics(model, recipe, data) if recipe.precise_images else None
+    strategy = tf.distribute.get_strategy()
+    test = Test(model, measure, data.test, recipe, strategy)
+    prepare = precise_statistics(model, recipe, data, strategy)
     check_loss = keras.callbacks.LambdaCallback(on_train_batch_end=_check_loss)
     history = fit(
         model, recipe, data, callbacks=[check_loss, EpochTest(test, named, prepare)], verbose=0
@@ -103,24 +105,6 @@ def _train(task):
 def _check_loss(batch, logs):
     if not math.isfinite(logs["loss"]):
         raise UserError(f"the loss was no longer a number after batch {batch + 1} of an epoch")
-
-
-def _precise_statistics(model, recipe, data):
-    """A function of the epoch that sets them from the first images of its training."""
-    import tensorflow as tf
-
-    from training.data.batches import steps_per_epoch, training_batches
-    from training.precise_statistics import set_precise_statistics
-
-    steps_of_epoch = steps_per_epoch(data.train, recipe)
-    steps = max(1, min(recipe.precise_images // recipe.batch_size, steps_of_epoch))
-
-    def prepare(epoch):
-        first_step = epoch * steps_of_epoch
-        batches = training_batches(data.train, recipe, len(data.class_names), first_step)
-        set_precise_statistics(model, iter(batches), steps, tf.distribute.get_strategy())
-
-    return prepare
 
 
 def _data(recipe, data_dir):

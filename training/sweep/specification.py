@@ -12,9 +12,9 @@ from regnet_tf._errors import UserError, nearest
 from regnet_tf.complexity import complexity
 from regnet_tf.design_space import SPACES, DesignSpace, sample
 from training.recipes import RECIPES, Recipe
+from training.sweep import built_in
 from training.train import check_batch_size, load_for
 
-BUILT_IN = Path(__file__).parent / "specs"
 COSTS = ("flops", "parameters", "activations")
 
 
@@ -125,11 +125,6 @@ class Specification:
         if missing:
             raise ValueError(f"A specification needs {', '.join(sorted(missing))}.")
         return cls(**fields)
-
-
-def built_in() -> dict:
-    """Name -> file of the populations that come with the project."""
-    return {path.stem: path for path in sorted(BUILT_IN.glob("*.json"))}
 
 
 def load_specification(name) -> Specification:
