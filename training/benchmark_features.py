@@ -4,6 +4,7 @@ A training step takes the mean square of all maps for a loss: what stands on the
 """
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import resource
 import sys
@@ -115,6 +116,14 @@ def _resident():
 
 
 def _most_resident():
-    """The process' high-water mark, in MiB."""
+    """The process' high-water mark, in MiB.
+
+    Linux' `getrusage` would count what the process had been before it became this program, a copy
+    of the one that started it.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
