@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python -m training --recipe digits --workdir runs/digits --overwrite
@@ -18,6 +18,10 @@ test: $(VENV)/test.installed
 lint: $(VENV)/test.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+docs: $(VENV)/docs.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "Written: build/docs/index.html"
 
 # One extra of setup.cfg, installed; again whenever setup.cfg changes.
 $(VENV)/%.installed: setup.cfg pyproject.toml

@@ -71,9 +71,10 @@ def backbone(
         outputs: the levels to return, from 1, the stem, to 1 + the number of stages.
         output_stride: 32; or 8 or 16, where dilation replaces the strides beyond it, as in DeepLab:
             each first block has the dilation of the stage before. The variables stay the same.
-        weights, input_tensor, input_shape, include_preprocessing, synchronized, remat, dtype, name:
-            see `build_regnet`. Weights are those of the whole network; its classifier is left out.
+        weights: of the whole network, see `build_regnet`; its classifier is left out.
         **changes: fields of `RegNetConfig` to change, such as `drop_path_rate=0.1`.
+
+    The other arguments: see `build_regnet`.
 
     Returns:
         A functional `keras.Model` whose output is a dict, `{"P2": ..., "P5": ...}`, of shapes

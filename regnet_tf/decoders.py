@@ -65,7 +65,8 @@ class FeaturePyramid(_Decoder):
         coarser_levels: how many levels to add beyond the coarsest one, each of every second pixel
             of the one before, as detectors take them.
         activation: after each convolution; None in the paper.
-        normalization, synchronized: see `ConvNorm`; None, a bias, in the paper.
+        normalization: see `ConvNorm`; None, a bias, in the paper.
+        **kwargs: `synchronized`, see `ConvNorm`.
 
     Input: dict of maps `(batch, height, width, channels)`.
     Output: dict of the same levels, and the added ones, `(batch, height, width, width)`.
@@ -131,7 +132,8 @@ class SegmentationHead(_Decoder):
 
     Args:
         width: output channels.
-        activation, normalization, synchronized: see `ConvNorm`; the paper has "relu" and "group".
+        **kwargs: `activation`, `normalization` and `synchronized`, see `ConvNorm`; the paper has
+            "relu" and "group".
 
     Input: dict of maps `(batch, height, width, channels)`.
     Output shape: `(batch, height, width, width)`, of the finest level.
@@ -183,7 +185,7 @@ class UNetDecoder(_Decoder):
 
     Args:
         widths: output channels at each level but the coarsest, from coarse to fine.
-        activation, normalization, synchronized: see `ConvNorm`.
+        **kwargs: `activation`, `normalization` and `synchronized`, see `ConvNorm`.
 
     Input: dict of maps `(batch, height, width, channels)`.
     Output shape: `(batch, height, width, widths[-1])`, of the finest level.
@@ -286,8 +288,9 @@ def segmentation_model(
         width: channels of the decoder: of all of the feature pyramid; of the finest level of the
             U-Net, which doubles them from level to level.
         activation: "softmax" for probabilities, None for logits.
-        normalization, synchronized: of the decoder's convolutions, see `ConvNorm`; those of the
-            feature pyramid have a bias alone.
+        normalization: of the decoder's convolutions, see `ConvNorm`; those of the feature pyramid
+            have a bias alone.
+        synchronized: see `ConvNorm`.
         name: of the model; by default the backbone's and the decoder's.
 
     Returns:

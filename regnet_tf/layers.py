@@ -275,7 +275,9 @@ class XBlock(keras.layers.Layer):
         bottleneck_ratio: inner width / width.
         dilation: of the 3x3 convolution.
         drop_path_rate: probability of dropping f(x) for an image in training.
-        activation, normalization, synchronized: see `ConvNorm`.
+        activation: see `ConvNorm`.
+        normalization: see `ConvNorm`.
+        synchronized: see `ConvNorm`.
         dilate: whether the block keeps the resolution of its input, but all its variables: the
             stride is then left to the dilation of the blocks after it.
 
@@ -392,7 +394,7 @@ class YBlock(XBlock):
 
     Args:
         se_ratio: squeeze width / channels of the block's input.
-        others: see `XBlock`.
+        **kwargs: the other arguments of `XBlock`.
     """
 
     def __init__(self, width, group_width, se_ratio=0.25, **kwargs):
@@ -420,7 +422,9 @@ class Stage(keras.layers.Layer):
         bottleneck_ratio: inner width / width.
         se_ratio: 0 for `XBlock`s, else `YBlock`s with this ratio.
         drop_path_rates: stochastic depth rate of each block; 0 everywhere if not given.
-        activation, normalization, synchronized: see `ConvNorm`.
+        activation: see `ConvNorm`.
+        normalization: see `ConvNorm`.
+        synchronized: see `ConvNorm`.
         dilation: of the first block's 3x3 convolution, and of the others' unless the stage dilates.
         dilate: whether dilation replaces the stride: the first block keeps the resolution of its
             input, and the others have `dilation * stride`. The variables stay the same.
@@ -524,7 +528,9 @@ class Stem(keras.layers.Layer):
     Args:
         width: output channels.
         stride: 2, or 1 for small images.
-        activation, normalization, synchronized: see `ConvNorm`.
+        activation: see `ConvNorm`.
+        normalization: see `ConvNorm`.
+        synchronized: see `ConvNorm`.
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`.

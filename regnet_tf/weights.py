@@ -38,10 +38,13 @@ class WeightsInfo:
         tag: its name: the variant's timm key, a point, and how it was trained.
         hub_repository: where it lies on the Hugging Face hub.
         classes: outputs of its classifier; 0 where it has none.
-        image_size, crop_fraction: in training and, unless the next two differ, in evaluation.
-        test_image_size, test_crop_fraction: at which its source evaluates it best.
+        image_size: side in pixels, in training and, unless `test_image_size` differs, evaluation.
+        crop_fraction: part of the shorter side that is kept, likewise.
+        test_image_size: side at which its source evaluates it best.
+        test_crop_fraction: likewise.
         interpolation: of the resizing.
-        mean, std: of the normalization, per channel (red, green, blue), of pixels from 0 to 1.
+        mean: of the normalization, per channel (red, green, blue), of pixels from 0 to 1.
+        std: likewise.
         license: as the hub states it.
         origin: where it was trained, if elsewhere.
         published: accuracies in percent and how each was measured, by source.

@@ -1,0 +1,117 @@
+"""The documentation: its reference is complete, its examples run, its commands are there."""
+
+import collections
+import importlib.util
+import inspect
+import pathlib
+import re
+import types
+
+import keras
+import pytest
+
+import regnet_tf
+import regnet_tf.__main__
+from regnet_tf import design_space, visualize
+
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+#: What the documentation's tools would take for the module of the same name.
+OTHER_NAMES = {"regnet_tf.complexity": "regnet_tf.complexity.complexity"}
+
+
+def public_names(module):
+    """Dotted names of what a module offers: all but modules, and names with an underscore."""
+    names = [
+        f"{module.__name__}.{name}"
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    ]
+    return [OTHER_NAMES.get(name, name) for name in names]
+
+
+def own_functions(module):
+    functions = inspect.getmembers(module, inspect.isfunction)
+    names = [name for name, function in functions if function.__module__ == module.__name__]
+    return [f"{module.__name__}.{name}" for name in names if not name.startswith("_")]
+
+
+def documented_names():
+    """Names with a directive or, in tables, with an anchor."""
+    text = "\n".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
+    return re.findall(r"^::: (\S+)$|\{ #(regnet_tf\.\S+) \}", text, flags=re.MULTILINE)
+
+
+def test_every_public_name_is_in_the_reference_once():
+    found = collections.Counter(one or other for one, other in documented_names())
+    public = [*public_names(regnet_tf), *public_names(design_space), *own_functions(visualize)]
+    assert len(public) > 90
+    assert found == collections.Counter(public)
+
+
+def test_signature_of_the_model_functions():
+    text = (DOCS / "reference" / "models.md").read_text()
+    (written,) = re.findall(r"```python\nRegNetX400MF\((.*?),\n\)\n```", text, flags=re.DOTALL)
+    true = str(inspect.signature(regnet_tf.RegNetX400MF)).strip("()")
+    assert re.sub(r"\s+", " ", written).strip() == true.replace("'", '"')
+
+
+def examples():
+    """Python code of the pages that needs neither a photograph nor a download."""
+    code = re.compile(r"```python\n(import .*?|from .*?)```", re.DOTALL)
+    found = [(page.stem, text) for page in PAGES for text in code.findall(page.read_text())]
+    return [pytest.param(text, id=name) for name, text in found if "photo.jpg" not in text]
+
+
+@pytest.mark.parametrize("code", examples())
+def test_examples_run(code):
+    scope = {}
+    exec(code, scope)
+    models = [value for value in scope.values() if isinstance(value, keras.Model)]
+    assert models or scope.keys() & {"config", "configs"}
+
+
+@pytest.fixture(scope="module")
+def hook():
+    spec = importlib.util.spec_from_file_location("hook", DOCS / "commands_from_help.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_page_of_commands(hook):
+    page = hook.on_page_markdown(
+        (DOCS / "commands.md").read_text(),
+        page=types.SimpleNamespace(file=types.SimpleNamespace(src_uri="commands.md")),
+        config=None,
+        files=None,
+    )
+    commands = re.findall(r"^#+ (python -m .*) \{ #(\S+) \}$", page, flags=re.MULTILINE)
+    named = dict(commands)
+    assert len(named) == len(commands)
+    for command in (
+        *("regnet_tf", "regnet_tf predict", "regnet_tf weights convert"),
+        *("training", "training.evaluate", "training.sweep analyze", "training.model_zoo"),
+        *("export", "export.verify"),
+    ):
+        assert named[f"python -m {command}"] == command.replace(" ", ".")
+    assert "--compare-published" in page and "--retry-failed" in page
+    assert hook.PLACE not in page
+
+
+def test_other_pages_stay_as_they_are(hook):
+    page = types.SimpleNamespace(file=types.SimpleNamespace(src_uri="index.md"))
+    assert hook.on_page_markdown(hook.PLACE, page, None, None) == hook.PLACE
+
+
+def test_a_module_without_a_parser_is_no_command(hook, monkeypatch):
+    monkeypatch.setattr(regnet_tf.__main__, "main", lambda arguments: 0)
+    with pytest.raises(TypeError, match="parses no arguments"):
+        hook.parser_of("regnet_tf")
+
+
+def test_version_of_this_software():
+    citation = (DOCS.parent / "CITATION.cff").read_text().splitlines()
+    assert f"version: {regnet_tf.__version__}" in citation
+    changes = (DOCS.parent / "CHANGELOG.md").read_text()
+    assert f"\n## [{regnet_tf.__version__}]" in changes
