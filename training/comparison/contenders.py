@@ -60,7 +60,7 @@ class Installed:
 
 _KERAS = "train_on_batch and predict_on_batch, graphs of TensorFlow"
 _TORCH = "eager, channels_last, inference_mode"
-_NO_EXPORT = "PyTorch documents no export to SavedModel or TFLite"
+_NO_EXPORT = "it has no export of its own to SavedModel or TFLite"
 
 PROJECT = Contender(
     "regnet_tf",

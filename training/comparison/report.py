@@ -1,11 +1,15 @@
 """A comparison as markdown and as a picture."""
 
+import math
+
+from training.comparison.running import FORMS
 from training.comparison.summary import COMPARED, is_same_network, metrics_of
 from training.report import empty_figure
 
 _COLORS = ("#1f5fa8", "#e07b1a", "#2e8b57", "#7b4fa3", "#8c6d46", "#d45fa0")
 _GREY = "#666666"
 _MISSING = "-"
+_COLUMNS = 4
 
 
 def markdown(report) -> str:
@@ -20,7 +24,6 @@ def markdown(report) -> str:
         "# RegNets side by side",
         table(report["results"], settings["parts"], notes),
         notes.text(),
-        "How many times as fast `regnet_tf` is, the median of the ratios turn by turn:",
         ratios(report["results"], settings["parts"]),
         f"float32, batches of {settings['batch_size']} images of {settings['image_size']} pixels,"
         " files one image; SGD with Nesterov's momentum and cross entropy of logits; random images"
@@ -57,6 +60,8 @@ def table(results, parts, notes) -> str:
 
 def ratios(results, parts) -> str:
     """How many times as fast this project is; nothing where it has no peers."""
+    if len(results[0]["rows"]) < 2:
+        return ""
     metrics = [metric for metric in metrics_of(parts) if metric.key in COMPARED]
     headings = ["network", "than", *(metric.heading.rpartition(" (")[0] for metric in metrics)]
     lines = [" | ".join(headings), "--- | ---" + " | --:" * len(metrics)]
@@ -65,7 +70,8 @@ def ratios(results, parts) -> str:
             found = [row["regnet_tf_is_faster_by"].get(metric.key) for metric in metrics]
             cells = [_MISSING if ratio is None else f"{ratio:.2f}" for ratio in found]
             lines.append(" | ".join([result["name"], row["contender"], *cells]))
-    return "\n".join(f"| {line} |" for line in lines)
+    about = "How many times as fast `regnet_tf` is, the median of the ratios turn by turn:"
+    return "\n".join([f"{about}\n", *(f"| {line} |" for line in lines)])
 
 
 def contenders_table(contenders) -> str:
@@ -111,10 +117,12 @@ def _parameters(row, result, notes):
 def _cell(row, metric, notes):
     """The number, its spread, and a mark where a part of it is missing."""
     marks = [
-        notes.refer(f"{row['contender']}, {part}: {row['missing'][part]}")
+        notes.refer(f"{row['contender']}, {part}: {row['failed'][part]}")
         for part in metric.parts
-        if part in row["missing"]
+        if part in row["failed"]
     ]
+    if row["no_export"] and metric.parts[0] in FORMS:
+        marks.append(notes.refer(row["no_export"]))
     value = row["values"].get(metric.key)
     return " ".join([_MISSING if value is None else _spread(value, metric.digits), *marks])
 
@@ -127,29 +135,31 @@ def _spread(value, digits):
 
 
 def draw(report):
-    """Bars of the medians with their spreads, a row for each network, as a matplotlib figure.
+    """Bars of the medians with their spreads, a block for each network, as a matplotlib figure.
 
     Args:
         report: the content of `comparison.json`.
     """
-    settings = report["settings"]
+    settings, results = report["settings"], report["results"]
     metrics = metrics_of(settings["parts"])
-    results = report["results"]
     title = (
-        f"RegNets, batches of {settings['batch_size']} images of {settings['image_size']} pixels,"
+        f"batches of {settings['batch_size']} images of {settings['image_size']} pixels,"
         f" {settings['threads']} threads of {report['machine']['processor']}"
     )
-    bars = len(results[0]["rows"])
-    figure = empty_figure((2.3 * len(metrics) + 1.5, len(results) * (0.34 * bars + 1) + 0.6), title)
-    grid = figure.subplots(len(results), len(metrics), sharey=True, squeeze=False)
-    for axes, result in zip(grid, results, strict=True):
-        for one, metric in zip(axes, metrics, strict=True):
-            _draw_metric(one, result["rows"], metric)
-            better = "more" if metric.more_is_better else "less"
-            one.set_title(f"{metric.heading}\n{better} is better", fontsize=8)
-        axes[0].set_ylabel(result["name"], fontsize=10, fontweight="bold")
-        axes[0].set_yticks(range(bars), [row["contender"] for row in result["rows"]], fontsize=9)
-        axes[0].invert_yaxis()
+    lines = math.ceil(len(metrics) / _COLUMNS)
+    height = len(results) * (lines * (0.25 * len(results[0]["rows"]) + 0.8) + 0.4)
+    figure = empty_figure((13, height + 0.4), title)
+    blocks = figure.subfigures(len(results), squeeze=False)[:, 0]
+    for block, result in zip(blocks, results, strict=True):
+        block.suptitle(result["name"], fontsize=11, fontweight="bold")
+        grid = block.subplots(lines, _COLUMNS, sharey=True, squeeze=False)
+        for axes in grid.flat[len(metrics) :]:
+            axes.set_axis_off()
+        for axes, metric in zip(grid.flat, metrics, strict=False):
+            _draw_metric(axes, result["rows"], metric)
+        names = [row["contender"] for row in result["rows"]]
+        grid[0, 0].set_yticks(range(len(names)), names)
+        grid[0, 0].invert_yaxis()
     return figure
 
 
@@ -167,7 +177,10 @@ def _draw_metric(axes, rows, metric):
         axes.errorbar(value["median"], place, xerr=[[low], [high]], color=_GREY, capsize=2, lw=1)
         text = f"{value['median']:,.{metric.digits}f}"
         axes.text(value["max"] + 0.04 * most, place, text, **style)
-    axes.set_xlim(0, 1.45 * most)
-    axes.tick_params(labelsize=7)
+    better = "more" if metric.more_is_better else "less"
+    axes.set_title(f"{metric.heading}: {better} is better", fontsize=9)
+    axes.set_xlim(0, 1.3 * most)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.tick_params(axis="y", labelsize=9, length=0)
     axes.xaxis.get_major_locator().set_params(nbins=3)
     axes.spines[["top", "right"]].set_visible(False)

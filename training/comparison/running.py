@@ -110,6 +110,8 @@ class Runner:
         self._append = append
         self._timeout = timeout
         self._say = say
+        self._todo = self._count = 0  # measurements, without exports
+        self._spent = 0.0  # seconds
 
     def run(self, measurements) -> list[dict]:
         """Does what is not done yet; what failed in one turn is left out in the later ones.
@@ -118,7 +120,6 @@ class Runner:
             The results, exports among them, in order.
         """
         self._todo = sum(one.identity not in self._done for one in measurements)
-        self._count, self._spent = 0, 0.0
         results, failed = [], set()
         for measurement in measurements:
             what = (measurement.variant, measurement.part, measurement.name)

@@ -86,7 +86,8 @@ def summarize(results, variants, installed) -> list[dict]:
         - "contender"; "parameters", None where it was not built;
         - "values": `Metric.key` -> "median", "min", "max" and "turns", the number in each;
         - "regnet_tf_is_faster_by": `Metric.key` -> the median of the ratios turn by turn;
-        - "missing": part -> why it failed or cannot be.
+        - "failed": part -> why;
+        - "no_export": why it gives no files; None where it does.
     """
     by_what = collections.defaultdict(list)
     for result in results:
@@ -120,7 +121,6 @@ def _row(contender, results):
         for result in results
         if result["status"] == FAILED
     }
-    forms = {} if contender.no_export is None else dict.fromkeys(FORMS, contender.no_export)
     measured = [result for result in results if result["status"] != FAILED]
     counts = [result["facts"]["parameters"] for result in measured if result["part"] not in FORMS]
     values = {metric.key: _value(metric, measured) for metric in METRICS}
@@ -128,7 +128,8 @@ def _row(contender, results):
         "contender": contender.name,
         "parameters": counts[0] if counts else None,
         "values": {key: value for key, value in values.items() if value is not None},
-        "missing": {**forms, **failed},
+        "failed": failed,
+        "no_export": contender.no_export,
     }
 
 
