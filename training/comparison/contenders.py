@@ -135,15 +135,20 @@ def install(contender, folder):
         folder: a `Path`, of the environments; this one gets the peer's name.
 
     Raises:
-        UserError: where it can not be done; pip has said why.
+        UserError: where it can not be done, with what pip says.
     """
     python = _python_of(folder / contender.name)
     try:
         if not python.exists():
             venv.create(folder / contender.name, with_pip=True)
         command = [python, "-m", "pip", "install", "--quiet", *_resolved(contender.requirements)]
-        subprocess.run(command, check=True, env=_foreign_environment())
-    except (subprocess.CalledProcessError, OSError) as error:
+        variables = _foreign_environment()
+        subprocess.run(command, check=True, env=variables, capture_output=True, text=True)
+    except subprocess.CalledProcessError as error:
+        said = [line for line in (error.stderr or "").splitlines() if line.startswith("ERROR")]
+        reason = said[-1] if said else f"pip ended with status {error.returncode}"
+        raise UserError(f"{contender.name} could not be installed: {reason}") from error
+    except OSError as error:
         raise UserError(f"{contender.name} could not be installed: {error}") from error
 
 
