@@ -1,7 +1,6 @@
 """What the workers have in common. They run in peers' environments: Python and numpy alone."""
 
 import json
-import resource
 import statistics
 import sys
 import time
@@ -102,5 +101,7 @@ def _most_memory():
         (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
         return int(peak) / 1024
     except (OSError, ValueError):
+        import resource  # not on Windows
+
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
