@@ -1,7 +1,8 @@
 """`python -m training.benchmark`: images per second of a RegNet here and now, and of its peers.
 
 Contenders run in one process and in turns, so that a machine that slows down slows all of them;
-figures are medians, ratios are medians of the ratios turn by turn.
+figures are medians, ratios are medians of the ratios turn by turn. `python -m training.benchmark
+compare` measures more, of all peers, in processes of their own.
 """
 
 import argparse
@@ -11,14 +12,13 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-from regnet_tf._files import replacing
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from training.command import start_tensorflow
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 MODES = ("train", "forward")
@@ -333,9 +333,24 @@ def _parser():
 
 
 def main(arguments=None):
-    """The command. Prints a table and writes the same as JSON."""
+    """The command. Prints a table and writes the same as JSON. "compare" is another command.
+
+    Returns:
+        The exit status of the latter; else None.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["compare"]:
+        from training.comparison.command import main as compare
+
+        return compare(arguments[1:])
+    _benchmark(arguments)
+    return None
+
+
+def _benchmark(arguments):
     parser = _parser()
     options = parser.parse_args(arguments)
+    start_tensorflow()
     if options.batch_size is None:
         options.batch_size = 2 if options.features else 32
     if options.image_size is None:
@@ -403,6 +418,8 @@ def _measure_training(parser, options, variant):
 
 
 def _write(options, results):
+    from regnet_tf._files import replacing
+
     report = {**environment(options.threads or os.cpu_count()), "results": results}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(options.out) as path:
@@ -411,4 +428,4 @@ def _write(options, results):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,295 @@
+"""`python -m training.benchmark compare`: this project beside its peers. See its --help."""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import sys
+from pathlib import Path
+
+from training.command import start_tensorflow
+
+_DESCRIPTION = """\
+Measures this project and its peers that are installed, side by side: seconds to import, to build,
+and for the first training step; images per second in training and inference; memory in training;
+latency of a SavedModel and a TFLite file. Each measurement is a fresh process; contenders take
+turns, so that a machine that slows down slows all of them."""
+
+_EPILOG = """\
+examples:
+  python -m training.benchmark compare --install all --dry-run
+  python -m training.benchmark compare --repeats 5 --out runs/comparison
+  python -m training.benchmark compare --peers timm tf_keras --variant RegNetX-400MF --threads 2
+  python -m training.benchmark compare --variant regnetx_002 --image-size 64 --batch-size 4
+                                       --repeats 1 --seconds 1
+
+Peers:
+
+{peers}
+
+A peer is looked for in its own virtual environment, which --install makes by pip, then in the
+Python that runs this. pip's own settings count, such as PIP_CONSTRAINT=FILE, which pins versions.
+
+Every result is kept in OUT/results.jsonl as soon as it is there: the same command goes on where it
+was stopped, and measures nothing twice; other settings are measured beside. A contender that fails
+or takes longer than --timeout is noted with the reason, and the others go on. Written are
+OUT/comparison.md, OUT/comparison.png and OUT/comparison.json.
+
+Exit status: 0 if it worked, 2 if something asked for is not possible, 130 and 143 if stopped by
+SIGINT or SIGTERM."""
+
+_FILES = {
+    "comparison.md": "the table",
+    "comparison.png": "the same as a picture",
+    "comparison.json": "the same as numbers, turn by turn",
+    "results.jsonl": "each measurement",
+}
+_PARTS = ("training", "inference", "saved_model", "tflite")
+
+
+def main(arguments) -> int:
+    """Runs the command; returns its exit status.
+
+    Args:
+        arguments: list of strings, those behind "compare".
+    """
+    start_tensorflow()  # the peers' table needs it too
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    from regnet_tf._errors import UserError, fail
+
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        _compare(options)
+    except (UserError, ValueError, OSError) as error:
+        return fail(parser, error)
+    except (KeyboardInterrupt, _Terminated) as stop:
+        print("\nStopped; the same command goes on.", file=sys.stderr)
+        return 143 if isinstance(stop, _Terminated) else 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as `KeyboardInterrupt` is SIGINT."""
+
+
+def _terminate(*_):
+    raise _Terminated
+
+
+def _parser():
+    from training.comparison.contenders import PEERS, environments_folder
+
+    peers = "\n".join(f"  {peer.name:13} {peer.how}" for peer in PEERS.values())
+    parser = argparse.ArgumentParser(
+        prog="python -m training.benchmark compare",
+        description=_DESCRIPTION,
+        epilog=_EPILOG.format(peers=peers),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    names = {"metavar": "NAME", "nargs": "*", "choices": list(PEERS)}
+    add("--peers", **names, help="these, none if no name is given (default: all that are there)")
+    default = ["regnetx_004", "regnety_016"]
+    add(
+        "--variant",
+        metavar="NAME",
+        nargs="+",
+        default=default,
+        help=f"default: {' '.join(default)}",
+    )
+    add(
+        "--part",
+        nargs="+",
+        choices=_PARTS,
+        default=_PARTS,
+        help="what to measure (default: everything)",
+    )
+    add("--batch-size", metavar="N", type=int, default=32, help="images (default: %(default)s)")
+    add("--image-size", metavar="N", type=int, default=224, help="pixels (default: %(default)s)")
+    add("--repeats", metavar="N", type=int, default=3, help="turns (default: %(default)s)")
+    add("--threads", metavar="N", type=int, help="to compute with (default: all cores)")
+    seconds = "that steps are repeated for in each process (default: %(default)s)"
+    add("--seconds", metavar="S", type=float, default=10, help=seconds)
+    timeout = "seconds that a process may take (default: %(default)s)"
+    add("--timeout", metavar="S", type=float, default=600, help=timeout)
+    add("--retry-failed", action="store_true", help="measure again what failed before")
+    add("--dry-run", action="store_true", help="show who takes part and end")
+    add("--out", metavar="DIR", type=Path, default=Path("runs/comparison"), help="%(default)s")
+    environments = parser.add_argument_group("environments of the peers")
+    environments.add_argument(
+        "--install",
+        metavar="NAME",
+        nargs="+",
+        choices=["all", *PEERS],
+        default=[],
+        help="make one for each of these, or for all; then compare",
+    )
+    environments.add_argument(
+        "--environments",
+        metavar="DIR",
+        type=Path,
+        default=environments_folder(),
+        help="folder of them (default: %(default)s)",
+    )
+    return parser
+
+
+def _compare(options):
+    from regnet_tf._errors import import_optional
+    from regnet_tf._files import print_paths
+    from training.comparison.report import markdown
+
+    variants = _checked(options)
+    import_optional("matplotlib")
+    failed = _install(options)
+    installed, absent = _locate(options, failed)
+    settings = _settings(options)
+    _print_contenders(installed, absent)
+    if options.dry_run:
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    results = _measure(options, variants, installed, settings)
+    report = _report(options, variants, installed, absent, settings, results)
+    _write(options.out, report)
+    print(f"\n{markdown(report)}")
+    print_paths(options.out, _FILES)
+
+
+def _checked(options):
+    """The variants' keys. Raises for what is not possible, before anything runs."""
+    from regnet_tf._checks import check_int, check_number
+    from regnet_tf.variants import variant_key
+
+    if options.threads is None:
+        options.threads = os.cpu_count()
+    for name, minimum in (("batch_size", 1), ("image_size", 32), ("repeats", 1), ("threads", 1)):
+        check_int(name, getattr(options, name), minimum=minimum)
+    check_number("seconds", options.seconds, minimum=0)
+    check_number("timeout", options.timeout, above=0)
+    return list(dict.fromkeys(variant_key(name) for name in options.variant))
+
+
+def _install(options):
+    """Installs what was asked for; name -> why it could not be."""
+    from regnet_tf._errors import UserError
+    from training.comparison.contenders import PEERS, install
+
+    failed = {}
+    for name in PEERS if "all" in options.install else dict.fromkeys(options.install):
+        _say(f"Installing {name} into {options.environments / name} ...")
+        try:
+            install(PEERS[name], options.environments)
+        except UserError as error:
+            failed[name] = str(error)
+            _say(str(error))
+    return failed
+
+
+def _locate(options, failed):
+    """The contenders, this project first; and name -> why the others are left out."""
+    from regnet_tf._errors import UserError
+    from training.comparison.contenders import PEERS, PROJECT, locate
+
+    installed, absent = [locate(PROJECT, options.environments)], {}
+    if installed == [None]:
+        raise UserError("This project's own packages are missing: pip install -e .")
+    for name in PEERS if options.peers is None else dict.fromkeys(options.peers):
+        found = locate(PEERS[name], options.environments)
+        if found:
+            installed.append(found)
+            continue
+        command = f"python -m training.benchmark compare --install {name}"
+        absent[name] = failed.get(name, f"not installed; {command} installs it")
+        if options.peers is not None and name not in failed:
+            raise UserError(f"{name} is {absent[name]}.")
+    return installed, absent
+
+
+def _settings(options):
+    from training.comparison.running import Settings
+
+    return Settings(options.batch_size, options.image_size, options.threads, options.seconds)
+
+
+def _print_contenders(installed, absent):
+    for one in installed:
+        versions = ", ".join(f"{name} {number}" for name, number in one.versions.items())
+        place = one.python if one.own_environment else "the running Python"
+        _say(f"  {one.contender.name:13} {versions} ({place})")
+    for name, reason in absent.items():
+        _say(f"  {name:13} {reason}")
+
+
+def _measure(options, variants, installed, settings):
+    from training.comparison.running import Runner, plan
+    from training.sweep.results import FAILED, Results
+
+    measurements = plan(variants, installed, settings, _parts(options), options.repeats)
+    results = Results(options.out)
+    with results.writing() as append:
+        done = results.read()
+        if options.retry_failed:
+            done = {key: result for key, result in done.items() if result["status"] != FAILED}
+        return Runner(options.out, done, append, options.timeout, _say).run(measurements)
+
+
+def _parts(options):
+    return [part for part in _PARTS if part in options.part]
+
+
+def _report(options, variants, installed, absent, settings, results):
+    """The content of `comparison.json`."""
+    import dataclasses
+
+    from training.benchmark import environment
+    from training.comparison.summary import summarize
+
+    machine = {
+        "processor": environment(options.threads)["processor"],
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+    }
+    contenders = [
+        {
+            "name": one.contender.name,
+            "how": one.contender.how,
+            "python": one.python_version,
+            "versions": one.versions,
+            "own_environment": one.own_environment,
+        }
+        for one in installed
+    ]
+    contenders += [
+        {"name": name, "reason": reason, "python": None, "versions": {}}
+        for name, reason in absent.items()
+    ]
+    return {
+        "machine": machine,
+        "settings": {
+            **dataclasses.asdict(settings),
+            "repeats": options.repeats,
+            "parts": _parts(options),
+        },
+        "contenders": contenders,
+        "results": summarize(results, variants, installed),
+    }
+
+
+def _write(folder, report):
+    from regnet_tf._files import replacing
+    from training.comparison.report import draw, markdown
+
+    with replacing(folder / "comparison.json") as path:
+        path.write_text(json.dumps(report, indent=1) + "\n")
+    with replacing(folder / "comparison.md") as path:
+        path.write_text(markdown(report))
+    with replacing(folder / "comparison.png") as path:
+        draw(report).savefig(path, dpi=130)
+
+
+def _say(text):
+    print(text, file=sys.stderr, flush=True)

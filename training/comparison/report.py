@@ -1,0 +1,186 @@
+"""A comparison as markdown and as a picture."""
+
+import math
+
+from training.comparison.running import FORMS
+from training.comparison.summary import COMPARED, is_same_network, metrics_of
+from training.report import empty_figure
+
+_COLORS = ("#1f5fa8", "#e07b1a", "#2e8b57", "#7b4fa3", "#8c6d46", "#d45fa0")
+_GREY = "#666666"
+_MISSING = "-"
+_COLUMNS = 4
+
+
+def markdown(report) -> str:
+    """The report as a page.
+
+    Args:
+        report: the content of `comparison.json`.
+    """
+    settings, machine = report["settings"], report["machine"]
+    notes = _Notes()
+    parts = [
+        "# RegNets side by side",
+        table(report["results"], settings["parts"], notes),
+        notes.text(),
+        ratios(report["results"], settings["parts"]),
+        f"float32, batches of {settings['batch_size']} images of {settings['image_size']} pixels,"
+        " files one image; SGD with Nesterov's momentum and cross entropy of logits; random images"
+        " in memory; untrained networks. Each number is the median (least to greatest) of"
+        f" {settings['repeats']} turns; in each turn every contender has a fresh process for"
+        f" training, another for inference and one for each file, and repeats the step for"
+        f" {settings['seconds']:g} s. Memory is the most that the process had, libraries included."
+        " All exported files run in the same TensorFlow and LiteRT.",
+        f"{machine['processor']}, {settings['threads']} threads of {machine['cores']} cores,"
+        f" {machine['system']}.",
+        contenders_table(report["contenders"]),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def table(results, parts, notes) -> str:
+    """Medians and spreads.
+
+    Args:
+        results: of `summarize`.
+        parts: that were measured.
+        notes: the `_Notes` that the table refers to.
+    """
+    metrics = metrics_of(parts)
+    headings = ["network", "contender", "parameters", *(metric.heading for metric in metrics)]
+    lines = [" | ".join(headings), "--- | --- | --:" + " | --:" * len(metrics)]
+    for result in results:
+        for row in result["rows"]:
+            cells = [result["name"], row["contender"], _parameters(row, result, notes)]
+            cells += [_cell(row, metric, notes) for metric in metrics]
+            lines.append(" | ".join(cells))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def ratios(results, parts) -> str:
+    """How many times as fast this project is; nothing where it has no peers."""
+    if len(results[0]["rows"]) < 2:
+        return ""
+    metrics = [metric for metric in metrics_of(parts) if metric.key in COMPARED]
+    headings = ["network", "than", *(metric.heading.rpartition(" (")[0] for metric in metrics)]
+    lines = [" | ".join(headings), "--- | ---" + " | --:" * len(metrics)]
+    for result in results:
+        for row in result["rows"][1:]:
+            found = [row["regnet_tf_is_faster_by"].get(metric.key) for metric in metrics]
+            cells = [_MISSING if ratio is None else f"{ratio:.2f}" for ratio in found]
+            lines.append(" | ".join([result["name"], row["contender"], *cells]))
+    about = "How many times as fast `regnet_tf` is, the median of the ratios turn by turn:"
+    return "\n".join([f"{about}\n", *(f"| {line} |" for line in lines)])
+
+
+def contenders_table(contenders) -> str:
+    """Versions, and how each of them runs; those that are not there too, with the reason."""
+    lines = ["contender | versions | how", "--- | --- | ---"]
+    for contender in contenders:
+        versions = ", ".join(f"{name} {number}" for name, number in contender["versions"].items())
+        if contender["python"] is None:
+            lines.append(f"{contender['name']} | {_MISSING} | left out: {contender['reason']}")
+        else:
+            python = f"Python {contender['python']}"
+            lines.append(f"{contender['name']} | {versions}, {python} | {contender['how']}")
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+class _Notes:
+    """Numbered footnotes; equal ones are one."""
+
+    def __init__(self):
+        self._texts = []
+
+    def refer(self, text):
+        """The mark of a note."""
+        if text not in self._texts:
+            self._texts.append(text)
+        return f"[{self._texts.index(text) + 1}]"
+
+    def text(self):
+        """All of them, as a list."""
+        return "\n".join(f"- [{n}] {text}" for n, text in enumerate(self._texts, 1))
+
+
+def _parameters(row, result, notes):
+    if row["parameters"] is None:
+        return _MISSING
+    text = f"{row['parameters']:,}"
+    if is_same_network(row, result["parameters"]):
+        return text
+    mark = notes.refer(f"not the same network: {result['name']} has {result['parameters']:,}")
+    return f"{text} {mark}"
+
+
+def _cell(row, metric, notes):
+    """The number, its spread, and a mark where a part of it is missing."""
+    marks = [
+        notes.refer(f"{row['contender']}, {part}: {row['failed'][part]}")
+        for part in metric.parts
+        if part in row["failed"]
+    ]
+    if row["no_export"] and metric.parts[0] in FORMS:
+        marks.append(notes.refer(row["no_export"]))
+    value = row["values"].get(metric.key)
+    return " ".join([_MISSING if value is None else _spread(value, metric.digits), *marks])
+
+
+def _spread(value, digits):
+    text = f"{value['median']:.{digits}f}"
+    if len(value["turns"]) == 1:
+        return text
+    return f"{text} ({value['min']:.{digits}f} to {value['max']:.{digits}f})"
+
+
+def draw(report):
+    """Bars of the medians with their spreads, a block for each network, as a matplotlib figure.
+
+    Args:
+        report: the content of `comparison.json`.
+    """
+    settings, results = report["settings"], report["results"]
+    metrics = metrics_of(settings["parts"])
+    title = (
+        f"batches of {settings['batch_size']} images of {settings['image_size']} pixels,"
+        f" {settings['threads']} threads of {report['machine']['processor']}"
+    )
+    lines = math.ceil(len(metrics) / _COLUMNS)
+    height = len(results) * (lines * (0.25 * len(results[0]["rows"]) + 0.8) + 0.4)
+    figure = empty_figure((13, height + 0.4), title)
+    blocks = figure.subfigures(len(results), squeeze=False)[:, 0]
+    for block, result in zip(blocks, results, strict=True):
+        block.suptitle(result["name"], fontsize=11, fontweight="bold")
+        grid = block.subplots(lines, _COLUMNS, sharey=True, squeeze=False)
+        for axes in grid.flat[len(metrics) :]:
+            axes.set_axis_off()
+        for axes, metric in zip(grid.flat, metrics, strict=False):
+            _draw_metric(axes, result["rows"], metric)
+        names = [row["contender"] for row in result["rows"]]
+        grid[0, 0].set_yticks(range(len(names)), names)
+        grid[0, 0].invert_yaxis()
+    return figure
+
+
+def _draw_metric(axes, rows, metric):
+    values = [row["values"].get(metric.key) for row in rows]
+    most = max((value["max"] for value in values if value), default=1)
+    for place, value in enumerate(values):
+        style = {"va": "center", "fontsize": 8, "color": _GREY}
+        if value is None:
+            axes.text(0.02 * most, place, _MISSING, **style)
+            continue
+        low, high = value["median"] - value["min"], value["max"] - value["median"]
+        color = _COLORS[place % len(_COLORS)]
+        axes.barh(place, value["median"], color=color, height=0.7)
+        axes.errorbar(value["median"], place, xerr=[[low], [high]], color=_GREY, capsize=2, lw=1)
+        text = f"{value['median']:,.{metric.digits}f}"
+        axes.text(value["max"] + 0.04 * most, place, text, **style)
+    better = "more" if metric.more_is_better else "less"
+    axes.set_title(f"{metric.heading}: {better} is better", fontsize=9)
+    axes.set_xlim(0, 1.3 * most)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.tick_params(axis="y", labelsize=9, length=0)
+    axes.xaxis.get_major_locator().set_params(nbins=3)
+    axes.spines[["top", "right"]].set_visible(False)

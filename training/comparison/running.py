@@ -1,0 +1,236 @@
+"""The measurements of a comparison: which there are, in turns, and what came of each."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from regnet_tf import get_config
+from training.comparison.contenders import WORKERS, Installed, environment
+from training.comparison.processes import Failure, run_worker
+from training.sweep.results import FAILED
+
+#: What is measured; the latter two run a file that the contender exports.
+PARTS = ("training", "inference", "saved_model", "tflite")
+FORMS = PARTS[2:]
+EXPORT = "export"
+MEASURED = "measured"
+EXPORTED = "exported"
+_CLASSES = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What all measurements have in common.
+
+    Attributes:
+        batch_size: images of a step of training or inference; files take one.
+        image_size: pixels.
+        threads: to compute with.
+        seconds: that steps are repeated for.
+    """
+
+    batch_size: int
+    image_size: int
+    threads: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One process.
+
+    Attributes:
+        variant: key of the network.
+        turn: from 1; 0 for an export.
+        part: one of `PARTS`, or `EXPORT`.
+        installed: an `Installed` contender.
+        settings: `Settings`.
+        form: one of `FORMS`, for an export.
+    """
+
+    variant: str
+    turn: int
+    part: str
+    installed: Installed
+    settings: Settings
+    form: str | None = None
+
+    @property
+    def name(self):
+        """The contender's."""
+        return self.installed.contender.name
+
+    def to_dict(self) -> dict:
+        """What it is, but for the place of the environment."""
+        fields = ("variant", "turn", "part", "form")
+        return {
+            "contender": self.name,
+            **{field: getattr(self, field) for field in fields},
+            "settings": dataclasses.asdict(self.settings),
+            "versions": self.installed.versions,
+        }
+
+    @property
+    def identity(self) -> str:
+        """The same for measurements that need not be repeated."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def plan(variants, installed, settings, parts, repeats) -> list[Measurement]:
+    """All measurements but the exports, contenders taking turns."""
+    return [
+        Measurement(variant, turn, part, one, settings)
+        for variant in variants
+        for turn in range(1, repeats + 1)
+        for part in parts
+        for one in installed
+        if part not in FORMS or one.contender.no_export is None
+    ]
+
+
+class Runner:
+    """Does measurements, one at a time, and keeps what came of them.
+
+    Args:
+        folder: a `Path`; exported networks go there.
+        done: identity -> result, of what was measured before.
+        append: function that keeps a result.
+        timeout: seconds that a process may take.
+        say: called with a line about each measurement.
+    """
+
+    def __init__(self, folder, done, append, timeout, say):
+        self._folder = folder / EXPORTED
+        self._done = done
+        self._append = append
+        self._timeout = timeout
+        self._say = say
+        self._todo = self._count = 0  # measurements, without exports
+        self._spent = 0.0  # seconds
+
+    def run(self, measurements) -> list[dict]:
+        """Does what is not done yet; what failed in one turn is left out in the later ones.
+
+        Returns:
+            The results, exports among them, in order.
+        """
+        self._todo = sum(one.identity not in self._done for one in measurements)
+        results, failed = [], set()
+        for measurement in measurements:
+            what = (measurement.variant, measurement.part, measurement.name)
+            if what in failed:
+                self._todo -= measurement.identity not in self._done
+                continue
+            found = self._results(measurement)
+            results += found
+            if found[-1]["status"] == FAILED:
+                failed.add(what)
+        return results
+
+    def _results(self, measurement):
+        """Of a measurement, after that of the export it needs; the latter alone if that failed."""
+        if measurement.part not in FORMS:
+            return [self._result(measurement, measurement.installed.contender.worker)]
+        export = dataclasses.replace(measurement, turn=0, part=EXPORT, form=measurement.part)
+        exported = self._exported(export, measurement.identity in self._done)
+        if exported["status"] == FAILED:
+            self._todo -= measurement.identity not in self._done
+            return [exported]
+        request = {key: exported["facts"][key] for key in ("file", "signature")}
+        worker = WORKERS / "exported_files.py"
+        return [exported, self._result(measurement, worker, request)]
+
+    def _exported(self, export, needless):
+        """The result of an export; it is repeated where its file has gone and is needed."""
+        folder = self._folder / f"{export.name}-{export.variant}-{export.form}-{export.identity}"
+        done = self._done.get(export.identity)
+        gone = done and done["status"] == MEASURED and not Path(done["facts"]["file"]).exists()
+        if gone and not needless:
+            del self._done[export.identity]
+        if export.identity not in self._done:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        worker = export.installed.contender.worker
+        return self._result(export, worker, {"folder": str(folder.resolve()), "form": export.form})
+
+    def _result(self, measurement, worker, more=None):
+        """What is known of a measurement, or comes of it now."""
+        if measurement.identity in self._done:
+            return self._done[measurement.identity]
+        installed = measurement.installed
+        own = installed.own_environment and worker == installed.contender.worker
+        python = installed.python if own else sys.executable
+        request = {
+            "peer": measurement.name,
+            "part": measurement.part,
+            "form": measurement.part,
+            "network": network(measurement.variant),
+            **dataclasses.asdict(measurement.settings),
+            **(more or {}),
+        }
+        result = {"identity": measurement.identity, **measurement.to_dict()}
+        variables = environment(own) | {"OMP_NUM_THREADS": str(measurement.settings.threads)}
+        start = time.perf_counter()
+        try:
+            facts = run_worker(python, worker, request, self._timeout, variables)
+            result.update(status=MEASURED, facts=facts)
+        except Failure as failure:
+            result.update(status=FAILED, reason=failure.reason, log=failure.log)
+        result["seconds"] = time.perf_counter() - start
+        self._keep(result)
+        return result
+
+    def _keep(self, result):
+        self._append(result)
+        self._done[result["identity"]] = result
+        self._spent += result["seconds"]
+        self._count += result["part"] != EXPORT
+        self._say(self._progress(result))
+
+    def _progress(self, result):
+        config = get_config(result["variant"])
+        what = f"turn {result['turn']}" if result["turn"] else f"of {result['form']}"
+        remaining = self._spent / max(self._count, 1) * (self._todo - self._count)
+        return (
+            f"[{self._count}/{self._todo}] {config.name}, {result['contender']},"
+            f" {result['part']} {what}: {outcome(result)} ({result['seconds']:.0f} s;"
+            f" about {remaining / 60:.0f} min left)"
+        )
+
+
+def outcome(result) -> str:
+    """What came of a measurement, in a few words."""
+    if result["status"] == FAILED:
+        return result["reason"]
+    facts, part = result["facts"], result["part"]
+    if part == EXPORT:
+        return "written"
+    if part in FORMS:
+        return f"{1000 * facts['step_seconds']:.1f} ms"
+    return f"{result['settings']['batch_size'] / facts['step_seconds']:.1f} images/s"
+
+
+def network(variant) -> dict:
+    """A network for workers that know nothing of this project: its stages and what is usual.
+
+    Returns:
+        Dict: "key", timm's name; "classes"; lists "depths", "widths" and "group_widths" of the
+        stages; "group_width" before it was capped; "se_ratio"; "plain", whether activation,
+        normalization and stem are those of the paper.
+    """
+    config = get_config(variant)
+    return {
+        "key": variant,
+        "classes": _CLASSES,
+        "depths": [stage.depth for stage in config.stages],
+        "widths": [stage.width for stage in config.stages],
+        "group_widths": [stage.group_width for stage in config.stages],
+        "group_width": config.group_width,
+        "se_ratio": config.se_ratio,
+        "plain": (config.activation, config.normalization) == ("relu", "batch"),
+    }

@@ -1,0 +1,165 @@
+"""What the measurements of a comparison say: medians, spreads, ratios, and why some are missing."""
+
+import collections
+import dataclasses
+import statistics
+from collections.abc import Callable
+
+from regnet_tf import complexity, get_config
+from training.comparison.running import EXPORT, FORMS
+from training.sweep.results import FAILED
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A number that measurements give.
+
+    Attributes:
+        key: in JSON.
+        heading: of a column, with the unit.
+        parts: the measurements that give it.
+        value: function from their facts and settings to the number.
+        digits: to print, behind the point.
+        more_is_better: or less.
+    """
+
+    key: str
+    heading: str
+    parts: tuple[str, ...]
+    value: Callable[[dict, dict], float]
+    digits: int = 1
+    more_is_better: bool = False
+
+
+def _speed(facts, settings):
+    return settings["batch_size"] / facts["step_seconds"]
+
+
+def _latency(facts, settings):
+    return 1000 * facts["step_seconds"]
+
+
+_NETWORK = ("training", "inference")
+METRICS = (
+    Metric("import_seconds", "import (s)", _NETWORK, lambda facts, _: facts["import_seconds"]),
+    Metric("build_seconds", "build (s)", _NETWORK, lambda facts, _: facts["build_seconds"]),
+    Metric(
+        "first_step_seconds",
+        "first training step (s)",
+        ("training",),
+        lambda facts, _: facts["first_seconds"],
+    ),
+    Metric("training", "training (images/s)", ("training",), _speed, more_is_better=True),
+    Metric("inference", "inference (images/s)", ("inference",), _speed, more_is_better=True),
+    Metric(
+        "memory_mib",
+        "training memory (MiB)",
+        ("training",),
+        lambda facts, _: facts["memory_mib"],
+        0,
+    ),
+    Metric("saved_model_ms", "SavedModel (ms)", ("saved_model",), _latency),
+    Metric("tflite_ms", "TFLite (ms)", ("tflite",), _latency),
+)
+
+#: Those whose ratios are told.
+COMPARED = ("training", "inference", "saved_model_ms", "tflite_ms")
+
+
+def metrics_of(parts) -> list[Metric]:
+    """Those that some parts give, in order."""
+    return [metric for metric in METRICS if set(metric.parts) & set(parts)]
+
+
+def summarize(results, variants, installed) -> list[dict]:
+    """Medians over the turns.
+
+    Args:
+        results: of `Runner.run`.
+        variants: keys of the networks.
+        installed: list of `Installed`.
+
+    Returns:
+        For each network a dict: "variant"; "name"; "parameters", as this project counts them; and
+        "rows", for each contender a dict:
+
+        - "contender"; "parameters", None where it was not built;
+        - "values": `Metric.key` -> "median", "min", "max" and "turns", the number in each;
+        - "regnet_tf_is_faster_by": `Metric.key` -> the median of the ratios turn by turn;
+        - "failed": part -> why;
+        - "no_export": why it gives no files; None where it does.
+    """
+    by_what = collections.defaultdict(list)
+    for result in results:
+        by_what[result["variant"], result["contender"]].append(result)
+    return [
+        {
+            "variant": variant,
+            "name": get_config(variant).name,
+            "parameters": complexity(variant).parameters,
+            "rows": _rows(variant, by_what, installed),
+        }
+        for variant in variants
+    ]
+
+
+def _rows(variant, by_what, installed):
+    rows = [_row(one.contender, by_what[variant, one.contender.name]) for one in installed]
+    ours = rows[0]["values"]
+    for row in rows:
+        row["regnet_tf_is_faster_by"] = {
+            key: _ratio(key, ours[key]["turns"], row["values"][key]["turns"])
+            for key in COMPARED
+            if key in ours and key in row["values"]
+        }
+    return rows
+
+
+def _row(contender, results):
+    failed = {
+        result["form"] if result["part"] == EXPORT else result["part"]: result["reason"]
+        for result in results
+        if result["status"] == FAILED
+    }
+    measured = [result for result in results if result["status"] != FAILED]
+    counts = [result["facts"]["parameters"] for result in measured if result["part"] not in FORMS]
+    values = {metric.key: _value(metric, measured) for metric in METRICS}
+    return {
+        "contender": contender.name,
+        "parameters": counts[0] if counts else None,
+        "values": {key: value for key, value in values.items() if value is not None},
+        "failed": failed,
+        "no_export": contender.no_export,
+    }
+
+
+def _value(metric, results):
+    """By turn; the mean where more than one part of a turn gives the number."""
+    turns = collections.defaultdict(list)
+    for result in results:
+        if result["part"] in metric.parts:
+            turns[result["turn"]].append(metric.value(result["facts"], result["settings"]))
+    if not turns:
+        return None
+    means = {turn: statistics.mean(numbers) for turn, numbers in sorted(turns.items())}
+    return {
+        "median": statistics.median(means.values()),
+        "min": min(means.values()),
+        "max": max(means.values()),
+        "turns": means,
+    }
+
+
+def _ratio(key, ours, theirs):
+    """How many times as fast this project is: the median over the turns that both have."""
+    (more_is_better,) = (metric.more_is_better for metric in METRICS if metric.key == key)
+    ratios = [
+        ours[turn] / theirs[turn] if more_is_better else theirs[turn] / ours[turn]
+        for turn in ours.keys() & theirs.keys()
+    ]
+    return statistics.median(ratios) if ratios else None
+
+
+def is_same_network(row, parameters) -> bool:
+    """Whether a contender's network has as many parameters as it should; True where unknown."""
+    return row["parameters"] in (None, parameters)

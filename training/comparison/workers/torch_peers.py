@@ -1,0 +1,131 @@
+"""Worker: RegNets in PyTorch, eager and channels_last, from timm, torchvision and transformers."""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+
+import measuring
+
+
+class _Torch:
+    """One network; see `keras_peers.Peer` for what each method does."""
+
+    def load(self):
+        self.torch = importlib.import_module("torch")
+        self.operations = _declared_operations(self.torch)
+        self.library = self.import_library()
+
+    def limit(self, threads):
+        self.torch.set_num_threads(threads)
+
+    def build(self, request):
+        self.model = self.create(request["network"])
+        self.model.to(memory_format=self.torch.channels_last)
+        self.model.train(request["part"] == "training")
+        parameters = self.model.parameters()
+        self.optimizer = self.torch.optim.SGD(parameters, 0.01, momentum=0.9, nesterov=True)
+
+    def parameters(self):
+        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+
+    def step(self, part, images, labels):
+        images = self.torch.from_numpy(images).permute(0, 3, 1, 2)
+        images = images.contiguous(memory_format=self.torch.channels_last)
+        labels = self.torch.from_numpy(labels).long()
+        return lambda: self._train(images, labels) if part == "training" else self._infer(images)
+
+    def _train(self, images, labels):
+        self.optimizer.zero_grad()
+        loss = self.torch.nn.functional.cross_entropy(self.logits(images), labels)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def _infer(self, images):
+        with self.torch.inference_mode():
+            return self.logits(images).numpy()
+
+    def logits(self, images):
+        return self.model(images)
+
+
+class Timm(_Torch):
+    def import_library(self):
+        return importlib.import_module("timm")
+
+    def create(self, network):
+        if not self.library.is_model(network["key"]):
+            sys.exit(f"timm has no {network['key']}")
+        return self.library.create_model(network["key"], num_classes=network["classes"])
+
+
+class Torchvision(_Torch):
+    """torchvision's classes, given the stages: its own widths differ in three variants."""
+
+    def import_library(self):
+        return importlib.import_module("torchvision.models.regnet")
+
+    def create(self, network):
+        _check_plain(network, "torchvision")
+        stages = len(network["depths"])
+        blocks = self.library.BlockParams(
+            depths=network["depths"],
+            widths=network["widths"],
+            group_widths=network["group_widths"],
+            bottleneck_multipliers=[1.0] * stages,
+            strides=[2] * stages,
+            se_ratio=network["se_ratio"] or None,
+        )
+        return self.library.RegNet(blocks, num_classes=network["classes"])
+
+
+class Transformers(_Torch):
+    def import_library(self):
+        library = importlib.import_module("transformers")
+        _ = library.RegNetForImageClassification  # the package imports what it is asked for
+        return library
+
+    def create(self, network):
+        _check_plain(network, "transformers")
+        config = self.library.RegNetConfig(
+            depths=network["depths"],
+            hidden_sizes=network["widths"],
+            groups_width=network["group_width"],
+            layer_type="y" if network["se_ratio"] else "x",
+            num_labels=network["classes"],
+        )
+        return self.library.RegNetForImageClassification(config)
+
+    def logits(self, images):
+        return self.model(images).logits
+
+
+def _check_plain(network, library):
+    if not network["plain"]:
+        sys.exit(f"{library} has no {network['key']}")
+
+
+def _declared_operations(torch):
+    """Declares torchvision's compiled operations where its own do not fit this PyTorch.
+
+    It does not import without them. They are declared as long as what is returned lives.
+    """
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None:
+        return None
+    try:
+        for path in Path(spec.origin).parent.glob("_C.*"):
+            torch.ops.load_library(str(path))
+    except OSError:
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float threshold) -> Tensor")
+        return library
+    return None
+
+
+PEERS = {"timm": Timm, "torchvision": Torchvision, "transformers": Transformers}
+
+if __name__ == "__main__":
+    measuring.answer(lambda request: measuring.measure_network(PEERS[request["peer"]](), request))
