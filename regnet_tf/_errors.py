@@ -10,7 +10,7 @@ class UserError(ValueError):
 
 
 def nearest(name, known) -> str:
-    """ " Nearest: ..." for an unknown name; nothing where none is near.
+    """The words " Nearest: ..." for an unknown name; nothing where none is near.
 
     Args:
         name: what was asked for.

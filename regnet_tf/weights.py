@@ -127,8 +127,9 @@ def is_tag(name) -> bool:
 
 
 def best_weights(variant) -> str:
-    """The tag that `weights="imagenet"` means: the freely licensed one of 1,000 classes whose best
-    published top-1 accuracy is highest.
+    """The tag that `weights="imagenet"` means.
+
+    That is the freely licensed one of 1,000 classes whose best published top-1 accuracy is highest.
 
     Raises:
         ValueError: where the variant has none.
