@@ -18,6 +18,7 @@ test: $(VENV)/test.installed
 lint: $(VENV)/test.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # One extra of setup.cfg, installed; again whenever setup.cfg changes.
 $(VENV)/%.installed: setup.cfg pyproject.toml

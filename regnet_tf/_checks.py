@@ -59,7 +59,7 @@ def check_number(name, value, minimum=None, above=None, below=None):
         for words, bound in (("at least", minimum), ("above", above), ("below", below))
         if bound is not None
     )
-    ok = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    ok = not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
     ok = ok and (minimum is None or value >= minimum)
     ok = ok and (above is None or value > above) and (below is None or value < below)
     check(name, value, ok, f"a finite number {allowed}".strip())

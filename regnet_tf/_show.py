@@ -100,7 +100,10 @@ def _searched(options) -> RegNetConfig:
 def parse_flops(text) -> float:
     """Flops, of a text such as "400MF" or "1.6GF"."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])F", str(text).upper())
-    check("--budget", text, found is not None, "flops such as 400MF or 1.6GF")
+    if found is None:
+        raise ValueError(
+            f"`--budget` must be flops such as 400MF or 1.6GF. Received: --budget={text!r}"
+        )
     return float(found[1]) * _UNITS[found[2]]
 
 
@@ -125,8 +128,8 @@ def stage_table(config, image_size=224, classes=1000) -> str:
     for number, stage in enumerate(config.stages, 1):
         size = strided(size, stage.stride)
         shape = (stage.width, stage.depth, stage.group_width, stage.groups)
-        shape = (*shape, f"{stage.bottleneck_ratio:g}", stage.stride, size[0])
-        rows.append((f"stage {number}", *shape, *_costs(parts[f"stage_{number}"])))
+        ratio, costs = f"{stage.bottleneck_ratio:g}", _costs(parts[f"stage_{number}"])
+        rows.append((f"stage {number}", *shape, ratio, stage.stride, size[0], *costs))
     rows.append(("head", classes, *empty, "", "", *_costs(parts["head"])))
     rows.append(("total", "", config.total_depth, *empty, "", *_costs(total(parts))))
     return _aligned(rows)

@@ -60,8 +60,10 @@ def complexity(
     Raises:
         ValueError: for a size below the network's total stride, and for counts below 1.
     """
-    options = {"classes": classes, "channels": channels, "include_top": include_top}
-    return total(complexity_by_part(config, image_size, **options))
+    parts = complexity_by_part(
+        config, image_size, classes=classes, channels=channels, include_top=include_top
+    )
+    return total(parts)
 
 
 def complexity_by_part(
@@ -139,7 +141,7 @@ def _conv_norm(config, size, kernel, width_in, width_out, groups=1):
     return conv + Complexity(parameters=2 * width_out, statistics=norm * width_out)
 
 
-def squeeze_width(width_in, se_ratio: float):
+def squeeze_width(width_in: int | np.ndarray, se_ratio: float) -> int | np.ndarray:
     """Channels between the two layers of squeeze-and-excitation: a share of the block's *input*."""
     width = np.maximum(1, np.round(np.multiply(width_in, se_ratio))).astype(int)
     return width if width.ndim else int(width)

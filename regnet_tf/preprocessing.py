@@ -308,7 +308,8 @@ def imagenet_classes() -> tuple[tuple[str, str], ...]:
     """ImageNet's 1000 classes in the order of the labels: `("n01440764", "tench, Tinca tinca")`."""
     file = importlib.resources.files("regnet_tf") / "data" / "imagenet_classes.txt"
     lines = file.read_text(encoding="utf-8").splitlines()
-    return tuple(tuple(line.split(" ", 1)) for line in lines if not line.startswith("#"))
+    split = (line.partition(" ") for line in lines if not line.startswith("#"))
+    return tuple((synset, words) for synset, _, words in split)
 
 
 def _images():

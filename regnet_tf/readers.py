@@ -1,8 +1,11 @@
 """Weight files -> state dicts: names and numpy arrays, whatever the format."""
 
 import argparse
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +20,7 @@ SUFFIXES = (".safetensors", ".npz", *TORCH_SUFFIXES)
 _NESTS = ("model_state", "state_dict", "classy_state_dict", "base_model", "model")
 
 
-def read_state_dict(path) -> dict[str, np.ndarray]:
+def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads a weight file.
 
     Args:
@@ -34,22 +37,22 @@ def read_state_dict(path) -> dict[str, np.ndarray]:
         ImportError: where torch or safetensors is needed and missing.
         ValueError: for an unknown ending, or a file that is damaged or holds no weights.
     """
-    path = _file_in(Path(path))
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    if path.suffix == ".npz":
-        return _read_npz(path)
-    if path.name.endswith(TORCH_SUFFIXES):
-        return _read_torch(path)
-    if path.suffix == ".h5":
+    file = _file_in(Path(path))
+    if file.suffix == ".safetensors":
+        return _read_safetensors(file)
+    if file.suffix == ".npz":
+        return _read_npz(file)
+    if file.name.endswith(TORCH_SUFFIXES):
+        return _read_torch(file)
+    if file.suffix == ".h5":
         raise ValueError(
-            f"`path` {path} is a file of tf_keras or Keras 2, whose RegNets pad strided"
+            f"`path` {file} is a file of tf_keras or Keras 2, whose RegNets pad strided"
             " convolutions on one side only: their weights do not belong in these networks"
         )
-    raise ValueError(f"`path` must end in one of {', '.join(SUFFIXES)}. Received: {path}")
+    raise ValueError(f"`path` must end in one of {', '.join(SUFFIXES)}. Received: {file}")
 
 
-def write_state_dict(path, state_dict):
+def write_state_dict(path: str | os.PathLike, state_dict: Mapping[str, Any]):
     """Writes names and arrays as `.safetensors` or `.npz`, beside the target, then renamed.
 
     Raises:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from fnmatch import fnmatch
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from regnet_tf._checks import (
     check,
@@ -124,7 +124,7 @@ class RegNetConfig:
             value = getattr(self, field)
             unset = value == defaults[field]
             check(field, value, unset, f"{defaults[field]!r} where `explicit_stages` is given")
-        given = self.explicit_stages
+        given: Any = self.explicit_stages
         sequence = isinstance(given, (tuple, list)) and len(given) > 0
         ok = sequence and all(
             isinstance(stage, StageConfig) or (isinstance(stage, dict) and set(stage) <= _STAGE)
@@ -150,24 +150,21 @@ class RegNetConfig:
         if self.explicit_stages is not None:
             return self.explicit_stages
         return generate_stages(
-            self.depth,
-            self.initial_width,
-            self.width_slope,
-            self.width_multiplier,
-            self.group_width,
-            self.bottleneck_ratio,
-            self.quantum,
-            self.stride,
-            self.rounding,
+            **self._numbers(_GENERATOR),
+            bottleneck_ratio=self.bottleneck_ratio,
+            quantum=self.quantum,
+            stride=self.stride,
+            rounding=self.rounding,
         )
 
     @property
     def block_widths(self) -> BlockWidths:
         """Per-block continuous and quantized widths; generated configurations only."""
         check("explicit_stages", self.explicit_stages, self.explicit_stages is None, "None")
-        return block_widths(
-            self.depth, self.initial_width, self.width_slope, self.width_multiplier, self.quantum
-        )
+        return block_widths(**self._numbers(_GENERATOR[:4]), quantum=self.quantum)
+
+    def _numbers(self, fields) -> dict[str, Any]:
+        return {field: getattr(self, field) for field in fields}
 
     @property
     def total_depth(self) -> int:
@@ -237,10 +234,9 @@ class Variant(NamedTuple):
     def config(self) -> RegNetConfig:
         """The variant as a configuration."""
         se_ratio = 0.25 if self.display_name.startswith("RegNetY") else 0.0
-        generator = dict(zip(_GENERATOR, self[1:6], strict=True))
-        return RegNetConfig(
-            name=self.display_name, **generator, **{"se_ratio": se_ratio, **self.options}
-        )
+        fields: dict[str, Any] = dict(zip(_GENERATOR, self[1:6], strict=True))
+        fields |= {"se_ratio": se_ratio, **self.options}
+        return RegNetConfig(name=self.display_name, **fields)
 
     @property
     def function_name(self) -> str:
@@ -292,7 +288,7 @@ def list_variants(pattern: str = "*") -> list[str]:
     return [key for key in VARIANTS if fnmatch(key, pattern)]
 
 
-def is_variant(name) -> bool:
+def is_variant(name: object) -> bool:
     """Whether a name is one of a known variant."""
     return isinstance(name, str) and name.lower() in _names()
 

@@ -55,8 +55,8 @@ class WeightsInfo:
     test_image_size: int
     test_crop_fraction: float
     interpolation: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
     license: str
     origin: str | None
     published: tuple[dict, ...]
@@ -76,7 +76,7 @@ class WeightsInfo:
         """The best published ImageNet top-1 accuracy in percent, if any is published."""
         return max((entry["top1"] for entry in self.published), default=None)
 
-    def preprocessing(self, test=True) -> Preprocessing:
+    def preprocessing(self, test: bool = True) -> Preprocessing:
         """How images are prepared for it: as its source evaluates it, or as it was trained."""
         return Preprocessing(
             image_size=self.test_image_size if test else self.image_size,
@@ -99,12 +99,12 @@ def _table() -> dict[str, WeightsInfo]:
     }
 
 
-def list_weights(pattern="*") -> list[str]:
+def list_weights(pattern: str = "*") -> list[str]:
     """Tags of published weights that match a shell-style pattern, such as `"regnety_*"`."""
     return [tag for tag in _table() if fnmatch(tag, pattern)]
 
 
-def weights_info(tag) -> WeightsInfo:
+def weights_info(tag: str) -> WeightsInfo:
     """The row of one tag.
 
     Raises:
@@ -121,12 +121,12 @@ def weights_info(tag) -> WeightsInfo:
     return info
 
 
-def is_tag(name) -> bool:
+def is_tag(name: object) -> bool:
     """Whether a name is the tag of published weights."""
     return isinstance(name, str) and name in _table()
 
 
-def best_weights(variant) -> str:
+def best_weights(variant: str) -> str:
     """The tag that `weights="imagenet"` means.
 
     That is the freely licensed one of 1,000 classes whose best published top-1 accuracy is highest.
@@ -170,7 +170,7 @@ def _looks_like_path(text):
     return "/" in text or "\\" in text or text.endswith((*SUFFIXES, *KERAS_SUFFIXES, ".h5"))
 
 
-def download(tag) -> Path:
+def download(tag: str) -> Path:
     """The checkpoint's file, from the Hugging Face hub's cache or else from the hub.
 
     The hub's client caches, resumes and respects `HF_HUB_OFFLINE`; the file is then checked against

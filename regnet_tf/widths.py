@@ -89,7 +89,13 @@ def check_generator(depth, initial_width, width_slope, width_multiplier, quantum
     check_number("width_multiplier", width_multiplier, above=1)
 
 
-def block_widths(depth, initial_width, width_slope, width_multiplier, quantum=8) -> BlockWidths:
+def block_widths(
+    depth: int,
+    initial_width: int,
+    width_slope: float,
+    width_multiplier: float,
+    quantum: int = 8,
+) -> BlockWidths:
     """Continuous and quantized width of every block, before the group width is considered.
 
     Rounding is half to even in both places, as in pycls (RegNetX-1.6GF has an exact tie).
@@ -118,7 +124,9 @@ def quantized_widths(exponents, initial_width, width_multiplier, quantum=8) -> n
     return (np.round(quantized / quantum) * quantum).astype(int)
 
 
-def compatible_width(width, group_width, bottleneck_ratio=1.0, rounding="nearest"):
+def compatible_width(
+    width: int, group_width: int, bottleneck_ratio: float = 1.0, rounding: str = "nearest"
+) -> tuple[int, int]:
     """The width and group width nearest to the wished ones that a grouped convolution accepts.
 
     The group width is capped by the inner width, and the inner width becomes a multiple of it.
@@ -135,8 +143,8 @@ def compatible_width(width, group_width, bottleneck_ratio=1.0, rounding="nearest
     """
     check_choice("rounding", rounding, WIDTH_ROUNDINGS)
     check_bottleneck_ratio(bottleneck_ratio)
-    width, group_width = compatible_widths(width, group_width, bottleneck_ratio, rounding)
-    return int(width), int(group_width)
+    fitting, fitting_group = compatible_widths(width, group_width, bottleneck_ratio, rounding)
+    return int(fitting), int(fitting_group)
 
 
 def compatible_widths(width, group_width, bottleneck_ratio=1.0, rounding="nearest"):
@@ -167,15 +175,15 @@ def check_bottleneck_ratio(bottleneck_ratio):
 
 
 def generate_stages(
-    depth,
-    initial_width,
-    width_slope,
-    width_multiplier,
-    group_width,
-    bottleneck_ratio=1.0,
-    quantum=8,
-    stride=2,
-    rounding="nearest",
+    depth: int,
+    initial_width: int,
+    width_slope: float,
+    width_multiplier: float,
+    group_width: int,
+    bottleneck_ratio: float = 1.0,
+    quantum: int = 8,
+    stride: int = 2,
+    rounding: str = "nearest",
 ) -> tuple[StageConfig, ...]:
     """The stages of the RegNet with these parameters.
 

@@ -16,9 +16,9 @@ def sample(
     count: int,
     *,
     seed: int,
-    flops=None,
-    parameters=None,
-    activations=None,
+    flops: tuple[float, float] | None = None,
+    parameters: tuple[float, float] | None = None,
+    activations: tuple[float, float] | None = None,
     image_size: int | None = None,
     classes: int = 1000,
     tries: int = TRIES,
@@ -56,7 +56,9 @@ def sample(
 
     rng = np.random.default_rng(seed)
     seen = {name: (np.inf, -np.inf) for name in windows}
-    found, keys, barren = [], set(), 0
+    found: list[RegNetConfig] = []
+    keys: set[bytes] = set()
+    barren = 0  # draws without a new network
     while len(found) < count:
         candidates = _within(space.draw(rng, BATCH), windows, image_size, classes, seen)
         rows = _new_rows(candidates.keys, keys)[: count - len(found)]
