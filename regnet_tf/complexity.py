@@ -59,6 +59,11 @@ def complexity(
 
     Raises:
         ValueError: for a size below the network's total stride, and for counts below 1.
+
+    Examples:
+        >>> cost = complexity("RegNetX-400MF")
+        >>> cost.parameters, cost.macs, cost.activations
+        (5157512, 397677568, 3143272)
     """
     parts = complexity_by_part(
         config, image_size, classes=classes, channels=channels, include_top=include_top
@@ -74,7 +79,15 @@ def complexity_by_part(
     channels: int = 3,
     include_top: bool = True,
 ) -> dict[str, Complexity]:
-    """What each part costs: `stem`, `stage_1` and so on, `head`. Arguments as for `complexity`."""
+    """What each part costs: `stem`, `stage_1` and so on, `head`. Arguments as for `complexity`.
+
+    Examples:
+        >>> parts = complexity_by_part("RegNetX-400MF")
+        >>> list(parts)
+        ['stem', 'stage_1', 'stage_2', 'stage_3', 'stage_4', 'head']
+        >>> parts["head"].parameters
+        385000
+    """
     if isinstance(config, str):
         config = get_config(config)
     check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig or a variant's name")

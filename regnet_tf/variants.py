@@ -71,6 +71,20 @@ class RegNetConfig:
 
     Raises:
         ValueError: naming the field that is out of range.
+
+    Examples:
+        >>> config = RegNetConfig(
+        ...     depth=4, initial_width=16, width_slope=16, width_multiplier=2, group_width=8
+        ... )
+        >>> [(stage.width, stage.depth) for stage in config.stages]
+        [(16, 1), (32, 1), (64, 2)]
+        >>> config.total_stride
+        16
+        >>> RegNetConfig(explicit_stages=(StageConfig(width=24, depth=2, group_width=8),)).stages
+        (StageConfig(width=24, depth=2, group_width=8, stride=2, bottleneck_ratio=1.0),)
+        >>> config.replace(initial_width=20)
+        Traceback (most recent call last):
+        ValueError: `initial_width` must be a positive multiple of the quantum 8. ...
     """
 
     name: str = "RegNet"
@@ -284,7 +298,12 @@ VARIANTS = {
 
 
 def list_variants(pattern: str = "*") -> list[str]:
-    """Keys of `VARIANTS` that match a shell-style pattern, such as `"regnety_*"`."""
+    """Keys of `VARIANTS` that match a shell-style pattern.
+
+    Examples:
+        >>> list_variants("regnety_00*")
+        ['regnety_002', 'regnety_004', 'regnety_006', 'regnety_008', 'regnety_008_tv']
+    """
     return [key for key in VARIANTS if fnmatch(key, pattern)]
 
 
@@ -303,6 +322,12 @@ def variant_key(name: str) -> str:
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
+
+    Examples:
+        >>> variant_key("RegNetX-400MF"), variant_key("regnet-x-004")
+        ('regnetx_004', 'regnetx_004')
+        >>> variant_key("regnet_x_400mf")
+        'regnetx_004_tv'
     """
     known = _names()
     if not is_variant(name):
@@ -325,6 +350,11 @@ def get_config(name: str, **changes) -> RegNetConfig:
     Args:
         name: the variant.
         **changes: fields of `RegNetConfig` to change, such as `drop_path_rate=0.1`.
+
+    Examples:
+        >>> config = get_config("RegNetY-400MF", drop_path_rate=0.1)
+        >>> config.name, config.total_depth, config.drop_path_rate
+        ('RegNetY-400MF', 16, 0.1)
     """
     config = VARIANTS[variant_key(name)].config
     return config.replace(**changes) if changes else config

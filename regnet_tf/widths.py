@@ -99,6 +99,15 @@ def block_widths(
     """Continuous and quantized width of every block, before the group width is considered.
 
     Rounding is half to even in both places, as in pycls (RegNetX-1.6GF has an exact tie).
+
+    Examples:
+        The first six blocks of RegNetX-200MF.
+
+        >>> continuous, quantized = block_widths(6, 24, 36.44, 2.49)
+        >>> [f"{width:.2f}" for width in continuous]
+        ['24.00', '60.44', '96.88', '133.32', '169.76', '206.20']
+        >>> quantized.tolist()
+        [24, 56, 152, 152, 152, 152]
     """
     check_generator(depth, initial_width, width_slope, width_multiplier, quantum)
     continuous = initial_width + width_slope * np.arange(depth)  # u_j
@@ -140,6 +149,12 @@ def compatible_width(
 
     Returns:
         `(width, group_width)`, two integers.
+
+    Examples:
+        >>> compatible_width(62, group_width=16)
+        (64, 16)
+        >>> compatible_width(80, group_width=120)
+        (80, 80)
     """
     check_choice("rounding", rounding, WIDTH_ROUNDINGS)
     check_bottleneck_ratio(bottleneck_ratio)
@@ -200,6 +215,13 @@ def generate_stages(
 
     Raises:
         ValueError: naming the argument that is out of range.
+
+    Examples:
+        RegNetX-200MF.
+
+        >>> stages = generate_stages(13, 24, 36.44, 2.49, group_width=8)
+        >>> [(stage.width, stage.depth, stage.groups) for stage in stages]
+        [(24, 1, 3), (56, 1, 7), (152, 4, 19), (368, 7, 46)]
     """
     check_int("group_width", group_width, minimum=1)
     widths = block_widths(depth, initial_width, width_slope, width_multiplier, quantum).quantized

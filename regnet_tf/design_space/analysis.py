@@ -29,6 +29,10 @@ def error_distribution(errors, thresholds, weights=None) -> np.ndarray:
 
     Returns:
         The shares, from 0 to 1, in the shape of `thresholds`.
+
+    Examples:
+        >>> error_distribution([10, 20, 30, 40], [15, 20, 50])
+        array([0.25, 0.25, 1.  ])
     """
     errors, weights = _population("errors", errors, weights)
     order = np.argsort(errors)
@@ -41,6 +45,10 @@ def error_quantile(errors, share, weights=None) -> float:
     """The smallest error e such that at least this share of the networks has an error up to e.
 
     A share of 0 gives the least error: `share` near 0 is the tail of the good networks.
+
+    Examples:
+        >>> error_quantile([10, 20, 30, 40], share=0.5)
+        20.0
     """
     errors, weights = _population("errors", errors, weights)
     check_number("share", share, minimum=0)
@@ -60,6 +68,10 @@ def expected_minimum(errors, draws) -> np.ndarray:
         errors: of the networks, `(networks,)`.
         draws: how many are drawn, an integer or an array of integers from 1 to the number of
             networks.
+
+    Examples:
+        >>> expected_minimum([10, 20, 30], [1, 2, 3]).round(2)
+        array([20.  , 13.33, 10.  ])
     """
     errors, _ = _population("errors", errors, None)
     draws = np.asarray(draws)

@@ -41,6 +41,15 @@ def sample(
 
     Raises:
         UserError: with the windows and what was seen, where too few networks are found.
+
+    Examples:
+        >>> from regnet_tf import complexity
+        >>> from regnet_tf.design_space import REGNETX
+        >>> configs = sample(REGNETX, 3, seed=0, flops=(360e6, 400e6))
+        >>> all(360e6 <= complexity(config).flops <= 400e6 for config in configs)
+        True
+        >>> configs[:2] == sample(REGNETX, 2, seed=0, flops=(360e6, 400e6))
+        True
     """
     check("space", space, isinstance(space, DesignSpace), "a DesignSpace")
     check_int("count", count, minimum=0)
