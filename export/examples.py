@@ -1,11 +1,10 @@
 """Images to calibrate integers with, and to check what was exported."""
 
 import dataclasses
-import zipfile
 
 import numpy as np
 
-from regnet_tf._errors import UserError
+from regnet_tf._errors import UserError, first_line
 from regnet_tf.preprocessing import load_image
 
 #: Fewer than these calibrate badly.
@@ -57,8 +56,8 @@ class Examples:
         try:
             with np.load(path) as file:
                 arrays = dict(file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} is no whole .npz file: {error}") from error
+        except Exception as error:  # numpy passes on those of zipfile and zlib too
+            raise UserError(f"{path} is no whole .npz file: {first_line(error)}") from error
         if "images" not in arrays:
             raise UserError(f'{path} must hold the array "images". It holds: {", ".join(arrays)}')
         images = _crops(arrays["images"], preprocessing, path)

@@ -1,7 +1,10 @@
 """Files that are either complete or absent."""
 
 import contextlib
+import json
 from pathlib import Path
+
+from regnet_tf._errors import UserError, first_line
 
 
 @contextlib.contextmanager
@@ -22,6 +25,29 @@ def replacing(path):
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_json(path, *keys) -> dict:
+    """The object in a JSON file.
+
+    Args:
+        path: of the file, a `Path`.
+        *keys: that it must have.
+
+    Raises:
+        UserError: naming the file, where it is damaged.
+        OSError: where it can not be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {first_line(error)}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: it holds no JSON object")
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise UserError(f"{path} is damaged: it lacks {', '.join(missing)}")
+    return content
 
 
 def print_paths(folder, files):

@@ -20,10 +20,12 @@ from regnet_tf._checks import (
     check_fields,
     check_int,
     check_number,
+    check_stride,
     plain,
     replaced,
 )
 from regnet_tf.widths import (
+    MAX_WIDTH,
     WIDTH_ROUNDINGS,
     BlockWidths,
     StageConfig,
@@ -37,6 +39,7 @@ ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hard_silu"
 NORMALIZATIONS = ("batch", "group")
 GROUP_NORM_WIDTH = 16  # channels per group of group normalization, as timm's regnety_040_sgn
 _STAGE = {field.name for field in dataclasses.fields(StageConfig)}
+_STAGE_NEEDS = {"width", "depth", "group_width"}
 _GENERATOR = ("depth", "initial_width", "width_slope", "width_multiplier", "group_width")
 _SHAPE = ("stem_width", "stem_stride", "activation", "normalization")
 
@@ -112,9 +115,9 @@ class RegNetConfig:
             self._check_generator()
         else:
             self._check_explicit_stages()
-        check_number("se_ratio", self.se_ratio, minimum=0)
-        check_int("stem_width", self.stem_width, minimum=1)
-        check("stem_stride", self.stem_stride, self.stem_stride in (1, 2), "1 or 2")
+        check_number("se_ratio", self.se_ratio, minimum=0, below=MAX_WIDTH)
+        check_int("stem_width", self.stem_width, minimum=1, maximum=MAX_WIDTH)
+        check_stride("stem_stride", self.stem_stride)
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
         check_number("drop_path_rate", self.drop_path_rate, minimum=0, below=1)
@@ -130,7 +133,7 @@ class RegNetConfig:
         check_int("group_width", self.group_width, minimum=1)
         check_bottleneck_ratio(self.bottleneck_ratio)
         check_choice("rounding", self.rounding, WIDTH_ROUNDINGS)
-        check("stride", self.stride, self.stride in (1, 2), "1 or 2")
+        check_stride("stride", self.stride)
 
     def _check_explicit_stages(self):
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
@@ -141,7 +144,8 @@ class RegNetConfig:
         given: Any = self.explicit_stages
         sequence = isinstance(given, (tuple, list)) and len(given) > 0
         ok = sequence and all(
-            isinstance(stage, StageConfig) or (isinstance(stage, dict) and set(stage) <= _STAGE)
+            isinstance(stage, StageConfig)
+            or (isinstance(stage, dict) and _STAGE_NEEDS <= set(stage) <= _STAGE)
             for stage in given
         )
         check("explicit_stages", given, ok, "a sequence of at least one StageConfig")
@@ -210,6 +214,7 @@ class RegNetConfig:
         Raises:
             ValueError: for an unknown field or a value out of range.
         """
+        check("config", fields, isinstance(fields, dict), "a dict")
         check_fields(cls, fields)
         return cls(**fields)
 

@@ -10,9 +10,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regnet_tf._checks import check, check_choice, check_int, check_number, is_int, plain
+from regnet_tf._checks import (
+    check,
+    check_choice,
+    check_int,
+    check_number,
+    check_stride,
+    is_int,
+    plain,
+)
 
 MAX_DEPTH = 64
+MAX_WIDTH = 2**20  # far above any network; arithmetic is exact below
 WIDTH_ROUNDINGS = ("nearest", "torchvision")
 
 
@@ -39,11 +48,11 @@ class StageConfig:
 
     def __post_init__(self):
         plain(self)
-        check_int("width", self.width, minimum=1)
+        check_int("width", self.width, minimum=1, maximum=MAX_WIDTH)
         check_int("depth", self.depth, minimum=1)
         check_int("group_width", self.group_width, minimum=1)
-        check("stride", self.stride, self.stride in (1, 2), "1 or 2")
-        check_number("bottleneck_ratio", self.bottleneck_ratio, above=0)
+        check_stride("stride", self.stride)
+        check_number("bottleneck_ratio", self.bottleneck_ratio, above=0, below=MAX_WIDTH)
         check(
             "group_width",
             self.group_width,
@@ -82,11 +91,11 @@ def check_generator(depth, initial_width, width_slope, width_multiplier, quantum
     check(
         "initial_width",
         initial_width,
-        is_int(initial_width) and initial_width > 0 and initial_width % quantum == 0,
-        f"a positive multiple of the quantum {quantum}",
+        is_int(initial_width) and 0 < initial_width <= MAX_WIDTH and initial_width % quantum == 0,
+        f"a positive multiple of the quantum {quantum}, at most {MAX_WIDTH:,}",
     )
-    check_number("width_slope", width_slope, minimum=0)
-    check_number("width_multiplier", width_multiplier, above=1)
+    check_number("width_slope", width_slope, minimum=0, below=MAX_WIDTH)
+    check_number("width_multiplier", width_multiplier, above=1, below=MAX_WIDTH)
 
 
 def block_widths(
@@ -180,7 +189,7 @@ def compatible_widths(width, group_width, bottleneck_ratio=1.0, rounding="neares
 
 def check_bottleneck_ratio(bottleneck_ratio):
     """Raises ValueError unless the ratio is below 1 or a whole number (pycls' rule)."""
-    check_number("bottleneck_ratio", bottleneck_ratio, above=0)
+    check_number("bottleneck_ratio", bottleneck_ratio, above=0, below=MAX_WIDTH)
     check(
         "bottleneck_ratio",
         bottleneck_ratio,

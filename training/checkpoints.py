@@ -3,14 +3,13 @@
 import dataclasses
 import json
 import re
-import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from regnet_tf._errors import UserError
+from regnet_tf._errors import UserError, first_line
 from regnet_tf._files import replacing
 
 _NAME = re.compile(r"step-(\d+)\.npz")
@@ -93,10 +92,10 @@ class Checkpoints:
         for path in reversed(self.paths()):
             try:
                 arrays = _read(path)
-            except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-                say(f"{path} is damaged ({error}); the one before it is used.")
+                progress = Progress(**json.loads(str(arrays.pop(_ABOUT))))
+            except Exception as error:  # numpy passes on those of zipfile and zlib too
+                say(f"{path} is damaged ({first_line(error)}); the one before it is used.")
                 continue
-            progress = Progress(**json.loads(str(arrays.pop(_ABOUT))))
             self._assign(path, arrays)
             return progress
         return Progress()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regnet_tf._checks import check, check_choice, check_int
+from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf.variants import RegNetConfig
 from regnet_tf.widths import (
     MAX_DEPTH,
@@ -103,11 +103,12 @@ def fit_regnet(
     if group_width is not None:
         check_int("group_width", group_width, minimum=1)
     ok = isinstance(width_multipliers, (tuple, list)) and len(width_multipliers) == 2
-    ok = ok and 1 + _STEP <= width_multipliers[0] <= width_multipliers[1]
     check(
         "width_multipliers", width_multipliers, ok, "the least w_m, at least 1.01, and the greatest"
     )
     low, high = width_multipliers
+    check_number("width_multipliers", low, minimum=1 + _STEP)
+    check_number("width_multipliers", high, minimum=low)
     multipliers = np.round(np.arange(round(low / _STEP), round(high / _STEP) + 1) * _STEP, 2)
 
     def finish(widths):

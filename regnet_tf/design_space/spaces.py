@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from regnet_tf._checks import check, check_int, check_number, plain, replaced
+from regnet_tf._checks import check, check_int, check_number, check_stride, plain, replaced
 from regnet_tf.design_space.candidates import Candidates
 from regnet_tf.design_space.laws import Law, log_uniform
 from regnet_tf.variants import ACTIVATIONS, RegNetConfig
@@ -64,7 +64,7 @@ class DesignSpace(abc.ABC):
         for field in ("stages", "quantum", "stem_width"):
             check_int(field, getattr(self, field), minimum=1)
         for field in ("stride", "stem_stride"):
-            check(field, getattr(self, field), getattr(self, field) in (1, 2), "1 or 2")
+            check_stride(field, getattr(self, field))
         check_number("se_ratio", self.se_ratio, minimum=0)
         allowed = f"one of {', '.join(ACTIVATIONS)}"
         check("activation", self.activation, self.activation in ACTIVATIONS, allowed)
