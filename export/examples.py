@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from regnet_tf._errors import UserError, first_line
+from regnet_tf._errors import UserError
+from regnet_tf._files import read_arrays
 from regnet_tf.preprocessing import load_image
 
 #: Fewer than these calibrate badly.
@@ -54,10 +55,9 @@ class Examples:
                 f" Received: {path}"
             )
         try:
-            with np.load(path) as file:
-                arrays = dict(file)
-        except Exception as error:  # numpy passes on those of zipfile and zlib too
-            raise UserError(f"{path} is no whole .npz file: {first_line(error)}") from error
+            arrays = read_arrays(path)
+        except ValueError as error:
+            raise UserError(f"{path} is no whole .npz file: {error}") from error
         if "images" not in arrays:
             raise UserError(f'{path} must hold the array "images". It holds: {", ".join(arrays)}')
         images = _crops(arrays["images"], preprocessing, path)

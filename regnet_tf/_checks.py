@@ -50,8 +50,8 @@ def is_int(value):
 def check_int(name, value, minimum, maximum=None):
     """Raises ValueError unless `value` is an integer from `minimum` to `maximum`."""
     ok = is_int(value) and value >= minimum and (maximum is None or value <= maximum)
-    bounds = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum:,}"
-    check(name, value, ok, f"an integer {bounds}")
+    most = "" if maximum is None else f" and at most {maximum:,}"
+    check(name, value, ok, f"an integer of at least {minimum}{most}")
 
 
 def check_stride(name, value):

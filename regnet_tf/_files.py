@@ -4,6 +4,8 @@ import contextlib
 import json
 from pathlib import Path
 
+import numpy as np
+
 from regnet_tf._errors import UserError, first_line
 
 
@@ -27,7 +29,7 @@ def replacing(path):
         partial.unlink(missing_ok=True)
 
 
-def read_json(path, *keys) -> dict:
+def read_json(path: Path, *keys: str) -> dict:
     """The object in a JSON file.
 
     Args:
@@ -48,6 +50,23 @@ def read_json(path, *keys) -> dict:
     if missing:
         raise UserError(f"{path} is damaged: it lacks {', '.join(missing)}")
     return content
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file, by name.
+
+    Raises:
+        ValueError: saying in one line what is wrong, where the file is damaged or missing.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except Exception as error:  # numpy passes on those of zipfile and zlib too
+        raise ValueError(first_line(error)) from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # without numpy's mark an entry is bytes
+            raise ValueError(f"its entry {name} is no array")
+    return arrays
 
 
 def print_paths(folder, files):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from regnet_tf._errors import first_line
+from regnet_tf._files import read_arrays
 
 #: Endings of the files of PyTorch; only they need torch.
 TORCH_SUFFIXES = (".pth", ".pth.tar", ".pyth", ".pt", ".torch", ".bin")
@@ -52,7 +53,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     raise ValueError(f"`path` must end in one of {', '.join(SUFFIXES)}. Received: {file}")
 
 
-def write_state_dict(path: str | os.PathLike, state_dict: Mapping[str, Any]):
+def write_state_dict(path: str | os.PathLike, state_dict: Mapping[str, Any]) -> None:
     """Writes names and arrays as `.safetensors` or `.npz`, beside the target, then renamed.
 
     Raises:
@@ -108,9 +109,8 @@ def _read_safetensors(path):
 
 def _read_npz(path):
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: _float32(file[name]) for name in file.files}
-    except Exception as error:  # numpy passes on those of zipfile and zlib too
+        return {name: _float32(array) for name, array in read_arrays(path).items()}
+    except ValueError as error:
         raise _damaged(path, error) from error
 
 
