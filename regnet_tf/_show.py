@@ -1,5 +1,6 @@
 """`python -m regnet_tf show`: the stages of a network as a table, its widths as a picture."""
 
+import argparse
 import re
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def show_network(options):
     print(f"\nWidths: {out}")
 
 
-def _chosen(options) -> RegNetConfig:
+def _chosen(options: argparse.Namespace) -> RegNetConfig:
     """The network that the options mean."""
     fields = [*_GENERATOR, *(() if options.budget else ("se_ratio",))]
     numbers = {field: getattr(options, field) for field in fields}
@@ -79,7 +80,7 @@ def _chosen(options) -> RegNetConfig:
     return _named(RegNetConfig(**numbers))
 
 
-def _searched(options) -> RegNetConfig:
+def _searched(options: argparse.Namespace) -> RegNetConfig:
     """The network nearest to the budget; prints the next ones too."""
     setting = {"image_size": options.image_size, "classes": options.classes}
     flops, se_ratio = parse_flops(options.budget), options.se_ratio or 0.0
@@ -97,7 +98,7 @@ def _searched(options) -> RegNetConfig:
     return _named(configs[0])
 
 
-def parse_flops(text) -> float:
+def parse_flops(text: str) -> float:
     """Flops, of a text such as "400MF" or "1.6GF"."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])F", str(text).upper())
     if found is None:
@@ -112,7 +113,7 @@ def _named(config):
     return config.replace(name=f"RegNet{letter}-{config.identity}")
 
 
-def stage_table(config, image_size=224, classes=1000) -> str:
+def stage_table(config: RegNetConfig, image_size: int = 224, classes: int = 1000) -> str:
     """The parts of a network and what each costs.
 
     Args:

@@ -1,5 +1,6 @@
 """Trained networks as Keras models, wherever they are kept."""
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +34,7 @@ class Trained(NamedTuple):
     run: dict | None = None
 
 
-def load_trained(source, variant=None) -> Trained:
+def load_trained(source: str | os.PathLike, variant: str | None = None) -> Trained:
     """A network from a tag or a path.
 
     Args:

@@ -6,6 +6,8 @@ The counting itself takes numbers or arrays: what a stage's fields are, the coun
 import dataclasses
 import functools
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +93,7 @@ def complexity_by_part(
     if isinstance(config, str):
         config = get_config(config)
     check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig or a variant's name")
-    size = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size,) * 2
+    size: Any = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size,) * 2
     check("image_size", image_size, len(size) == 2, "a side or (height, width)")
     for side in size:
         check_int("image_size", side, minimum=1)
@@ -105,7 +107,9 @@ def complexity_by_part(
     return parts
 
 
-def count_parts(config, stages, size, classes, channels=3) -> dict[str, Complexity]:
+def count_parts(
+    config: Any, stages: Iterable, size: tuple[int, int], classes: int, channels: int = 3
+) -> dict[str, Complexity]:
     """The counting, without checks.
 
     Args:
@@ -128,7 +132,7 @@ def count_parts(config, stages, size, classes, channels=3) -> dict[str, Complexi
     return parts
 
 
-def total(parts) -> Complexity:
+def total(parts: Mapping[str, Complexity]) -> Complexity:
     """The sum of a dict of parts."""
     return functools.reduce(Complexity.__add__, parts.values())
 

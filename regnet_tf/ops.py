@@ -203,7 +203,7 @@ def _fused_norm(x, gamma, beta, mean, variance, epsilon, is_training):
     )
 
 
-def _pixels_to_merge(x) -> int:
+def _pixels_to_merge(x):
     """How many neighbouring pixels make the channels a multiple of 16; 1 where none do.
 
     On a CPU oneDNN normalizes other numbers of channels three to four times slower.

@@ -8,11 +8,14 @@ import dataclasses
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from regnet_tf._checks import check_choice
+
+if TYPE_CHECKING:
+    import keras
 
 _log = logging.getLogger("regnet_tf")
 
@@ -175,7 +178,7 @@ _NORM = {
 class _Port:
     """One variable and the tensor it corresponds to: its name and shape at the source."""
 
-    variable: Any  # a `keras.Variable`
+    variable: "keras.Variable"
     name: str
     shape: tuple[int, ...]
     is_stem_kernel: bool
@@ -189,7 +192,7 @@ class _Port:
 
     def to_source(self, bgr):
         """The variable's value in the source's layout."""
-        value = self._turn(np.array(self.variable, "float32"), bgr)
+        value = self._turn(np.array(np.asarray(self.variable), "float32"), bgr)
         if value.ndim == 1:
             return value
         return np.ascontiguousarray(np.moveaxis(value, (-1, -2), (0, 1))).reshape(self.shape)
@@ -201,7 +204,10 @@ class _Port:
 
 
 def load_state_dict(
-    model, state_dict: Mapping[str, np.ndarray], source: str = "auto", skip_head: bool = False
+    model: "keras.Model",
+    state_dict: Mapping[str, np.ndarray],
+    source: str = "auto",
+    skip_head: bool = False,
 ) -> str:
     """Loads another project's weights into a RegNet. All is checked before a variable changes.
 
@@ -263,7 +269,7 @@ def count_classes(state_dict: Mapping[str, np.ndarray]) -> int:
     return linear[-1] if linear else 0
 
 
-def to_state_dict(model, source: str = "timm") -> dict[str, np.ndarray]:
+def to_state_dict(model: "keras.Model", source: str = "timm") -> dict[str, np.ndarray]:
     """The model's weights under another project's names, in PyTorch's layout: the way back.
 
     Args:
@@ -305,7 +311,7 @@ def _some(names, most=8):
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def _tell_source(model, state_dict) -> str:
+def _tell_source(model: "keras.Model", state_dict: Mapping[str, np.ndarray]) -> str:
     """The source whose names for this model occur most often in the state dict."""
 
     def known(source):
@@ -322,7 +328,7 @@ def _tell_source(model, state_dict) -> str:
     return best
 
 
-def _ports(model, rules) -> Iterator[_Port]:
+def _ports(model: "keras.Model", rules: Source) -> Iterator[_Port]:
     """Every variable of the model with the source's name and shape for it."""
     gated = any("/se/" in variable.path for variable in model.variables)
     layers = {**rules.layers, **(rules.gated if gated else {})}

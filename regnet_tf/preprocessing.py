@@ -17,6 +17,7 @@ import functools
 import importlib.resources
 import math
 import os
+from typing import Any
 
 import keras
 import numpy as np
@@ -193,7 +194,7 @@ class Preprocessing:
         check_fields(cls, fields)
         return cls(**fields)
 
-    def replace(self, **changes) -> "Preprocessing":
+    def replace(self, **changes: Any) -> "Preprocessing":
         """A copy with these fields changed."""
         return replaced(self, changes)
 

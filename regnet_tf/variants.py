@@ -87,7 +87,7 @@ class RegNetConfig:
         (StageConfig(width=24, depth=2, group_width=8, stride=2, bottleneck_ratio=1.0),)
         >>> config.replace(initial_width=20)
         Traceback (most recent call last):
-        ValueError: `initial_width` must be a positive multiple of the quantum 8. ...
+        ValueError: `initial_width` must be a positive multiple of the quantum 8, ...
     """
 
     name: str = "RegNet"
@@ -181,7 +181,7 @@ class RegNetConfig:
         check("explicit_stages", self.explicit_stages, self.explicit_stages is None, "None")
         return block_widths(**self._numbers(_GENERATOR[:4]), quantum=self.quantum)
 
-    def _numbers(self, fields) -> dict[str, Any]:
+    def _numbers(self, fields: tuple[str, ...]) -> dict[str, Any]:
         return {field: getattr(self, field) for field in fields}
 
     @property
@@ -233,7 +233,7 @@ class RegNetConfig:
         text = json.dumps({"stages": stages, **shape}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def replace(self, **changes) -> "RegNetConfig":
+    def replace(self, **changes: Any) -> "RegNetConfig":
         """A copy with these fields changed."""
         return replaced(self, changes)
 
@@ -349,7 +349,7 @@ def variant_key(name: str) -> str:
     return known[name.lower()]
 
 
-def get_config(name: str, **changes) -> RegNetConfig:
+def get_config(name: str, **changes: Any) -> RegNetConfig:
     """The configuration of a variant, by any of its names (see `variant_key`).
 
     Args:

@@ -9,17 +9,22 @@ import difflib
 import hashlib
 import json
 import logging
+import os
 import re
 from fnmatch import fnmatch
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
 
 from regnet_tf._errors import first_line
 from regnet_tf.porting import count_classes, load_state_dict
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.readers import SUFFIXES, read_state_dict
 from regnet_tf.variants import is_variant, variant_key
+
+if TYPE_CHECKING:
+    import keras
 
 _log = logging.getLogger("regnet_tf")
 
@@ -121,7 +126,7 @@ def weights_info(tag: str) -> WeightsInfo:
     return info
 
 
-def is_tag(name: object) -> bool:
+def is_tag(name: object) -> TypeGuard[str]:
     """Whether a name is the tag of published weights."""
     return isinstance(name, str) and name in _table()
 
@@ -145,7 +150,7 @@ def best_weights(variant: str) -> str:
     return max(rows, key=lambda info: info.top1 or 0).tag
 
 
-def resolve_tag(weights, variant) -> str | None:
+def resolve_tag(weights: bool | str | os.PathLike, variant: str) -> str | None:
     """The tag that a `weights` argument means for a variant, or None for a path.
 
     Args:
@@ -234,7 +239,7 @@ class Checkpoint:
     state_dict: dict | None
 
     @classmethod
-    def find(cls, weights, variant) -> "Checkpoint":
+    def find(cls, weights: bool | str | os.PathLike, variant: str) -> "Checkpoint":
         """Finds and reads what a `weights` argument means.
 
         Args:
@@ -246,7 +251,7 @@ class Checkpoint:
             OSError: for a file that is missing or can not be downloaded.
         """
         tag = resolve_tag(weights, variant)
-        path = download(tag) if tag else Path(weights)
+        path = download(tag) if tag else Path(str(weights))
         if path.name.endswith(KERAS_SUFFIXES):
             if not path.is_file():
                 raise FileNotFoundError(f"There is no file {path}")
@@ -277,7 +282,7 @@ class Checkpoint:
             ) from error
 
 
-def preprocessing_for(weights) -> Preprocessing:
+def preprocessing_for(weights: "str | keras.Model") -> Preprocessing:
     """How images are prepared for published weights or a network that has them.
 
     Args:

@@ -125,7 +125,9 @@ def block_widths(
     return BlockWidths(continuous, quantized)
 
 
-def width_exponents(continuous, initial_width, width_multiplier) -> np.ndarray:
+def width_exponents(
+    continuous: np.ndarray, initial_width: int | np.ndarray, width_multiplier: float | np.ndarray
+) -> np.ndarray:
     """s_j, whole numbers: how often w_m multiplies w_0 for widths u_j on the line.
 
     The arguments are numbers, or arrays that broadcast with each other.
@@ -133,7 +135,12 @@ def width_exponents(continuous, initial_width, width_multiplier) -> np.ndarray:
     return np.round(np.log(continuous / initial_width) / np.log(width_multiplier))
 
 
-def quantized_widths(exponents, initial_width, width_multiplier, quantum=8) -> np.ndarray:
+def quantized_widths(
+    exponents: np.ndarray,
+    initial_width: int | np.ndarray,
+    width_multiplier: float | np.ndarray,
+    quantum: int = 8,
+) -> np.ndarray:
     """w_j: the widths on the grid that belong to exponents s_j.
 
     The arguments are numbers, or arrays that broadcast with each other.

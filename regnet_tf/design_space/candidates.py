@@ -1,7 +1,7 @@
 """Many networks at once, as arrays, and what each of them costs; numpy only."""
 
 import dataclasses
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class Candidates:
     def __len__(self):
         return len(self.widths)
 
-    def __getitem__(self, rows) -> "Candidates":
+    def __getitem__(self, rows: Any) -> "Candidates":
         """Some of the rows, chosen by an array of indices or of booleans."""
         generators = self.generators and {k: array[rows] for k, array in self.generators.items()}
         return Candidates(
@@ -70,7 +70,7 @@ class Candidates:
         columns = (self.widths, self.depths, self.group_widths, self.inner_widths)
         return [row.tobytes() for row in np.concatenate(columns, axis=1).astype(np.int64)]
 
-    def complexity(self, image_size=224, classes=1000) -> Complexity:
+    def complexity(self, image_size: int = 224, classes: int = 1000) -> Complexity:
         """What `complexity` counts for each network; its fields are arrays `(networks,)`."""
         inner = self.inner_widths
         columns = (self.widths, self.depths, inner, inner // self.group_widths)

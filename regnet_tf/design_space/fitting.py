@@ -5,9 +5,11 @@ least mean log ratio of predicted to observed block widths, e_fit.
 """
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf.variants import RegNetConfig
@@ -51,7 +53,7 @@ class Fit:
     rounding: str
     error: float
 
-    def config(self, **fields) -> RegNetConfig:
+    def config(self, **fields: Any) -> RegNetConfig:
         """The fitted network.
 
         Args:
@@ -63,13 +65,13 @@ class Fit:
 
 
 def fit_regnet(
-    widths_per_block,
+    widths_per_block: ArrayLike,
     *,
     group_width: int | None = None,
     bottleneck_ratio: float = 1.0,
     quantum: int = 8,
     rounding: str = "nearest",
-    width_multipliers=PAPER_MULTIPLIERS,
+    width_multipliers: tuple[float, float] = PAPER_MULTIPLIERS,
 ) -> Fit:
     """Fits a quantized line to the widths of a network's blocks.
 
@@ -147,7 +149,9 @@ def _checked(widths):
     return observed.astype(float)
 
 
-def _search(observed, multipliers, quantum, finish) -> list[_Tie]:
+def _search(
+    observed: np.ndarray, multipliers: np.ndarray, quantum: int, finish: Callable
+) -> list[_Tie]:
     """All pairs of w_0 and w_m of the least error."""
     best, ties = np.inf, []
     initials = np.arange(quantum, observed.max() + quantum, quantum)

@@ -81,7 +81,7 @@ class RegNetSpace(DesignSpace):
             size *= len(law.values)
         return size
 
-    def draw(self, rng, count) -> Candidates:
+    def draw(self, rng: np.random.Generator, count: int) -> Candidates:
         """The valid ones of `count` networks."""
         numbers = {field: law.draw(rng, count) for field, law in self._laws().items()}
         numbers["bottleneck_ratio"] = self._ratio_law.draw(rng, count)

@@ -8,6 +8,7 @@ authors' code, pycls: `sweep/samplers.py`, `sweep/random.py` and `sweep/config.p
 import abc
 import dataclasses
 from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 
@@ -101,14 +102,14 @@ class DesignSpace(abc.ABC):
         """How many settings of these numbers there are."""
 
     @abc.abstractmethod
-    def draw(self, rng, count) -> Candidates:
+    def draw(self, rng: np.random.Generator, count: int) -> Candidates:
         """The valid ones of `count` networks, drawn by the laws of the paper's authors."""
 
     @abc.abstractmethod
-    def _holds(self, config) -> bool:
+    def _holds(self, config: RegNetConfig) -> bool:
         """Whether a configuration within the frame is a member."""
 
-    def sample(self, rng) -> RegNetConfig:
+    def sample(self, rng: np.random.Generator) -> RegNetConfig:
         """One network of the space.
 
         Args:
@@ -134,7 +135,7 @@ class DesignSpace(abc.ABC):
     def __contains__(self, config):
         return self.contains(config)
 
-    def replace(self, **changes) -> "DesignSpace":
+    def replace(self, **changes: Any) -> Self:
         """A copy with these fields changed."""
         return replaced(self, changes)
 
