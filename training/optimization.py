@@ -54,12 +54,20 @@ def learning_rate_callback(recipe):
 
 
 def make_optimizer(recipe):
-    """The optimizer of a recipe; its learning rate is that of the first epoch."""
+    """The optimizer of a recipe; its learning rate is that of the first epoch.
+
+    Its name, and with it those of its variables in a checkpoint, is the same in every process:
+    Keras would number the optimizers that a process has made.
+    """
     options = {"l2": recipe.weight_decay, "undecayed": recipe.undecayed}
     rate, momentum = learning_rate(recipe, 0), float(recipe.momentum)
     if recipe.optimizer == "rmsprop":
-        return RMSpropWithL2(rate, rho=0.9, momentum=momentum, epsilon=1e-3, **options)
-    return SGDWithL2(rate, momentum=momentum, nesterov=recipe.nesterov, **options)
+        return RMSpropWithL2(
+            rate, rho=0.9, momentum=momentum, epsilon=1e-3, name="rmsprop_with_l2", **options
+        )
+    return SGDWithL2(
+        rate, momentum=momentum, nesterov=recipe.nesterov, name="sgd_with_l2", **options
+    )
 
 
 class _L2:
