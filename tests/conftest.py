@@ -34,16 +34,13 @@ tf.config.experimental.enable_tensor_float_32_execution(False)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Which worker runs what, and when; the marker of tests that compare with PyTorch by a fixture.
+    """The longest files first: no worker shall begin them when the others are done.
 
-    A worker runs whole files, and one of them all files that want `digits_run` or `exported`, which
-    take long to make. The longest come first: no worker shall begin them when the others are done.
+    Tests that compare with PyTorch by a fixture get its marker.
     """
     exporting = {item.path for item in items if "digits_run" in item.fixturenames}
     items.sort(key=lambda item: (item.path.name != "test_runs.py", item.path not in exporting))
     for item in items:
-        group = "exported" if item.path in exporting else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
         if not PYTORCH.isdisjoint(item.fixturenames):
             item.add_marker("torch")
 
