@@ -50,7 +50,7 @@ def source_of(model, labels=()):
     return Source("tiny", model, PREPROCESSING, labels, examples)
 
 
-STAGES = (StageConfig(16, 1, 8), StageConfig(32, 2, 16))
+STAGES = (StageConfig(16, 1, 8), StageConfig(64, 2, 16))
 X = RegNetConfig(name="tiny_x", explicit_stages=STAGES, stem_width=16)
 Y = X.replace(name="tiny_y", se_ratio=0.25)
 
