@@ -1,10 +1,10 @@
-# `make demo` trains a small RegNet on real digits and exports it, `make test` runs the tests; each
-# sets itself up.
+# `make demo` trains a small RegNet on real digits and exports it, `make test` runs the tests,
+# `make lint` checks style and types; each sets itself up.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test test-all coverage lint docs clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python -m training --recipe digits --workdir runs/digits --overwrite
@@ -15,9 +15,17 @@ demo: $(VENV)/demo.installed
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest
 
+# With the slow ones, and the optional ones for which packages are installed.
+test-all: $(VENV)/test.installed
+	$(BIN)/python -m pytest -m ""
+
+coverage: $(VENV)/test.installed
+	$(BIN)/python -m pytest --cov
+
 lint: $(VENV)/test.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 docs: $(VENV)/docs.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -9,6 +9,7 @@ import numpy as np
 
 from export.network import find_classifier
 from regnet_tf._errors import UserError
+from regnet_tf._files import read_arrays
 
 _MOST_BYTES = 64 << 20  # of images and answers
 _RANDOM_IMAGES = 16
@@ -54,8 +55,10 @@ class Checks:
     @classmethod
     def read(cls, path) -> "Checks":
         """Those that `write` wrote."""
-        with np.load(path) as file:
-            arrays = dict(file)
+        try:
+            arrays = read_arrays(path)
+        except ValueError as error:
+            raise UserError(f"{path} is damaged: {error}") from error
         return cls(
             arrays["images"],
             arrays.get("labels"),

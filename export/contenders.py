@@ -243,6 +243,7 @@ def import_timm():
 
 
 def import_peer(package):
+    """A package that only comparisons need; a `UserError` says what to install."""
     with _peer(package):
         return importlib.import_module(package)
 
@@ -262,6 +263,7 @@ def _peer(package):
 
 
 def normalized(images):
+    """Images of levels 0 to 255, uint8 `(batch, size, size, 3)`, as the networks take them."""
     import numpy as np
 
     from regnet_tf import Preprocessing

@@ -1,11 +1,11 @@
 """Images to calibrate integers with, and to check what was exported."""
 
 import dataclasses
-import zipfile
 
 import numpy as np
 
 from regnet_tf._errors import UserError
+from regnet_tf._files import read_arrays
 from regnet_tf.preprocessing import load_image
 
 #: Fewer than these calibrate badly.
@@ -55,9 +55,8 @@ class Examples:
                 f" Received: {path}"
             )
         try:
-            with np.load(path) as file:
-                arrays = dict(file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            arrays = read_arrays(path)
+        except ValueError as error:
             raise UserError(f"{path} is no whole .npz file: {error}") from error
         if "images" not in arrays:
             raise UserError(f'{path} must hold the array "images". It holds: {", ".join(arrays)}')

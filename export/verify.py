@@ -1,7 +1,6 @@
 """`python -m export.verify`: repeats the checks of an export."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -66,11 +65,12 @@ def verify(folder, say=print) -> list[str]:
     from export.graph import offending_ops
     from export.runners import open_artefact
     from regnet_tf._errors import UserError
+    from regnet_tf._files import read_json
 
     found = manifest.faults(folder)
     if found:
         return found
-    facts = json.loads((folder / "report.json").read_text())
+    facts = read_json(folder / "report.json", "artefacts")
     checks = Checks.read(folder / "checks.npz")
     for name, before in facts["artefacts"].items():
         path = folder / before["path"]

@@ -18,7 +18,7 @@ from regnet_tf.visualize import draw_predictions, grad_cam
 from regnet_tf.weights import best_weights, is_tag, list_weights, preprocessing_for, weights_info
 
 
-def variant_table(pattern="*") -> str:
+def variant_table(pattern: str = "*") -> str:
     """The variants whose timm key matches a shell-style pattern, as a markdown table."""
     lines = [
         "| variant | timm's key | depth | stage widths | group width | parameters (M) "
@@ -43,7 +43,7 @@ def variant_table(pattern="*") -> str:
     return "\n".join(lines)
 
 
-def weights_table(pattern="*") -> str:
+def weights_table(pattern: str = "*") -> str:
     """The published weights whose tag matches a shell-style pattern, as a markdown table."""
     lines = [
         "| tag | licence | classes | pixels | top-1 % | by whom, at how many pixels |",

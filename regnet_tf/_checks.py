@@ -47,19 +47,26 @@ def is_int(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def check_int(name, value, minimum):
-    """Raises ValueError unless `value` is an integer of at least `minimum`."""
-    check(name, value, is_int(value) and value >= minimum, f"an integer of at least {minimum}")
+def check_int(name, value, minimum, maximum=None):
+    """Raises ValueError unless `value` is an integer from `minimum` to `maximum`."""
+    ok = is_int(value) and value >= minimum and (maximum is None or value <= maximum)
+    most = "" if maximum is None else f" and at most {maximum:,}"
+    check(name, value, ok, f"an integer of at least {minimum}{most}")
+
+
+def check_stride(name, value):
+    """Raises ValueError unless `value` is an integer that blocks and stems stride by."""
+    check(name, value, is_int(value) and value in (1, 2), "1 or 2")
 
 
 def check_number(name, value, minimum=None, above=None, below=None):
     """Raises ValueError unless `value` is a finite number within the bounds given."""
     allowed = " and ".join(
-        f"{words} {bound}"
+        f"{words} {bound:,}"
         for words, bound in (("at least", minimum), ("above", above), ("below", below))
         if bound is not None
     )
-    ok = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    ok = not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
     ok = ok and (minimum is None or value >= minimum)
     ok = ok and (above is None or value > above) and (below is None or value < below)
     check(name, value, ok, f"a finite number {allowed}".strip())

@@ -1,26 +1,28 @@
 """What a person at the command line reads instead of a traceback."""
 
+import argparse
 import difflib
 import importlib
 import sys
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
     """What was asked for cannot be done; the message says why, in one line."""
 
 
-def nearest(name, known) -> str:
-    """ " Nearest: ..." for an unknown name; nothing where none is near.
+def nearest(name: object, known: Iterable[str]) -> str:
+    """The words " Nearest: ..." for an unknown name; nothing where none is near.
 
     Args:
         name: what was asked for.
         known: the names there are.
     """
-    near = difflib.get_close_matches(str(name), known, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), list(known), cutoff=0.5)
     return f" Nearest: {', '.join(near)}." if near else ""
 
 
-def first_line(error) -> str:
+def first_line(error: object) -> str:
     """What an error of another library says, in one line; its kind where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
@@ -44,7 +46,7 @@ def import_optional(module, extra="training"):
         raise UserError(f"This needs the package `{package}`: pip install -e .[{extra}]") from error
 
 
-def fail(parser, error) -> int:
+def fail(parser: argparse.ArgumentParser, error: Exception) -> int:
     """Prints an error in one line; returns the exit status for it."""
     print(f"{parser.prog}: error: {error}", file=sys.stderr)
     return 2

@@ -1,5 +1,6 @@
 """`python -m regnet_tf show`: the stages of a network as a table, its widths as a picture."""
 
+import argparse
 import re
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def show_network(options):
     print(f"\nWidths: {out}")
 
 
-def _chosen(options) -> RegNetConfig:
+def _chosen(options: argparse.Namespace) -> RegNetConfig:
     """The network that the options mean."""
     fields = [*_GENERATOR, *(() if options.budget else ("se_ratio",))]
     numbers = {field: getattr(options, field) for field in fields}
@@ -79,7 +80,7 @@ def _chosen(options) -> RegNetConfig:
     return _named(RegNetConfig(**numbers))
 
 
-def _searched(options) -> RegNetConfig:
+def _searched(options: argparse.Namespace) -> RegNetConfig:
     """The network nearest to the budget; prints the next ones too."""
     setting = {"image_size": options.image_size, "classes": options.classes}
     flops, se_ratio = parse_flops(options.budget), options.se_ratio or 0.0
@@ -97,10 +98,13 @@ def _searched(options) -> RegNetConfig:
     return _named(configs[0])
 
 
-def parse_flops(text) -> float:
+def parse_flops(text: str) -> float:
     """Flops, of a text such as "400MF" or "1.6GF"."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])F", str(text).upper())
-    check("--budget", text, found is not None, "flops such as 400MF or 1.6GF")
+    if found is None:
+        raise ValueError(
+            f"`--budget` must be flops such as 400MF or 1.6GF. Received: --budget={text!r}"
+        )
     return float(found[1]) * _UNITS[found[2]]
 
 
@@ -109,7 +113,7 @@ def _named(config):
     return config.replace(name=f"RegNet{letter}-{config.identity}")
 
 
-def stage_table(config, image_size=224, classes=1000) -> str:
+def stage_table(config: RegNetConfig, image_size: int = 224, classes: int = 1000) -> str:
     """The parts of a network and what each costs.
 
     Args:
@@ -125,8 +129,8 @@ def stage_table(config, image_size=224, classes=1000) -> str:
     for number, stage in enumerate(config.stages, 1):
         size = strided(size, stage.stride)
         shape = (stage.width, stage.depth, stage.group_width, stage.groups)
-        shape = (*shape, f"{stage.bottleneck_ratio:g}", stage.stride, size[0])
-        rows.append((f"stage {number}", *shape, *_costs(parts[f"stage_{number}"])))
+        ratio, costs = f"{stage.bottleneck_ratio:g}", _costs(parts[f"stage_{number}"])
+        rows.append((f"stage {number}", *shape, ratio, stage.stride, size[0], *costs))
     rows.append(("head", classes, *empty, "", "", *_costs(parts["head"])))
     rows.append(("total", "", config.total_depth, *empty, "", *_costs(total(parts))))
     return _aligned(rows)

@@ -1,13 +1,15 @@
 """Trained networks as Keras models, wherever they are kept."""
 
-import json
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
 
+from regnet_tf._checks import check
 from regnet_tf._errors import UserError, first_line, nearest
+from regnet_tf._files import read_json
 from regnet_tf.models import create_model
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.readers import SUFFIXES
@@ -32,7 +34,7 @@ class Trained(NamedTuple):
     run: dict | None = None
 
 
-def load_trained(source, variant=None) -> Trained:
+def load_trained(source: str | os.PathLike, variant: str | None = None) -> Trained:
     """A network from a tag or a path.
 
     Args:
@@ -41,7 +43,8 @@ def load_trained(source, variant=None) -> Trained:
         variant: name of the network of a weight file.
 
     Raises:
-        UserError: for what is none of these, and for `.keras` files that can not be read.
+        UserError: for what is none of these, and for `.keras` files and `run.json` that can not be
+            read.
         ValueError, OSError: for damaged files and weights that can not be downloaded.
     """
     path = Path(source)
@@ -83,5 +86,17 @@ def _from_file(path, name):
     file = path.with_name("run.json")
     if not file.is_file():
         return Trained(name, model, preprocessing_for(model) if is_tag(model.name) else None)
-    run = json.loads(file.read_text())
-    return Trained(name, model, Preprocessing(**run["preprocessing"]), path.parent, run)
+    run = read_json(file, "preprocessing", "data")
+    try:
+        preprocessing = Preprocessing.from_dict(run["preprocessing"])
+        _check_data(run["data"])
+    except ValueError as error:
+        raise UserError(f"{file} is damaged: {first_line(error)}") from error
+    return Trained(name, model, preprocessing, path.parent, run)
+
+
+def _check_data(data):
+    check("data", data, isinstance(data, dict), "a dict")
+    names = data.get("class_names", [])  # runs of old do not have it
+    ok = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    check("class_names", names, ok, "a list of texts")

@@ -6,6 +6,8 @@ The counting itself takes numbers or arrays: what a stage's fields are, the coun
 import dataclasses
 import functools
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -59,9 +61,16 @@ def complexity(
 
     Raises:
         ValueError: for a size below the network's total stride, and for counts below 1.
+
+    Examples:
+        >>> cost = complexity("RegNetX-400MF")
+        >>> cost.parameters, cost.macs, cost.activations
+        (5157512, 397677568, 3143272)
     """
-    options = {"classes": classes, "channels": channels, "include_top": include_top}
-    return total(complexity_by_part(config, image_size, **options))
+    parts = complexity_by_part(
+        config, image_size, classes=classes, channels=channels, include_top=include_top
+    )
+    return total(parts)
 
 
 def complexity_by_part(
@@ -72,11 +81,19 @@ def complexity_by_part(
     channels: int = 3,
     include_top: bool = True,
 ) -> dict[str, Complexity]:
-    """What each part costs: `stem`, `stage_1` and so on, `head`. Arguments as for `complexity`."""
+    """What each part costs: `stem`, `stage_1` and so on, `head`. Arguments as for `complexity`.
+
+    Examples:
+        >>> parts = complexity_by_part("RegNetX-400MF")
+        >>> list(parts)
+        ['stem', 'stage_1', 'stage_2', 'stage_3', 'stage_4', 'head']
+        >>> parts["head"].parameters
+        385000
+    """
     if isinstance(config, str):
         config = get_config(config)
     check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig or a variant's name")
-    size = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size,) * 2
+    size: Any = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size,) * 2
     check("image_size", image_size, len(size) == 2, "a side or (height, width)")
     for side in size:
         check_int("image_size", side, minimum=1)
@@ -90,7 +107,9 @@ def complexity_by_part(
     return parts
 
 
-def count_parts(config, stages, size, classes, channels=3) -> dict[str, Complexity]:
+def count_parts(
+    config: Any, stages: Iterable, size: tuple[int, int], classes: int, channels: int = 3
+) -> dict[str, Complexity]:
     """The counting, without checks.
 
     Args:
@@ -113,7 +132,7 @@ def count_parts(config, stages, size, classes, channels=3) -> dict[str, Complexi
     return parts
 
 
-def total(parts) -> Complexity:
+def total(parts: Mapping[str, Complexity]) -> Complexity:
     """The sum of a dict of parts."""
     return functools.reduce(Complexity.__add__, parts.values())
 
@@ -139,7 +158,7 @@ def _conv_norm(config, size, kernel, width_in, width_out, groups=1):
     return conv + Complexity(parameters=2 * width_out, statistics=norm * width_out)
 
 
-def squeeze_width(width_in, se_ratio: float):
+def squeeze_width(width_in: int | np.ndarray, se_ratio: float) -> int | np.ndarray:
     """Channels between the two layers of squeeze-and-excitation: a share of the block's *input*."""
     width = np.maximum(1, np.round(np.multiply(width_in, se_ratio))).astype(int)
     return width if width.ndim else int(width)

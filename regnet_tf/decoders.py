@@ -6,6 +6,7 @@ H rows, W columns, F output channels.
 """
 
 import itertools
+from typing import Any
 
 import keras
 from keras import ops
@@ -300,7 +301,7 @@ def segmentation_model(
     Raises:
         ValueError: naming the argument that is out of range.
     """
-    maps = getattr(backbone, "output", None)
+    maps: Any = getattr(backbone, "output", None)
     ok = isinstance(maps, dict) and len(maps) > 1
     check("backbone", backbone, ok, "a model of `regnet_tf.backbone`, of two or more levels")
     check_choice("decoder", decoder, DECODERS)

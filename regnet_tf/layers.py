@@ -319,7 +319,13 @@ class XBlock(keras.layers.Layer):
         width, inner, groups = self.shape.width, self.shape.inner_width, self.shape.groups
         self.conv_1 = self._conv("conv_1", inner, activation=self.activation)
         self.conv_2 = self._conv(
-            "conv_2", inner, 3, self.stride, groups, self.dilation, activation=self.activation
+            "conv_2",
+            inner,
+            3,
+            stride=self.stride,
+            groups=groups,
+            dilation=self.dilation,
+            activation=self.activation,
         )
         self.gate = self._gate(input_shape[-1])
         self.conv_3 = self._conv("conv_3", width)
@@ -343,9 +349,10 @@ class XBlock(keras.layers.Layer):
         if self.drop_path is not None:
             self.drop_path.build(self.compute_output_shape(input_shape))
 
-    def _conv(self, name, *args, **kwargs):
+    def _conv(self, name, filters, kernel_size=1, **kwargs):
         return ConvNorm(
-            *args,
+            filters,
+            kernel_size,
             **kwargs,
             normalization=self.normalization,
             synchronized=self.synchronized,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from collections.abc import Iterable
 
 import keras
 
@@ -307,6 +308,8 @@ def _inputs(least, input_tensor, input_shape, include_preprocessing):
         check("input_shape", input_shape, given, f"None or {tensor_shape}, as `input_tensor` has")
         _check_input_shape(least, tensor_shape, "input_tensor", include_preprocessing)
         return input_tensor
+    given = input_shape is None or isinstance(input_shape, Iterable)
+    check("input_shape", input_shape, given, "None or (height, width, channels)")
     shape = (None, None, 3) if input_shape is None else tuple(input_shape)
     _check_input_shape(least, shape, "input_shape", include_preprocessing)
     return keras.Input(shape, name="images", dtype="uint8" if include_preprocessing else None)

@@ -203,7 +203,7 @@ def _fused_norm(x, gamma, beta, mean, variance, epsilon, is_training):
     )
 
 
-def _pixels_to_merge(x) -> int:
+def _pixels_to_merge(x):
     """How many neighbouring pixels make the channels a multiple of 16; 1 where none do.
 
     On a CPU oneDNN normalizes other numbers of channels three to four times slower.
@@ -231,8 +231,9 @@ def _batch_norm_training_merged(x, gamma, beta, epsilon, merged):
         between = tf.reduce_mean(tf.math.squared_difference(means, mean), 0)
         variance = within * tf.maximum(count - 1, 1) / count + between
 
-        tiled = (tf.tile(t, [merged]) for t in (gamma, beta, mean, variance))
-        y = tf.reshape(_fused_norm(wide, *tiled, epsilon, is_training=False).y, tf.shape(x))
+        scale, shift, center, spread = (tf.tile(t, [merged]) for t in (gamma, beta, mean, variance))
+        y = batch_norm_inference(wide, scale, shift, center, spread, epsilon)
+        y = tf.reshape(y, tf.shape(x))
         total = count * merged
 
         def gradient(dy, *_):

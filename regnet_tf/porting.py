@@ -7,13 +7,20 @@ of our layers. Every rule works in both directions.
 import dataclasses
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from regnet_tf._checks import check_choice
 
+if TYPE_CHECKING:
+    import keras
+
 _log = logging.getLogger("regnet_tf")
+
+#: Names of a convolution and its normalization, or the one name of a layer.
+Names = tuple[str, str] | str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +41,9 @@ class Source:
 
     stem: tuple[str, str]
     block: str
-    layers: dict[str, tuple[str, str] | str]
+    layers: Mapping[str, Names]
     head: str
-    gated: dict[str, tuple[str, str] | str] = dataclasses.field(default_factory=dict)
+    gated: Mapping[str, Names] = dataclasses.field(default_factory=dict)
     prefixes: tuple[str, ...] = ("module.", "model.")
     bgr: bool = False
 
@@ -52,7 +59,7 @@ class Source:
         return _PART.sub("", name)
 
 
-_CLASSY_LAYERS = {
+_CLASSY_LAYERS: Mapping[str, Names] = {
     "conv_1": ("f.a.0", "f.a.1"),
     "conv_2": ("f.b.0", "f.b.1"),
     "conv_3": ("f.c", "f.final_bn"),
@@ -171,7 +178,7 @@ _NORM = {
 class _Port:
     """One variable and the tensor it corresponds to: its name and shape at the source."""
 
-    variable: object
+    variable: "keras.Variable"
     name: str
     shape: tuple[int, ...]
     is_stem_kernel: bool
@@ -185,7 +192,7 @@ class _Port:
 
     def to_source(self, bgr):
         """The variable's value in the source's layout."""
-        value = self._turn(np.array(self.variable, "float32"), bgr)
+        value = self._turn(np.array(np.asarray(self.variable), "float32"), bgr)
         if value.ndim == 1:
             return value
         return np.ascontiguousarray(np.moveaxis(value, (-1, -2), (0, 1))).reshape(self.shape)
@@ -196,7 +203,12 @@ class _Port:
         return kernel[..., ::-1, :] if turn else kernel
 
 
-def load_state_dict(model, state_dict, source="auto", skip_head=False) -> str:
+def load_state_dict(
+    model: "keras.Model",
+    state_dict: Mapping[str, np.ndarray],
+    source: str = "auto",
+    skip_head: bool = False,
+) -> str:
     """Loads another project's weights into a RegNet. All is checked before a variable changes.
 
     Networks that take blue, green, red (pycls, mmpretrain) have their first convolution turned, so
@@ -247,7 +259,7 @@ def load_state_dict(model, state_dict, source="auto", skip_head=False) -> str:
     return source
 
 
-def count_classes(state_dict) -> int:
+def count_classes(state_dict: Mapping[str, np.ndarray]) -> int:
     """Outputs of the classifier in a state dict of any source; 0 where it has none."""
     linear = [
         tensor.shape[0]
@@ -257,7 +269,7 @@ def count_classes(state_dict) -> int:
     return linear[-1] if linear else 0
 
 
-def to_state_dict(model, source="timm") -> dict[str, np.ndarray]:
+def to_state_dict(model: "keras.Model", source: str = "timm") -> dict[str, np.ndarray]:
     """The model's weights under another project's names, in PyTorch's layout: the way back.
 
     Args:
@@ -299,7 +311,7 @@ def _some(names, most=8):
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def _tell_source(model, state_dict) -> str:
+def _tell_source(model: "keras.Model", state_dict: Mapping[str, np.ndarray]) -> str:
     """The source whose names for this model occur most often in the state dict."""
 
     def known(source):
@@ -316,7 +328,7 @@ def _tell_source(model, state_dict) -> str:
     return best
 
 
-def _ports(model, rules) -> Iterator[_Port]:
+def _ports(model: "keras.Model", rules: Source) -> Iterator[_Port]:
     """Every variable of the model with the source's name and shape for it."""
     gated = any("/se/" in variable.path for variable in model.variables)
     layers = {**rules.layers, **(rules.gated if gated else {})}

@@ -17,12 +17,20 @@ import functools
 import importlib.resources
 import math
 import os
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from regnet_tf._checks import check, check_choice, check_int, check_number, replaced
+from regnet_tf._checks import (
+    check,
+    check_choice,
+    check_fields,
+    check_int,
+    check_number,
+    replaced,
+)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -172,10 +180,21 @@ class Preprocessing:
         return tf.ensure_shape(tf.reshape(rows, tf.shape(images)), shape[:-1].concatenate(3))
 
     def to_dict(self) -> dict:
-        """A dict of JSON types, from which `Preprocessing(**d)` makes an equal one."""
+        """A dict of JSON types, from which `from_dict` makes an equal one."""
         return {**dataclasses.asdict(self), "mean": list(self.mean), "std": list(self.std)}
 
-    def replace(self, **changes) -> "Preprocessing":
+    @classmethod
+    def from_dict(cls, fields: dict) -> "Preprocessing":
+        """The preprocessing that `to_dict` was made of.
+
+        Raises:
+            ValueError: for an unknown field or a value out of range.
+        """
+        check("preprocessing", fields, isinstance(fields, dict), "a dict")
+        check_fields(cls, fields)
+        return cls(**fields)
+
+    def replace(self, **changes: Any) -> "Preprocessing":
         """A copy with these fields changed."""
         return replaced(self, changes)
 
@@ -308,7 +327,8 @@ def imagenet_classes() -> tuple[tuple[str, str], ...]:
     """ImageNet's 1000 classes in the order of the labels: `("n01440764", "tench, Tinca tinca")`."""
     file = importlib.resources.files("regnet_tf") / "data" / "imagenet_classes.txt"
     lines = file.read_text(encoding="utf-8").splitlines()
-    return tuple(tuple(line.split(" ", 1)) for line in lines if not line.startswith("#"))
+    split = (line.partition(" ") for line in lines if not line.startswith("#"))
+    return tuple((synset, words) for synset, _, words in split)
 
 
 def _images():

@@ -1,12 +1,16 @@
 """Weight files -> state dicts: names and numpy arrays, whatever the format."""
 
 import argparse
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from regnet_tf._errors import first_line
+from regnet_tf._files import read_arrays
 
 #: Endings of the files of PyTorch; only they need torch.
 TORCH_SUFFIXES = (".pth", ".pth.tar", ".pyth", ".pt", ".torch", ".bin")
@@ -17,7 +21,7 @@ SUFFIXES = (".safetensors", ".npz", *TORCH_SUFFIXES)
 _NESTS = ("model_state", "state_dict", "classy_state_dict", "base_model", "model")
 
 
-def read_state_dict(path) -> dict[str, np.ndarray]:
+def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads a weight file.
 
     Args:
@@ -34,22 +38,22 @@ def read_state_dict(path) -> dict[str, np.ndarray]:
         ImportError: where torch or safetensors is needed and missing.
         ValueError: for an unknown ending, or a file that is damaged or holds no weights.
     """
-    path = _file_in(Path(path))
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    if path.suffix == ".npz":
-        return _read_npz(path)
-    if path.name.endswith(TORCH_SUFFIXES):
-        return _read_torch(path)
-    if path.suffix == ".h5":
+    file = _file_in(Path(path))
+    if file.suffix == ".safetensors":
+        return _read_safetensors(file)
+    if file.suffix == ".npz":
+        return _read_npz(file)
+    if file.name.endswith(TORCH_SUFFIXES):
+        return _read_torch(file)
+    if file.suffix == ".h5":
         raise ValueError(
-            f"`path` {path} is a file of tf_keras or Keras 2, whose RegNets pad strided"
+            f"`path` {file} is a file of tf_keras or Keras 2, whose RegNets pad strided"
             " convolutions on one side only: their weights do not belong in these networks"
         )
-    raise ValueError(f"`path` must end in one of {', '.join(SUFFIXES)}. Received: {path}")
+    raise ValueError(f"`path` must end in one of {', '.join(SUFFIXES)}. Received: {file}")
 
 
-def write_state_dict(path, state_dict):
+def write_state_dict(path: str | os.PathLike, state_dict: Mapping[str, Any]) -> None:
     """Writes names and arrays as `.safetensors` or `.npz`, beside the target, then renamed.
 
     Raises:
@@ -105,9 +109,8 @@ def _read_safetensors(path):
 
 def _read_npz(path):
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: _float32(file[name]) for name in file.files}
-    except Exception as error:  # numpy passes on those of zipfile and zlib too
+        return {name: _float32(array) for name, array in read_arrays(path).items()}
+    except ValueError as error:
         raise _damaged(path, error) from error
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from fnmatch import fnmatch
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from regnet_tf._checks import (
     check,
@@ -20,10 +20,12 @@ from regnet_tf._checks import (
     check_fields,
     check_int,
     check_number,
+    check_stride,
     plain,
     replaced,
 )
 from regnet_tf.widths import (
+    MAX_WIDTH,
     WIDTH_ROUNDINGS,
     BlockWidths,
     StageConfig,
@@ -37,6 +39,7 @@ ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hard_silu"
 NORMALIZATIONS = ("batch", "group")
 GROUP_NORM_WIDTH = 16  # channels per group of group normalization, as timm's regnety_040_sgn
 _STAGE = {field.name for field in dataclasses.fields(StageConfig)}
+_STAGE_NEEDS = {"width", "depth", "group_width"}
 _GENERATOR = ("depth", "initial_width", "width_slope", "width_multiplier", "group_width")
 _SHAPE = ("stem_width", "stem_stride", "activation", "normalization")
 
@@ -71,6 +74,20 @@ class RegNetConfig:
 
     Raises:
         ValueError: naming the field that is out of range.
+
+    Examples:
+        >>> config = RegNetConfig(
+        ...     depth=4, initial_width=16, width_slope=16, width_multiplier=2, group_width=8
+        ... )
+        >>> [(stage.width, stage.depth) for stage in config.stages]
+        [(16, 1), (32, 1), (64, 2)]
+        >>> config.total_stride
+        16
+        >>> RegNetConfig(explicit_stages=(StageConfig(width=24, depth=2, group_width=8),)).stages
+        (StageConfig(width=24, depth=2, group_width=8, stride=2, bottleneck_ratio=1.0),)
+        >>> config.replace(initial_width=20)
+        Traceback (most recent call last):
+        ValueError: `initial_width` must be a positive multiple of the quantum 8, ...
     """
 
     name: str = "RegNet"
@@ -98,9 +115,9 @@ class RegNetConfig:
             self._check_generator()
         else:
             self._check_explicit_stages()
-        check_number("se_ratio", self.se_ratio, minimum=0)
-        check_int("stem_width", self.stem_width, minimum=1)
-        check("stem_stride", self.stem_stride, self.stem_stride in (1, 2), "1 or 2")
+        check_number("se_ratio", self.se_ratio, minimum=0, below=MAX_WIDTH)
+        check_int("stem_width", self.stem_width, minimum=1, maximum=MAX_WIDTH)
+        check_stride("stem_stride", self.stem_stride)
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("normalization", self.normalization, NORMALIZATIONS)
         check_number("drop_path_rate", self.drop_path_rate, minimum=0, below=1)
@@ -116,7 +133,7 @@ class RegNetConfig:
         check_int("group_width", self.group_width, minimum=1)
         check_bottleneck_ratio(self.bottleneck_ratio)
         check_choice("rounding", self.rounding, WIDTH_ROUNDINGS)
-        check("stride", self.stride, self.stride in (1, 2), "1 or 2")
+        check_stride("stride", self.stride)
 
     def _check_explicit_stages(self):
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
@@ -124,10 +141,11 @@ class RegNetConfig:
             value = getattr(self, field)
             unset = value == defaults[field]
             check(field, value, unset, f"{defaults[field]!r} where `explicit_stages` is given")
-        given = self.explicit_stages
+        given: Any = self.explicit_stages
         sequence = isinstance(given, (tuple, list)) and len(given) > 0
         ok = sequence and all(
-            isinstance(stage, StageConfig) or (isinstance(stage, dict) and set(stage) <= _STAGE)
+            isinstance(stage, StageConfig)
+            or (isinstance(stage, dict) and _STAGE_NEEDS <= set(stage) <= _STAGE)
             for stage in given
         )
         check("explicit_stages", given, ok, "a sequence of at least one StageConfig")
@@ -150,24 +168,21 @@ class RegNetConfig:
         if self.explicit_stages is not None:
             return self.explicit_stages
         return generate_stages(
-            self.depth,
-            self.initial_width,
-            self.width_slope,
-            self.width_multiplier,
-            self.group_width,
-            self.bottleneck_ratio,
-            self.quantum,
-            self.stride,
-            self.rounding,
+            **self._numbers(_GENERATOR),
+            bottleneck_ratio=self.bottleneck_ratio,
+            quantum=self.quantum,
+            stride=self.stride,
+            rounding=self.rounding,
         )
 
     @property
     def block_widths(self) -> BlockWidths:
         """Per-block continuous and quantized widths; generated configurations only."""
         check("explicit_stages", self.explicit_stages, self.explicit_stages is None, "None")
-        return block_widths(
-            self.depth, self.initial_width, self.width_slope, self.width_multiplier, self.quantum
-        )
+        return block_widths(**self._numbers(_GENERATOR[:4]), quantum=self.quantum)
+
+    def _numbers(self, fields: tuple[str, ...]) -> dict[str, Any]:
+        return {field: getattr(self, field) for field in fields}
 
     @property
     def total_depth(self) -> int:
@@ -199,6 +214,7 @@ class RegNetConfig:
         Raises:
             ValueError: for an unknown field or a value out of range.
         """
+        check("config", fields, isinstance(fields, dict), "a dict")
         check_fields(cls, fields)
         return cls(**fields)
 
@@ -217,7 +233,7 @@ class RegNetConfig:
         text = json.dumps({"stages": stages, **shape}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def replace(self, **changes) -> "RegNetConfig":
+    def replace(self, **changes: Any) -> "RegNetConfig":
         """A copy with these fields changed."""
         return replaced(self, changes)
 
@@ -237,10 +253,9 @@ class Variant(NamedTuple):
     def config(self) -> RegNetConfig:
         """The variant as a configuration."""
         se_ratio = 0.25 if self.display_name.startswith("RegNetY") else 0.0
-        generator = dict(zip(_GENERATOR, self[1:6], strict=True))
-        return RegNetConfig(
-            name=self.display_name, **generator, **{"se_ratio": se_ratio, **self.options}
-        )
+        fields: dict[str, Any] = dict(zip(_GENERATOR, self[1:6], strict=True))
+        fields |= {"se_ratio": se_ratio, **self.options}
+        return RegNetConfig(name=self.display_name, **fields)
 
     @property
     def function_name(self) -> str:
@@ -288,11 +303,16 @@ VARIANTS = {
 
 
 def list_variants(pattern: str = "*") -> list[str]:
-    """Keys of `VARIANTS` that match a shell-style pattern, such as `"regnety_*"`."""
+    """Keys of `VARIANTS` that match a shell-style pattern.
+
+    Examples:
+        >>> list_variants("regnety_00*")
+        ['regnety_002', 'regnety_004', 'regnety_006', 'regnety_008', 'regnety_008_tv']
+    """
     return [key for key in VARIANTS if fnmatch(key, pattern)]
 
 
-def is_variant(name) -> bool:
+def is_variant(name: object) -> bool:
     """Whether a name is one of a known variant."""
     return isinstance(name, str) and name.lower() in _names()
 
@@ -307,6 +327,12 @@ def variant_key(name: str) -> str:
 
     Raises:
         ValueError: for an unknown name, with the nearest known ones.
+
+    Examples:
+        >>> variant_key("RegNetX-400MF"), variant_key("regnet-x-004")
+        ('regnetx_004', 'regnetx_004')
+        >>> variant_key("regnet_x_400mf")
+        'regnetx_004_tv'
     """
     known = _names()
     if not is_variant(name):
@@ -323,12 +349,17 @@ def variant_key(name: str) -> str:
     return known[name.lower()]
 
 
-def get_config(name: str, **changes) -> RegNetConfig:
+def get_config(name: str, **changes: Any) -> RegNetConfig:
     """The configuration of a variant, by any of its names (see `variant_key`).
 
     Args:
         name: the variant.
         **changes: fields of `RegNetConfig` to change, such as `drop_path_rate=0.1`.
+
+    Examples:
+        >>> config = get_config("RegNetY-400MF", drop_path_rate=0.1)
+        >>> config.name, config.total_depth, config.drop_path_rate
+        ('RegNetY-400MF', 16, 0.1)
     """
     config = VARIANTS[variant_key(name)].config
     return config.replace(**changes) if changes else config

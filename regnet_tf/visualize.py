@@ -1,5 +1,7 @@
 """Pictures of what a network sees."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -100,7 +102,7 @@ def class_heat(model, image, class_index=None, layer=None):
     import tensorflow as tf
 
     levels = feature_layers(model)
-    shape = getattr(model, "output_shape", None)
+    shape: Any = getattr(model, "output_shape", None)
     ok = isinstance(shape, tuple) and len(shape) == 2
     check("model", model.name, ok, "a classifier, of output shape (batch, classes)")
     classes = shape[1]

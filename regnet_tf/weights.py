@@ -9,17 +9,22 @@ import difflib
 import hashlib
 import json
 import logging
+import os
 import re
 from fnmatch import fnmatch
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
 
 from regnet_tf._errors import first_line
 from regnet_tf.porting import count_classes, load_state_dict
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.readers import SUFFIXES, read_state_dict
 from regnet_tf.variants import is_variant, variant_key
+
+if TYPE_CHECKING:
+    import keras
 
 _log = logging.getLogger("regnet_tf")
 
@@ -58,8 +63,8 @@ class WeightsInfo:
     test_image_size: int
     test_crop_fraction: float
     interpolation: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
     license: str
     origin: str | None
     published: tuple[dict, ...]
@@ -79,7 +84,7 @@ class WeightsInfo:
         """The best published ImageNet top-1 accuracy in percent, if any is published."""
         return max((entry["top1"] for entry in self.published), default=None)
 
-    def preprocessing(self, test=True) -> Preprocessing:
+    def preprocessing(self, test: bool = True) -> Preprocessing:
         """How images are prepared for it: as its source evaluates it, or as it was trained."""
         return Preprocessing(
             image_size=self.test_image_size if test else self.image_size,
@@ -102,12 +107,12 @@ def _table() -> dict[str, WeightsInfo]:
     }
 
 
-def list_weights(pattern="*") -> list[str]:
+def list_weights(pattern: str = "*") -> list[str]:
     """Tags of published weights that match a shell-style pattern, such as `"regnety_*"`."""
     return [tag for tag in _table() if fnmatch(tag, pattern)]
 
 
-def weights_info(tag) -> WeightsInfo:
+def weights_info(tag: str) -> WeightsInfo:
     """The row of one tag.
 
     Raises:
@@ -124,14 +129,15 @@ def weights_info(tag) -> WeightsInfo:
     return info
 
 
-def is_tag(name) -> bool:
+def is_tag(name: object) -> TypeGuard[str]:
     """Whether a name is the tag of published weights."""
     return isinstance(name, str) and name in _table()
 
 
-def best_weights(variant) -> str:
-    """The tag that `weights="imagenet"` means: the freely licensed one of 1,000 classes whose best
-    published top-1 accuracy is highest.
+def best_weights(variant: str) -> str:
+    """The tag that `weights="imagenet"` means.
+
+    That is the freely licensed one of 1,000 classes whose best published top-1 accuracy is highest.
 
     Raises:
         ValueError: where the variant has none.
@@ -147,7 +153,7 @@ def best_weights(variant) -> str:
     return max(rows, key=lambda info: info.top1 or 0).tag
 
 
-def resolve_tag(weights, variant) -> str | None:
+def resolve_tag(weights: bool | str | os.PathLike, variant: str) -> str | None:
     """The tag that a `weights` argument means for a variant, or None for a path.
 
     Args:
@@ -172,7 +178,7 @@ def _looks_like_path(text):
     return "/" in text or "\\" in text or text.endswith((*SUFFIXES, *KERAS_SUFFIXES, ".h5"))
 
 
-def download(tag) -> Path:
+def download(tag: str) -> Path:
     """The checkpoint's file, from the Hugging Face hub's cache or else from the hub.
 
     The hub's client caches, resumes and respects `HF_HUB_OFFLINE`; the file is then checked against
@@ -236,7 +242,7 @@ class Checkpoint:
     state_dict: dict | None
 
     @classmethod
-    def find(cls, weights, variant) -> "Checkpoint":
+    def find(cls, weights: bool | str | os.PathLike, variant: str) -> "Checkpoint":
         """Finds and reads what a `weights` argument means.
 
         Args:
@@ -248,7 +254,7 @@ class Checkpoint:
             OSError: for a file that is missing or can not be downloaded.
         """
         tag = resolve_tag(weights, variant)
-        path = download(tag) if tag else Path(weights)
+        path = download(tag) if tag else Path(str(weights))
         if path.name.endswith(KERAS_SUFFIXES):
             if not path.is_file():
                 raise FileNotFoundError(f"There is no file {path}")
@@ -279,7 +285,7 @@ class Checkpoint:
             ) from error
 
 
-def preprocessing_for(weights) -> Preprocessing:
+def preprocessing_for(weights: "str | keras.Model") -> Preprocessing:
     """How images are prepared for published weights or a network that has them.
 
     Args:

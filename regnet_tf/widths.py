@@ -10,9 +10,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regnet_tf._checks import check, check_choice, check_int, check_number, is_int, plain
+from regnet_tf._checks import (
+    check,
+    check_choice,
+    check_int,
+    check_number,
+    check_stride,
+    is_int,
+    plain,
+)
 
 MAX_DEPTH = 64
+MAX_WIDTH = 2**20  # far above any network; arithmetic is exact below
 WIDTH_ROUNDINGS = ("nearest", "torchvision")
 
 
@@ -39,11 +48,11 @@ class StageConfig:
 
     def __post_init__(self):
         plain(self)
-        check_int("width", self.width, minimum=1)
+        check_int("width", self.width, minimum=1, maximum=MAX_WIDTH)
         check_int("depth", self.depth, minimum=1)
         check_int("group_width", self.group_width, minimum=1)
-        check("stride", self.stride, self.stride in (1, 2), "1 or 2")
-        check_number("bottleneck_ratio", self.bottleneck_ratio, above=0)
+        check_stride("stride", self.stride)
+        check_number("bottleneck_ratio", self.bottleneck_ratio, above=0, below=MAX_WIDTH)
         check(
             "group_width",
             self.group_width,
@@ -82,17 +91,32 @@ def check_generator(depth, initial_width, width_slope, width_multiplier, quantum
     check(
         "initial_width",
         initial_width,
-        is_int(initial_width) and initial_width > 0 and initial_width % quantum == 0,
-        f"a positive multiple of the quantum {quantum}",
+        is_int(initial_width) and 0 < initial_width <= MAX_WIDTH and initial_width % quantum == 0,
+        f"a positive multiple of the quantum {quantum}, at most {MAX_WIDTH:,}",
     )
-    check_number("width_slope", width_slope, minimum=0)
-    check_number("width_multiplier", width_multiplier, above=1)
+    check_number("width_slope", width_slope, minimum=0, below=MAX_WIDTH)
+    check_number("width_multiplier", width_multiplier, above=1, below=MAX_WIDTH)
 
 
-def block_widths(depth, initial_width, width_slope, width_multiplier, quantum=8) -> BlockWidths:
+def block_widths(
+    depth: int,
+    initial_width: int,
+    width_slope: float,
+    width_multiplier: float,
+    quantum: int = 8,
+) -> BlockWidths:
     """Continuous and quantized width of every block, before the group width is considered.
 
     Rounding is half to even in both places, as in pycls (RegNetX-1.6GF has an exact tie).
+
+    Examples:
+        The first six blocks of RegNetX-200MF.
+
+        >>> continuous, quantized = block_widths(6, 24, 36.44, 2.49)
+        >>> [f"{width:.2f}" for width in continuous]
+        ['24.00', '60.44', '96.88', '133.32', '169.76', '206.20']
+        >>> quantized.tolist()
+        [24, 56, 152, 152, 152, 152]
     """
     check_generator(depth, initial_width, width_slope, width_multiplier, quantum)
     continuous = initial_width + width_slope * np.arange(depth)  # u_j
@@ -101,7 +125,9 @@ def block_widths(depth, initial_width, width_slope, width_multiplier, quantum=8)
     return BlockWidths(continuous, quantized)
 
 
-def width_exponents(continuous, initial_width, width_multiplier) -> np.ndarray:
+def width_exponents(
+    continuous: np.ndarray, initial_width: int | np.ndarray, width_multiplier: float | np.ndarray
+) -> np.ndarray:
     """s_j, whole numbers: how often w_m multiplies w_0 for widths u_j on the line.
 
     The arguments are numbers, or arrays that broadcast with each other.
@@ -109,7 +135,12 @@ def width_exponents(continuous, initial_width, width_multiplier) -> np.ndarray:
     return np.round(np.log(continuous / initial_width) / np.log(width_multiplier))
 
 
-def quantized_widths(exponents, initial_width, width_multiplier, quantum=8) -> np.ndarray:
+def quantized_widths(
+    exponents: np.ndarray,
+    initial_width: int | np.ndarray,
+    width_multiplier: float | np.ndarray,
+    quantum: int = 8,
+) -> np.ndarray:
     """w_j: the widths on the grid that belong to exponents s_j.
 
     The arguments are numbers, or arrays that broadcast with each other.
@@ -118,7 +149,9 @@ def quantized_widths(exponents, initial_width, width_multiplier, quantum=8) -> n
     return (np.round(quantized / quantum) * quantum).astype(int)
 
 
-def compatible_width(width, group_width, bottleneck_ratio=1.0, rounding="nearest"):
+def compatible_width(
+    width: int, group_width: int, bottleneck_ratio: float = 1.0, rounding: str = "nearest"
+) -> tuple[int, int]:
     """The width and group width nearest to the wished ones that a grouped convolution accepts.
 
     The group width is capped by the inner width, and the inner width becomes a multiple of it.
@@ -132,11 +165,17 @@ def compatible_width(width, group_width, bottleneck_ratio=1.0, rounding="nearest
 
     Returns:
         `(width, group_width)`, two integers.
+
+    Examples:
+        >>> compatible_width(62, group_width=16)
+        (64, 16)
+        >>> compatible_width(80, group_width=120)
+        (80, 80)
     """
     check_choice("rounding", rounding, WIDTH_ROUNDINGS)
     check_bottleneck_ratio(bottleneck_ratio)
-    width, group_width = compatible_widths(width, group_width, bottleneck_ratio, rounding)
-    return int(width), int(group_width)
+    fitting, fitting_group = compatible_widths(width, group_width, bottleneck_ratio, rounding)
+    return int(fitting), int(fitting_group)
 
 
 def compatible_widths(width, group_width, bottleneck_ratio=1.0, rounding="nearest"):
@@ -157,7 +196,7 @@ def compatible_widths(width, group_width, bottleneck_ratio=1.0, rounding="neares
 
 def check_bottleneck_ratio(bottleneck_ratio):
     """Raises ValueError unless the ratio is below 1 or a whole number (pycls' rule)."""
-    check_number("bottleneck_ratio", bottleneck_ratio, above=0)
+    check_number("bottleneck_ratio", bottleneck_ratio, above=0, below=MAX_WIDTH)
     check(
         "bottleneck_ratio",
         bottleneck_ratio,
@@ -167,15 +206,15 @@ def check_bottleneck_ratio(bottleneck_ratio):
 
 
 def generate_stages(
-    depth,
-    initial_width,
-    width_slope,
-    width_multiplier,
-    group_width,
-    bottleneck_ratio=1.0,
-    quantum=8,
-    stride=2,
-    rounding="nearest",
+    depth: int,
+    initial_width: int,
+    width_slope: float,
+    width_multiplier: float,
+    group_width: int,
+    bottleneck_ratio: float = 1.0,
+    quantum: int = 8,
+    stride: int = 2,
+    rounding: str = "nearest",
 ) -> tuple[StageConfig, ...]:
     """The stages of the RegNet with these parameters.
 
@@ -192,6 +231,13 @@ def generate_stages(
 
     Raises:
         ValueError: naming the argument that is out of range.
+
+    Examples:
+        RegNetX-200MF.
+
+        >>> stages = generate_stages(13, 24, 36.44, 2.49, group_width=8)
+        >>> [(stage.width, stage.depth, stage.groups) for stage in stages]
+        [(24, 1, 3), (56, 1, 7), (152, 4, 19), (368, 7, 46)]
     """
     check_int("group_width", group_width, minimum=1)
     widths = block_widths(depth, initial_width, width_slope, width_multiplier, quantum).quantized

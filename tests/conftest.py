@@ -21,6 +21,8 @@ import regnet_tf
 
 #: The published weights that the fixture `hub` pretends to have.
 TAG = "regnetx_002.pycls_in1k"
+#: Fixtures that are PyTorch and what stands on it.
+PYTORCH = {"torch", "timm", "torchvision", "transformers"}
 TESTS = pathlib.Path(__file__).parent
 
 # Two devices for tests of distribution strategies. A GPU's short floats would hide wrong numbers.
@@ -30,15 +32,17 @@ tf.config.set_logical_device_configuration(
 tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
-def pytest_configure(config):
-    """Keras converts TensorFlow's variables in a way that numpy 2 deprecates."""
-    ignored = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
-    config.addinivalue_line("filterwarnings", ignored)
-
-
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """The file of the longest tests first: no worker shall begin it when the others are done."""
-    items.sort(key=lambda item: item.path.name != "test_runs.py")
+    """The longest files first: no worker shall begin them when the others are done.
+
+    Tests that compare with PyTorch by a fixture get its marker.
+    """
+    exporting = {item.path for item in items if "digits_run" in item.fixturenames}
+    items.sort(key=lambda item: (item.path.name != "test_runs.py", item.path not in exporting))
+    for item in items:
+        if not PYTORCH.isdisjoint(item.fixturenames):
+            item.add_marker("torch")
 
 
 @pytest.fixture(autouse=True)

@@ -133,7 +133,16 @@ def stand_in(folders):
         yield server
 
 
-@pytest.fixture(scope="module", params=["stand-in", "tensorflow_model_server", "docker"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "stand-in",
+        *(
+            pytest.param(server, marks=pytest.mark.serving)
+            for server in ("tensorflow_model_server", "docker")
+        ),
+    ],
+)
 def address(request, folders, tmp_path_factory):
     """Where a server of all models listens."""
     if request.param == "stand-in":

@@ -278,6 +278,7 @@ def test_a_space_without_valid_networks_says_so():
         (REGNET, "depths", (0, 5), "at least 1"),
         (REGNET, "depths", (5, 65), "within 1 to 64"),
         (REGNET, "depths", (5, 4), "the least and the greatest"),
+        (REGNET, "depths", (5, "6"), "a finite number"),
         (REGNET, "initial_widths", (8, 255), "multiples of the quantum 8"),
         (REGNET, "width_slopes", (0.0, 5.0), "at least 0.1"),
         (REGNET, "width_multipliers", (1.0, 3.0), "at least 1.001"),

@@ -81,12 +81,12 @@ def test_a_run_of_training(run, truth, tmp_path, capsys):
     assert f"top-1 {result['top1']:.3f} %" in printed and str(folder / "classes.csv") in printed
 
     labels, scores = truth
-    for row in csv.DictReader((folder / "classes.csv").open()):
+    for row in csv.DictReader((folder / "classes.csv").read_text().splitlines()):
         of_class = labels == int(row["class"])
         assert int(row["images"]) == of_class.sum()
         expected = top1(labels[of_class], scores[of_class])
         assert float(row["top1"]) == pytest.approx(expected, abs=0.006)
-    confusion = list(csv.DictReader((folder / "confusion.csv").open()))
+    confusion = list(csv.DictReader((folder / "confusion.csv").read_text().splitlines()))
     assert sum(int(row["images"]) for row in confusion) == 450
     right = sum(int(row["images"]) for row in confusion if row["class"] == row["taken_for"])
     assert 100 * right / 450 == pytest.approx(result["top1"])
@@ -178,7 +178,7 @@ def test_published_accuracies(hub, photographs, tmp_path, capsys):
     assert command(*arguments, "--compare-published") == 0
     printed = capsys.readouterr()
     assert "of the 50,000 images of ImageNet's validation set" in printed.err
-    rows = list(csv.DictReader((tmp_path / "out" / "published.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out" / "published.csv").read_text().splitlines()))
     published = regnet_tf.weights_info(TAG).published
     assert [row["by"] for row in rows] == [entry["source"] for entry in published]
     assert [float(row["published"]) for row in rows] == [entry["top1"] for entry in published]
@@ -196,7 +196,10 @@ def test_published_accuracies(hub, photographs, tmp_path, capsys):
         scores = model.predict(preprocessing(files), verbose=0)
         assert float(row["here"]) == pytest.approx(top1(labels, scores), abs=0.001)
         folder = tmp_path / "out" / TAG / f"{row['by']}_224"
-        taken = {line["taken_for"] for line in csv.DictReader((folder / "confusion.csv").open())}
+        taken = {
+            line["taken_for"]
+            for line in csv.DictReader((folder / "confusion.csv").read_text().splitlines())
+        }
         assert taken == {imagenet_classes()[index][0] for index in scores.argmax(-1)}
         difference = float(row["here"]) - float(row["published"])
         assert float(row["difference"]) == pytest.approx(difference, abs=0.002)

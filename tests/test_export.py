@@ -181,6 +181,13 @@ def cut_short(run, folder):
     return folder / "cut.keras"
 
 
+def copied(run, folder, run_json):
+    """A run whose `run.json` is another."""
+    copy = shutil.copytree(run, folder / "copy")
+    (copy / "run.json").write_text(run_json)
+    return copy
+
+
 def text(file, content):
     file.write_text(content)
     return file
@@ -208,6 +215,14 @@ REFUSALS = {
     "name": (lambda run, _: [run, "--name", "a/b"], "`name` must begin with"),
     "image size": (lambda run, _: [run, "--image-size", 64], "`image_size` must be 32"),
     "interpolation": (lambda run, _: [run, "--interpolation", "best"], "`interpolation` must be"),
+    "damaged run": (
+        lambda run, tmp: [copied(run, tmp, run_json='{"data": {}}')],
+        "run.json is damaged: it lacks preprocessing",
+    ),
+    "run of another kind": (
+        lambda run, tmp: [copied(run, tmp, run_json='{"data": [], "preprocessing": {}}')],
+        "run.json is damaged: `data` must be a dict",
+    ),
     "labels": (
         lambda run, tmp: [run, "--labels", text(tmp / "labels", "one\ntwo\n")],
         "`labels` must be 10 lines, one for each class. Received: 2",

@@ -121,6 +121,7 @@ def photographs(tmp_path):
     return tmp_path / "photographs"
 
 
+@pytest.mark.torch
 def test_torchvision_reads_the_same_files(small_sheet, photographs, monkeypatch, capsys):
     pytest.importorskip("torch")
     recipe = get_recipe("paper", image_size=64, batch_size=8)

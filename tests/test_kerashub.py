@@ -8,6 +8,8 @@ import pytest
 
 from regnet_tf import RegNetConfig, StageConfig, backbone, feature_info
 
+pytestmark = pytest.mark.kerashub
+
 CONFIG = RegNetConfig(
     explicit_stages=tuple(StageConfig(width, 1, 8) for width in (16, 16, 24, 24)),
     stem_width=8,
@@ -112,6 +114,7 @@ def test_scales_are_those_of_kerashubs_encoders(hub, output_stride):
     assert ours.pyramid_outputs[last] is ours.get_layer("stage_4").output
 
 
+@pytest.mark.slow
 def test_segmenter_is_trained(hub, scenes):
     model = segmenter(hub)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -127,6 +130,7 @@ def test_segments_have_the_size_of_the_image(hub, scenes, output_stride):
     assert model(scenes.images[:2]).shape == (2, SIZE, SIZE, 2)
 
 
+@pytest.mark.slow
 def test_detector_is_trained(hub, scenes):
     model = detector(hub)
     labels = {"boxes": scenes.boxes, "labels": scenes.parities}

@@ -184,6 +184,7 @@ def test_again_replaces(file, converted):
     assert path.read_bytes() == again
 
 
+@pytest.mark.mediapipe
 @pytest.mark.parametrize("kind", OPENED)
 def test_mediapipe_names_the_class(file, kind):
     path = file(kind)
@@ -197,6 +198,7 @@ def test_mediapipe_names_the_class(file, kind):
         np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
+@pytest.mark.mediapipe
 def test_mediapipe_normalizes(tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(convert(lambda images: tf.reduce_mean(images, [1, 2])))
@@ -206,6 +208,7 @@ def test_mediapipe_normalizes(tmp_path):
     np.testing.assert_allclose(scores, [-2, 0, 3.1], atol=1e-5)
 
 
+@pytest.mark.mediapipe
 def test_what_mediapipe_refuses(file):
     path = file("int8")
     write_metadata(path, **ARGUMENTS)
@@ -231,6 +234,7 @@ def media_pipe(path, image):
         return classifier.classify(picture).classifications[0].categories
 
 
+@pytest.mark.mediapipe
 def test_mediapipes_schema_reads_the_same(file):
     theirs = pytest.importorskip("mediapipe.tasks.metadata.metadata_schema_py_generated")
     path = file()

@@ -293,6 +293,7 @@ def test_total_stride_follows_the_configuration():
     [
         ("input_shape", (31, 64, 3), "at least 32 pixels a side, the network's total stride"),
         ("input_shape", (64, 31, 3), "at least 32 pixels a side, the network's total stride"),
+        ("input_shape", 64, "height, width, channels"),
         ("input_shape", (64, 64), "height, width, channels"),
         ("input_shape", (64, 64, None), "height, width, channels"),
         ("input_shape", (64, 64, 0), "height, width, channels"),

@@ -191,6 +191,7 @@ def vissl_checkpoint_in_parts(state):
     )
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     ("source", "file", "nest"),
     [
@@ -218,6 +219,7 @@ def test_checkpoints_of_training(tmp_path, source, file, nest):
     assert_same_values(model, other)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("heads", ["none", "pretraining", "shards"])
 def test_trunks_of_seer(tmp_path, heads):
     """As SEER is published: the heads of its pretraining are no classifier."""

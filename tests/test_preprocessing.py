@@ -422,7 +422,10 @@ def test_shorter_side(size, fraction, expected):
 
 def test_dict_round_trip():
     preprocessing = Preprocessing(image_size=32, resize_size=36, mean=[0, 0.5, 1])
-    assert Preprocessing(**json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
+    assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
+    for fields, message in (([1], "must be a dict"), ({"size": 1}, "Received: size")):
+        with pytest.raises(ValueError, match=message):
+            Preprocessing.from_dict(fields)
     assert preprocessing.replace(image_size=30).shorter_side == 36
     assert hash(preprocessing) == hash(preprocessing.replace())
     with pytest.raises(ValueError, match=r"fields image_size.*Received: size"):

@@ -43,6 +43,7 @@ def test_half_precision_becomes_float32(tmp_path):
     assert read_state_dict(path)["a"].dtype == np.float32
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     "nest",
     [
@@ -63,6 +64,7 @@ def test_files_of_pytorch(tmp_path, nest, suffix):
     assert_equal(read_state_dict(path), STATE)
 
 
+@pytest.mark.torch
 def test_tensors_of_pytorch_become_float32(tmp_path):
     torch = pytest.importorskip("torch", reason="reads files of PyTorch")
     path = tmp_path / "weights.pt"
@@ -81,6 +83,7 @@ def test_tensors_of_pytorch_become_float32(tmp_path):
     }
 
 
+@pytest.mark.torch
 def test_pickled_code_is_refused(tmp_path):
     torch = pytest.importorskip("torch", reason="reads files of PyTorch")
     path = tmp_path / "evil.pth"
@@ -98,7 +101,9 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pth"])
+@pytest.mark.parametrize(
+    "suffix", [".npz", ".safetensors", pytest.param(".pth", marks=pytest.mark.torch)]
+)
 def test_damaged_files(tmp_path, suffix, damage):
     path = tmp_path / f"weights{suffix}"
     state_dict = {"a": np.random.default_rng(0).random(1000)}

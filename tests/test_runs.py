@@ -1,6 +1,8 @@
 """Runs that are killed and go on, and runs on several devices and in several processes."""
 
+import contextlib
 import csv
+import io
 import json
 import os
 import signal
@@ -16,6 +18,7 @@ import pytest
 from regnet_tf._errors import UserError
 from regnet_tf.preprocessing import imagenet_classes
 from training import evaluate
+from training.__main__ import main
 from training.checkpoints import Checkpoints
 from training.classification import measure, named
 from training.data import load
@@ -23,17 +26,29 @@ from training.fitting import build
 from training.recipes import get_recipe
 from training.strategies import make_strategy
 from training.testing import Test as CountingTest
-from training.train import train_and_evaluate
+from training.train import Run, train_and_evaluate
 
 CHANGES = {"epochs": 4, "max_steps": 5, "seed": 3, "translation": 0.1, "synchronized": True}
 
 
+def command(workdir, *arguments):
+    """The arguments of `python -m training`."""
+    changes = [f"--set={field}={value}" for field, value in CHANGES.items()]
+    return ["--recipe", "smoke", *changes, "--workdir", str(workdir), *arguments]
+
+
+def run_here(workdir, *arguments):
+    """The command in this process, which need not start TensorFlow: status, what it printed."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        status = main(command(workdir, *arguments))
+    return status, printed.getvalue()
+
+
 def start(workdir, *arguments, **environment):
     """The command in a process of its own."""
-    changes = [f"--set={field}={value}" for field, value in CHANGES.items()]
-    command = [sys.executable, "-m", "training", "--recipe", "smoke", *changes]
     return subprocess.Popen(
-        [*command, "--workdir", str(workdir), *arguments],
+        [sys.executable, "-m", "training", *command(workdir, *arguments)],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -69,8 +84,8 @@ def history(workdir, columns=("epoch", "loss", "accuracy", "val_loss", "val_accu
 def undisturbed(tmp_path_factory):
     """The directory of a run that nothing has disturbed."""
     workdir = tmp_path_factory.mktemp("runs") / "undisturbed"
-    printed = ended(start(workdir))
-    assert "Goes on" not in printed
+    status, printed = run_here(workdir)
+    assert status == 0 and "Goes on" not in printed
     return workdir
 
 
@@ -109,21 +124,31 @@ def test_run_json_says_where_it_comes_from(undisturbed):
 # Killed and begun again.
 
 
-def test_stopped_and_killed_run_ends_as_if_nothing_had_been(undisturbed, tmp_path):
+def test_stopped_and_killed_run_ends_as_if_nothing_had_been(undisturbed, tmp_path, monkeypatch):
     """Stopped by SIGTERM amid an epoch; killed right after one."""
     arguments = ("--checkpoint-steps", "1")
-    stopped = start(tmp_path, *arguments)
-    wait_for(tmp_path / "checkpoints" / "step-00000003.npz", stopped)
-    stopped.terminate()
-    printed = ended(stopped, 128 + signal.SIGTERM)
+    save = Checkpoints.save
+
+    def save_and_terminate(checkpoints, progress):
+        path = save(checkpoints, progress)
+        if progress.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return path
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", save_and_terminate)
+        status, printed = run_here(tmp_path, *arguments)
+    assert status == 128 + signal.SIGTERM
     assert "Stopped; the same command goes on" in printed and "Traceback" not in printed
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()].count("step-00000003.npz")
 
     killed = start(tmp_path, *arguments)
     wait_for(tmp_path / "checkpoints" / "step-00000010.npz", killed)
     killed.kill()
     killed.communicate()
     assert not (tmp_path / "run.json").exists()
-    assert "Goes on after step" in ended(start(tmp_path, *arguments))
+    status, printed = run_here(tmp_path, *arguments)
+    assert status == 0 and "Goes on after step" in printed
     assert_same_run(tmp_path, undisturbed)
 
 
@@ -162,10 +187,13 @@ def test_two_devices_do_what_one_does(mirrored, undisturbed):
 def test_first_step_on_two_devices(two_devices, tmp_path):
     recipe = get_recipe("smoke", **{**CHANGES, "epochs": 1, "max_steps": 1})
     states = []
-    for number, strategy in enumerate((None, two_devices)):
+    for number, strategy in enumerate((make_strategy("none"), two_devices)):
         keras.utils.set_random_seed(0)
-        train_and_evaluate(recipe, tmp_path / str(number), verbose=0, strategy=strategy)
-        states.append(weights(tmp_path / str(number)))
+        (tmp_path / str(number)).mkdir()
+        run = Run(recipe, load("digits"), tmp_path / str(number), strategy, verbose=0)
+        run.restore()
+        run.train(checkpoint_steps=1)
+        states.append(run.model.get_weights())
     for one, other in zip(*states, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 

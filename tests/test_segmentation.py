@@ -174,6 +174,7 @@ def test_labels_of_another_size_are_refused(image, tmp_path):
         Examples.read(tmp_path / "wrong.npz", get_recipe("segmentation_digits").preprocessing)
 
 
+@pytest.mark.mediapipe
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_mediapipe_segments_with_exported_files(exported_scenes, image, precision):
     mediapipe = pytest.importorskip("mediapipe")

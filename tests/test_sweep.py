@@ -239,8 +239,10 @@ def descendants(pid):
 
 
 @pytest.mark.skipif(not pathlib.Path("/proc").exists(), reason="looks for processes in /proc")
-def test_kill_and_resume(tiny, tiny_file, tmp_path):
-    folder = tmp_path / "out"
+def test_kill_and_resume(tmp_path):
+    pair = Specification.from_dict(TINY | {"count": 2})
+    tiny_file, folder = tmp_path / "pair.json", tmp_path / "out"
+    tiny_file.write_text(json.dumps(pair.to_dict()))
     process = start(tiny_file, "--out", folder, "--threads", 1)
     wait_for(lambda: lines_of(folder) or process.poll() is not None)
     workers = descendants(process.pid)
@@ -250,13 +252,13 @@ def test_kill_and_resume(tiny, tiny_file, tmp_path):
     wait_for(lambda: not any(pathlib.Path(f"/proc/{pid}/exe").exists() for pid in workers), 20)
     with open(folder / "results.jsonl", "ab") as file:
         file.write(b'{"identity": "cut')
-    again = start(tiny_file, "--out", folder, "--threads", 1, "--executor", "inline")
-    output = again.communicate()[0].decode()
-    assert again.returncode == 0, output
-    assert "Goes on after" in output
-    check_complete(folder, tiny)
+    said = []
+    run(pair, folder, executor="inline", say=said.append)
+    assert "Goes on after" in said[0]
+    check_complete(folder, pair)
 
 
+@pytest.mark.ray
 def test_on_ray_with_a_killed_worker(tiny, tiny_file, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed: pip install -e .[sweep]")
     folder = tmp_path / "out"

@@ -163,6 +163,7 @@ def test_page_escapes_names(analysis):
     assert "<script" not in text and "<b>" not in text and "&lt;b&gt;&amp;" in text
 
 
+@pytest.mark.browser
 def test_page_in_a_browser(analysis, tmp_path):
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
@@ -185,3 +186,30 @@ def test_what_can_not_be_analyzed(tmp_path, capsys):
     claim(tmp_path, specification)
     assert main(["analyze", str(tmp_path), "--out", out]) == 2
     assert "0 trained networks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        ("spec.json", lambda text: "[1]", "spec.json: `specification` must be a JSON object"),
+        ("spec.json", lambda text: text[:40], "spec.json: "),
+        ("results.jsonl", lambda text: "{}\n", "results.jsonl, line 1, is no result"),
+        (
+            "results.jsonl",
+            lambda text: text.replace('"stride": 2', '"stride": 1', 1),
+            "results.jsonl, line 1, is no result",
+        ),
+        (
+            "results.jsonl",
+            lambda text: text.replace("final_error", "final"),
+            "results.jsonl, line 2, is no result",
+        ),
+    ],
+)
+def test_damaged_populations(file, damage, message, folders, tmp_path, capsys):
+    folder = shutil.copytree(folders[0], tmp_path / "population")
+    path = folder / file
+    path.write_text(damage(path.read_text()))
+    assert main(["analyze", str(folder), "--out", str(tmp_path / "out")]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed and printed.count("\n") == 1

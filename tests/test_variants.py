@@ -240,6 +240,13 @@ def test_activations(activation):
         ("quantum", 0, "at least 1"),
         ("rounding", "down", "'nearest'.*'torchvision'"),
         ("stride", 4, "1 or 2"),
+        ("stride", 1.0, "1 or 2"),
+        ("width_slope", 1e300, "below 1,048,576"),
+        ("width_multiplier", 10**30, "below 1,048,576"),
+        ("bottleneck_ratio", 1e300, "below 1,048,576"),
+        ("se_ratio", 1e300, "below 1,048,576"),
+        ("stem_width", 10**30, "at most 1,048,576"),
+        ("stem_stride", True, "1 or 2"),
         ("se_ratio", -0.25, "at least 0"),
         ("se_ratio", "a quarter", "finite number"),
         ("stem_width", 0, "at least 1"),
@@ -261,7 +268,7 @@ def test_generator_and_explicit_stages_exclude_each_other():
         config(explicit_stages=STAGES)
 
 
-@pytest.mark.parametrize("stages", [(), [], [16, 32], [None]])
+@pytest.mark.parametrize("stages", [(), [], [16, 32], [None], [{"width": 16, "depth": 1}]])
 def test_errors_of_explicit_stages(stages):
     message = f"`explicit_stages` must be .*StageConfig. Received: .*{re.escape(repr(stages))}"
     with pytest.raises(ValueError, match=message):

@@ -30,6 +30,7 @@ def test_every_row_is_of_a_known_variant():
         assert isinstance(info.preprocessing(), Preprocessing)
 
 
+@pytest.mark.torch
 def test_rows_equal_timms_table():
     pytest.importorskip("torch", reason="timm needs it")
     if importlib.util.find_spec("timm") is None:

@@ -3,15 +3,14 @@
 import dataclasses
 import json
 import re
-import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from regnet_tf._errors import UserError
-from regnet_tf._files import replacing
+from regnet_tf._errors import UserError, first_line
+from regnet_tf._files import read_arrays, replacing
 
 _NAME = re.compile(r"step-(\d+)\.npz")
 _ABOUT = "about"  # the entry of JSON beside the arrays
@@ -92,11 +91,11 @@ class Checkpoints:
         """
         for path in reversed(self.paths()):
             try:
-                arrays = _read(path)
-            except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-                say(f"{path} is damaged ({error}); the one before it is used.")
+                arrays = read_arrays(path)
+                progress = Progress(**json.loads(str(arrays.pop(_ABOUT))))
+            except (ValueError, KeyError, TypeError) as error:
+                say(f"{path} is damaged ({first_line(error)}); the one before it is used.")
                 continue
-            progress = Progress(**json.loads(str(arrays.pop(_ABOUT))))
             self._assign(path, arrays)
             return progress
         return Progress()
@@ -135,11 +134,6 @@ def local_value(variable):
     if all((copy == copies[0]).all() for copy in copies):
         return copies[0]
     return np.mean(copies, axis=0, dtype=copies[0].dtype)
-
-
-def _read(path):
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
 
 
 def _step_of(path):

@@ -3,7 +3,6 @@
 import argparse
 import csv
 import dataclasses
-import json
 import re
 import sys
 from pathlib import Path
@@ -172,13 +171,18 @@ def _split(options, jobs):
 
 def _trained_on(model):
     from regnet_tf._errors import UserError
+    from regnet_tf._files import read_json
 
     run = Path(model) / "run.json"
     if not run.is_file():
         raise UserError("`data` must be given, unless the model is a run of `python -m training`.")
-    return json.loads(run.read_text())["data"]["name"]
+    data = read_json(run, "data")["data"]
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        raise UserError(f"{run} is damaged: it does not name its data set")
+    return data["name"]
 
 
+_KEYS = ("model", "data", "split", "images", "top1", "top5", "images_per_second", "preprocessing")
 _loaded = {}  # the last network, which the next job may need in another setting
 
 
@@ -223,14 +227,16 @@ def _evaluated(job, data, split, options):
 
 def _finished(folder):
     """What an earlier evaluation wrote last, if it came so far."""
+    from regnet_tf._files import read_json
+
     file = folder / "evaluation.json"
-    return json.loads(file.read_text()) if file.is_file() else None
+    return read_json(file, *_KEYS) if file.is_file() else None
 
 
 def _preprocessing_of(result):
     from regnet_tf import Preprocessing
 
-    return Preprocessing(**result["preprocessing"])
+    return Preprocessing.from_dict(result["preprocessing"])
 
 
 def _changes(options):

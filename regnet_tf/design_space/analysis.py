@@ -4,9 +4,11 @@ Sources: "Designing Network Design Spaces" (Radosavovic et al. 2020), section 3.
 Kolmogorov-Smirnov statistic: "On Network Design Spaces for Visual Recognition" (the same, 2019).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from regnet_tf._checks import check, check_int, check_number
 
@@ -19,7 +21,9 @@ class Band(NamedTuple):
     high: np.ndarray
 
 
-def error_distribution(errors, thresholds, weights=None) -> np.ndarray:
+def error_distribution(
+    errors: ArrayLike, thresholds: ArrayLike, weights: ArrayLike | None = None
+) -> np.ndarray:
     """F(e), the share of the networks whose error is *below* e (equation 1).
 
     Args:
@@ -29,6 +33,10 @@ def error_distribution(errors, thresholds, weights=None) -> np.ndarray:
 
     Returns:
         The shares, from 0 to 1, in the shape of `thresholds`.
+
+    Examples:
+        >>> error_distribution([10, 20, 30, 40], [15, 20, 50])
+        array([0.25, 0.25, 1.  ])
     """
     errors, weights = _population("errors", errors, weights)
     order = np.argsort(errors)
@@ -37,10 +45,14 @@ def error_distribution(errors, thresholds, weights=None) -> np.ndarray:
     return np.minimum(1, below[np.searchsorted(errors[order], thresholds, side="left")])
 
 
-def error_quantile(errors, share, weights=None) -> float:
+def error_quantile(errors: ArrayLike, share: float, weights: ArrayLike | None = None) -> float:
     """The smallest error e such that at least this share of the networks has an error up to e.
 
     A share of 0 gives the least error: `share` near 0 is the tail of the good networks.
+
+    Examples:
+        >>> error_quantile([10, 20, 30, 40], share=0.5)
+        20.0
     """
     errors, weights = _population("errors", errors, weights)
     check_number("share", share, minimum=0)
@@ -51,7 +63,7 @@ def error_quantile(errors, share, weights=None) -> float:
     return float(errors[order][place])
 
 
-def expected_minimum(errors, draws) -> np.ndarray:
+def expected_minimum(errors: ArrayLike, draws: ArrayLike) -> np.ndarray:
     """The mean of the least error among so many networks, drawn without putting back.
 
     Says how good the best network of a search of a given length is; exact, not simulated.
@@ -60,6 +72,10 @@ def expected_minimum(errors, draws) -> np.ndarray:
         errors: of the networks, `(networks,)`.
         draws: how many are drawn, an integer or an array of integers from 1 to the number of
             networks.
+
+    Examples:
+        >>> expected_minimum([10, 20, 30], [1, 2, 3]).round(2)
+        array([20.  , 13.33, 10.  ])
     """
     errors, _ = _population("errors", errors, None)
     draws = np.asarray(draws)
@@ -74,7 +90,7 @@ def expected_minimum(errors, draws) -> np.ndarray:
     return shares @ np.sort(errors)
 
 
-def balanced_weights(costs, edges) -> np.ndarray:
+def balanced_weights(costs: ArrayLike, edges: ArrayLike) -> np.ndarray:
     """Weights by which a population has the same total in every interval of a cost.
 
     Two populations whose flops are distributed differently are compared fairly with the weights of
@@ -99,7 +115,12 @@ def balanced_weights(costs, edges) -> np.ndarray:
     return 1 / counts[interval] / np.count_nonzero(counts)
 
 
-def kolmogorov_smirnov(errors_a, errors_b, weights_a=None, weights_b=None) -> float:
+def kolmogorov_smirnov(
+    errors_a: ArrayLike,
+    errors_b: ArrayLike,
+    weights_a: ArrayLike | None = None,
+    weights_b: ArrayLike | None = None,
+) -> float:
     """The greatest difference between the error distributions of two populations, 0 to 1."""
     thresholds = np.nextafter(np.concatenate([errors_a, errors_b]).astype(float), np.inf)
     shares = (
@@ -109,7 +130,15 @@ def kolmogorov_smirnov(errors_a, errors_b, weights_a=None, weights_b=None) -> fl
     return float(np.max(np.abs(np.subtract(*shares))))
 
 
-def distribution_band(errors, thresholds, *, seed, weights=None, repeats=1000, level=0.95) -> Band:
+def distribution_band(
+    errors: ArrayLike,
+    thresholds: ArrayLike,
+    *,
+    seed: int,
+    weights: ArrayLike | None = None,
+    repeats: int = 1000,
+    level: float = 0.95,
+) -> Band:
     """How sure the error distribution is: networks are drawn again, with putting back.
 
     Args:
@@ -132,7 +161,15 @@ def distribution_band(errors, thresholds, *, seed, weights=None, repeats=1000, l
     return _band(masses @ below / masses.sum(axis=1, keepdims=True), level)
 
 
-def best_range(values, errors, *, seed, share=0.25, repeats=10_000, level=0.95) -> Band:
+def best_range(
+    values: ArrayLike,
+    errors: ArrayLike,
+    *,
+    seed: int,
+    share: float = 0.25,
+    repeats: int = 10_000,
+    level: float = 0.95,
+) -> Band:
     """Where the best value of a parameter lies: the paper's empirical bootstrap.
 
     A share of the networks is drawn with putting back, the best of them taken, and all repeated.
@@ -163,7 +200,7 @@ def best_range(values, errors, *, seed, share=0.25, repeats=10_000, level=0.95) 
     return _band(values[np.argsort(errors, kind="stable")[ranks]], level)
 
 
-def best_models(configs, errors, count=1) -> list[tuple]:
+def best_models(configs: Sequence, errors: ArrayLike, count: int = 1) -> list[tuple]:
     """The networks of the least errors, best first: `(configuration, error)` of each."""
     errors, _ = _population("errors", errors, None)
     ok = len(configs) == len(errors)

@@ -69,7 +69,7 @@ class AnyNetSpace(DesignSpace):
         ratios = len(self.bottleneck_ratios) ** self._ratio_count
         return depths * widths * ratios * len(self.group_widths) ** self._group_count
 
-    def draw(self, rng, count) -> Candidates:
+    def draw(self, rng: np.random.Generator, count: int) -> Candidates:
         """`count` networks; each is valid."""
         shape = (count, self.stages)
         depths = _draw(range(1, self.max_depth + 1), rng, shape, self.nondecreasing_depths)

@@ -15,7 +15,7 @@ _TRIES = 500_000
 _LARGE = 16e9  # flops at 224 pixels from which pycls advises wider ranges for w_0, w_a and g
 
 
-def limits(flops, image_size=224) -> tuple[float, float]:
+def limits(flops: float, image_size: int = 224) -> tuple[float, float]:
     """The most parameters and activations of a good network of so many flops.
 
     With F of 10^9 flops at 224 pixels, 3 + 5.5 F and 6.5 sqrt(F) million: after the lower plots of

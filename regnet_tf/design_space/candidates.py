@@ -1,13 +1,16 @@
 """Many networks at once, as arrays, and what each of them costs; numpy only."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from regnet_tf.complexity import Complexity, count_parts, total
 from regnet_tf.variants import RegNetConfig
 from regnet_tf.widths import StageConfig
+
+if TYPE_CHECKING:
+    from regnet_tf.design_space.spaces import DesignSpace
 
 
 class StageArrays(NamedTuple):
@@ -34,7 +37,7 @@ class Candidates:
             `RegNetConfig` -> array `(networks,)`.
     """
 
-    space: object
+    space: "DesignSpace"
     widths: np.ndarray
     depths: np.ndarray
     group_widths: np.ndarray
@@ -44,11 +47,17 @@ class Candidates:
     def __len__(self):
         return len(self.widths)
 
-    def __getitem__(self, rows) -> "Candidates":
+    def __getitem__(self, rows: Any) -> "Candidates":
         """Some of the rows, chosen by an array of indices or of booleans."""
-        arrays = (self.widths, self.depths, self.group_widths, self.bottleneck_ratios)
         generators = self.generators and {k: array[rows] for k, array in self.generators.items()}
-        return Candidates(self.space, *(array[rows] for array in arrays), generators)
+        return Candidates(
+            self.space,
+            self.widths[rows],
+            self.depths[rows],
+            self.group_widths[rows],
+            self.bottleneck_ratios[rows],
+            generators,
+        )
 
     @property
     def inner_widths(self) -> np.ndarray:
@@ -61,13 +70,15 @@ class Candidates:
         columns = (self.widths, self.depths, self.group_widths, self.inner_widths)
         return [row.tobytes() for row in np.concatenate(columns, axis=1).astype(np.int64)]
 
-    def complexity(self, image_size=224, classes=1000) -> Complexity:
+    def complexity(self, image_size: int = 224, classes: int = 1000) -> Complexity:
         """What `complexity` counts for each network; its fields are arrays `(networks,)`."""
         inner = self.inner_widths
         columns = (self.widths, self.depths, inner, inner // self.group_widths)
         stages = [
-            StageArrays(*stage, self.space.stride)
-            for stage in zip(*(column.T for column in columns), strict=True)
+            StageArrays(width, depth, inner_width, groups, self.space.stride)
+            for width, depth, inner_width, groups in zip(
+                *(column.T for column in columns), strict=True
+            )
         ]
         return total(count_parts(self.space, stages, (image_size, image_size), classes))
 

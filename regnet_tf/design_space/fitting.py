@@ -5,11 +5,13 @@ least mean log ratio of predicted to observed block widths, e_fit.
 """
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from regnet_tf._checks import check, check_choice, check_int
+from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf.variants import RegNetConfig
 from regnet_tf.widths import (
     MAX_DEPTH,
@@ -51,7 +53,7 @@ class Fit:
     rounding: str
     error: float
 
-    def config(self, **fields) -> RegNetConfig:
+    def config(self, **fields: Any) -> RegNetConfig:
         """The fitted network.
 
         Args:
@@ -63,13 +65,13 @@ class Fit:
 
 
 def fit_regnet(
-    widths_per_block,
+    widths_per_block: ArrayLike,
     *,
     group_width: int | None = None,
     bottleneck_ratio: float = 1.0,
     quantum: int = 8,
     rounding: str = "nearest",
-    width_multipliers=PAPER_MULTIPLIERS,
+    width_multipliers: tuple[float, float] = PAPER_MULTIPLIERS,
 ) -> Fit:
     """Fits a quantized line to the widths of a network's blocks.
 
@@ -88,6 +90,13 @@ def fit_regnet(
 
     Raises:
         ValueError: naming the argument that is out of range.
+
+    Examples:
+        The widths of RegNetX-200MF, which other slopes than its own give as well.
+
+        >>> fit = fit_regnet([24] + [56] + [152] * 4 + [368] * 7)
+        >>> fit.initial_width, fit.width_slope, fit.width_multiplier, fit.error
+        (24, 39.0, 2.49, 0.0)
     """
     observed = _checked(widths_per_block)
     check_bottleneck_ratio(bottleneck_ratio)
@@ -96,11 +105,12 @@ def fit_regnet(
     if group_width is not None:
         check_int("group_width", group_width, minimum=1)
     ok = isinstance(width_multipliers, (tuple, list)) and len(width_multipliers) == 2
-    ok = ok and 1 + _STEP <= width_multipliers[0] <= width_multipliers[1]
     check(
         "width_multipliers", width_multipliers, ok, "the least w_m, at least 1.01, and the greatest"
     )
     low, high = width_multipliers
+    check_number("width_multipliers", low, minimum=1 + _STEP)
+    check_number("width_multipliers", high, minimum=low)
     multipliers = np.round(np.arange(round(low / _STEP), round(high / _STEP) + 1) * _STEP, 2)
 
     def finish(widths):
@@ -139,7 +149,9 @@ def _checked(widths):
     return observed.astype(float)
 
 
-def _search(observed, multipliers, quantum, finish) -> list[_Tie]:
+def _search(
+    observed: np.ndarray, multipliers: np.ndarray, quantum: int, finish: Callable
+) -> list[_Tie]:
     """All pairs of w_0 and w_m of the least error."""
     best, ties = np.inf, []
     initials = np.arange(quantum, observed.max() + quantum, quantum)

@@ -6,6 +6,7 @@ They are those of pycls' `sweep/random.py`, written as the share of each value.
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class Law(NamedTuple):
@@ -42,13 +43,13 @@ class Law(NamedTuple):
         return self.values[places[:, 1:]]
 
 
-def uniform(values) -> Law:
+def uniform(values: ArrayLike) -> Law:
     """Every value as often as any other."""
     values = np.asarray(values)
     return Law(values, np.full(len(values), 1 / len(values)))
 
 
-def log_uniform(values) -> Law:
+def log_uniform(values: ArrayLike) -> Law:
     """Values drawn log-uniformly from an interval and rounded up to the next of `values`.
 
     The interval begins one step, but at most half the first value, below the first value. Powers of

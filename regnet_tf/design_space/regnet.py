@@ -8,7 +8,13 @@ from regnet_tf._checks import check, check_number, is_int
 from regnet_tf.design_space.candidates import Candidates
 from regnet_tf.design_space.laws import Law, log_uniform, uniform
 from regnet_tf.design_space.spaces import DesignSpace
-from regnet_tf.widths import MAX_DEPTH, compatible_widths, quantized_widths, width_exponents
+from regnet_tf.widths import (
+    MAX_DEPTH,
+    MAX_WIDTH,
+    compatible_widths,
+    quantized_widths,
+    width_exponents,
+)
 
 _SLOPE_STEP, _MULTIPLIER_STEP = 0.1, 0.001  # as pycls rounds what it draws
 
@@ -49,11 +55,12 @@ class RegNetSpace(DesignSpace):
 
     def _check_range(self, field, least):
         given = getattr(self, field)
-        ok = isinstance(given, (tuple, list)) and len(given) == 2 and given[0] <= given[1]
-        check(field, given, ok, "the least and the greatest value")
-        object.__setattr__(self, field, tuple(given))
+        allowed = "the least and the greatest value"
+        check(field, given, isinstance(given, (tuple, list)) and len(given) == 2, allowed)
         for end in given:
-            check_number(field, end, minimum=least)
+            check_number(field, end, minimum=least, below=MAX_WIDTH)
+        check(field, given, given[0] <= given[1], allowed)
+        object.__setattr__(self, field, tuple(given))
         return True
 
     @property
@@ -74,7 +81,7 @@ class RegNetSpace(DesignSpace):
             size *= len(law.values)
         return size
 
-    def draw(self, rng, count) -> Candidates:
+    def draw(self, rng: np.random.Generator, count: int) -> Candidates:
         """The valid ones of `count` networks."""
         numbers = {field: law.draw(rng, count) for field, law in self._laws().items()}
         numbers["bottleneck_ratio"] = self._ratio_law.draw(rng, count)

@@ -16,9 +16,9 @@ def sample(
     count: int,
     *,
     seed: int,
-    flops=None,
-    parameters=None,
-    activations=None,
+    flops: tuple[float, float] | None = None,
+    parameters: tuple[float, float] | None = None,
+    activations: tuple[float, float] | None = None,
     image_size: int | None = None,
     classes: int = 1000,
     tries: int = TRIES,
@@ -41,6 +41,15 @@ def sample(
 
     Raises:
         UserError: with the windows and what was seen, where too few networks are found.
+
+    Examples:
+        >>> from regnet_tf import complexity
+        >>> from regnet_tf.design_space import REGNETX
+        >>> configs = sample(REGNETX, 3, seed=0, flops=(360e6, 400e6))
+        >>> all(360e6 <= complexity(config).flops <= 400e6 for config in configs)
+        True
+        >>> configs[:2] == sample(REGNETX, 2, seed=0, flops=(360e6, 400e6))
+        True
     """
     check("space", space, isinstance(space, DesignSpace), "a DesignSpace")
     check_int("count", count, minimum=0)
@@ -56,7 +65,9 @@ def sample(
 
     rng = np.random.default_rng(seed)
     seen = {name: (np.inf, -np.inf) for name in windows}
-    found, keys, barren = [], set(), 0
+    found: list[RegNetConfig] = []
+    keys: set[bytes] = set()
+    barren = 0  # draws without a new network
     while len(found) < count:
         candidates = _within(space.draw(rng, BATCH), windows, image_size, classes, seen)
         rows = _new_rows(candidates.keys, keys)[: count - len(found)]

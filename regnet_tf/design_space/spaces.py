@@ -8,10 +8,11 @@ authors' code, pycls: `sweep/samplers.py`, `sweep/random.py` and `sweep/config.p
 import abc
 import dataclasses
 from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 
-from regnet_tf._checks import check, check_int, check_number, plain, replaced
+from regnet_tf._checks import check, check_int, check_number, check_stride, plain, replaced
 from regnet_tf.design_space.candidates import Candidates
 from regnet_tf.design_space.laws import Law, log_uniform
 from regnet_tf.variants import ACTIVATIONS, RegNetConfig
@@ -64,7 +65,7 @@ class DesignSpace(abc.ABC):
         for field in ("stages", "quantum", "stem_width"):
             check_int(field, getattr(self, field), minimum=1)
         for field in ("stride", "stem_stride"):
-            check(field, getattr(self, field), getattr(self, field) in (1, 2), "1 or 2")
+            check_stride(field, getattr(self, field))
         check_number("se_ratio", self.se_ratio, minimum=0)
         allowed = f"one of {', '.join(ACTIVATIONS)}"
         check("activation", self.activation, self.activation in ACTIVATIONS, allowed)
@@ -101,14 +102,14 @@ class DesignSpace(abc.ABC):
         """How many settings of these numbers there are."""
 
     @abc.abstractmethod
-    def draw(self, rng, count) -> Candidates:
+    def draw(self, rng: np.random.Generator, count: int) -> Candidates:
         """The valid ones of `count` networks, drawn by the laws of the paper's authors."""
 
     @abc.abstractmethod
-    def _holds(self, config) -> bool:
+    def _holds(self, config: RegNetConfig) -> bool:
         """Whether a configuration within the frame is a member."""
 
-    def sample(self, rng) -> RegNetConfig:
+    def sample(self, rng: np.random.Generator) -> RegNetConfig:
         """One network of the space.
 
         Args:
@@ -134,7 +135,7 @@ class DesignSpace(abc.ABC):
     def __contains__(self, config):
         return self.contains(config)
 
-    def replace(self, **changes) -> "DesignSpace":
+    def replace(self, **changes: Any) -> Self:
         """A copy with these fields changed."""
         return replaced(self, changes)
 

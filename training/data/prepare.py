@@ -110,8 +110,11 @@ def _lack_of_space(folder, needed):
 
 @contextlib.contextmanager
 def _without_chatter():
-    """Without what tensorflow-datasets prints and warns of: that ImageNet's test images, which
-    have no labels, are not there, and that sizes are unknown."""
+    """Without what tensorflow-datasets prints and warns of.
+
+    That is: that ImageNet's test images, which have no labels, are not there, and that sizes are
+    unknown.
+    """
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -77,5 +77,5 @@ def _first(data, recipe):
 
 
 def _words(name):
-    """ "tench" for "n01440764"."""
+    """The word "tench" for "n01440764"."""
     return dict(imagenet_classes()).get(name, name).split(",")[0]

@@ -44,10 +44,10 @@ class TfdsSplit:
         return self._examples(tf.data.TFRecordDataset(self._files), shard)
 
     def shuffled(self, seed, epoch, shard=(0, 1)) -> tf.data.Dataset:
-        """The images, each once, encoded, in a random order: of the files, of which 16 are read in
-        turns, and of the images within a buffer.
+        """The images, each once, encoded, in a random order.
 
-        Outside of graphs TensorFlow's global seed counts too.
+        That is an order of the files, of which 16 are read in turns, and of the images within a
+        buffer. Outside of graphs TensorFlow's global seed counts too.
 
         Args:
             seed: an integer.

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,8 @@ import numpy as np
 from regnet_tf import RegNetConfig
 from regnet_tf._errors import UserError
 from regnet_tf.design_space import balanced_weights, fit_regnet, widths_of
-from training.sweep.results import TRAINED, Results
-from training.sweep.specification import COSTS, Specification
+from training.sweep.results import COSTS, TRAINED, Results
+from training.sweep.specification import Specification, load_specification
 
 _LEAST = 2  # networks of a population: one has no distribution
 _MOST_INTERVALS = 8  # of flops, in which populations are given equal weight
@@ -114,7 +113,7 @@ def matching_weights(populations) -> list[np.ndarray]:
 def _read(folder, error):
     if not (folder / "spec.json").is_file():
         raise UserError(f"{folder} holds no population: there is no {folder / 'spec.json'}.")
-    specification = Specification.from_dict(json.loads((folder / "spec.json").read_text()))
+    specification = load_specification(folder / "spec.json")
     results = Results(folder).read().values()
     trained = [result for result in results if result["status"] == TRAINED]
     if len(trained) < _LEAST:

@@ -5,14 +5,17 @@ import json
 import os
 from pathlib import Path
 
+from regnet_tf import RegNetConfig
+from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf._errors import UserError
-from regnet_tf._files import replacing
+from regnet_tf._files import read_json, replacing
 
 FILES = {
     "spec.json": "what the population is made of",
     "results.jsonl": "a line for each network: configuration, costs, test errors",
 }
 TRAINED, FAILED = "trained", "failed"
+COSTS = ("flops", "parameters", "activations")
 
 
 class Results:
@@ -65,10 +68,22 @@ class Results:
     def _parsed(self, number, line):
         try:
             result = json.loads(line)
-            result["identity"], result["status"]
-        except (ValueError, TypeError, KeyError) as error:
+            _check_result(result)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise UserError(f"{self.path}, line {number}, is no result of a network.") from error
         return result
+
+
+def _check_result(result):
+    """Raises ValueError, TypeError or KeyError for what `network.result_of` did not make."""
+    config = RegNetConfig.from_dict(result["config"])
+    check("identity", result["identity"], result["identity"] == config.identity, "the network's")
+    check_choice("status", result["status"], (TRAINED, FAILED))
+    for name in COSTS:
+        check_int(name, result["complexity"][name], minimum=0)
+    if result["status"] == TRAINED:
+        for name in ("final_error", "least_error"):
+            check_number(name, result[name], minimum=0)
 
 
 def claim(folder, specification):
@@ -80,7 +95,7 @@ def claim(folder, specification):
     path = Path(folder) / "spec.json"
     fields = specification.to_dict()
     if path.exists():
-        before = json.loads(path.read_text())
+        before = read_json(path)
         differing = sorted(k for k in {*before, *fields} if before.get(k) != fields.get(k))
         if differing:
             raise UserError(

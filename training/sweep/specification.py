@@ -13,9 +13,8 @@ from regnet_tf.complexity import complexity
 from regnet_tf.design_space import SPACES, DesignSpace, sample
 from training.recipes import RECIPES, Recipe
 from training.sweep import built_in
+from training.sweep.results import COSTS
 from training.train import check_batch_size, load_for
-
-COSTS = ("flops", "parameters", "activations")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
