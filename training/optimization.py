@@ -54,12 +54,19 @@ def learning_rate_callback(recipe):
 
 
 def make_optimizer(recipe):
-    """The optimizer of a recipe; its learning rate is that of the first epoch."""
-    options = {"l2": recipe.weight_decay, "undecayed": recipe.undecayed}
-    rate, momentum = learning_rate(recipe, 0), float(recipe.momentum)
+    """The optimizer of a recipe; its learning rate is that of the first epoch.
+
+    Its name is fixed: Keras would number it, and checkpoints keep variables by their paths.
+    """
+    options = {
+        "momentum": float(recipe.momentum),
+        "l2": recipe.weight_decay,
+        "undecayed": recipe.undecayed,
+    }
+    rate = learning_rate(recipe, 0)
     if recipe.optimizer == "rmsprop":
-        return RMSpropWithL2(rate, rho=0.9, momentum=momentum, epsilon=1e-3, **options)
-    return SGDWithL2(rate, momentum=momentum, nesterov=recipe.nesterov, **options)
+        return RMSpropWithL2(rate, rho=0.9, epsilon=1e-3, name="rm_sprop_with_l2", **options)
+    return SGDWithL2(rate, nesterov=recipe.nesterov, name="sgd_with_l2", **options)
 
 
 class _L2:
