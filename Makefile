@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-all coverage lint docs clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python -m training --recipe digits --workdir runs/digits --overwrite
@@ -21,6 +20,11 @@ test-all: $(VENV)/test.installed
 
 coverage: $(VENV)/test.installed
 	$(BIN)/python -m pytest --cov
+
+# Executes them again and saves them with their new outputs.
+notebooks: $(VENV)/notebooks.installed
+	$(BIN)/python -m nbconvert --to notebook --execute --inplace \
+		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 lint: $(VENV)/test.installed
 	$(BIN)/ruff check .

@@ -7,16 +7,19 @@ import sys
 
 @contextlib.contextmanager
 def without_stderr():
-    """Keeps what C++ libraries say off the screen. Python's own messages are lost too."""
+    """Keeps what C++ libraries say off the screen. Python's own messages are lost too.
+
+    In a notebook they go other ways: `sys.stderr` is not the file of that number there.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
-    with open(os.devnull, "w") as null:
+    with open(os.devnull, "w") as null, contextlib.redirect_stderr(null):
         os.dup2(null.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 @contextlib.contextmanager

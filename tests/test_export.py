@@ -1,6 +1,7 @@
 """Whole exports: what they leave behind, what they say of it, and what they refuse."""
 
 import errno
+import io
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from PIL import Image
 from export import exporting, manifest, report, serving
 from export.__main__ import main
 from export.checks import measure_speed
+from export.command import without_stderr
 from export.examples import Examples
 from export.source import load_source
 from regnet_tf import Preprocessing
@@ -579,3 +581,19 @@ def test_labels(digits_run, tmp_path):
     source = load_source(old)
     assert source.labels == tuple(f"class {number}" for number in range(10))
     assert source.name == "old" and source.examples is not None
+
+
+# The screen.
+
+
+def test_messages_are_kept_off_the_screen(capfd, monkeypatch):
+    """Also where `sys.stderr` is not the process's, as in notebooks."""
+    notebook = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", notebook)
+    with without_stderr():
+        print("lost", file=sys.stderr)
+        os.write(2, b"lost")
+    print("kept", file=sys.stderr)
+    os.write(2, b"kept")
+    assert notebook.getvalue() == "kept\n"
+    assert capfd.readouterr().err == "kept"

@@ -19,6 +19,7 @@ from training.data import load
 from training.data.batches import test_batches as batches_to_test
 from training.optimization import SGDWithL2, learning_rate, learning_rate_callback, make_optimizer
 from training.recipes import RECIPES, Recipe, get_recipe, parse_change
+from training.recipes.recipe import OPTIMIZERS
 from training.train import FILES, train_and_evaluate
 
 # Recipes.
@@ -181,6 +182,17 @@ def test_sgd_with_l2_round_trip():
     assert (copy.l2, copy.momentum, copy.nesterov) == (5e-4, 0.9, True)
     with pytest.raises(ValueError, match="`l2` must be"):
         SGDWithL2(0.1, l2=-1)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_variables_of_optimizers_have_the_same_names_each_time(optimizer):
+    """Or a process that begins a run and goes on with it could not read its own checkpoint."""
+    paths = []
+    for _ in range(2):
+        made = make_optimizer(get_recipe("digits", optimizer=optimizer, nesterov=False))
+        made.build([keras.Variable([1.0], name="x")])
+        paths.append([variable.path for variable in made.variables])
+    assert paths[0] == paths[1] and len(set(paths[0])) == len(paths[0]) > 2
 
 
 # Files and pictures.
