@@ -72,7 +72,7 @@ SEGMENTATION_DIGITS = Recipe(
 Names the class of every pixel in scenes of handwritten digits on photographs, with a small
 RegNetY under a feature pyramid.
 Command: python -m training --recipe segmentation_digits
-Expect: a mean IoU of 0.80 on held-out scenes, in six to eight minutes on two busy CPU cores.""",
+Expect: a mean IoU of 0.80 on held-out scenes, in about nine minutes on two slow CPU cores.""",
     data="digit_scenes",
     network=RegNetConfig(
         name="RegNetY-scenes",
