@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
+.PHONY: demo test test-all coverage notebooks lint docs clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python -m training --recipe digits --workdir runs/digits --overwrite
