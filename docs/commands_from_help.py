@@ -32,11 +32,12 @@ def commands() -> str:
 
 
 def modules() -> list[str]:
-    """What `python -m` runs: every module that ends in a call of its `main`."""
+    """What `python -m` runs: every module that has a `main`, and ends in a call of it."""
     names = []
     for package in PACKAGES:
         paths = [path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")]
-        runnable = [path for path in paths if _RUN in (ROOT / path).read_text()]
+        texts = {path: (ROOT / path).read_text() for path in paths}
+        runnable = [path for path, text in texts.items() if _RUN in text and "def main(" in text]
         dotted = (".".join(path.with_suffix("").parts) for path in runnable)
         names += sorted(name.removesuffix(".__main__") for name in dotted)
     return names

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import numbers
+from collections.abc import Hashable
 
 import numpy as np
 
@@ -39,7 +40,12 @@ def check(name, value, ok, allowed):
 
 def check_choice(name, value, choices):
     """Raises ValueError unless `value` is one of `choices`."""
-    check(name, value, value in choices, f"one of {', '.join(map(repr, choices))}")
+    check(
+        name,
+        value,
+        isinstance(value, Hashable) and value in choices,
+        f"one of {', '.join(map(repr, choices))}",
+    )
 
 
 def is_int(value):

@@ -59,7 +59,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         ValueError: saying in one line what is wrong, where the file is damaged or missing.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy leaves a file open that it opened itself and that is no archive.
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except Exception as error:  # numpy passes on those of zipfile and zlib too
         raise ValueError(first_line(error)) from error

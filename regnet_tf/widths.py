@@ -52,7 +52,7 @@ class StageConfig:
         check_int("depth", self.depth, minimum=1)
         check_int("group_width", self.group_width, minimum=1)
         check_stride("stride", self.stride)
-        check_number("bottleneck_ratio", self.bottleneck_ratio, above=0, below=MAX_WIDTH)
+        _check_ratio(self.bottleneck_ratio)
         check(
             "group_width",
             self.group_width,
@@ -196,13 +196,19 @@ def compatible_widths(width, group_width, bottleneck_ratio=1.0, rounding="neares
 
 def check_bottleneck_ratio(bottleneck_ratio):
     """Raises ValueError unless the ratio is below 1 or a whole number (pycls' rule)."""
-    check_number("bottleneck_ratio", bottleneck_ratio, above=0, below=MAX_WIDTH)
+    _check_ratio(bottleneck_ratio)
     check(
         "bottleneck_ratio",
         bottleneck_ratio,
         bottleneck_ratio < 1 or bottleneck_ratio == int(bottleneck_ratio),
         "a number between 0 and 1, or a whole number",
     )
+
+
+def _check_ratio(ratio):
+    """Raises ValueError for a bottleneck ratio that widths can not be computed with."""
+    check_number("bottleneck_ratio", ratio, above=0, below=MAX_WIDTH)
+    check("bottleneck_ratio", ratio, ratio >= 1 / MAX_WIDTH, f"at least 1/{MAX_WIDTH:,}")
 
 
 def generate_stages(

@@ -1,6 +1,7 @@
 """A comparison measures in processes, goes on where it was, and says what failed."""
 
 import dataclasses
+import importlib.util
 import json
 import pathlib
 import sys
@@ -70,7 +71,7 @@ def test_this_project_in_real_processes(compare, monkeypatch):
     assert 200 < values["memory_mib"] < 5000  # TensorFlow alone is above that
     assert row["regnet_tf_is_faster_by"] == {"training": 1, "tflite_ms": 1}
     (file,) = compare.out.glob("exported/regnet_tf-regnetx_002-tflite-*/tflite/*.tflite")
-    assert file.stat().st_size > 4 * PARAMETERS
+    assert file.stat().st_size > 0.98 * 4 * PARAMETERS  # normalization is folded into kernels
 
     monkeypatch.setattr(running, "run_worker", None)  # nothing is measured twice
     assert compare(command)[:2] == (status, report)
@@ -120,7 +121,9 @@ def test_what_fails_is_noted_and_left(compare, fakes):
     assert rows["dying"]["failed"] == {"training": "ended with status 3"}
     assert len(rows["same"]["values"]["training"]["turns"]) == 2
     assert "sleeping, training: took longer than 5 s" in printed.out
-    results = [json.loads(line) for line in (compare.out / "results.jsonl").open()]
+    results = [
+        json.loads(line) for line in (compare.out / "results.jsonl").read_text().splitlines()
+    ]
     assert [r["contender"] for r in results if r["turn"] == 2] == ["same", "other"]
     assert [r["log"] for r in results if r["contender"] == "failing"] == ["what it said\n"]
 
@@ -265,9 +268,9 @@ def _run(contender, part, variant="regnety_002"):
 
 @pytest.mark.parametrize("name", ["timm", "torchvision", "transformers"])
 def test_peers_in_torch_have_the_same_network(name):
-    for module in PEERS[name].modules:
-        if module != "torchvision":  # it may be there, and not fit
-            pytest.importorskip(module)
+    for module in PEERS[name].modules:  # not imported: torchvision may be there, and not fit
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
     facts = _run(PEERS[name], "training")
     assert facts["parameters"] == complexity("regnety_002").parameters
     assert facts["step_seconds"] > 0 and facts["memory_mib"] > 50

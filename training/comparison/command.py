@@ -225,11 +225,11 @@ def _print_contenders(installed, absent):
 
 
 def _measure(options, variants, installed, settings):
-    from training.comparison.running import Runner, plan
+    from training.comparison.running import Runner, check_result, plan
     from training.sweep.results import FAILED, Results
 
     measurements = plan(variants, installed, settings, _parts(options), options.repeats)
-    results = Results(options.out)
+    results = Results(options.out, check_result)
     with results.writing() as append:
         done = results.read()
         if options.retry_failed:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from regnet_tf import get_config
+from regnet_tf._checks import check, check_choice
 from training.comparison.contenders import WORKERS, Installed, environment
 from training.comparison.processes import Failure, run_worker
 from training.sweep.results import FAILED
@@ -79,6 +80,12 @@ class Measurement:
         """The same for measurements that need not be repeated."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def check_result(result):
+    """Raises ValueError, TypeError or KeyError for a dict that `Runner` did not make."""
+    check_choice("status", result["status"], (MEASURED, FAILED))
+    check("identity", result["identity"], isinstance(result["identity"], str), "a text")
 
 
 def plan(variants, installed, settings, parts, repeats) -> list[Measurement]:

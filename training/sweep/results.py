@@ -19,17 +19,20 @@ COSTS = ("flops", "parameters", "activations")
 
 
 class Results:
-    """The file of the results of a population; one process at a time may write it.
+    """A file of results, of a population or another long job; one process at a time may write it.
 
     Args:
-        folder: directory of the population, as a `Path`.
+        folder: directory of the job, as a `Path`.
+        check: function that raises ValueError, TypeError or KeyError for a dict that is no result;
+            by default for what is none of a network.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, check=None):
         self.path = Path(folder) / "results.jsonl"
+        self._check = check or check_network
 
     def read(self) -> dict:
-        """Identity of a network -> its result, the last one where it was tried again.
+        """Identity -> result, the last one where it was tried again.
 
         A last line that was cut off when its writer was killed does not count.
 
@@ -68,13 +71,13 @@ class Results:
     def _parsed(self, number, line):
         try:
             result = json.loads(line)
-            _check_result(result)
+            self._check(result)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise UserError(f"{self.path}, line {number}, is no result of a network.") from error
+            raise UserError(f"{self.path}, line {number}, is no result.") from error
         return result
 
 
-def _check_result(result):
+def check_network(result):
     """Raises ValueError, TypeError or KeyError for what `network.result_of` did not make."""
     config = RegNetConfig.from_dict(result["config"])
     check("identity", result["identity"], result["identity"] == config.identity, "the network's")
