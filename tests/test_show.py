@@ -36,8 +36,10 @@ def as_options(numbers):
 
 def check_picture(path):
     """A picture with the line, the blocks and the stages in their colours."""
-    pixels = np.asarray(Image.open(path).convert("RGB"), int).reshape(-1, 3)
-    assert Image.open(path).format == "PNG" and len(pixels) > 300_000
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        pixels = np.asarray(picture.convert("RGB"), int).reshape(-1, 3)
+    assert len(pixels) > 300_000
     for color in ((31, 95, 168), (245, 215, 186), (102, 102, 102)):
         near = np.abs(pixels - color).max(axis=1) < 12
         assert near.sum() > 200, color
