@@ -285,24 +285,26 @@ def _shares(step_stats):
 
 def table(results) -> str:
     """The results as a markdown table."""
-    lines = [
-        "variant | pixels | form | batch 1 (ms) | ratio | batch 32 (images/s) | ratio",
-        "--- | --: | --- | --: | --: | --: | --:",
-    ]
+    from regnet_tf._markdown import markdown_table
+
+    columns = ["variant", "pixels", "form", "batch 1 (ms)", "ratio", "batch 32 (images/s)", "ratio"]
+    rows = []
     for result in results:
         for row in result["rows"]:
-            cells = [result["variant"], str(result["image_size"]), row["name"]]
+            cells = [result["variant"], result["image_size"], row["name"]]
             cells += [_cell(row["latency_ms"], 2), _cell(row["latency_ratio"], 2)]
             cells += [_cell(row["images_per_second"], 1), _cell(row["throughput_ratio"], 2)]
-            lines.append(" | ".join(cells))
-    return "\n".join(f"| {line} |" for line in lines)
+            rows.append(cells)
+    return markdown_table(columns, rows, left=(0, 2))
 
 
 def profile_table(result) -> str:
     """The kernels of a result as a markdown table."""
-    lines = [f"{result['variant']}: kernel | share of time (%)", "--- | --:"]
-    lines += [f"`{kernel}` | {share:.1f}" for kernel, share in result["profile"].items()]
-    return "\n".join(f"| {line} |" for line in lines)
+    from regnet_tf._markdown import markdown_table
+
+    columns = [f"{result['variant']}: kernel", "share of time (%)"]
+    rows = [[f"`{kernel}`", f"{share:.1f}"] for kernel, share in result["profile"].items()]
+    return markdown_table(columns, rows)
 
 
 def _cell(value, digits):

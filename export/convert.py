@@ -29,7 +29,9 @@ def convert(network, preprocessing, batch_size, dtype=tf.uint8, configure=None) 
     size = preprocessing.image_size
     traced = network.traced(batch_size, (size, size))
 
-    @tf.function(input_signature=[tf.TensorSpec((batch_size, size, size, 3), dtype, name="images")])
+    spec = tf.TensorSpec((batch_size, size, size, 3), dtype, name="images")
+
+    @tf.function(input_signature=[spec], autograph=False)
     def run(images):
         outputs = traced(preprocessing.normalize(images))
         if "logits" not in outputs:

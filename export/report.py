@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import regnet_tf
 from export.machine import processor
 from regnet_tf._errors import import_optional
+from regnet_tf._markdown import markdown_table
 
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 _BLUE, _GREY = "#1f5fa8", "#666666"
@@ -60,15 +61,15 @@ def table(artefacts, classifier=True) -> str:
     columns = ["file", "size (MB)", "largest difference", "worst cosine"]
     columns += ["same class (%)", "accuracy (%)"] if classifier else []
     columns += ["batch 1 (ms)", "images/s"]
-    lines = [" | ".join(columns), " | ".join(["---"] + ["--:"] * (len(columns) - 1))]
+    rows = []
     for name, one in artefacts.items():
         cells = [name, f"{one['bytes'] / 1e6:.2f}", f"{one['max_difference']:.1e}"]
         cells.append(f"{one['cosine']:.5f}")
         if classifier:
             cells += [_percent(one["top1_agreement"]), _percent(one["accuracy"])]
         cells += [f"{one['latency_ms']:.2f}", f"{one['images_per_second']:.1f}"]
-        lines.append(" | ".join(cells))
-    return "\n".join(f"| {line} |" for line in lines)
+        rows.append(cells)
+    return markdown_table(columns, rows)
 
 
 def markdown(facts) -> str:
@@ -98,10 +99,9 @@ def markdown(facts) -> str:
 
 def _layers(layers):
     worst = sorted(layers, key=lambda layer: -layer["error"])[:_WORST_LAYERS]
-    lines = ["layer | error", "--- | --:"]
-    lines += [f"`{layer['layer']}` | {layer['error']:.4f}" for layer in worst]
-    table = "\n".join(f"| {line} |" for line in lines)
-    return f"{_ERROR} The worst of {len(layers)}:\n\n{table}"
+    rows = [[f"`{layer['layer']}`", f"{layer['error']:.4f}"] for layer in worst]
+    text = markdown_table(["layer", "error"], rows)
+    return f"{_ERROR} The worst of {len(layers)}:\n\n{text}"
 
 
 _ERROR = (

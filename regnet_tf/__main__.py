@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from regnet_tf import create_model
+from regnet_tf._markdown import cost_cells, markdown_table
 from regnet_tf._show import add_show
 from regnet_tf.complexity import complexity
 from regnet_tf.porting import SOURCES, to_state_dict
@@ -20,42 +21,27 @@ from regnet_tf.weights import best_weights, is_tag, list_weights, preprocessing_
 
 def variant_table(pattern: str = "*") -> str:
     """The variants whose timm key matches a shell-style pattern, as a markdown table."""
-    lines = [
-        "| variant | timm's key | depth | stage widths | group width | parameters (M) "
-        "| multiply-adds (G) | activations (M) |",
-        "|---|---|--:|---|--:|--:|--:|--:|",
-    ]
+    columns = ["variant", "timm's key", "depth", "stage widths", "group width"]
+    columns += ["parameters (M)", "multiply-adds (G)", "activations (M)"]
+    rows = []
     for key in list_variants(pattern):
         config = VARIANTS[key].config
-        cost = complexity(config)
         widths = ", ".join(str(stage.width) for stage in config.stages)
-        cells = (
-            config.name,
-            f"`{key}`",
-            config.depth,
-            widths,
-            config.group_width,
-            f"{cost.parameters / 1e6:.1f}",
-            f"{cost.macs / 1e9:.2f}",
-            f"{cost.activations / 1e6:.1f}",
-        )
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+        row = [config.name, f"`{key}`", config.depth, widths, config.group_width]
+        rows.append([*row, *cost_cells(complexity(config))])
+    return markdown_table(columns, rows, left=(0, 1, 3))
 
 
 def weights_table(pattern: str = "*") -> str:
     """The published weights whose tag matches a shell-style pattern, as a markdown table."""
-    lines = [
-        "| tag | licence | classes | pixels | top-1 % | by whom, at how many pixels |",
-        "|---|---|--:|--:|--:|---|",
-    ]
+    columns = ["tag", "licence", "classes", "pixels", "top-1 %", "by whom, at how many pixels"]
+    rows = []
     for tag in list_weights(pattern):
         info = weights_info(tag)
         best = max(info.published, key=lambda entry: entry["top1"], default=None)
         accuracy = ("", "") if best is None else (f"{best['top1']:.2f}", _measured_by(best))
-        cells = (f"`{tag}`", info.license, info.classes, info.image_size, *accuracy)
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+        rows.append([f"`{tag}`", info.license, info.classes, info.image_size, *accuracy])
+    return markdown_table(columns, rows, left=(0, 1, 5))
 
 
 def _measured_by(entry):

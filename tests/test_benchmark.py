@@ -71,6 +71,7 @@ def test_training_on_data(tmp_path, capsys):
     assert "| input pipeline alone |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_synthetic_training_on_two_devices(two_devices):
     recipe = get_recipe("smoke", data="synthetic", max_steps=None)
     result = measure_training(recipe, two_devices, repeats=1, steps=2)

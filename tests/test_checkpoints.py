@@ -9,8 +9,6 @@ import tensorflow as tf
 
 from regnet_tf._errors import UserError
 from training.checkpoints import Checkpoints, Progress
-from training.optimization import make_optimizer
-from training.recipes import get_recipe
 
 
 @pytest.fixture
@@ -139,11 +137,3 @@ def test_values_of_several_devices(two_devices, tmp_path):
         np.testing.assert_array_equal(copy, [2, 5])  # the mean of both
     assert float(metric.result()) == 0.5
     assert float(metric.variables[1].value.read_value()) == 2  # images that it has counted
-
-
-@pytest.mark.parametrize("name", ["digits", "timm_ra"])
-def test_names_do_not_depend_on_what_the_process_made_before(name):
-    """Or a run that was begun in a notebook could not go on in another process."""
-    one, other = (make_optimizer(get_recipe(name)) for _ in range(2))
-    assert [v.path for v in one.variables] == [v.path for v in other.variables]
-    assert one.name.endswith("_with_l2")

@@ -53,6 +53,7 @@ def compare(tmp_path, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_this_project_in_real_processes(compare, monkeypatch):
     command = "--peers --part tflite training --repeats 1"
     status, report, printed = compare(command)

@@ -15,7 +15,7 @@ import regnet_tf.__main__
 from regnet_tf import design_space, visualize
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
+PAGES = [*sorted(DOCS.rglob("*.md")), DOCS.parent / "README.md"]
 #: What the documentation's tools would take for the module of the same name.
 OTHER_NAMES = {"regnet_tf.complexity": "regnet_tf.complexity.complexity"}
 
@@ -57,18 +57,22 @@ def test_signature_of_the_model_functions():
 
 
 def examples():
-    """Python code of the pages that needs neither a photograph nor a download."""
+    """Python code of the pages that needs neither a download nor an optional package."""
     code = re.compile(r"```python\n(import .*?|from .*?)```", re.DOTALL)
     found = [(page.stem, text) for page in PAGES for text in code.findall(page.read_text())]
-    return [pytest.param(text, id=name) for name, text in found if "photo.jpg" not in text]
+    needy = re.compile("photo.jpg|keras_hub")
+    return [pytest.param(text, id=name) for name, text in found if not needy.search(text)]
 
 
 @pytest.mark.parametrize("code", examples())
-def test_examples_run(code):
+def test_examples_run(code, capsys):
+    """They make something, and print what their comments say if that is no sentence."""
     scope = {}
     exec(code, scope)
     models = [value for value in scope.values() if isinstance(value, keras.Model)]
     assert models or scope.keys() & {"config", "configs"}
+    promised = re.findall(r"^print\(.*\)  # ([^a-z].*)$", code, re.MULTILINE)
+    assert set(promised) <= set(capsys.readouterr().out.splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +119,14 @@ def test_version_of_this_software():
     assert f"version: {regnet_tf.__version__}" in citation
     changes = (DOCS.parent / "CHANGELOG.md").read_text()
     assert f"\n## [{regnet_tf.__version__}]" in changes
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, *(DOCS.parent / name for name in ("CONTRIBUTING.md", "notebooks/README.md"))],
+    ids=lambda page: page.name,
+)
+def test_links_to_files(page):
+    """Also from pages that `make docs` does not build, and to files that it does not know."""
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    assert [one for one in targets if "://" not in one and not (page.parent / one).exists()] == []

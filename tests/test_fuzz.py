@@ -28,7 +28,7 @@ from regnet_tf.variants import ACTIVATIONS
 from training.checkpoints import Checkpoints, Progress
 from training.sweep.network import result_of
 from training.sweep.populations import read_populations
-from training.sweep.results import Results, claim
+from training.sweep.results import claim, population_results
 from training.sweep.running import tasks_of
 from training.sweep.specification import Specification
 
@@ -368,7 +368,7 @@ def population():
 @pytest.mark.parametrize("name", ["results.jsonl", "spec.json"])
 def test_damaged_populations(name, population, tmp_path):
     claim(tmp_path, population)
-    with Results(tmp_path).writing() as append:
+    with population_results(tmp_path).writing() as append:
         for task in tasks_of(population):
             append(result_of(task, [0.5, 0.25], None, 1.0))
     content = (tmp_path / name).read_bytes()

@@ -1,5 +1,7 @@
 """The notebooks run, say and draw what they promise, and are committed with their outputs."""
 
+import ast
+import importlib.util
 import itertools
 import os
 import pathlib
@@ -8,6 +10,7 @@ import re
 import nbclient
 import nbformat
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 ROOT = pathlib.Path(__file__).parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -125,7 +128,33 @@ def test_absolute_paths_are_seen(text, found):
     assert _ABSOLUTE_PATH.findall(text) == found
 
 
-# What they do.
+def uses(notebook):
+    """What it takes from this project's modules, as (module, name)."""
+    shell = InteractiveShell.instance()
+    for cell in code_cells(notebook):
+        for node in ast.walk(ast.parse(shell.transform_cell(cell.source))):
+            match node:
+                case ast.ImportFrom(module=module, names=names):
+                    yield from ((module, name.name) for name in names)
+                case ast.Attribute(value=ast.Name(id="regnet_tf"), attr=name):
+                    yield "regnet_tf", name
+                case ast.Attribute(value=ast.Name(id="design_space"), attr=name):
+                    yield "regnet_tf.design_space", name
+        for module in re.findall(r"^%run -m (\S+)", cell.source):
+            package = importlib.util.find_spec(module).submodule_search_locations
+            yield f"{module}.__main__" if package else module, "main"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_they_use_is_there(name):
+    own = ("export", "regnet_tf", "training")
+    used = [(module, name) for module, name in uses(read(name)) if module.split(".")[0] in own]
+    assert len(used) > 3
+    for module, name in used:
+        exec(f"from {module} import {name}")
+
+
+# What they do. But for the first one that takes a minute or two each.
 
 
 def test_from_numbers_to_a_network(execute, golden_variants):
@@ -141,6 +170,7 @@ def test_from_numbers_to_a_network(execute, golden_variants):
     assert "(2, 10)" in text
 
 
+@pytest.mark.slow
 def test_classify_and_fine_tune(execute):
     notebook = execute("2_classify_and_fine_tune")
     text = printed(notebook)
@@ -153,6 +183,7 @@ def test_classify_and_fine_tune(execute):
     assert re.search(r"^The flower is a [5-9], at \d+%\.$", text, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_train_on_tfds(execute):
     notebook = execute("3_train_on_tfds")
     text = printed(notebook)
@@ -170,6 +201,7 @@ def test_train_on_tfds(execute):
     ]
 
 
+@pytest.mark.slow
 def test_deploy(execute):
     notebook = execute("4_deploy")
     text = printed(notebook)
@@ -186,6 +218,7 @@ def test_deploy(execute):
         assert sum(a == b for a, b in zip(row, truth, strict=True)) >= 8
 
 
+@pytest.mark.slow
 def test_design_spaces(execute):
     notebook = execute("5_design_spaces")
     text = printed(notebook)
@@ -200,6 +233,7 @@ def test_design_spaces(execute):
     assert 0 <= numbers_after(text, "Kolmogorov-Smirnov statistic:")[0] <= 1
 
 
+@pytest.mark.slow
 def test_segmentation(execute):
     notebook = execute("6_segmentation")
     text = printed(notebook)

@@ -245,6 +245,7 @@ def cluster(count):
     ]
 
 
+@pytest.mark.slow
 def test_two_workers_do_what_one_does_though_one_is_killed(undisturbed, tmp_path):
     arguments = ("--strategy", "multiworker", "--checkpoint-steps", "1")
     configs = cluster(2)

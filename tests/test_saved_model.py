@@ -138,6 +138,7 @@ for arguments in (
 """
 
 
+@pytest.mark.slow
 def test_saved_model_cli(exported, expected, tmp_path, run_python):
     np.save(tmp_path / "images.npy", exported.source.examples.test[:8])
     arguments = (exported.saved_model, tmp_path / "images.npy", tmp_path)

@@ -16,7 +16,7 @@ from regnet_tf import RegNetConfig
 from training.sweep import built_in, executors, running
 from training.sweep.__main__ import main
 from training.sweep.network import result_of, train_network
-from training.sweep.results import Results, claim
+from training.sweep.results import claim, population_results
 from training.sweep.running import run, tasks_of
 from training.sweep.specification import Specification, load_specification
 
@@ -163,10 +163,13 @@ def test_another_population_is_refused(tiny, tmp_path):
 
 
 def test_cut_line_and_foreign_line(tiny, tmp_path):
-    results, tasks = Results(tmp_path), tasks_of(tiny)
+    results, tasks = population_results(tmp_path), tasks_of(tiny)
     with results.writing() as append:
         append(result_of(tasks[0], [0.5], None))
-        with pytest.raises(ValueError, match="Another process"), Results(tmp_path).writing():
+        with (
+            pytest.raises(ValueError, match="Another process"),
+            population_results(tmp_path).writing(),
+        ):
             pass
     whole = results.path.read_bytes()
     results.path.write_bytes(whole + whole[:40])

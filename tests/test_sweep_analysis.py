@@ -16,7 +16,7 @@ from training.sweep.__main__ import main
 from training.sweep.network import result_of
 from training.sweep.page import page
 from training.sweep.populations import matching_weights, read_populations
-from training.sweep.results import Results, claim
+from training.sweep.results import claim, population_results
 from training.sweep.running import tasks_of
 from training.sweep.specification import load_specification
 
@@ -29,7 +29,7 @@ def write_population(folder, name, error_of, failures=0):
     specification, folder = load_specification(name), folder / name
     folder.mkdir()
     claim(folder, specification)
-    with Results(folder).writing() as append:
+    with population_results(folder).writing() as append:
         for number, task in enumerate(tasks_of(specification)):
             error = error_of(RegNetConfig.from_dict(task["config"]))
             failure = "ValueError: no" if number < failures else None

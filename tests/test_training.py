@@ -339,6 +339,7 @@ def test_run_repeats_with_the_seed_and_is_replaced_if_told(finished, tmp_path):
             assert one[name] == other[name]
 
 
+@pytest.mark.slow
 def test_run_in_bfloat16(tmp_path):
     run = smoke(tmp_path, precision="mixed_bfloat16", epochs=1, rotation=10.0)
     assert run["recipe"]["precision"] == "mixed_bfloat16"

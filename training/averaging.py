@@ -30,13 +30,13 @@ class ModelAverage:
         """Name -> average."""
         return dict(zip(self._names, self._averages, strict=True))
 
-    @tf.function
+    @tf.function(autograph=False)
     def update(self):
         """Moves the averages towards the model."""
         for average, variable in zip(self._averages, self._variables, strict=True):
             average.assign(self._decay * average + (1 - self._decay) * variable)
 
-    @tf.function
+    @tf.function(autograph=False)
     def copy(self):
         """Makes the averages equal to the model."""
         for average, variable in zip(self._averages, self._variables, strict=True):
@@ -56,7 +56,7 @@ class ModelAverage:
         for average, variable in zip(self._averages, self._variables, strict=True):
             variable.assign(average)
 
-    @tf.function
+    @tf.function(autograph=False)
     def _swap(self):
         for average, variable in zip(self._averages, self._variables, strict=True):
             value = tf.identity(average)

@@ -222,11 +222,11 @@ def _summary(contender, ours, setting):
 
 def table(results) -> str:
     """The results as a markdown table."""
-    lines = [
-        "| variant | batch | pixels | precision | implementation | training img/s | ratio "
-        "| forward img/s | ratio | first step s | training memory MiB |",
-        "|---|--:|--:|---|---|--:|--:|--:|--:|--:|--:|",
-    ]
+    from regnet_tf._markdown import markdown_table
+
+    columns = ["variant", "batch", "pixels", "precision", "implementation", "training img/s"]
+    columns += ["ratio", "forward img/s", "ratio", "first step s", "training memory MiB"]
+    rows = []
     for result in results:
         for row in result["contenders"]:
             stride = result["output_stride"]
@@ -239,8 +239,8 @@ def table(results) -> str:
             cells.append("" if first is None else f"{row['build_seconds'] + first:.1f}")
             memory = row.get("training_memory")
             cells.append("" if memory is None else f"{memory['step']:.0f}")
-            lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+            rows.append(cells)
+    return markdown_table(columns, rows, left=(0, 3, 4))
 
 
 def _speed_cells(speed):

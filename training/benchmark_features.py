@@ -4,12 +4,12 @@ A training step takes the mean square of all maps for a loss: what stands on the
 """
 
 import concurrent.futures
-import contextlib
 import multiprocessing
 import resource
-import sys
 import time
 from pathlib import Path
+
+from training.comparison.workers.measuring import most_memory
 
 LEVELS = (2, 3, 4, 5)
 
@@ -103,7 +103,7 @@ def _memory(setting, remat):
     before = _resident()
     for _ in range(2):
         run["train"]()
-    return before, _most_resident()
+    return before, most_memory()
 
 
 def _resident():
@@ -111,19 +111,5 @@ def _resident():
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
-        return _most_resident()
+        return most_memory()
     return pages * resource.getpagesize() / 2**20
-
-
-def _most_resident():
-    """The process' high-water mark, in MiB.
-
-    Linux' `getrusage` would count what the process had been before it became this program, a copy
-    of the one that started it.
-    """
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

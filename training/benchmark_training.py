@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from regnet_tf._errors import UserError
+from regnet_tf._markdown import markdown_table
 from training import strategies
 from training.data import DataSet, load
 from training.data.batches import steps_per_epoch, training_batches
@@ -101,21 +102,19 @@ def measure_training(recipe, strategy, data_dir=None, repeats=5, steps=10) -> di
 
 def table(result) -> str:
     """A result as a markdown table."""
-    lines = [
+    about = (
         f"{result['variant']}, recipe {result['recipe']}, {result['data']}, batches of"
         f" {result['batch_size']} images of {result['image_size']} pixels, on"
-        f" {result['compute']['replicas']} replicas ({result['compute']['device']})",
-        "",
-        "| what | images/s |",
-        "|---|--:|",
-    ]
+        f" {result['compute']['replicas']} replicas ({result['compute']['device']})"
+    )
+    rows = []
     names = {"input": "input pipeline alone", "step": "training step alone", "both": "both"}
     for part, name in names.items():
         if part in result:
             speed = result[part]
             text = f"{speed['images_per_second']:.1f} ({speed['min']:.1f} to {speed['max']:.1f})"
-            lines.append(f"| {name} | {text} |")
-    return "\n".join(lines)
+            rows.append([name, text])
+    return f"{about}\n\n{markdown_table(['what', 'images/s'], rows)}"
 
 
 def _synthetic(recipe):

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import signal
+import sys
 
 
 def start_tensorflow():
@@ -19,3 +21,36 @@ def start_tensorflow():
         stack.callback(os.dup2, stderr, 2)
         os.dup2(null.fileno(), 2)
         import tensorflow  # noqa: F401
+
+
+def status_of(job, parser) -> int:
+    """Does a job that the same command goes on with after it was stopped; the exit status.
+
+    That is 0 if it worked, 2 after an error of the user's, 130 and 143 if it was stopped by SIGINT
+    or SIGTERM, which ends it like an exception: what is being written is closed.
+
+    Args:
+        job: function without arguments.
+        parser: of the command; errors name it.
+    """
+    from regnet_tf._errors import UserError, fail
+
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        job()
+    except (UserError, ValueError, OSError) as error:
+        return fail(parser, error)
+    except (KeyboardInterrupt, _Terminated) as stop:
+        print("\nStopped; the same command goes on.", file=sys.stderr)
+        return 143 if isinstance(stop, _Terminated) else 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as `KeyboardInterrupt` is SIGINT."""
+
+
+def _terminate(*_):
+    raise _Terminated

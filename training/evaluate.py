@@ -293,6 +293,7 @@ _COLUMNS = ("model", "by", "pixels", "of", "interpolation", "published", "here",
 def _write_comparison(rows, out):
     """The table of published and measured accuracies, as text, CSV and markdown."""
     from regnet_tf._files import print_paths, replacing
+    from regnet_tf._markdown import markdown_table
 
     table = []
     for row in rows:
@@ -309,13 +310,12 @@ def _write_comparison(rows, out):
                 f"{row['top1'] - published['top1']:+.3f}",
             )
         )
-    lines = ["| " + " | ".join(map(str, cells)) + " |" for cells in (_COLUMNS, *table)]
-    lines.insert(1, "|" + "---|" * len(_COLUMNS))
+    text = markdown_table(_COLUMNS, table, left=(0, 1, 4))
     with replacing(out / "published.md") as path:
-        path.write_text("\n".join(lines) + "\n")
+        path.write_text(f"{text}\n")
     with replacing(out / "published.csv") as path, path.open("w", newline="") as file:
         csv.writer(file).writerows([_COLUMNS, *table])
-    print("\n".join(lines))
+    print(text)
     print_paths(out, {"published.md": "this table", "published.csv": "the same"})
 
 

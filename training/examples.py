@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from regnet_tf._files import replacing
 from training.data.batches import decoded, resized_label
+from training.data.parallel import parallel_map
 
 #: How many are kept: to calibrate integers with, and to check what was exported.
 CALIBRATION_IMAGES, TEST_IMAGES = 200, 500
@@ -39,5 +40,5 @@ def _examples(split, count, recipe):
         return levels, resized_label(label, recipe.preprocessing.image_size)
 
     chosen = split.shuffled(recipe.seed, 0).take(count)
-    images, labels = zip(*chosen.map(prepare, tf.data.AUTOTUNE).as_numpy_iterator(), strict=True)
+    images, labels = zip(*parallel_map(chosen, prepare).as_numpy_iterator(), strict=True)
     return np.stack(images), np.array(labels, "int64")

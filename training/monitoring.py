@@ -32,7 +32,9 @@ class TensorBoardLog(keras.callbacks.Callback):
             if self._progress.step == 0:
                 network = keras.Model(self.model.inputs, self.model.outputs)
                 shape = (1, self._recipe.image_size, self._recipe.image_size, 3)
-                inference = tf.function(lambda images: network(images, training=False))
+                inference = tf.function(
+                    lambda images: network(images, training=False), autograph=False
+                )
                 graph = inference.get_concrete_function(tf.TensorSpec(shape, tf.float32)).graph
                 tf.summary.graph(graph.as_graph_def())
                 tf.summary.image("training images", self._images, max_outputs=16)

@@ -56,7 +56,7 @@ def set_precise_statistics(model, batches, steps, strategy):
         return
     moving = [v for layer in layers for v in (layer.moving_mean, layer.moving_variance)]
 
-    @tf.function
+    @tf.function(autograph=False)
     def batch_statistics(images):
         def on_replica(images):
             model(images, training=True)

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from training.data.batches import test_examples
+from training.data.parallel import parallel_map
 
 
 class Test:
@@ -41,7 +42,7 @@ class Test:
         *sums, images = total.numpy()
         return [one / images for one in sums], round(images)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _sums(self, images, labels, counted):
         def on_replica(images, labels, counted):
             outputs = tf.cast(self._model(images, training=False), tf.float32)
@@ -57,7 +58,7 @@ def _padded(split, recipe, steps, context):
     """One worker's `(images, labels, counted)` batches, one for each of its replicas in turns."""
     workers, index = context.num_input_pipelines, context.input_pipeline_id
     examples = test_examples(split, recipe.preprocessing, (index, workers))
-    examples = examples.map(lambda image, label: (image, label, 1.0))
+    examples = parallel_map(examples, lambda image, label: (image, label, 1.0))
     nothing = tf.data.Dataset.from_tensors(
         tuple(tf.zeros(spec.shape, spec.dtype) for spec in examples.element_spec)
     )

@@ -71,7 +71,6 @@ def image_augmentation(recipe):
     check_choice("crop", recipe.crop, CROPS)
     crop, change = _crop(recipe), _policy(recipe)
 
-    @tf.autograph.experimental.do_not_convert  # in vain, and it takes seconds
     def augment(image, seed):
         crop_seed, flip_seed, policy_seed, light_seed, erasing_seed = tf.unstack(
             tf.random.split(seed, 5)

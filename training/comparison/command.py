@@ -4,11 +4,10 @@ import argparse
 import json
 import os
 import platform
-import signal
 import sys
 from pathlib import Path
 
-from training.command import start_tensorflow
+from training.command import start_tensorflow, status_of
 
 _DESCRIPTION = """\
 Measures this project and its peers that are installed, side by side: seconds to import, to build,
@@ -45,7 +44,6 @@ _FILES = {
     "comparison.json": "the same as numbers, turn by turn",
     "results.jsonl": "each measurement",
 }
-_PARTS = ("training", "inference", "saved_model", "tflite")
 
 
 def main(arguments) -> int:
@@ -57,31 +55,12 @@ def main(arguments) -> int:
     start_tensorflow()  # the peers' table needs it too
     parser = _parser()
     options = parser.parse_args(arguments)
-    from regnet_tf._errors import UserError, fail
-
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        _compare(options)
-    except (UserError, ValueError, OSError) as error:
-        return fail(parser, error)
-    except (KeyboardInterrupt, _Terminated) as stop:
-        print("\nStopped; the same command goes on.", file=sys.stderr)
-        return 143 if isinstance(stop, _Terminated) else 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    return 0
-
-
-class _Terminated(BaseException):
-    """SIGTERM, as `KeyboardInterrupt` is SIGINT."""
-
-
-def _terminate(*_):
-    raise _Terminated
+    return status_of(lambda: _compare(options), parser)
 
 
 def _parser():
     from training.comparison.contenders import PEERS, environments_folder
+    from training.comparison.running import PARTS
 
     peers = "\n".join(f"  {peer.name:13} {peer.how}" for peer in PEERS.values())
     parser = argparse.ArgumentParser(
@@ -104,8 +83,8 @@ def _parser():
     add(
         "--part",
         nargs="+",
-        choices=_PARTS,
-        default=_PARTS,
+        choices=PARTS,
+        default=PARTS,
         help="what to measure (default: everything)",
     )
     add("--batch-size", metavar="N", type=int, default=32, help="images (default: %(default)s)")
@@ -226,7 +205,7 @@ def _print_contenders(installed, absent):
 
 def _measure(options, variants, installed, settings):
     from training.comparison.running import Runner, check_result, plan
-    from training.sweep.results import FAILED, Results
+    from training.results import FAILED, Results
 
     measurements = plan(variants, installed, settings, _parts(options), options.repeats)
     results = Results(options.out, check_result)
@@ -238,7 +217,9 @@ def _measure(options, variants, installed, settings):
 
 
 def _parts(options):
-    return [part for part in _PARTS if part in options.part]
+    from training.comparison.running import PARTS
+
+    return [part for part in PARTS if part in options.part]
 
 
 def _report(options, variants, installed, absent, settings, results):
@@ -282,13 +263,14 @@ def _report(options, variants, installed, absent, settings, results):
 def _write(folder, report):
     from regnet_tf._files import replacing
     from training.comparison.report import draw, markdown
+    from training.report import DPI
 
     with replacing(folder / "comparison.json") as path:
         path.write_text(json.dumps(report, indent=1) + "\n")
     with replacing(folder / "comparison.md") as path:
         path.write_text(markdown(report))
     with replacing(folder / "comparison.png") as path:
-        draw(report).savefig(path, dpi=130)
+        draw(report).savefig(path, dpi=DPI)
 
 
 def _say(text):

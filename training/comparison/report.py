@@ -2,6 +2,7 @@
 
 import math
 
+from regnet_tf._markdown import markdown_table
 from training.comparison.running import FORMS
 from training.comparison.summary import COMPARED, is_same_network, metrics_of
 from training.report import empty_figure
@@ -49,13 +50,13 @@ def table(results, parts, notes) -> str:
     """
     metrics = metrics_of(parts)
     headings = ["network", "contender", "parameters", *(metric.heading for metric in metrics)]
-    lines = [" | ".join(headings), "--- | --- | --:" + " | --:" * len(metrics)]
+    rows = []
     for result in results:
         for row in result["rows"]:
             cells = [result["name"], row["contender"], _parameters(row, result, notes)]
             cells += [_cell(row, metric, notes) for metric in metrics]
-            lines.append(" | ".join(cells))
-    return "\n".join(f"| {line} |" for line in lines)
+            rows.append(cells)
+    return markdown_table(headings, rows, left=(0, 1))
 
 
 def ratios(results, parts) -> str:
@@ -64,27 +65,27 @@ def ratios(results, parts) -> str:
         return ""
     metrics = [metric for metric in metrics_of(parts) if metric.key in COMPARED]
     headings = ["network", "than", *(metric.heading.rpartition(" (")[0] for metric in metrics)]
-    lines = [" | ".join(headings), "--- | ---" + " | --:" * len(metrics)]
+    rows = []
     for result in results:
         for row in result["rows"][1:]:
             found = [row["regnet_tf_is_faster_by"].get(metric.key) for metric in metrics]
             cells = [_MISSING if ratio is None else f"{ratio:.2f}" for ratio in found]
-            lines.append(" | ".join([result["name"], row["contender"], *cells]))
+            rows.append([result["name"], row["contender"], *cells])
     about = "How many times as fast `regnet_tf` is, the median of the ratios turn by turn:"
-    return "\n".join([f"{about}\n", *(f"| {line} |" for line in lines)])
+    return f"{about}\n\n{markdown_table(headings, rows, left=(0, 1))}"
 
 
 def contenders_table(contenders) -> str:
     """Versions, and how each of them runs; those that are not there too, with the reason."""
-    lines = ["contender | versions | how", "--- | --- | ---"]
+    rows = []
     for contender in contenders:
         versions = ", ".join(f"{name} {number}" for name, number in contender["versions"].items())
         if contender["python"] is None:
-            lines.append(f"{contender['name']} | {_MISSING} | left out: {contender['reason']}")
+            rows.append([contender["name"], _MISSING, f"left out: {contender['reason']}"])
         else:
             python = f"Python {contender['python']}"
-            lines.append(f"{contender['name']} | {versions}, {python} | {contender['how']}")
-    return "\n".join(f"| {line} |" for line in lines)
+            rows.append([contender["name"], f"{versions}, {python}", contender["how"]])
+    return markdown_table(["contender", "versions", "how"], rows, left=(0, 1, 2))
 
 
 class _Notes:

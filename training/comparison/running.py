@@ -12,7 +12,7 @@ from regnet_tf import get_config
 from regnet_tf._checks import check, check_choice
 from training.comparison.contenders import WORKERS, Installed, environment
 from training.comparison.processes import Failure, run_worker
-from training.sweep.results import FAILED
+from training.results import FAILED
 
 #: What is measured; the latter two run a file that the contender exports.
 PARTS = ("training", "inference", "saved_model", "tflite")

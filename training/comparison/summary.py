@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from regnet_tf import complexity, get_config
 from training.comparison.running import EXPORT, FORMS
-from training.sweep.results import FAILED
+from training.results import FAILED
 
 
 @dataclasses.dataclass(frozen=True)

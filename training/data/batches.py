@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from regnet_tf.preprocessing import decode_image
 from training.augmentation import batch_augmentation, image_augmentation
+from training.data.parallel import parallel_map
 
 
 def steps_per_epoch(split, recipe) -> int:
@@ -50,15 +51,16 @@ def training_batches(split, recipe, classes, first_step=0, context=None) -> tf.d
     def finish(number, batch):
         return augment_batch(*batch, number)
 
+    @tf.autograph.experimental.do_not_convert
     def examples_of(epoch):
         # Where files are shared out whole, a worker's may be a few images short.
         return split.shuffled(recipe.seed, epoch, (index, workers)).repeat().take(count)
 
     examples = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(examples_of)
     examples = examples.skip(first_batch * batch_size).enumerate(first_step * batch_size)
-    examples = examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+    examples = parallel_map(examples, prepare)
     batches = examples.batch(batch_size, drop_remainder=True).enumerate(first_step)
-    batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = parallel_map(batches, finish)
     share = context.get_per_replica_batch_size(recipe.batch_size)
     return (batches if share == batch_size else batches.rebatch(share)).prefetch(tf.data.AUTOTUNE)
 
@@ -82,7 +84,7 @@ def test_examples(split, preprocessing, shard=(0, 1), normalized=True) -> tf.dat
         label = resized_label(label, preprocessing.image_size)
         return preprocessing.normalize(image) if normalized else image, label
 
-    return split.examples(shard).map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+    return parallel_map(split.examples(shard), prepare)
 
 
 def test_batches(split, preprocessing, batch_size, normalized=True) -> tf.data.Dataset:

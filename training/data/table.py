@@ -6,6 +6,8 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from training.data.parallel import parallel_map
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TableSplit:
@@ -46,9 +48,9 @@ class TableSplit:
     def _at(self, order, shard):
         index, count = shard
         items, labels = self._tensors
-        return tf.data.Dataset.from_tensor_slices(order[index::count]).map(
+        return parallel_map(
+            tf.data.Dataset.from_tensor_slices(order[index::count]),
             lambda place: (_content(tf.gather(items, place)), tf.gather(labels, place)),
-            num_parallel_calls=tf.data.AUTOTUNE,
         )
 
     @functools.cached_property

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from regnet_tf._errors import UserError, import_optional, nearest
+from training.data.parallel import parallel_map
 
 _FILES_IN_TURNS = 16
 _SHUFFLE_BUFFER = 10_000  # encoded images, 110 KB each in ImageNet
@@ -79,7 +80,6 @@ class TfdsSplit:
     def _files(self):
         return [str(path) for path in self.builder.info.splits[self.name].filepaths]
 
-    @tf.autograph.experimental.do_not_convert  # an import inside can not be converted
     def _examples(self, records, shard):
         """Serialized examples as (encoded image, label)."""
         tfds = import_optional("tensorflow_datasets")
@@ -92,7 +92,7 @@ class TfdsSplit:
             return example[self.image_key], tf.cast(example[self.label_key], tf.int64)
 
         records = records.shard(count, index) if count > 1 else records
-        return records.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+        return parallel_map(records, parse)
 
 
 def load(name, data_dir):

@@ -1,11 +1,10 @@
 """`python -m training.sweep`: trains populations of networks and compares them."""
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
-from training.command import start_tensorflow
+from training.command import start_tensorflow, status_of
 from training.sweep import built_in
 
 _EPILOG = """\
@@ -55,27 +54,7 @@ def main(arguments=None) -> int:
     parser, commands = _parser()
     options = parser.parse_args(arguments)
     start_tensorflow()
-    from regnet_tf._errors import UserError, fail
-
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        _COMMANDS[options.command](options)
-    except (UserError, ValueError, OSError) as error:
-        return fail(commands[options.command], error)
-    except (KeyboardInterrupt, _Terminated) as stop:
-        print("\nStopped; the same command goes on.", file=sys.stderr)
-        return 143 if isinstance(stop, _Terminated) else 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    return 0
-
-
-class _Terminated(BaseException):
-    """SIGTERM, as `KeyboardInterrupt` is SIGINT."""
-
-
-def _terminate(*_):
-    raise _Terminated
+    return status_of(lambda: _COMMANDS[options.command](options), commands[options.command])
 
 
 def _parser():

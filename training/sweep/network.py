@@ -10,7 +10,8 @@ import time
 
 from regnet_tf._errors import UserError, first_line
 from training.command import start_tensorflow
-from training.sweep.results import FAILED, TRAINED
+from training.results import FAILED
+from training.sweep.results import TRAINED
 
 
 @functools.cache

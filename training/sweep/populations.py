@@ -9,7 +9,7 @@ import numpy as np
 from regnet_tf import RegNetConfig
 from regnet_tf._errors import UserError
 from regnet_tf.design_space import balanced_weights, fit_regnet, widths_of
-from training.sweep.results import COSTS, TRAINED, Results
+from training.sweep.results import COSTS, TRAINED, population_results
 from training.sweep.specification import Specification, load_specification
 
 _LEAST = 2  # networks of a population: one has no distribution
@@ -114,7 +114,7 @@ def _read(folder, error):
     if not (folder / "spec.json").is_file():
         raise UserError(f"{folder} holds no population: there is no {folder / 'spec.json'}.")
     specification = load_specification(folder / "spec.json")
-    results = Results(folder).read().values()
+    results = population_results(folder).read().values()
     trained = [result for result in results if result["status"] == TRAINED]
     if len(trained) < _LEAST:
         raise UserError(f"{folder} has {len(trained)} trained networks; {_LEAST} are needed.")

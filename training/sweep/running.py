@@ -3,10 +3,11 @@
 import time
 
 from regnet_tf._checks import check_choice, check_int
+from training.results import FAILED
 from training.sweep.executors import inline, processes
 from training.sweep.network import prepare_process
 from training.sweep.ray_executor import on_ray
-from training.sweep.results import FAILED, TRAINED, Results, claim
+from training.sweep.results import TRAINED, claim, population_results
 from training.train import make_directory
 
 #: Name -> generator function of tasks, workers and an address.
@@ -56,7 +57,7 @@ def run(
     tasks = tasks_of(specification, data_dir, threads)
     make_directory(folder)
     claim(folder, specification)
-    results = Results(folder)
+    results = population_results(folder)
     with results.writing() as append:
         before = results.read()
         again = {FAILED} if retry_failed else ()

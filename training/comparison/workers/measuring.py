@@ -55,7 +55,7 @@ def measure_network(peer, request) -> dict:
         return {**facts, **peer.export(request)}
     images, labels = _data(request)
     step = peer.step(request["part"], images, labels)
-    return {**facts, **steps(step, request["seconds"]), "memory_mib": _most_memory()}
+    return {**facts, **steps(step, request["seconds"]), "memory_mib": most_memory()}
 
 
 def steps(step, seconds) -> dict:
@@ -91,8 +91,8 @@ def _data(request):
     return images, rng.integers(0, request["network"]["classes"], shape[0], dtype="int32")
 
 
-def _most_memory():
-    """The high-water mark of this process, in MiB.
+def most_memory():
+    """The most memory that this process had, libraries included, in MiB.
 
     Linux's `getrusage` counts what the process had that started this one; its status does not.
     """

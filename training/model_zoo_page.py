@@ -1,0 +1,258 @@
+"""The page of all networks: what they cost, published weights and accuracies, recorded speeds."""
+
+import json
+from importlib import resources
+
+from regnet_tf import VARIANTS, Preprocessing, complexity, list_weights, weights_info
+from regnet_tf._markdown import cost_cells, markdown_table
+from regnet_tf.weights import best_weights
+
+FAMILIES = ("RegNetX", "RegNetY")
+MODES = {"train": "training", "forward": "inference"}
+
+_HEAD = """\
+# Model zoo
+
+All networks that `regnet_tf` knows by name. This page is written by `python -m training.model_zoo`.
+
+Parameters, multiply-adds and activations are counted by
+[`complexity`][regnet_tf.complexity.complexity], with 1000 classes and at 224 pixels unless a table
+says otherwise. Those of the 24 variants of the paper equal its authors' code,
+[pycls](https://github.com/facebookresearch/pycls). The flops of the literature are multiply-adds.
+**Accuracies are not this project's**: they are ImageNet-1k's, in percent, as the
+source that stands beside them publishes them.
+"""
+
+_NETWORKS = """\
+## Networks
+
+Top-1 is the best that is published of the weights that `weights="imagenet"` loads;
+[below](#published-accuracies) are all others.
+"""
+
+_SPEED_COLUMNS = """
+Images/s are this project's, of the record "{title}", {setting}: see [speed](#speed).
+"""
+
+_STRUCTURE = """\
+## Structure
+
+The numbers of the width generator (depth d, initial width w_0, slope w_a, multiplier w_m, group
+width g), and the stages that it makes of them. `create_model` and `get_config` take the key, which
+is timm's, and [many other names](reference/configurations.md#configurations). Variants in `-tv`
+have torchvision's rounding of widths; `-sgn` has group normalization and SiLU.
+"""
+
+_WEIGHTS = """\
+## Published weights
+
+{about}
+
+[`weights="TAG"`](reference/models.md#any-network) loads them; `weights="imagenet"` takes none but
+those of 1000 classes whose licence allows commercial use.
+"""
+
+_ACCURACIES = """\
+On ImageNet-1k's validation set, as published by the source; this project did not measure them
+([`python -m training.evaluate --compare-published`](commands.md#training.evaluate) does). An
+image's shorter side is resized to so many pixels, and the square in its middle is taken.
+"""
+
+_SPEED = """\
+## Speed
+
+Images per second as `python -m training.benchmark` measured them: the median of the turns, in
+parentheses the slowest and the fastest. "Times" another implementation: this project's speed over
+that of the other in the same process, the median of the ratios turn by turn.
+"""
+
+
+def page(records) -> str:
+    """The page, as markdown.
+
+    Args:
+        records: as `training.model_zoo.read_records` gives them.
+    """
+    parts = [_HEAD, _NETWORKS]
+    speeds = _speeds_of_networks(records)
+    if speeds:
+        parts[-1] += _SPEED_COLUMNS.format(**speeds)
+    for family in FAMILIES:
+        parts.append(f"### {family}\n\n{_networks_table(family, speeds)}\n")
+    parts.append(_STRUCTURE)
+    for family in FAMILIES:
+        parts.append(f"### Structure of {family}\n\n{_structure_table(family)}\n")
+    parts.append(_WEIGHTS.format(about=_about()))
+    for family in FAMILIES:
+        parts.append(f"### Weights of {family}\n\n{_weights_table(family)}\n")
+    parts.append(f"## Published accuracies\n\n{_ACCURACIES}")
+    for family in FAMILIES:
+        parts.append(f"### Accuracies of {family}\n\n{_accuracies_table(family)}\n")
+    if records:
+        parts += [_SPEED, *map(_record_section, records)]
+    return "\n".join(parts)
+
+
+def _variants(family):
+    """Key -> row of the variants of a family."""
+    return {key: row for key, row in VARIANTS.items() if row.display_name.startswith(family)}
+
+
+def _infos(family):
+    """The published weights of a family."""
+    return [weights_info(tag) for tag in list_weights(f"{family.lower()}_*")]
+
+
+def _networks_table(family, speeds):
+    columns = ["variant", "parameters (M)", "multiply-adds (G)", "activations (M)"]
+    columns += ["top-1 (%)", "published by, pixels", "weights"]
+    columns += [f"{MODES[mode]}, images/s" for mode in speeds.get("modes", ())]
+    rows = []
+    for key, variant in _variants(family).items():
+        costs = cost_cells(complexity(variant.config))
+        row = [variant.display_name, *costs, *_best_accuracy(key)]
+        measured = speeds.get("variants", {}).get(key, {})
+        for mode in speeds.get("modes", ()):
+            row.append(f"{measured[mode]['images_per_second']:.1f}" if mode in measured else "")
+        rows.append(row)
+    return markdown_table(columns, rows, left=(0, 5, 6))
+
+
+def _best_accuracy(key):
+    """Top-1, by whom, and tag of what `weights="imagenet"` means; empty where it means none."""
+    try:
+        info = weights_info(best_weights(key))
+    except ValueError:
+        return "", "", ""
+    best = max(info.published, key=lambda entry: entry["top1"])
+    return f"{best['top1']:.2f}", f"{best['source']}, {best['image_size']}", f"`{info.tag}`"
+
+
+def _structure_table(family):
+    columns = ["variant", "key", "d", "w_0", "w_a", "w_m", "g", "widths of the stages"]
+    columns += ["depths", "group widths"]
+    rows = []
+    for key, variant in _variants(family).items():
+        stages = variant.config.stages
+        rows.append([variant.display_name, f"`{key}`", *variant[1:6]])
+        for field in ("width", "depth", "group_width"):
+            rows[-1].append(", ".join(str(getattr(stage, field)) for stage in stages))
+    return markdown_table(columns, rows, left=(0, 1, 7, 8, 9))
+
+
+def _about():
+    """Where the table of published weights comes from."""
+    rows = json.loads(resources.files("regnet_tf").joinpath("data/weights.json").read_text())
+    return rows["_about"]
+
+
+def _weights_table(family):
+    columns = ["tag", "trained by", "licence", "commercial use", "classes", "parameters (M)"]
+    rows = []
+    for info in _infos(family):
+        head = {"classes": info.classes} if info.classes else {"include_top": False}
+        owner = info.hub_repository.partition("/")[0]
+        origin = info.origin or f"https://huggingface.co/{owner}"
+        name = "/".join(origin.split("/")[-2:]) if info.origin else owner
+        rows.append(
+            [
+                f"[`{info.tag}`](https://huggingface.co/{info.hub_repository})",
+                f"[{name}]({origin})",
+                info.license,
+                "yes" if info.is_free else "no",
+                info.classes or "no classifier",
+                f"{complexity(info.variant, **head).parameters / 1e6:.1f}",
+            ]
+        )
+    return markdown_table(columns, rows, left=(0, 1, 2, 3))
+
+
+def _accuracies_table(family):
+    columns = ["tag", "published by", "shorter side", "square", "interpolation"]
+    columns += ["top-1 (%)", "top-5 (%)"]
+    rows = []
+    for info in _infos(family):
+        for entry in info.published:
+            size = {name: entry.get(name) for name in ("crop_fraction", "resize_size")}
+            shorter = Preprocessing(image_size=entry["image_size"], **size).shorter_side
+            row = [f"`{info.tag}`", entry["source"], shorter, entry["image_size"]]
+            row += [entry["interpolation"], f"{entry['top1']:.3f}", f"{entry['top5']:.3f}"]
+            rows.append(row)
+    return markdown_table(columns, rows, left=(0, 1, 4))
+
+
+def _speeds_of_networks(records):
+    """The speeds that stand beside the networks: of the newest record of whole networks.
+
+    Returns:
+        Empty where there is none; else "title" of the record, "setting" in words, "modes" (mode ->
+        its name) and "variants": key -> mode -> speed.
+    """
+    for record in records:
+        groups = [rows for rows in _settings(record) if rows[0]["output_stride"] is None]
+        if groups:
+            rows = max(groups, key=len)
+            variants = {row["variant"]: row["contenders"][0] for row in rows}
+            modes = [name for name in MODES if any(name in row for row in variants.values())]
+            setting = _setting(rows[0])
+            title = f"{record['machine']}, {record['date']}"
+            return {"title": title, "setting": setting, "modes": modes, "variants": variants}
+    return {}
+
+
+def _settings(record):
+    """The results of a record, a list for each setting in which networks were measured."""
+    groups = {}
+    for result in record["results"]:
+        setting = ("output_stride", "precision", "batch_size", "image_size")
+        groups.setdefault(tuple(result[name] for name in setting), []).append(result)
+    return list(groups.values())
+
+
+def _setting(result):
+    what = f"{result['precision']}, batches of {result['batch_size']} images"
+    return f"{what} of {result['image_size']} pixels"
+
+
+def _record_section(record):
+    """The machine and the versions, and a table for each setting."""
+    versions = [f"{name} {version}" for name, version in record["versions"].items()]
+    lines = [
+        f"### {record['machine']}, {record['date']}",
+        "",
+        f"{record['processor']}, {record['threads']} threads; Python {record['python']},"
+        f" {', '.join(versions)}; oneDNN: {record['onednn']}.",
+        "",
+    ]
+    for results in _settings(record):
+        stride = results[0]["output_stride"]
+        what = "Networks" if stride is None else f"Feature maps of levels 2 to 5, stride {stride}"
+        lines += [f"{what}, {_setting(results[0])}:", "", _speed_table(results), ""]
+    return "\n".join(lines)
+
+
+def _speed_table(results):
+    contenders = [{row["name"]: row for row in result["contenders"]} for result in results]
+    ours, *peers = dict.fromkeys(name for one in contenders for name in one)
+    modes = [mode for mode in MODES if any(mode in one[ours] for one in contenders)]
+    columns = ["variant"]
+    for mode in modes:
+        columns += [f"{MODES[mode]}, images/s", *(f"times {peer}" for peer in peers)]
+    rows = []
+    for result, one in zip(results, contenders, strict=True):
+        row = [VARIANTS[result["variant"]].display_name]
+        for mode in modes:
+            row.append(_speed(one[ours].get(mode)))
+            row += [_ratio(one.get(peer, {}).get(mode)) for peer in peers]
+        rows.append(row)
+    return markdown_table(columns, rows, left=(0,))
+
+
+def _speed(speed):
+    if speed is None:
+        return ""
+    return f"{speed['images_per_second']:.1f} ({speed['min']:.1f} to {speed['max']:.1f})"
+
+
+def _ratio(speed):
+    return "" if speed is None else f"{speed['regnet_tf_is_faster_by']:.2f}"
