@@ -28,9 +28,8 @@ def quietly():
 
     They are written before the variable that silences the later ones counts.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         yield
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     with without_stderr():
         yield

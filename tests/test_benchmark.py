@@ -90,6 +90,7 @@ def test_feature_maps_with_and_without_remat():
     assert all(row["train"]["images_per_second"] > 0 for row in result["contenders"])
 
 
+@pytest.mark.slow
 def test_memory_of_a_training_step():
     memory = peak_memory(FEATURES, remat=True)
     assert 50 < memory["step"] < memory["peak"] < 10_000

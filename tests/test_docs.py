@@ -59,9 +59,9 @@ def test_signature_of_the_model_functions():
 def examples():
     """Python code of the pages that needs neither a download nor an optional package."""
     code = re.compile(r"```python\n(import .*?|from .*?)```", re.DOTALL)
-    found = [(page.stem, text) for page in PAGES for text in code.findall(page.read_text())]
+    found = {text: page.stem for page in PAGES for text in code.findall(page.read_text())}
     needy = re.compile("photo.jpg|keras_hub")
-    return [pytest.param(text, id=name) for name, text in found if not needy.search(text)]
+    return [pytest.param(text, id=name) for text, name in found.items() if not needy.search(text)]
 
 
 @pytest.mark.parametrize("code", examples())

@@ -184,6 +184,7 @@ def test_two_devices_do_what_one_does(mirrored, undisturbed):
     assert_close_run(mirrored, undisturbed)
 
 
+@pytest.mark.slow
 def test_first_step_on_two_devices(two_devices, tmp_path):
     recipe = get_recipe("smoke", **{**CHANGES, "epochs": 1, "max_steps": 1})
     states = []

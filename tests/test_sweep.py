@@ -182,6 +182,7 @@ def test_cut_line_and_foreign_line(tiny, tmp_path):
         results.read()
 
 
+@pytest.mark.slow
 def test_workers_that_die(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(executors, "train_network", dying_worker.train)
     tasks = tasks_of(tiny)

@@ -11,9 +11,8 @@ def start_tensorflow():
 
     They are written by C++ before the variable that silences the later ones counts.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     with contextlib.ExitStack() as stack:
         null = stack.enter_context(open(os.devnull, "w"))
         stderr = os.dup(2)
