@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from regnet_tf import create_model
-from regnet_tf._markdown import cost_cells, markdown_table
+from regnet_tf._markdown import COST_COLUMNS, cost_cells, markdown_table
 from regnet_tf._show import add_show
 from regnet_tf.complexity import complexity
 from regnet_tf.porting import SOURCES, to_state_dict
@@ -21,8 +21,7 @@ from regnet_tf.weights import best_weights, is_tag, list_weights, preprocessing_
 
 def variant_table(pattern: str = "*") -> str:
     """The variants whose timm key matches a shell-style pattern, as a markdown table."""
-    columns = ["variant", "timm's key", "depth", "stage widths", "group width"]
-    columns += ["parameters (M)", "multiply-adds (G)", "activations (M)"]
+    columns = ["variant", "timm's key", "depth", "stage widths", "group width", *COST_COLUMNS]
     rows = []
     for key in list_variants(pattern):
         config = VARIANTS[key].config

@@ -1,7 +1,15 @@
 """Tables as text."""
 
+from collections.abc import Collection, Iterable, Sequence
 
-def markdown_table(columns, rows, left=(0,)) -> str:
+from regnet_tf.complexity import Complexity
+
+
+def markdown_table(
+    columns: Sequence[object],
+    rows: Iterable[Iterable[object]],
+    left: Collection[int] = (0,),
+) -> str:
     """A markdown table, without a line's end behind it.
 
     Args:
@@ -13,15 +21,14 @@ def markdown_table(columns, rows, left=(0,)) -> str:
     return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in (columns, rules, *rows))
 
 
-def cost_cells(cost) -> list[str]:
-    """Millions of parameters, billions of multiply-adds, millions of activations.
+#: The headings of `cost_cells`, in millions and billions.
+COST_COLUMNS = ("parameters (M)", "multiply-adds (G)", "activations (M)")
 
-    Args:
-        cost: a `Complexity`.
-    """
-    millions, billions = 1e6, 1e9
+
+def cost_cells(cost: Complexity) -> list[str]:
+    """What stands below `COST_COLUMNS` for a `Complexity`."""
     return [
-        f"{cost.parameters / millions:.1f}",
-        f"{cost.macs / billions:.2f}",
-        f"{cost.activations / millions:.1f}",
+        f"{cost.parameters / 1e6:.1f}",
+        f"{cost.macs / 1e9:.2f}",
+        f"{cost.activations / 1e6:.1f}",
     ]

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from regnet_tf._errors import UserError
 from training.checkpoints import Checkpoints, Progress
+from training.optimization import make_optimizer
+from training.recipes import get_recipe
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def change(variables):
 
 
 def values(variables):
-    return {name: np.array(variable) for name, variable in variables.items()}
+    return {name: keras.ops.convert_to_numpy(variable) for name, variable in variables.items()}
 
 
 def assert_same(one, other):
@@ -70,7 +72,7 @@ def test_of_a_damaged_one_the_one_before_is_used(checkpoints, variables):
     change(variables)
     newest = checkpoints.save(Progress(step=2))
     content = newest.read_bytes()
-    middle = content.index(np.array(variables["kernel"]).tobytes())
+    middle = content.index(first["kernel"].tobytes())
     for damaged in (
         content[:-40],
         b"",
@@ -137,3 +139,11 @@ def test_values_of_several_devices(two_devices, tmp_path):
         np.testing.assert_array_equal(copy, [2, 5])  # the mean of both
     assert float(metric.result()) == 0.5
     assert float(metric.variables[1].value.read_value()) == 2  # images that it has counted
+
+
+@pytest.mark.parametrize("name", ["digits", "timm_ra"])
+def test_names_do_not_depend_on_what_the_process_made_before(name):
+    """Or a run that was begun in a notebook could not go on in another process."""
+    one, other = (make_optimizer(get_recipe(name)) for _ in range(2))
+    assert [v.path for v in one.variables] == [v.path for v in other.variables]
+    assert one.name.endswith("_with_l2")

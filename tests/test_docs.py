@@ -16,6 +16,8 @@ from regnet_tf import design_space, visualize
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 PAGES = [*sorted(DOCS.rglob("*.md")), DOCS.parent / "README.md"]
+#: Its example is run by a test of its own.
+GUIDE_TO_DESIGN_SPACES = DOCS / "guides" / "design_spaces.md"
 #: What the documentation's tools would take for the module of the same name.
 OTHER_NAMES = {"regnet_tf.complexity": "regnet_tf.complexity.complexity"}
 
@@ -59,20 +61,28 @@ def test_signature_of_the_model_functions():
 def examples():
     """Python code of the pages that needs neither a download nor an optional package."""
     code = re.compile(r"```python\n(import .*?|from .*?)```", re.DOTALL)
-    found = {text: page.stem for page in PAGES for text in code.findall(page.read_text())}
+    pages = [page for page in PAGES if page != GUIDE_TO_DESIGN_SPACES]
+    found = {text: page.stem for page in pages for text in code.findall(page.read_text())}
     needy = re.compile("photo.jpg|keras_hub")
     return [pytest.param(text, id=name) for text, name in found.items() if not needy.search(text)]
 
 
 @pytest.mark.parametrize("code", examples())
-def test_examples_run(code, capsys):
-    """They make something, and print what their comments say if that is no sentence."""
+def test_examples_run(code):
     scope = {}
     exec(code, scope)
     models = [value for value in scope.values() if isinstance(value, keras.Model)]
     assert models or scope.keys() & {"config", "configs"}
-    promised = re.findall(r"^print\(.*\)  # ([^a-z].*)$", code, re.MULTILINE)
-    assert set(promised) <= set(capsys.readouterr().out.splitlines())
+
+
+def test_guide_to_design_spaces(capsys):
+    """Its example prints what its comments say."""
+    code = re.search(r"```python\n(.*?)```", GUIDE_TO_DESIGN_SPACES.read_text(), re.DOTALL)[1]
+    exec(compile(code, str(GUIDE_TO_DESIGN_SPACES), "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    promised = re.findall(r"^print\(.*#\s*(.*)$", code, re.MULTILINE)
+    assert printed[:3] == promised[:3] and len(promised) == 4
+    assert printed[3].startswith("Band(low=") and printed[4].count("RegNetConfig(") == 5
 
 
 @pytest.fixture(scope="module")

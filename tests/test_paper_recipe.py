@@ -245,9 +245,11 @@ def test_the_average_copies_in_the_warmup():
     assert done == ["copy", "copy", "update", "update"]
 
 
-@pytest.mark.parametrize("name", ["torchvision_v2", "timm_ra"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("paper", marks=pytest.mark.slow), "torchvision_v2", "timm_ra"]
+)
 def test_recipes_of_imagenet_run(name, tmp_path):
-    """On the digits, a few steps; the paper's runs in `test_runs.py`."""
+    """On the digits, a few steps; the paper's also runs in `test_runs.py`."""
     from training.train import train_and_evaluate
 
     smoke = get_recipe("smoke")

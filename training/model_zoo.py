@@ -1,6 +1,7 @@
 """`python -m training.model_zoo`: writes the page of all networks, published weights and speeds."""
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
@@ -67,13 +68,16 @@ def read_records(folder) -> list[dict]:
 
 def _read_record(path):
     from regnet_tf._errors import UserError
-    from regnet_tf._files import read_json
 
     name = re.fullmatch(r"(\d{4}-\d\d-\d\d)_(.+)", path.stem)
     if name is None:
         raise UserError(f"{path} is not named like 2030-01-31_machine.json")
-    record = read_json(path, "results")
-    if not all("contenders" in result for result in record["results"]):
+    try:
+        record = json.loads(path.read_text())
+        known = all("contenders" in result for result in record["results"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no record of `python -m training.benchmark`") from error
+    if not known:
         raise UserError(f"{path} holds the speed of a recipe, not of networks")
     return {"date": name[1], "machine": name[2].replace("_", " "), **record}
 

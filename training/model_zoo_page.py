@@ -4,7 +4,7 @@ import json
 from importlib import resources
 
 from regnet_tf import VARIANTS, Preprocessing, complexity, list_weights, weights_info
-from regnet_tf._markdown import cost_cells, markdown_table
+from regnet_tf._markdown import COST_COLUMNS, cost_cells, markdown_table
 from regnet_tf.weights import best_weights
 
 FAMILIES = ("RegNetX", "RegNetY")
@@ -104,8 +104,7 @@ def _infos(family):
 
 
 def _networks_table(family, speeds):
-    columns = ["variant", "parameters (M)", "multiply-adds (G)", "activations (M)"]
-    columns += ["top-1 (%)", "published by, pixels", "weights"]
+    columns = ["variant", *COST_COLUMNS, "top-1 (%)", "published by, pixels", "weights"]
     columns += [f"{MODES[mode]}, images/s" for mode in speeds.get("modes", ())]
     rows = []
     for key, variant in _variants(family).items():

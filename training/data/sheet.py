@@ -6,8 +6,8 @@ from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing
 from regnet_tf.preprocessing import imagenet_classes
 from training.data.batches import training_batches
+from training.report import DPI
 
-DPI = 130
 _COLUMNS, _ROWS = 8, 5
 _LONGEST_NAME = 24  # letters that fit above an image
 _SMALLEST_SHARE = 0.05  # of a label that is named when images are mixed
