@@ -72,7 +72,7 @@ def test_of_a_damaged_one_the_one_before_is_used(checkpoints, variables):
     change(variables)
     newest = checkpoints.save(Progress(step=2))
     content = newest.read_bytes()
-    middle = content.index(first["kernel"].tobytes())
+    middle = content.index(values(variables)["kernel"].tobytes())
     for damaged in (
         content[:-40],
         b"",
