@@ -5,7 +5,6 @@ of our layers. Every rule works in both directions.
 """
 
 import dataclasses
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -17,7 +16,6 @@ from regnet_tf._checks import check_choice
 if TYPE_CHECKING:
     import keras
 
-_log = logging.getLogger("regnet_tf")
 
 #: Names of a convolution and its normalization, or the one name of a layer.
 Names = tuple[str, str] | str
@@ -254,8 +252,6 @@ def load_state_dict(
     )
     for port in wanted:
         port.variable.assign(port.to_ours(tensors[port].astype("float32"), rules.bgr))
-    if skip_head:
-        _log.warning("%s: the classifier keeps its own values.", model.name)
     return source
 
 

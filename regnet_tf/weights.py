@@ -274,6 +274,8 @@ class Checkpoint:
         heads = [layer for layer in model.layers if layer.name == "head"]
         skip_head = any(head.units != self.classes for head in heads)
         load_state_dict(model, self.state_dict, skip_head=skip_head)
+        if skip_head:
+            _log.warning("%s: the classifier keeps its own values.", model.name)
 
     def _load_keras_file(self, model):
         try:

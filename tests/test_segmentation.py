@@ -1,6 +1,7 @@
 """Networks that name the class of every pixel, from scenes to exported files."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,15 +12,17 @@ from export.examples import Examples
 from export.runners import open_tflite
 from regnet_tf._errors import UserError
 from regnet_tf._trained import load_trained
-from training import report, segmentation
+from training import report, segmentation, train
+from training.callbacks import Stopped
+from training.checkpoints import Checkpoints
 from training.data import digit_scenes, digits, load
 from training.data.batches import test_batches as batches_to_test
 from training.data.batches import training_batches
 from training.data.table import TableSplit
 from training.evaluate import main as evaluate
-from training.recipes import get_recipe
+from training.recipes import Recipe, get_recipe, pretraining_recipe
 from training.testing import Test as MeanTest
-from training.train import FILES, train_and_evaluate
+from training.train import FILES, PRETRAINING, train_and_evaluate
 
 CLASSES = ("photograph", *"0123456789")
 
@@ -30,6 +33,8 @@ def few_scenes():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(digit_scenes, "TRAIN_SCENES", 60)
         patch.setattr(digit_scenes, "TEST_SCENES", 20)
+        patch.setattr(digit_scenes, "TRAIN_CROPS", 60)
+        patch.setattr(digit_scenes, "TEST_CROPS", 20)
         yield load("digit_scenes")
 
 
@@ -68,12 +73,30 @@ def test_labels_are_where_the_ink_is(monkeypatch):
     assert change[train.labels == 0].min() == 0
 
 
-def test_held_out_digits_are_not_trained_on(monkeypatch):
+@pytest.mark.parametrize("kind", ["scenes", "crops"])
+def test_held_out_digits_are_not_trained_on(kind, monkeypatch):
     given = []
-    monkeypatch.setattr(digit_scenes, "_scenes", lambda split, *_, **__: given.append(split))
-    digit_scenes.load()
+    monkeypatch.setattr(digit_scenes, f"_{kind}", lambda split, *_, **__: given.append(split))
+    load(f"digit_{kind}")
     for split, digits_split in zip(given, digits.load()[1:], strict=True):
         np.testing.assert_array_equal(split.items, digits_split.items)
+
+
+def test_crops_show_the_digits_they_are_named_after(monkeypatch):
+    """On grey paper the change from it is the scan's ink."""
+    grey = np.full((100, 120, 3), 200, "uint8")
+    monkeypatch.setattr(digit_scenes, "_photographs", lambda: [grey])
+    monkeypatch.setattr(digit_scenes, "TRAIN_CROPS", 40)
+    monkeypatch.setattr(digit_scenes, "_DIGIT_SIDES", (36,))  # no place but one
+    crops, scans = load("digit_crops"), load("digits").train
+    assert crops.class_names == CLASSES[1:] and not crops.is_pixelwise
+    ink = tf.image.resize(tf.cast(scans.items[..., :1], tf.float32), (36, 36), "bicubic")[..., 0]
+    ink = np.reshape(ink, (len(ink), -1))
+    ink = (ink - ink.mean(1, keepdims=True)) / ink.std(1, keepdims=True)
+    assert crops.train.size == 40 and crops.train.items.shape == (40, 36, 36, 3)
+    change = 200 - crops.train.items.astype(float).mean(-1).reshape(40, -1)
+    nearest = (change @ ink.T).argmax(1)
+    np.testing.assert_array_equal(scans.labels[nearest], crops.train.labels)
 
 
 def test_mean_iou_equals_scikit_learns():
@@ -112,11 +135,64 @@ def test_maps_follow_the_size_of_images(few_scenes):
 
 def test_run_writes_everything(finished):
     workdir, run = finished
-    assert {path.name for path in workdir.iterdir()} == set(FILES)
+    assert {path.name for path in workdir.iterdir()} == {*FILES, PRETRAINING}
     assert json.loads((workdir / "run.json").read_text()) == run
     assert set(run["results"]["iou"]) == set(CLASSES)
     assert "val_mean_iou" in (workdir / "history.csv").read_text()
     assert run["model"]["parameters"] > 1000
+
+
+def test_the_network_starts_from_the_one_trained_before(finished, few_scenes, monkeypatch):
+    """Its run is in the run's directory; decoders start anew, and all else is as it was there."""
+    workdir, run = finished
+    first = json.loads((workdir / PRETRAINING / "run.json").read_text())
+    assert {path.name for path in (workdir / PRETRAINING).iterdir()} == set(FILES)
+    assert run["pretraining"]["recipe"] == first["recipe"]
+    assert first["recipe"]["data"] == "digit_crops" and first["recipe"]["max_steps"] == 3
+    assert run["seconds"]["total"] > first["seconds"]["total"]
+
+    started = []
+    monkeypatch.setattr(train.Run, "restore", lambda self: started.append(self.model) or 1 / 0)
+    again = workdir.with_name("again")
+    shutil.copytree(workdir / PRETRAINING, again / PRETRAINING)
+    recipe = Recipe.from_dict(run["recipe"])
+    with pytest.raises(ZeroDivisionError):
+        train_and_evaluate(recipe, again, verbose=0)
+    learned = {v.path: v for v in load_trained(workdir / PRETRAINING).model.variables}
+    shared = [v for v in started[0].variables if v.path in learned]
+    assert len(shared) == len(learned) - 2  # a kernel and a bias of the classifier
+    for variable in shared:
+        np.testing.assert_array_equal(variable, learned[variable.path])
+
+    with pytest.raises(UserError, match="pretraining holds a run of another recipe"):
+        train_and_evaluate(recipe.replace(seed=1), again, verbose=0)
+
+
+def test_a_run_stopped_in_pretraining_goes_on_there(finished, few_scenes, tmp_path, monkeypatch):
+    """The first run, once more, stopped after two steps of the classifier."""
+    _, run = finished
+    recipe = Recipe.from_dict(run["recipe"])
+    save = Checkpoints.save
+
+    def save_and_stop(self, progress):
+        save(self, progress)
+        raise Stopped(15)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", save_and_stop)
+        with pytest.raises(Stopped):
+            train_and_evaluate(recipe, tmp_path, verbose=0, checkpoint_steps=2)
+    assert [path.name for path in tmp_path.iterdir()] == [PRETRAINING]
+    first = train_and_evaluate(pretraining_recipe(recipe), tmp_path / PRETRAINING, verbose=0)
+    assert first["results"] == run["pretraining"]["results"]
+
+
+def test_pretraining_is_for_one_worker(few_scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr(train.strategies, "is_multi_worker", lambda strategy: True)
+    recipe = get_recipe("segmentation_digits")
+    with pytest.raises(UserError, match="`pretraining` runs under one worker"):
+        train_and_evaluate(recipe, tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run").exists()
 
 
 def test_results_are_those_of_the_model_that_was_written(finished, few_scenes):

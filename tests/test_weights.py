@@ -119,12 +119,14 @@ def test_without_the_hubs_client(monkeypatch):
         download(TAG)
 
 
-def test_files_as_weights(tmp_path, state_dict):
+def test_files_as_weights(tmp_path, state_dict, caplog):
     path = tmp_path / "weights.npz"
     regnet_tf.write_state_dict(path, state_dict)
     assert create_model("regnetx_002", weights=str(path)).output_shape == (None, 1000)
+    assert not caplog.text
     fewer = create_model("regnetx_002", weights=path, classes=37)
     assert fewer.output_shape == (None, 37)
+    assert "the classifier keeps its own values" in caplog.text
     without = create_model("regnetx_002", weights=path, include_top=False, pooling="avg")
     assert without.output_shape == (None, 368)
 

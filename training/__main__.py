@@ -62,7 +62,7 @@ def _run(recipe, options):
     verbose = 1 if sys.stdout.isatty() else 2  # bars fill a file with lines
     strategy = strategies.make_strategy(options.strategy)
     try:
-        if recipe.pretraining:
+        if recipe.pretraining and recipe.decoder is None:
             program = finetuning
             run = finetuning.finetune(recipe, workdir, options.overwrite, verbose, options.data_dir)
         else:

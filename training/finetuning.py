@@ -14,7 +14,7 @@ from regnet_tf._files import replacing
 from training import classification, fitting, report, train
 from training.data.batches import limited_test_batches
 from training.examples import write_examples
-from training.recipes import Recipe, get_recipe
+from training.recipes import Recipe, pretraining_recipe
 
 #: What a run leaves in its directory. `run.json` comes last and marks the run as finished.
 FILES = {
@@ -25,11 +25,6 @@ FILES = {
     "run.json": "recipes, results of every choice, versions, times",
 }
 
-# What the network to start from takes over from the recipe of fine-tuning.
-_SHARED = (
-    *("data", "network", "image_size", "test_image_size", "crop_fraction", "interpolation"),
-    *("mean", "std", "precision", "max_steps", "seed"),
-)
 _WAYS = ("fine_tuned", "from_scratch")
 
 
@@ -41,9 +36,8 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, ch
     weights, order and augmentation as well.
 
     Args:
-        recipe: a `Recipe` with `pretraining`. The recipe named there gives the classes and the
-            schedule of the network to start from; data set, network, image size, precision,
-            `max_steps` and seed are those of `recipe`.
+        recipe: a `Recipe` with `pretraining` and without a decoder; for the network to start from
+            see `training.recipes.pretraining_recipe`.
         workdir: directory for `FILES`; made if need be. An unfinished run in it is begun anew.
         overwrite: whether a finished run in it may be replaced.
         verbose: Keras' progress in the first training; 0 for no other line either.
@@ -57,13 +51,14 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, ch
         "started", "seconds".
 
     Raises:
-        ValueError: for a recipe without `pretraining`, an unknown one, one that starts from a third
-            network, or fewer than 1 of `choices`.
+        ValueError: for a recipe with a decoder, as `pretraining_recipe` does, or for fewer than 1
+            of `choices`.
         UserError: as `training.train.train_and_evaluate` does.
     """
     started, clock = datetime.datetime.now().astimezone(), time.perf_counter()
     check_int("choices", choices, minimum=1)
-    first = _pretraining(recipe)
+    check("decoder", recipe.decoder, recipe.decoder is None, "None for fine-tuning")
+    first = pretraining_recipe(recipe)
     workdir = Path(workdir)
     train.check_unfinished(workdir, overwrite)
     import_optional("matplotlib")
@@ -132,16 +127,6 @@ def _images(recipe):
     return "all images" if few is None else f"{few} image{'s' if few > 1 else ''}"
 
 
-def _pretraining(recipe):
-    """The recipe of the network to start from."""
-    named = recipe.pretraining is not None
-    check("pretraining", recipe.pretraining, named, "the name of a recipe")
-    first = get_recipe(recipe.pretraining)
-    allowed = "a recipe that starts from no third network"
-    check("pretraining", recipe.pretraining, first.pretraining is None, allowed)
-    return first.replace(**{field: getattr(recipe, field) for field in _SHARED})
-
-
 def _pretrain(recipe, data, workdir, verbose):
     """Trains the network to start from, writes its weights, returns its results."""
     keras.utils.set_random_seed(recipe.seed)
@@ -167,7 +152,9 @@ def _compare(recipe, data_dir, workdir, models):
     accuracies = {}
     for way in _WAYS:
         keras.utils.set_random_seed(recipe.seed)
-        start = workdir / "pretrained.npz" if way == "fine_tuned" else None
+        start = None
+        if way == "fine_tuned":
+            start = regnet_tf.read_state_dict(workdir / "pretrained.npz")
         new = fitting.build(recipe, data, start)
         is_first = way not in models
         model = models.setdefault(way, new)

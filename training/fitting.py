@@ -61,22 +61,21 @@ class FittedModel(keras.Model):
         self.train_function = timed_step
 
 
-def build(recipe, data, weights=None, strategy=None) -> FittedModel:
+def build(recipe, data, state_dict=None, strategy=None) -> FittedModel:
     """The compiled network of a recipe.
 
     Args:
         recipe: a `Recipe`.
         data: its `training.data.DataSet`.
-        weights: file of weights to start from, as `regnet_tf.read_state_dict` reads them. The
-            classifier starts anew nevertheless, and what `recipe.freeze` says is frozen. By default
-            the whole network starts anew.
+        state_dict: weights to start from, as `regnet_tf.to_state_dict` gives them. Classifier and
+            decoder start anew nevertheless, and what `recipe.freeze` says is frozen. By default the
+            whole network starts anew.
         strategy: to make its variables under; TensorFlow's current one by default.
     """
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
         network = task_of(recipe).build_network(recipe, data)
-        if weights is not None:
-            state_dict = regnet_tf.read_state_dict(weights)
+        if state_dict is not None:
             regnet_tf.load_state_dict(network, state_dict, skip_head=True)
             if recipe.freeze is not None:
                 regnet_tf.freeze(network, recipe.freeze)

@@ -16,7 +16,8 @@ import tensorflow as tf
 import regnet_tf
 from regnet_tf._checks import check, check_int
 from regnet_tf._errors import UserError, import_optional
-from regnet_tf._files import replacing
+from regnet_tf._files import read_json, replacing
+from regnet_tf._trained import load_trained
 from training import callbacks, report, strategies
 from training.averaging import ModelAverage
 from training.checkpoints import Checkpoints, Progress, local_value
@@ -26,7 +27,7 @@ from training.examples import write_examples
 from training.fitting import build, fit
 from training.monitoring import TensorBoardLog
 from training.precise_statistics import precise_statistics
-from training.recipes import Recipe
+from training.recipes import Recipe, pretraining_recipe
 from training.tasks import task_of
 from training.testing import Test
 
@@ -42,6 +43,8 @@ FILES = {
     "logs": "for TensorBoard",
     "run.json": "recipe, results, versions, times",
 }
+#: What it also leaves there if its recipe has `pretraining`.
+PRETRAINING = "pretraining"
 _CHECKPOINT_STEPS = 1000
 
 
@@ -59,6 +62,9 @@ def train_and_evaluate(
     A run that was killed goes on at its last checkpoint when it is started again. Under several
     workers each of them calls this; the first one writes, to a directory that all of them see.
 
+    A network with a decoder may start from a classifier, which a run of its own trains before, in
+    the directory `PRETRAINING` of `workdir`; see `training.recipes.pretraining_recipe`.
+
     Args:
         recipe: a `Recipe`.
         workdir: directory for `FILES`; made if need be.
@@ -69,20 +75,22 @@ def train_and_evaluate(
         checkpoint_steps: steps between checkpoints, beside those at the end of each epoch.
 
     Returns:
-        The content of `run.json`: a dict with the keys "recipe", "preprocessing", "model", "data",
+        The content of `run.json`: a dict with the keys "recipe", "preprocessing", "pretraining"
+        (None, or the "recipe", "data", "results" and "seconds" of that run), "model", "data",
         "results" (what the task's `results` returns), "versions", "source", "compute", "started",
-        "seconds".
+        "seconds" ("training" of this network alone, "total" of everything).
 
     Raises:
-        ValueError: for a recipe of fine-tuning, which `training.finetuning.finetune` runs.
+        ValueError: for a classifier's recipe with `pretraining`, which
+            `training.finetuning.finetune` runs.
         UserError: before any training, if a package is missing, the data set unknown or smaller
-            than a batch, or `workdir` unusable or holding a finished run or another one's
-            checkpoints; later, if the loss is no longer a number or a file can not be written.
+            than a batch, `workdir` unusable or holding a finished run or another one's checkpoints,
+            or if several workers would have to wait for pretraining; later, if the loss is no
+            longer a number or a file can not be written.
         training.callbacks.Stopped: after SIGTERM or SIGINT, when the state of the run is saved.
     """
     started, clock = datetime.datetime.now().astimezone(), time.perf_counter()
-    alone = recipe.pretraining is None
-    check("pretraining", recipe.pretraining, alone, "None but for `training.finetuning.finetune`")
+    first = _first_recipe(recipe)
     check_int("checkpoint_steps", checkpoint_steps, minimum=1)
     strategy = strategy or tf.distribute.get_strategy()
     workdir = Path(workdir)
@@ -92,18 +100,35 @@ def train_and_evaluate(
     data = load_for(recipe, data_dir)
     check_batch_size(recipe, data)
     strategies.check_batch_size(recipe, strategy)
+    if first is not None and strategies.is_multi_worker(strategy):
+        raise UserError("A recipe with `pretraining` runs under one worker. Received: several")
     make_directory(workdir)
     if overwrite and strategies.is_chief(strategy):
         _clear(workdir)
 
+    pretraining, state_dict, before = None, None, 0.0
+    if first is not None:
+        folder = workdir / PRETRAINING
+        pretraining = _finished_run(first, folder)
+        if pretraining is not None:
+            before = pretraining["seconds"]["total"]
+        else:
+            options = (verbose, data_dir, strategy, checkpoint_steps)
+            pretraining = train_and_evaluate(first, folder, False, *options)
+            if verbose:
+                print(summary(pretraining))
+        state_dict = regnet_tf.to_state_dict(load_trained(folder).model)
+    training_clock = time.perf_counter()
     keras.utils.set_random_seed(recipe.seed)
-    run = Run(recipe, data, workdir, strategy, verbose if strategies.is_chief(strategy) else 0)
+    own_verbose = verbose if strategies.is_chief(strategy) else 0
+    run = Run(recipe, data, workdir, strategy, own_verbose, state_dict)
     run.restore()
-    before = run.progress.seconds
+    before += run.progress.seconds
+    training_clock -= run.progress.seconds
     run.train(checkpoint_steps)
     if not strategies.is_chief(strategy):
         return {}
-    train_seconds = time.perf_counter() - clock + before
+    train_seconds = time.perf_counter() - training_clock
     if run.average is not None:
         run.average.load_into_model()
     results, figures = task_of(recipe).evaluate(run.model, recipe, data)
@@ -115,6 +140,8 @@ def train_and_evaluate(
     facts = {
         "recipe": recipe.to_dict(),
         "preprocessing": recipe.preprocessing.to_dict(),
+        "pretraining": pretraining
+        and {key: pretraining[key] for key in ("recipe", "data", "results", "seconds")},
         "model": {"name": run.model.name, **task_of(recipe).cost(run.model, recipe, data)},
         "data": data_facts(data),
         "results": results,
@@ -140,12 +167,13 @@ class Run:
         workdir: directory for the files of the run.
         strategy: a `tf.distribute.Strategy`.
         verbose: as `train_and_evaluate` takes it.
+        state_dict: weights to start from, see `training.fitting.build`.
     """
 
-    def __init__(self, recipe, data, workdir, strategy, verbose):
+    def __init__(self, recipe, data, workdir, strategy, verbose, state_dict=None):
         self.recipe, self.data, self.strategy = recipe, data, strategy
         self.workdir, self.verbose = workdir, verbose
-        self.model = build(recipe, data, strategy=strategy)
+        self.model = build(recipe, data, state_dict, strategy)
         self.average = None
         if recipe.ema_decay is not None:
             self.average = ModelAverage(self.model, recipe.ema_decay, strategy)
@@ -262,6 +290,29 @@ def load_for(recipe, data_dir=None):
     return data
 
 
+def _first_recipe(recipe):
+    """The recipe of the run that trains the network to start from; None where there is none."""
+    if recipe.pretraining is None:
+        return None
+    allowed = "None without a decoder, but for `training.finetuning.finetune`"
+    check("pretraining", recipe.pretraining, recipe.decoder is not None, allowed)
+    return pretraining_recipe(recipe)
+
+
+def _finished_run(recipe, workdir):
+    """What a run that is done says of itself; None if it is not done."""
+    path = workdir / "run.json"
+    if not path.exists():
+        return None
+    run = read_json(path, "recipe", "data", "results", "seconds")
+    if run["recipe"] != recipe.to_dict():
+        raise UserError(
+            f"{workdir} holds a run of another recipe. Give another --workdir, or --overwrite to"
+            " begin anew."
+        )
+    return run
+
+
 def check_unfinished(workdir, overwrite):
     """Raises a `UserError` where the directory holds a finished run that may not be replaced."""
     if (workdir / "run.json").exists() and not overwrite:
@@ -291,7 +342,7 @@ def make_directory(workdir):
 
 def _clear(workdir):
     """Deletes what an earlier run has left, `run.json` first: it would mark the rest as whole."""
-    for name in ("run.json", *FILES):
+    for name in ("run.json", *FILES, PRETRAINING):
         path = workdir / name
         if path.is_dir():
             shutil.rmtree(path)

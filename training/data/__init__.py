@@ -17,7 +17,11 @@ from training.data.table import TableSplit
 from training.data.tfds_catalog import TfdsSplit
 
 #: name -> function that loads what comes with an installed package.
-EMBEDDED = {"digits": digits.load, "digit_scenes": digit_scenes.load}
+EMBEDDED = {
+    "digits": digits.load,
+    "digit_crops": digit_scenes.load_crops,
+    "digit_scenes": digit_scenes.load,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,9 +51,9 @@ def load(name, data_dir=None, classes=None, images_per_class=None, seed=0) -> Da
     """Loads a data set or a part of it.
 
     Args:
-        name: "digits" or "digit_scenes"; a folder of class folders, or of `train` and `validation`
-            (or `val`, `test`) with class folders in each; or a data set for image classification
-            of tensorflow-datasets, such as "imagenet2012".
+        name: a key of `EMBEDDED`; a folder of class folders, or of `train` and `validation` (or
+            `val`, `test`) with class folders in each; or a data set for image classification of
+            tensorflow-datasets, such as "imagenet2012".
         data_dir: where tensorflow-datasets keeps its data; its own default by default.
         classes: names of the only classes to keep, in the order of their new labels; None for all.
         images_per_class: how many training images of each class to keep; None for all. Test images

@@ -1,7 +1,7 @@
-"""Scenes of handwritten digits on photographs, with the class of every pixel.
+"""Handwritten digits on photographs: scenes with the class of every pixel, and single digits.
 
 The digits are scikit-learn's scans, the three photographs come with scikit-learn and matplotlib.
-The scenes to test with show the digits that are held out there.
+The images to test with show the digits that are held out there.
 """
 
 import numpy as np
@@ -11,11 +11,11 @@ from regnet_tf._errors import import_optional
 from training.data import digits
 from training.data.table import TableSplit
 
-#: Side of a scene, in pixels.
-SIZE = 64
-TRAIN_SCENES, TEST_SCENES = 8000, 200
+TRAIN_SCENES, TEST_SCENES = 3400, 200
+TRAIN_CROPS, TEST_CROPS = 10_000, 500
+_SCENE_SIDE, _CROP_SIDE = 64, 36  # pixels
 _DIGIT_SIDES = (24, 28, 32, 36)
-_LEAST_DIGITS, _MOST_DIGITS = 2, 4
+_LEAST_AND_MOST = (2, 4)  # digits in a scene
 _TRIES = 20  # to find a free place for a digit
 _SMALLEST_PHOTOGRAPH = 0.25  # of its shorter side, of what a scene shows
 _LEAST_CONTRAST = 60  # levels, of nine tenths of a digit's pixels
@@ -42,6 +42,24 @@ def load():
     )
 
 
+def load_crops():
+    """Parts of photographs with one digit each: what scenes are made of.
+
+    Returns:
+        `(class_names, train, test)`; images uint8 `(count, 36, 36, 3)`, labels int64 `(count,)`.
+
+    Raises:
+        UserError: if scikit-learn or matplotlib is not installed.
+    """
+    class_names, train, test = digits.load()
+    photographs = _photographs()
+    return (
+        class_names,
+        _crops(train, photographs, TRAIN_CROPS, seed=2),
+        _crops(test, photographs, TEST_CROPS, seed=3),
+    )
+
+
 def _photographs():
     """uint8 `(height, width, 3)` each."""
     samples = import_optional("sklearn.datasets").load_sample_images()
@@ -51,21 +69,29 @@ def _photographs():
     return china, portrait, flower
 
 
-def _scenes(split, photographs, count, seed):
+def _crops(split, photographs, count, seed):
+    scenes = _scenes(split, photographs, count, seed, _CROP_SIDE, (1, 1))
+    labels = scenes.labels.max((1, 2)).astype("int64")
+    found = labels > 0  # elsewhere a digit could not be read
+    return TableSplit(scenes.items[found], labels[found] - 1)
+
+
+def _scenes(split, photographs, count, seed, side=_SCENE_SIDE, least_and_most=_LEAST_AND_MOST):
     rng = np.random.default_rng(seed)
     scans = [_resized(split.items, side) for side in _DIGIT_SIDES]
-    images = np.concatenate([_backgrounds(one, n, rng) for one, n in _shares(photographs, count)])
+    shares = _shares(photographs, count)
+    images = np.concatenate([_backgrounds(one, n, side, rng) for one, n in shares])
     images = images[rng.permutation(count)]
-    labels = np.zeros((count, SIZE, SIZE), "uint8")
+    labels = np.zeros((count, side, side), "uint8")
     for image, label in zip(images, labels, strict=True):
-        for _ in range(rng.integers(_LEAST_DIGITS, _MOST_DIGITS + 1)):
+        for _ in range(rng.integers(*least_and_most, endpoint=True)):
             number, size = rng.integers(len(split.labels)), rng.integers(len(scans))
             _add_digit(image, label, scans[size][number], 1 + split.labels[number], rng)
     return TableSplit(np.round(images).astype("uint8"), labels)
 
 
 def _shares(photographs, count):
-    """Each photograph with the number of scenes it gets."""
+    """Each photograph with the number of images it gets."""
     return [(one, len(range(i, count, len(photographs)))) for i, one in enumerate(photographs)]
 
 
@@ -75,8 +101,8 @@ def _resized(items, side):
     return np.clip(ink[..., 0].numpy(), 0, 1)
 
 
-def _backgrounds(photograph, count, rng):
-    """Random crops of a photograph, half of them mirrored, float32 `(count, SIZE, SIZE, 3)`."""
+def _backgrounds(photograph, count, side, rng):
+    """Random parts of a photograph, half of them mirrored, float32 `(count, side, side, 3)`."""
     shape = np.array(photograph.shape[:2])
     sides = rng.uniform(_SMALLEST_PHOTOGRAPH, 1, (count, 1)) * shape.min()
     starts = rng.uniform(size=(count, 2)) * (shape - sides)
@@ -84,14 +110,14 @@ def _backgrounds(photograph, count, rng):
     flipped = rng.random(count) < 0.5
     boxes[flipped] = boxes[flipped][:, [0, 3, 2, 1]]
     image = tf.cast(photograph[None], tf.float32)
-    return tf.image.crop_and_resize(image, boxes, [0] * count, (SIZE, SIZE)).numpy()
+    return tf.image.crop_and_resize(image, boxes, [0] * count, (side, side)).numpy()
 
 
 def _add_digit(image, label, ink, value, rng):
     """Writes a digit where there is room and it can be read; changes both arrays."""
     side = len(ink)
     for _ in range(_TRIES):
-        top, left = rng.integers(SIZE - side + 1, size=2)
+        top, left = rng.integers(len(image) - side + 1, size=2)
         place = slice(top, top + side), slice(left, left + side)
         if label[place].any():
             continue

@@ -66,14 +66,14 @@ scratch (means of seeds 0, 1, 2), in about a minute. With twice as many epochs: 
     learning_rate=0.05,
 )
 
-SEGMENTATION_DIGITS = Recipe(
-    name="segmentation_digits",
+DIGIT_CROPS = Recipe(
+    name="digit_crops",
     description="""\
-Names the class of every pixel in scenes of handwritten digits on photographs, with a small
-RegNetY under a feature pyramid.
-Command: python -m training --recipe segmentation_digits
-Expect: a mean IoU of 0.80 on held-out scenes, in about nine minutes on two slow CPU cores.""",
-    data="digit_scenes",
+Learns to name a handwritten digit on a part of a photograph: the network that segmentation_digits
+starts from.
+Command: python -m training --recipe digit_crops
+Expect: 87 to 92 % of the crops with held-out digits right, in a minute or two.""",
+    data="digit_crops",
     network=RegNetConfig(
         name="RegNetY-scenes",
         depth=5,
@@ -85,19 +85,38 @@ Expect: a mean IoU of 0.80 on held-out scenes, in about nine minutes on two slow
         stem_width=16,
         stem_stride=1,
     ),
-    decoder="fpn",
-    decoder_width=24,
-    finest_level=2,
-    image_size=64,
+    image_size=36,
     crop_fraction=1.0,
     interpolation="bilinear",
     mean=(0.5, 0.5, 0.5),
     std=(0.5, 0.5, 0.5),
+    epochs=3,
+    batch_size=16,
+    learning_rate=0.05,
+    warmup_epochs=0,
+)
+
+SEGMENTATION_DIGITS = DIGIT_CROPS.replace(
+    name="segmentation_digits",
+    description="""\
+Names the class of every pixel in scenes of handwritten digits on photographs, with a small
+RegNetY under a feature pyramid, which begins by naming single digits.
+Command: python -m training --recipe segmentation_digits
+Expect: a mean IoU of 0.80 to 0.82 on held-out scenes, in four to six minutes on two slow CPU cores,
+one or two of them for the digits.""",
+    data="digit_scenes",
+    pretraining=DIGIT_CROPS.name,
+    decoder="fpn",
+    decoder_width=32,
+    finest_level=2,
+    image_size=64,
     epochs=4,
     batch_size=8,
-    learning_rate=0.2,
-    weight_decay=5e-5,
-    warmup_epochs=0,
+    learning_rate=0.4,
+    warmup_epochs=1,
+    warmup_factor=0.2,
+    ema_decay=0.95,
+    ema_steps=4,
 )
 
 SMOKE = Recipe(

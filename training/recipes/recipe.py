@@ -73,10 +73,11 @@ class Recipe:
         zoom: largest random change of scale, as a share.
         classes: names of the only classes to learn; None for all of the data set.
         images_per_class: how many training images of each class to keep; None for all.
-        pretraining: for fine-tuning: name of the recipe that trains the network whose weights this
-            one starts from, see `training.finetuning`. None to start anew.
-        freeze: for fine-tuning: last layer, counted from the input, that keeps its weights: "stem",
-            "stage_1" ... None for none.
+        pretraining: name of the recipe that trains the network whose weights this one starts from;
+            None to start anew. Classifiers of such recipes are compared with others that start
+            anew, see `training.finetuning`.
+        freeze: with `pretraining`: last layer, counted from the input, that keeps its weights:
+            "stem", "stage_1" ... None for none.
         precision: one of `PRECISIONS`; what the network computes in.
         max_steps: for trying things out: batches after which each pass over the training or the
             test images ends. None for whole passes.
@@ -297,7 +298,6 @@ _MOVING = {
     "translation": 0.0,
     "rotation": 0.0,
     "zoom": 0.0,
-    "pretraining": None,
 }
 _BOUNDS = {
     "lighting": {"minimum": 0},
