@@ -82,7 +82,9 @@ def test_recipe_errors(changes, message):
 
 
 def test_unknown_recipe_names_the_nearest():
-    with pytest.raises(ValueError, match=r"No recipe is called 'digit'. Nearest: digits."):
+    with pytest.raises(
+        ValueError, match=r"No recipe is called 'digit'. Nearest: digits, digit_crops."
+    ):
         get_recipe("digit")
 
 
@@ -392,7 +394,7 @@ def test_command_trains_as_told_and_prints_accuracy_and_paths(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--recipe", "digitz"], "No recipe is called 'digitz'. Nearest: digits."),
+        (["--recipe", "digitz"], "No recipe is called 'digitz'. Nearest: digits, digit_crops."),
         (["--set", "epochs=many"], "`epochs` must be an integer."),
         (["--variant", "RegNetX-401MF"], "Nearest: RegNetX-400MF"),
         (["--data", "letters"], "No data set is called 'letters'"),
@@ -431,5 +433,7 @@ def test_exit_status_of_an_error_without_tensorflows_messages(monkeypatch):
     command = [sys.executable, "-m", "training", "--recipe", "digitz"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
-    expected = "python -m training: error: No recipe is called 'digitz'. Nearest: digits.\n"
+    expected = (
+        "python -m training: error: No recipe is called 'digitz'. Nearest: digits, digit_crops.\n"
+    )
     assert (done.stdout, done.stderr) == ("", expected)

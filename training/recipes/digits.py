@@ -102,8 +102,8 @@ SEGMENTATION_DIGITS = DIGIT_CROPS.replace(
 Names the class of every pixel in scenes of handwritten digits on photographs, with a small
 RegNetY under a feature pyramid, which begins by naming single digits.
 Command: python -m training --recipe segmentation_digits
-Expect: a mean IoU of 0.80 to 0.82 on held-out scenes, in four to six minutes on two slow CPU cores,
-one or two of them for the digits.""",
+Expect: a mean IoU of 0.80 to 0.82 on held-out scenes, in four to six minutes on two slow CPU
+cores.""",
     data="digit_scenes",
     pretraining=DIGIT_CROPS.name,
     decoder="fpn",
