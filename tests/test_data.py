@@ -93,6 +93,17 @@ def test_training_batches_are_those_of_all_epochs():
     assert (epochs[0] != epochs[1]).any()
 
 
+@pytest.mark.parametrize("make", ["training", "test"])
+def test_batches_are_not_tuned_while_they_run(make):
+    """An iterator's end would wait for the thread that tunes."""
+    recipe, data = get_recipe("smoke"), load("digits")
+    if make == "training":
+        batches = training_batches(data.train, recipe, len(data.class_names))
+    else:
+        batches = batches_to_test(data.test, recipe.preprocessing, 8)
+    assert batches.options().autotune.enabled is False
+
+
 @pytest.mark.parametrize("first_step", [1, 5, 8])
 def test_training_batches_go_on_anywhere(first_step):
     """Images, augmentation and order are those of an undisturbed run."""

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from training.data.batches import test_examples
-from training.data.parallel import parallel_map
+from training.data.parallel import made_ahead, parallel_map
 
 
 class Test:
@@ -64,4 +64,4 @@ def _padded(split, recipe, steps, context):
     )
     examples = examples.concatenate(nothing.repeat()).take(steps * recipe.batch_size // workers)
     batch_size = context.get_per_replica_batch_size(recipe.batch_size)
-    return examples.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return made_ahead(examples.batch(batch_size, drop_remainder=True))

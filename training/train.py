@@ -45,6 +45,7 @@ FILES = {
 }
 #: What it also leaves there if its recipe has `pretraining`.
 PRETRAINING = "pretraining"
+_KEPT = ("recipe", "data", "results", "seconds")  # of its run.json
 _CHECKPOINT_STEPS = 1000
 
 
@@ -108,20 +109,19 @@ def train_and_evaluate(
 
     pretraining, state_dict, before = None, None, 0.0
     if first is not None:
-        folder = workdir / PRETRAINING
-        pretraining = _finished_run(first, folder)
-        if pretraining is not None:
-            before = pretraining["seconds"]["total"]
-        else:
-            options = (verbose, data_dir, strategy, checkpoint_steps)
-            pretraining = train_and_evaluate(first, folder, False, *options)
-            if verbose:
-                print(summary(pretraining))
-        state_dict = regnet_tf.to_state_dict(load_trained(folder).model)
+        pretraining, before = _pretrain(
+            first,
+            workdir / PRETRAINING,
+            verbose,
+            data_dir=data_dir,
+            strategy=strategy,
+            checkpoint_steps=checkpoint_steps,
+        )
+        state_dict = regnet_tf.to_state_dict(load_trained(workdir / PRETRAINING).model)
     training_clock = time.perf_counter()
     keras.utils.set_random_seed(recipe.seed)
-    own_verbose = verbose if strategies.is_chief(strategy) else 0
-    run = Run(recipe, data, workdir, strategy, own_verbose, state_dict)
+    verbose = verbose if strategies.is_chief(strategy) else 0
+    run = Run(recipe, data, workdir, strategy, verbose, state_dict)
     run.restore()
     before += run.progress.seconds
     training_clock -= run.progress.seconds
@@ -140,8 +140,7 @@ def train_and_evaluate(
     facts = {
         "recipe": recipe.to_dict(),
         "preprocessing": recipe.preprocessing.to_dict(),
-        "pretraining": pretraining
-        and {key: pretraining[key] for key in ("recipe", "data", "results", "seconds")},
+        "pretraining": pretraining,
         "model": {"name": run.model.name, **task_of(recipe).cost(run.model, recipe, data)},
         "data": data_facts(data),
         "results": results,
@@ -299,12 +298,29 @@ def _first_recipe(recipe):
     return pretraining_recipe(recipe)
 
 
+def _pretrain(recipe, workdir, verbose, **how):
+    """Trains the network to start from, unless that is done.
+
+    Returns:
+        The part of its `run.json` that the run to come keeps, and the seconds it took earlier.
+    """
+    seconds = 0.0
+    run = _finished_run(recipe, workdir)
+    if run is not None:
+        seconds = run["seconds"]["total"]
+    else:
+        run = train_and_evaluate(recipe, workdir, verbose=verbose, **how)
+        if verbose:
+            print(summary(run))
+    return {key: run[key] for key in _KEPT}, seconds
+
+
 def _finished_run(recipe, workdir):
     """What a run that is done says of itself; None if it is not done."""
     path = workdir / "run.json"
     if not path.exists():
         return None
-    run = read_json(path, "recipe", "data", "results", "seconds")
+    run = read_json(path, *_KEPT)
     if run["recipe"] != recipe.to_dict():
         raise UserError(
             f"{workdir} holds a run of another recipe. Give another --workdir, or --overwrite to"

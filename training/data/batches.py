@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from regnet_tf.preprocessing import decode_image
 from training.augmentation import batch_augmentation, image_augmentation
-from training.data.parallel import parallel_map
+from training.data.parallel import made_ahead, parallel_map
 
 
 def steps_per_epoch(split, recipe) -> int:
@@ -62,7 +62,7 @@ def training_batches(split, recipe, classes, first_step=0, context=None) -> tf.d
     batches = examples.batch(batch_size, drop_remainder=True).enumerate(first_step)
     batches = parallel_map(batches, finish)
     share = context.get_per_replica_batch_size(recipe.batch_size)
-    return (batches if share == batch_size else batches.rebatch(share)).prefetch(tf.data.AUTOTUNE)
+    return made_ahead(batches if share == batch_size else batches.rebatch(share))
 
 
 def test_examples(split, preprocessing, shard=(0, 1), normalized=True) -> tf.data.Dataset:
@@ -90,7 +90,7 @@ def test_examples(split, preprocessing, shard=(0, 1), normalized=True) -> tf.dat
 def test_batches(split, preprocessing, batch_size, normalized=True) -> tf.data.Dataset:
     """`test_examples` in batches, the last one of which may have fewer images."""
     examples = test_examples(split, preprocessing, normalized=normalized)
-    return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    return made_ahead(examples.batch(batch_size))
 
 
 def limited_test_batches(recipe, data):

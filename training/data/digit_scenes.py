@@ -4,6 +4,8 @@ The digits are scikit-learn's scans, the three photographs come with scikit-lear
 The images to test with show the digits that are held out there.
 """
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
@@ -11,16 +13,25 @@ from regnet_tf._errors import import_optional
 from training.data import digits
 from training.data.table import TableSplit
 
-TRAIN_SCENES, TEST_SCENES = 3400, 200
+TRAIN_SCENES, TEST_SCENES = 2800, 200
 TRAIN_CROPS, TEST_CROPS = 10_000, 500
-_SCENE_SIDE, _CROP_SIDE = 64, 36  # pixels
 _DIGIT_SIDES = (24, 28, 32, 36)
-_LEAST_AND_MOST = (2, 4)  # digits in a scene
-_TRIES = 20  # to find a free place for a digit
 _SMALLEST_PHOTOGRAPH = 0.25  # of its shorter side, of what a scene shows
 _LEAST_CONTRAST = 60  # levels, of nine tenths of a digit's pixels
 _TINT = 60  # levels by which a channel may differ from black or white
 _INK = 0.5  # of a digit's darkest pixel, from which on a pixel belongs to it
+
+
+@dataclasses.dataclass(frozen=True)
+class _Layout:
+    side: int  # of an image, in pixels
+    least_digits: int
+    most_digits: int
+    tries: int  # to find a free place for a digit
+
+
+_SCENE = _Layout(side=64, least_digits=2, most_digits=4, tries=20)
+_CROP = _Layout(side=36, least_digits=1, most_digits=1, tries=3)
 
 
 def load():
@@ -70,23 +81,25 @@ def _photographs():
 
 
 def _crops(split, photographs, count, seed):
-    scenes = _scenes(split, photographs, count, seed, _CROP_SIDE, (1, 1))
+    scenes = _scenes(split, photographs, count, seed, _CROP)
     labels = scenes.labels.max((1, 2)).astype("int64")
     found = labels > 0  # elsewhere a digit could not be read
     return TableSplit(scenes.items[found], labels[found] - 1)
 
 
-def _scenes(split, photographs, count, seed, side=_SCENE_SIDE, least_and_most=_LEAST_AND_MOST):
+def _scenes(split, photographs, count, seed, layout=_SCENE):
     rng = np.random.default_rng(seed)
     scans = [_resized(split.items, side) for side in _DIGIT_SIDES]
+    side = layout.side
     shares = _shares(photographs, count)
     images = np.concatenate([_backgrounds(one, n, side, rng) for one, n in shares])
     images = images[rng.permutation(count)]
     labels = np.zeros((count, side, side), "uint8")
     for image, label in zip(images, labels, strict=True):
-        for _ in range(rng.integers(*least_and_most, endpoint=True)):
+        for _ in range(rng.integers(layout.least_digits, layout.most_digits + 1)):
             number, size = rng.integers(len(split.labels)), rng.integers(len(scans))
-            _add_digit(image, label, scans[size][number], 1 + split.labels[number], rng)
+            digit = scans[size][number], 1 + split.labels[number]
+            _add_digit(image, label, *digit, layout.tries, rng)
     return TableSplit(np.round(images).astype("uint8"), labels)
 
 
@@ -113,15 +126,15 @@ def _backgrounds(photograph, count, side, rng):
     return tf.image.crop_and_resize(image, boxes, [0] * count, (side, side)).numpy()
 
 
-def _add_digit(image, label, ink, value, rng):
+def _add_digit(image, label, ink, value, tries, rng):
     """Writes a digit where there is room and it can be read; changes both arrays."""
-    side = len(ink)
-    for _ in range(_TRIES):
+    side, written = len(ink), ink >= _INK
+    for _ in range(tries):
         top, left = rng.integers(len(image) - side + 1, size=2)
         place = slice(top, top + side), slice(left, left + side)
         if label[place].any():
             continue
-        written, color = ink >= _INK, _contrasting_color(image[place].mean(), rng)
+        color = _contrasting_color(image[place].mean(), rng)
         contrast = np.abs(color - image[place][written]).mean(-1)
         if np.mean(contrast >= _LEAST_CONTRAST) >= 0.9:
             image[place] += ink[..., None] * (color - image[place])
