@@ -28,11 +28,12 @@ def markdown(report) -> str:
         ratios(report["results"], settings["parts"]),
         f"float32, batches of {settings['batch_size']} images of {settings['image_size']} pixels,"
         " files one image; SGD with Nesterov's momentum and cross entropy of logits; random images"
-        " in memory; untrained networks. Each number is the median (least to greatest) of"
-        f" {settings['repeats']} turns; in each turn every contender has a fresh process for"
-        f" training, another for inference and one for each file, and repeats the step for"
-        f" {settings['seconds']:g} s. Memory is the most that the process had, libraries included."
-        " All exported files run in the same TensorFlow and LiteRT.",
+        " in memory; untrained networks. Building Keras' networks includes their optimizers'"
+        " variables, without which Keras traces the first step twice. Each number is the median"
+        f" (least to greatest) of {settings['repeats']} turns; in each turn every contender has a"
+        f" fresh process for training, another for inference and one for each file, and repeats the"
+        f" step for {settings['seconds']:g} s. Memory is the most that the process had, libraries"
+        " included. All exported files run in the same TensorFlow and LiteRT.",
         f"{machine['processor']}, {settings['threads']} threads of {machine['cores']} cores,"
         f" {machine['system']}.",
         contenders_table(report["contenders"]),

@@ -45,6 +45,8 @@ class Peer:
             self.keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True),
             self.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
+        # With its variables made inside the first step, Keras would trace that step twice.
+        self.model.optimizer.build(self.model.trainable_variables)
 
     def parameters(self):
         """How many numbers are trained."""
