@@ -123,12 +123,11 @@ def train_and_evaluate(
     verbose = verbose if strategies.is_chief(strategy) else 0
     run = Run(recipe, data, workdir, strategy, verbose, state_dict)
     run.restore()
-    before += run.progress.seconds
-    training_clock -= run.progress.seconds
+    restored = run.progress.seconds
     run.train(checkpoint_steps)
     if not strategies.is_chief(strategy):
         return {}
-    train_seconds = time.perf_counter() - training_clock
+    train_seconds = time.perf_counter() - training_clock + restored
     if run.average is not None:
         run.average.load_into_model()
     results, figures = task_of(recipe).evaluate(run.model, recipe, data)
@@ -150,7 +149,7 @@ def train_and_evaluate(
         "started": started.isoformat(timespec="seconds"),
         "seconds": {
             "training": round(train_seconds, 1),
-            "total": round(time.perf_counter() - clock + before, 1),
+            "total": round(time.perf_counter() - clock + before + restored, 1),
         },
     }
     write_run(facts, workdir)
