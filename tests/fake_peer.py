@@ -1,6 +1,7 @@
 """A peer for tests of the comparison: a worker that computes nothing and needs nothing."""
 
 import json
+import os
 import pathlib
 import sys
 import time
@@ -24,6 +25,6 @@ facts = {
     "first_seconds": 3.0,
     "calls": 4,
     "step_seconds": 0.5 if asked["part"] == "training" else 0.25,
-    "memory_mib": 100.0,
+    "memory_mib": float(os.environ.get("FAKE_MEMORY", 100)),
 }
 target.write_text(json.dumps(facts))

@@ -211,6 +211,18 @@ def test_an_environment_of_its_own(tmp_path, compare, fakes, monkeypatch):
         install(bad, tmp_path / "environments")
 
 
+def test_the_same_library_with_other_variables(tmp_path, compare, fakes, monkeypatch):
+    other = fake("other", packages=("pip",), requirements=("pip",))
+    changes = {"variables": (("FAKE_MEMORY", "7"),), "installed_as": "other"}
+    tuned = dataclasses.replace(other, name="other_tuned", **changes)
+    monkeypatch.setattr(contenders, "PEERS", {"other": other, "other_tuned": tuned})
+    report = compare("--install other_tuned --part training --repeats 1")[1]
+    memory = [row["values"]["memory_mib"]["median"] for row in report["results"][0]["rows"]]
+    assert memory == [100, 100, 7]
+    assert [one["own_environment"] for one in report["contenders"]] == [False, True, True]
+    assert [folder.name for folder in (tmp_path / "environments").iterdir()] == ["other"]
+
+
 def test_medians_and_ratios():
     installed = [
         contenders.Installed(fake(name), sys.executable, "3", {}, False)
@@ -267,7 +279,7 @@ def _run(contender, part, variant="regnety_002"):
     return run_worker(sys.executable, contender.worker, request, 300, variables)
 
 
-@pytest.mark.parametrize("name", ["timm", "torchvision", "transformers"])
+@pytest.mark.parametrize("name", ["timm", "timm_tuned", "torchvision", "transformers"])
 def test_peers_in_torch_have_the_same_network(name):
     for module in PEERS[name].modules:  # not imported: torchvision may be there, and not fit
         if importlib.util.find_spec(module) is None:

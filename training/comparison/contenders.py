@@ -28,6 +28,8 @@ class Contender:
         requirements: what pip is asked for; `{package}` stands for the version here.
         how: how its network is run.
         no_export: why it gives no SavedModel and no TFLite file; None where it does.
+        variables: pairs of name and value, for the environment of its processes.
+        installed_as: the contender in whose virtual environment it is; None for one of its own.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Contender:
     requirements: tuple[str, ...]
     how: str
     no_export: str | None = None
+    variables: tuple[tuple[str, str], ...] = ()
+    installed_as: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +65,12 @@ class Installed:
 _KERAS = "train_on_batch and predict_on_batch, graphs of TensorFlow"
 _TORCH = "eager, channels_last, inference_mode"
 _NO_EXPORT = "it has no export of its own to SavedModel or TFLite"
+# By default glibc gives large tensors back to the system when they are freed, so that PyTorch's
+# next step takes their pages one fault at a time. TensorFlow keeps them.
+_KEEPING_MEMORY = (
+    ("MALLOC_MMAP_THRESHOLD_", "4000000000"),
+    ("MALLOC_TRIM_THRESHOLD_", "8000000000"),
+)
 
 PROJECT = Contender(
     "regnet_tf",
@@ -71,17 +81,26 @@ PROJECT = Contender(
     f"{_KERAS}; files by python -m export",
 )
 
+_TIMM = Contender(
+    "timm",
+    WORKERS / "torch_peers.py",
+    ("torch", "torchvision", "timm"),
+    ("timm", "torch"),
+    ("torch", "torchvision", "timm"),
+    _TORCH,
+    _NO_EXPORT,
+)
+
 PEERS = {
     peer.name: peer
     for peer in (
-        Contender(
-            "timm",
-            WORKERS / "torch_peers.py",
-            ("torch", "torchvision", "timm"),
-            ("timm", "torch"),
-            ("torch", "torchvision", "timm"),
-            _TORCH,
-            _NO_EXPORT,
+        _TIMM,
+        dataclasses.replace(
+            _TIMM,
+            name="timm_tuned",
+            how="as timm, with freed memory kept: " + " ".join(map("=".join, _KEEPING_MEMORY)),
+            variables=_KEEPING_MEMORY,
+            installed_as="timm",
         ),
         Contender(
             "torchvision",
@@ -132,15 +151,16 @@ def install(contender, folder):
 
     Args:
         contender: a `Contender`.
-        folder: a `Path`, of the environments; this one gets the peer's name.
+        folder: a `Path`, of the environments.
 
     Raises:
         UserError: where it can not be done, with what pip says.
     """
-    python = _python_of(folder / contender.name)
+    place = folder / (contender.installed_as or contender.name)
+    python = _python_of(place)
     try:
         if not python.exists():
-            venv.create(folder / contender.name, with_pip=True)
+            venv.create(place, with_pip=True)
         command = [python, "-m", "pip", "install", "--quiet", *_resolved(contender.requirements)]
         variables = _foreign_environment()
         subprocess.run(command, check=True, env=variables, capture_output=True, text=True)
@@ -159,7 +179,8 @@ def locate(contender, folder) -> Installed | None:
         contender: a `Contender`.
         folder: a `Path`, of the environments.
     """
-    for python in (_python_of(folder / contender.name), Path(sys.executable)):
+    place = folder / (contender.installed_as or contender.name)
+    for python in (_python_of(place), Path(sys.executable)):
         own = python != Path(sys.executable)
         if own and not python.exists():
             continue

@@ -7,7 +7,7 @@ from training.comparison.running import FORMS
 from training.comparison.summary import COMPARED, is_same_network, metrics_of
 from training.report import empty_figure
 
-_COLORS = ("#1f5fa8", "#e07b1a", "#2e8b57", "#7b4fa3", "#8c6d46", "#d45fa0")
+_COLORS = ("#1f5fa8", "#e07b1a", "#b3461d", "#2e8b57", "#7b4fa3", "#8c6d46", "#d45fa0")
 _GREY = "#666666"
 _MISSING = "-"
 _COLUMNS = 4

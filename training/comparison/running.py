@@ -181,7 +181,8 @@ class Runner:
             **(more or {}),
         }
         result = {"identity": measurement.identity, **measurement.to_dict()}
-        variables = environment(own) | {"OMP_NUM_THREADS": str(measurement.settings.threads)}
+        threads = {"OMP_NUM_THREADS": str(measurement.settings.threads)}
+        variables = environment(own) | threads | dict(installed.contender.variables)
         start = time.perf_counter()
         try:
             facts = run_worker(python, worker, request, self._timeout, variables)
