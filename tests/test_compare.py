@@ -16,6 +16,7 @@ from training.benchmark import main
 from training.comparison import contenders, running
 from training.comparison.contenders import PEERS, PROJECT, Contender, install, locate
 from training.comparison.processes import Failure, run_worker
+from training.comparison.report import markdown, ratios
 from training.comparison.running import Measurement, Settings, network
 from training.comparison.summary import summarize
 
@@ -265,6 +266,19 @@ def test_one_measurement_is_like_another_of_the_same_settings():
         dataclasses.replace(one, settings=dataclasses.replace(settings, threads=2)),
     ]
     assert len({one.identity, *(other.identity for other in others)}) == 4
+
+
+@pytest.mark.parametrize("machine", ["epyc", "xeon"])
+def test_recorded_runs(machine):
+    root = pathlib.Path(__file__).parents[1]
+    folder = root / "docs" / "comparison" / machine
+    recorded = json.loads((folder / "comparison.json").read_text())
+    assert (folder / "comparison.md").read_text() == markdown(recorded)
+    assert recorded["settings"]["parts"] == list(running.PARTS)
+    assert {one["variant"] for one in recorded["results"]} == {"regnetx_004", "regnety_016"}
+    if machine == "epyc":
+        table = ratios(recorded["results"], recorded["settings"]["parts"]).split("\n\n")[1]
+        assert table in (root / "README.md").read_text()
 
 
 def _run(contender, part, variant="regnety_002"):
