@@ -29,7 +29,7 @@ class Contender:
         how: how its network is run.
         no_export: why it gives no SavedModel and no TFLite file; None where it does.
         variables: pairs of name and value, for the environment of its processes.
-        installed_as: the contender in whose virtual environment it is; None for one of its own.
+        same_as: the contender whose library it is, run otherwise; None for a library of its own.
     """
 
     name: str
@@ -40,7 +40,12 @@ class Contender:
     how: str
     no_export: str | None = None
     variables: tuple[tuple[str, str], ...] = ()
-    installed_as: str | None = None
+    same_as: str | None = None
+
+    @property
+    def library(self) -> str:
+        """By which its worker knows it, and its virtual environment is named."""
+        return self.same_as or self.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +105,7 @@ PEERS = {
             name="timm_tuned",
             how="as timm, with freed memory kept: " + " ".join(map("=".join, _KEEPING_MEMORY)),
             variables=_KEEPING_MEMORY,
-            installed_as="timm",
+            same_as="timm",
         ),
         Contender(
             "torchvision",
@@ -156,11 +161,10 @@ def install(contender, folder):
     Raises:
         UserError: where it can not be done, with what pip says.
     """
-    place = folder / (contender.installed_as or contender.name)
-    python = _python_of(place)
+    python = _python_of(folder / contender.library)
     try:
         if not python.exists():
-            venv.create(place, with_pip=True)
+            venv.create(folder / contender.library, with_pip=True)
         command = [python, "-m", "pip", "install", "--quiet", *_resolved(contender.requirements)]
         variables = _foreign_environment()
         subprocess.run(command, check=True, env=variables, capture_output=True, text=True)
@@ -179,8 +183,7 @@ def locate(contender, folder) -> Installed | None:
         contender: a `Contender`.
         folder: a `Path`, of the environments.
     """
-    place = folder / (contender.installed_as or contender.name)
-    for python in (_python_of(place), Path(sys.executable)):
+    for python in (_python_of(folder / contender.library), Path(sys.executable)):
         own = python != Path(sys.executable)
         if own and not python.exists():
             continue

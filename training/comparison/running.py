@@ -173,7 +173,7 @@ class Runner:
         own = installed.own_environment and worker == installed.contender.worker
         python = installed.python if own else sys.executable
         request = {
-            "peer": measurement.name,
+            "peer": installed.contender.library,
             "part": measurement.part,
             "form": measurement.part,
             "network": network(measurement.variant),

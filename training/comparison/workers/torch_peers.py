@@ -125,7 +125,7 @@ def _declared_operations(torch):
     return None
 
 
-PEERS = {"timm": Timm, "timm_tuned": Timm, "torchvision": Torchvision, "transformers": Transformers}
+PEERS = {"timm": Timm, "torchvision": Torchvision, "transformers": Transformers}
 
 if __name__ == "__main__":
     measuring.answer(lambda request: measuring.measure_network(PEERS[request["peer"]](), request))
