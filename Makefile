@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-all coverage notebooks lint docs clean
+.PHONY: demo test test-cpus test-all coverage notebooks lint docs clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python -m training --recipe digits --workdir runs/digits --overwrite
@@ -14,6 +14,15 @@ demo: $(VENV)/demo.installed
 
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest
+
+# What depends on the processor, as TensorFlow runs on this one, with oneDNN held to AVX2, and
+# without oneDNN.
+CPU_TESTS = $(addprefix tests/test_,backbones.py cpus.py decoders.py fusion.py layers.py models.py \
+	ops.py paper_recipe.py remat.py saved_model.py segmentation.py tflite.py)
+test-cpus: $(VENV)/test.installed
+	$(BIN)/python -m pytest $(CPU_TESTS)
+	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(CPU_TESTS)
+	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest $(CPU_TESTS)
 
 # With the slow ones, and the optional ones for which packages are installed.
 test-all: $(VENV)/test.installed

@@ -31,7 +31,6 @@ from export.contenders import (
     saved_models,
     tflite_files,
 )
-from export.machine import processor
 
 _EPILOG = """\
 examples:
@@ -313,12 +312,19 @@ def _cell(value, digits):
 
 def _environment(options):
     """Machine, versions and settings, for whoever reads the figures later."""
+    from regnet_tf._cpu import onednn, processor
+
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     settings = {"repeats": options.repeats, "threads": options.threads, "batches": BATCHES}
-    return {"processor": processor(), "versions": versions, "settings": settings}
+    return {
+        "processor": processor(),
+        "onednn": onednn(),
+        "versions": versions,
+        "settings": settings,
+    }
 
 
 def _write(folder, report):
@@ -338,7 +344,8 @@ def markdown(report) -> str:
         "# Exported networks, side by side",
         table(report["results"]),
         f"Ratio: how many times as fast as `{KERAS}`. Medians of {settings['repeats']} turns,"
-        f" {settings['threads']} threads of {report['processor']}; untrained weights.",
+        f" {settings['threads']} threads of {report['processor']}, oneDNN {report['onednn']};"
+        " untrained weights.",
     ]
     profiled = [result for result in report["results"] if result["profile"]]
     if profiled:

@@ -104,7 +104,10 @@ def _stock_normalization():
 
     from regnet_tf import layers
 
-    with mock.patch.object(layers.BatchNorm, "call", keras.layers.BatchNormalization.call):
+    with (
+        mock.patch.object(layers.BatchNorm, "call", keras.layers.BatchNormalization.call),
+        mock.patch.object(layers.ConvNorm, "_folds", lambda *_: False),
+    ):
         yield
 
 

@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 import regnet_tf
-from export.machine import processor
+from regnet_tf._cpu import onednn, processor
 from regnet_tf._errors import import_optional
 from regnet_tf._markdown import markdown_table
 
@@ -39,7 +39,11 @@ def facts(source, number, checks, quantization, warnings, artefacts) -> dict:
         "artefacts": artefacts,
         "quantization": quantization,
         "warnings": warnings,
-        "machine": {"processor": processor(), "threads": os.cpu_count()},
+        "machine": {
+            "processor": processor(),
+            "onednn": onednn(),
+            "threads": os.cpu_count(),
+        },
         "versions": {
             "python": platform.python_version(),
             "regnet_tf": regnet_tf.__version__,
@@ -86,7 +90,8 @@ def markdown(facts) -> str:
     if facts["keras"]["accuracy"] is not None:
         parts.append(f"The Keras model's accuracy is {facts['keras']['accuracy']:.2f} %.")
     parts += [
-        f"Speed: medians of turns, {machine['threads']} threads of {machine['processor']};"
+        f"Speed: medians of turns, {machine['threads']} threads of {machine['processor']},"
+        f" oneDNN {machine['onednn']};"
         " `.tflite` files run in their own batch size.",
         "![chart](report.png)",
     ]

@@ -58,12 +58,35 @@ class BatchNorm(keras.layers.BatchNormalization):
                 inputs, gamma, beta, self.moving_mean, self.moving_variance, self.epsilon
             )
         outputs, mean, variance = regnet_ops.batch_norm_training(
-            inputs, gamma, beta, self.epsilon, self.synchronized
+            inputs,
+            gamma,
+            beta,
+            self.moving_mean,
+            self.moving_variance,
+            self.momentum,
+            self.epsilon,
+            self.synchronized,
         )
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            batch = ops.cast(batch, moving.dtype)
-            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+        self.moving_mean.assign(mean)
+        self.moving_variance.assign(variance)
         return outputs
+
+    def folded(self, kernel):
+        """The kernel of a convolution that normalizes with the moving statistics, and its bias.
+
+        Args:
+            kernel: `(size, size, channels / groups, filters)`, float32.
+
+        Returns:
+            Tensors `(size, size, channels / groups, filters)` and `(filters,)`.
+        """
+        scale = ops.rsqrt(self.moving_variance + self.epsilon)
+        if self.scale:
+            scale = scale * self.gamma
+        shift = -self.moving_mean * scale
+        if self.center:
+            shift = shift + self.beta
+        return kernel * scale, shift
 
 
 @_register
@@ -129,6 +152,7 @@ class ConvNorm(keras.layers.Layer):
             name="kernel",
             shape=(self.kernel_size, self.kernel_size, channels // self.groups, self.filters),
             initializer=fan_out_initializer(self.kernel_size, self.filters),
+            autocast=False,  # normalization is folded into it before it is rounded
         )
         if self.norm is None:
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
@@ -136,10 +160,21 @@ class ConvNorm(keras.layers.Layer):
             self.norm.build(self.compute_output_shape(input_shape))
 
     def call(self, inputs, training=None):
-        x = regnet_ops.conv2d(inputs, self.kernel, self.stride, self.dilation)  # N H W F
+        kernel, bias = self.kernel, None
         if self.norm is None:
-            return self._activate(regnet_ops.add_bias(x, self.bias, self.groups))
-        return self._activate(self.norm(x, training=training))
+            bias = self.bias
+        elif self._folds(training):
+            kernel, bias = self.norm.folded(kernel)
+        kernel = ops.cast(kernel, self.compute_dtype)
+        x = regnet_ops.conv2d(inputs, kernel, self.stride, self.dilation)  # N H W F
+        if bias is None:
+            return self._activate(self.norm(x, training=training))
+        bias = ops.cast(bias, self.compute_dtype)
+        return self._activate(regnet_ops.add_bias(x, bias, self.groups))
+
+    def _folds(self, training):
+        """Whether normalization is part of the kernel: wherever its statistics are given."""
+        return self.normalization == "batch" and not (training and self.norm.trainable)
 
     def compute_output_shape(self, input_shape):
         batch, *size, _ = input_shape

@@ -5,28 +5,20 @@ on a CPU costs a factor of 20 in training, and normalizes training batches throu
 operations. Here both go to TensorFlow's own kernels; on other backends to `keras.ops`.
 """
 
-import functools
-import math
-
 import keras
 from keras import ops
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
+
+    from regnet_tf import kernels
 else:
-    tf = None
-
-
-_FEW_CHANNELS = 16
+    tf = kernels = None
 
 
 def supports_jit() -> bool:
     """Whether Keras may compile these operations with XLA: everywhere but on TensorFlow's CPU."""
-    return tf is None or bool(tf.config.list_physical_devices("GPU") + _tpus())
-
-
-def _tpus():
-    return tf.config.list_physical_devices("TPU")
+    return tf is None or kernels.has_accelerator()
 
 
 def conv2d(x, kernel, stride=1, dilation=1):
@@ -41,13 +33,9 @@ def conv2d(x, kernel, stride=1, dilation=1):
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), filters)`.
     """
-    if tf is None:
+    if kernels is None:
         return conv2d_keras(x, kernel, stride, dilation)
-    x, kernel = tf.convert_to_tensor(x), tf.convert_to_tensor(kernel)
-    grouped = x.shape[-1] != kernel.shape[-2]
-    if (grouped or dilation > 1) and not _native_gradients(x.dtype, grouped, dilation > 1):
-        return _conv2d_split(x, kernel, stride, dilation)
-    return _conv2d_native(x, kernel, stride, dilation)
+    return kernels.conv2d(x, kernel, stride, dilation)
 
 
 def conv2d_keras(x, kernel, stride=1, dilation=1):
@@ -55,60 +43,6 @@ def conv2d_keras(x, kernel, stride=1, dilation=1):
     pad = dilation * (kernel.shape[0] // 2)
     x = ops.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     return ops.conv(x, kernel, stride, "valid", "channels_last", dilation)
-
-
-def _conv2d_native(x, kernel, stride, dilation):
-    # TensorFlow's SAME puts the odd pixel last when it strides; PyTorch's padding is symmetric.
-    # Padded here and not by conv2d, since oneDNN has no gradients for its explicit padding.
-    pad = dilation * (kernel.shape[0] // 2)
-    if stride > 1 and pad:
-        x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-    elif stride > 1 and x.shape[-1] < _FEW_CHANNELS:
-        # oneDNN's gradient for such a kernel writes outside its memory if the batch is odd.
-        x, stride = x[:, ::stride, ::stride], 1
-    return tf.nn.conv2d(x, kernel, stride, "VALID" if stride > 1 else "SAME", dilations=dilation)
-
-
-@functools.cache
-def _native_gradients(dtype, grouped, dilated):
-    """Whether this runtime has both gradients of such a convolution.
-
-    With oneDNN TensorFlow's CPU kernels do; without it (other processors, other builds,
-    TF_ENABLE_ONEDNN_OPTS=0, types that oneDNN lacks) they raise, and so does the fusion of a
-    grouped convolution with what follows it. A tiny gradient tells.
-    """
-    if supports_jit():
-        return True
-    with tf.init_scope(), tf.device("CPU:0"):  # which pauses tapes: the kernels are called by name
-        x = tf.zeros((1, 4, 4, 4), dtype)
-        kernel = tf.zeros((3, 3, 2 if grouped else 4, 4), dtype)
-        dilation = 2 if dilated else 1
-        options = {
-            "out_backprop": x,
-            "strides": (1, 1, 1, 1),
-            "padding": "SAME",
-            "dilations": (1, dilation, dilation, 1),
-        }
-        try:
-            tf.raw_ops.Conv2DBackpropInput(input_sizes=x.shape, filter=kernel, **options)
-            tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=kernel.shape, **options)
-        except tf.errors.OpError:
-            return False
-    return True
-
-
-def _conv2d_split(x, kernel, stride, dilation):
-    """The same convolution out of ungrouped, undilated ones, which every runtime has."""
-    if dilation > 1:  # every `dilation`-th pixel becomes an image of its own
-        size = tf.shape(x)[1:3]
-        margin = [[0, -size[0] % dilation], [0, -size[1] % dilation]]
-        block = [dilation, dilation]
-        x = tf.space_to_batch(x, block, margin)
-        y = tf.batch_to_space(_conv2d_split(x, kernel, 1, 1), block, margin)
-        return y[:, ::stride, ::stride]
-    groups = x.shape[-1] // kernel.shape[-2]
-    pairs = zip(tf.split(x, groups, -1), tf.split(kernel, groups, -1), strict=True)
-    return tf.concat([_conv2d_native(part, k, stride, 1) for part, k in pairs], -1)
 
 
 def add_bias(x, bias, groups=1):
@@ -158,28 +92,32 @@ def _has_size(x, size):
 
 def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
     """Normalizes x `(batch, height, width, channels)` with given statistics `(channels,)`."""
-    if not _has_fused_norm(x):
+    if not _has_kernel(x):
         return _normalize(x, gamma, beta, mean, variance, epsilon)
-    return _fused_norm(x, gamma, beta, mean, variance, epsilon, is_training=False).y
+    return kernels.batch_norm_inference(x, gamma, beta, mean, variance, epsilon)
 
 
-def batch_norm_training(x, gamma, beta, epsilon, synchronized=False):
-    """Normalizes with the batch's own statistics, computed in float32.
+def batch_norm_training(
+    x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, synchronized=False
+):
+    """Normalizes with the batch's own statistics, computed in float32, and moves others on.
 
     Args:
         x: `(batch, height, width, channels)`.
         gamma, beta: `(channels,)`.
+        moving_mean, moving_variance: `(channels,)`, of the batches before.
+        momentum: what stays of them.
         epsilon: added to the variance.
         synchronized: whether statistics are those of all replicas (TensorFlow only).
 
     Returns:
-        `(y, mean, variance)`, the variance unbiased, as PyTorch keeps it for inference.
+        `(y, moving_mean, moving_variance)`. The variance takes the batch's unbiased one, as
+        PyTorch keeps it for inference.
     """
-    if _has_fused_norm(x) and not synchronized:
-        merged = _pixels_to_merge(x)
-        if merged > 1:
-            return _batch_norm_training_merged(x, gamma, beta, epsilon, merged)
-        return _fused_norm(x, gamma, beta, [], [], epsilon, is_training=True)[:3]
+    if _has_kernel(x) and not synchronized:
+        return kernels.batch_norm_training(
+            x, gamma, beta, moving_mean, moving_variance, momentum, epsilon
+        )
     wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
     axes = tuple(range(len(x.shape) - 1))
     mean, variance = ops.moments(wide, axes, synchronized=synchronized)
@@ -188,70 +126,34 @@ def batch_norm_training(x, gamma, beta, epsilon, synchronized=False):
         replica = tf.distribute.get_replica_context()
         count = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
     y = _normalize(x, gamma, beta, mean, variance, epsilon)
-    return y, mean, variance * count / ops.maximum(count - 1, 1)
+    unbiased = variance * count / ops.maximum(count - 1, 1)
+    pairs = ((moving_mean, mean), (moving_variance, unbiased))
+    moved = (old * momentum + ops.cast(new, old.dtype) * (1 - momentum) for old, new in pairs)
+    return y, *moved
 
 
-def _fused_norm(x, gamma, beta, mean, variance, epsilon, is_training):
-    return tf.raw_ops.FusedBatchNormV3(
-        x=x,
-        scale=gamma,
-        offset=beta,
-        mean=mean,
-        variance=variance,
-        epsilon=epsilon,
-        is_training=is_training,
-    )
+def replicas() -> int:
+    """How many replicas train together."""
+    return 1 if tf is None else tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def _pixels_to_merge(x):
-    """How many neighbouring pixels make the channels a multiple of 16; 1 where none do.
+def momentum_step(variable, velocity, gradient, rate, momentum, nesterov):
+    """A step of SGD with momentum, in place, as `torch.optim.SGD` takes it.
 
-    On a CPU oneDNN normalizes other numbers of channels three to four times slower.
+    Args:
+        variable: what learns.
+        velocity: a Keras variable of its shape.
+        gradient: a tensor of its shape.
+        rate: the learning rate, a scalar tensor of its type.
+        momentum: a float.
+        nesterov: whether momentum looks ahead.
     """
-    pixels = x.shape.num_elements() or x.shape[1:].num_elements()
-    merged = 16 // math.gcd(x.shape[-1], 16)
-    if supports_jit() or pixels is None or pixels // x.shape[-1] % merged:
-        return 1
-    return merged
-
-
-def _batch_norm_training_merged(x, gamma, beta, epsilon, merged):
-    """Neighbouring pixels taken for one: statistics of each, pooled, then normalization."""
-
-    @tf.custom_gradient
-    def normalize(x, gamma, beta):
-        channels = x.shape[-1]
-        wide = tf.reshape(x, (1, 1, -1, merged * channels))
-        ones, zeros = tf.ones(merged * channels), tf.zeros(merged * channels)
-        _, means, variances, *_ = _fused_norm(wide, ones, zeros, [], [], epsilon, is_training=True)
-        count = tf.cast(tf.shape(wide)[2], tf.float32)
-        means = tf.reshape(means, (merged, channels))
-        mean = tf.reduce_mean(means, 0)
-        within = tf.reduce_mean(tf.reshape(variances, (merged, channels)), 0)
-        between = tf.reduce_mean(tf.math.squared_difference(means, mean), 0)
-        variance = within * tf.maximum(count - 1, 1) / count + between
-
-        scale, shift, center, spread = (tf.tile(t, [merged]) for t in (gamma, beta, mean, variance))
-        y = batch_norm_inference(wide, scale, shift, center, spread, epsilon)
-        y = tf.reshape(y, tf.shape(x))
-        total = count * merged
-
-        def gradient(dy, *_):
-            dx, dgamma, dbeta, *_ = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=dy,
-                x=x,
-                scale=gamma,
-                reserve_space_1=mean,
-                reserve_space_2=variance,
-                reserve_space_3=tf.zeros(0),
-                epsilon=epsilon,
-                is_training=True,
-            )
-            return dx, dgamma, dbeta
-
-        return (y, mean, variance * total / tf.maximum(total - 1, 1)), gradient
-
-    return normalize(x, tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta))
+    if kernels is not None:
+        kernels.momentum_step(variable, velocity.value, gradient, rate, momentum, nesterov)
+        return
+    velocity.assign(momentum * velocity + gradient)
+    step = gradient + momentum * velocity if nesterov else velocity
+    variable.assign(variable - rate * step)
 
 
 def rematerialize(layer, inputs):
@@ -281,7 +183,7 @@ def rematerialize(layer, inputs):
     return outputs
 
 
-def _has_fused_norm(x):
+def _has_kernel(x):
     return tf is not None and len(x.shape) == 4 and x.dtype in ("float32", "bfloat16", "float16")
 
 

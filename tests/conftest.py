@@ -18,6 +18,8 @@ import pytest
 import tensorflow as tf
 
 import regnet_tf
+from regnet_tf import _cpu
+from regnet_tf._cpu import onednn
 
 #: The published weights that the fixture `hub` pretends to have.
 TAG = "regnetx_002.pycls_in1k"
@@ -38,11 +40,20 @@ def pytest_collection_modifyitems(items):
 
     Tests that compare with PyTorch by a fixture get its marker.
     """
+    limited = onednn() in ("avx2", "sse41") and "avx512bw" in _cpu._cpuinfo("flags")
     exporting = {item.path for item in items if "digits_run" in item.fixturenames}
     items.sort(key=lambda item: (item.path.name != "test_runs.py", item.path not in exporting))
     for item in items:
         if not PYTORCH.isdisjoint(item.fixturenames):
             item.add_marker("torch")
+        if limited and item.get_closest_marker("short_floats"):
+            reason = "TensorFlow takes oneDNN, which is held to AVX2, to have 16-bit floats"
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_report_header():
+    """What depends on the processor depends on this."""
+    return f"oneDNN: {onednn()}, on {_cpu.processor()}"
 
 
 @pytest.fixture(autouse=True)

@@ -16,15 +16,27 @@ if asked["peer"] == "sleeping":
 if asked["peer"] == "dying":
     sys.exit(3)
 if asked["part"] == "export":
-    target.write_text(json.dumps({"error": "no such form"}))
-    sys.exit(1)
+    if asked["form"] != "fake":
+        target.write_text(json.dumps({"error": "no such form"}))
+        sys.exit(1)
+    file = pathlib.Path(asked["folder"], f"of_{asked['peer']}")
+    file.write_text(str(asked["batch_size"]))
+    target.write_text(json.dumps({"parameters": 7, "file": str(file), "signature": None}))
+    sys.exit()
 facts = {
     "import_seconds": 1.0,
     "build_seconds": 2.0,
-    "parameters": 2_684_792 if asked["peer"] == "same" else 1234,
     "first_seconds": 3.0,
     "calls": 4,
-    "step_seconds": 0.5 if asked["part"] == "training" else 0.25,
+    "step_seconds": {"training": 0.5, "inference": 0.25, "latency": 0.125}[asked["part"]],
     "memory_mib": float(os.environ.get("FAKE_MEMORY", 100)),
+    "variables": {name: value for name, value in os.environ.items() if "DNN" in name},
+    "batch_size": asked["batch_size"],
 }
+if "file" in asked:  # a runtime, whose file tells no parameters
+    facts["ran"] = [pathlib.Path(asked["file"]).name, pathlib.Path(asked["file"]).read_text()]
+else:
+    facts["parameters"] = 2_684_792 if asked["peer"] == "same" else 1234
+if asked["peer"] == "same":
+    facts["onednn"] = {"0": "off", "1": "avx2"}.get(os.environ.get("TF_ENABLE_ONEDNN_OPTS"), "on")
 target.write_text(json.dumps(facts))

@@ -218,6 +218,7 @@ def test_backbones_are_fused():
     assert feature_info(fused) == feature_info(model)
 
 
+@pytest.mark.short_floats
 def test_mixed_precision():
     model = with_statistics(backbone(CONFIG, output_stride=8, dtype="mixed_bfloat16"))
     assert model.dtype_policy.name == "mixed_bfloat16"

@@ -3,18 +3,21 @@
 import dataclasses
 import importlib.util
 import json
+import os
 import pathlib
+import shutil
 import sys
 import zipfile
 
 import matplotlib.image
 import pytest
 
-from regnet_tf import complexity
+from regnet_tf import _cpu, complexity
 from regnet_tf._errors import UserError
 from training.benchmark import main
-from training.comparison import contenders, running
-from training.comparison.contenders import PEERS, PROJECT, Contender, install, locate
+from training.comparison import command, contenders, running
+from training.comparison.contenders import PEERS, PROJECT, Contender, Exporter, install, locate
+from training.comparison.parts import LIBRARY, PARTS, REGIMES
 from training.comparison.processes import Failure, run_worker
 from training.comparison.report import markdown, ratios
 from training.comparison.running import Measurement, Settings, network
@@ -23,11 +26,13 @@ from training.comparison.summary import summarize
 TINY = "--variant RegNetX-200MF --image-size 32 --batch-size 2 --threads 1 --seconds 0"
 FAKE = pathlib.Path(__file__).parent / "fake_peer.py"
 RECORDED = pathlib.Path(__file__).parents[1] / "docs" / "comparison"
+#: The one whose ratios README shows.
+IN_README = "epyc"
 PARAMETERS = complexity("regnetx_002").parameters
 
 
 def fake(name, **changes):
-    made = Contender(name, FAKE, ("json",), ("numpy",), (), "not at all", "it has none")
+    made = Contender(name, FAKE, ("json",), ("numpy",), (), "not at all", LIBRARY)
     return dataclasses.replace(made, **changes)
 
 
@@ -55,29 +60,38 @@ def compare(tmp_path, capsys):
     return run
 
 
+def results_of(compare):
+    return [json.loads(line) for line in (compare.out / "results.jsonl").read_text().splitlines()]
+
+
 @pytest.mark.slow
 def test_this_project_in_real_processes(compare, monkeypatch):
-    command = "--peers --part tflite training --repeats 1"
-    status, report, printed = compare(command)
+    status, report, printed = compare("--peers litert --repeats 1")
     assert status == 0, printed.err
-    assert report["settings"]["parts"] == ["training", "tflite"]
+    assert report["settings"]["parts"] == list(PARTS)
     (result,) = report["results"]
-    (row,) = result["rows"]
-    assert (row["contender"], row["failed"], row["no_export"]) == ("regnet_tf", {}, None)
+    row, litert = result["rows"]
+    assert (row["contender"], row["failed"]) == ("regnet_tf", {})
     assert row["parameters"] == result["parameters"] == PARAMETERS
     values = {key: value["median"] for key, value in row["values"].items()}
     assert all(value > 0 for value in values.values())
     assert set(values) == {
-        *("import_seconds", "build_seconds", "first_step_seconds", "training"),
-        *("memory_mib", "tflite_ms"),
+        *("import_seconds", "build_seconds", "first_step_seconds", "training", "inference"),
+        *("latency_ms", "memory_mib", "saved_model_ms", "tflite_ms"),
     }
     assert 200 < values["memory_mib"] < 5000  # TensorFlow alone is above that
-    assert row["regnet_tf_is_faster_by"] == {"training": 1, "tflite_ms": 1}
+    assert set(row["regnet_tf_is_faster_by"].values()) == {1}
+    (regime,) = report["regimes"]
+    assert (regime["name"], regime["onednn"]) == ("native", _cpu.onednn())
+    assert (litert["failed"], litert["parameters"]) == ({}, PARAMETERS)
+    assert set(litert["regnet_tf_is_faster_by"]) == {"inference", "latency_ms"}
+    assert litert["values"]["latency_ms"]["median"] < 2 * values["tflite_ms"]  # the same file
+    assert len(list(compare.out.glob("exported/litert-*/tflite/*.tflite"))) == 2  # of each batch
     (file,) = compare.out.glob("exported/regnet_tf-regnetx_002-tflite-*/tflite/*.tflite")
     assert file.stat().st_size > 0.98 * 4 * PARAMETERS  # normalization is folded into kernels
 
     monkeypatch.setattr(running, "run_worker", None)  # nothing is measured twice
-    assert compare(command)[:2] == (status, report)
+    assert compare("--peers litert --repeats 1")[:2] == (status, report)
 
 
 def test_files_for_people(compare, fakes):
@@ -86,15 +100,15 @@ def test_files_for_people(compare, fakes):
     page = (compare.out / "comparison.md").read_text()
     assert page in printed.out and str(compare.out / "comparison.png") in printed.out
     row = (
-        "| RegNetX-200MF | same | 2,684,792 | 1.0 (1.0 to 1.0) | 2.0 (2.0 to 2.0)"
-        " | 3.0 (3.0 to 3.0) | 4.0 (4.0 to 4.0) | 8.0 (8.0 to 8.0) | 100 (100 to 100)"
-        " | - [1] | - [1] |"
+        "| RegNetX-200MF | native | same | 2,684,792 | 1.0 (1.0 to 1.0) | 2.0 (2.0 to 2.0)"
+        " | 3.0 (3.0 to 3.0) | 4.0 (4.0 to 4.0) | 8.0 (8.0 to 8.0) | 125.0 (125.0 to 125.0)"
+        " | 100 (100 to 100) | - | - |"
     )
     assert row in page
-    assert "| other | 1,234 [2] |" in page
-    assert "- [1] it has none\n" in page
-    assert "- [2] not the same network: RegNetX-200MF has 2,684,792" in page
-    assert "| RegNetX-200MF | other | 1.00 | 1.00 | - | - |" in page
+    assert "| other | 1,234 [1] |" in page
+    assert "- [1] not the same network: RegNetX-200MF has 2,684,792" in page
+    assert "| RegNetX-200MF | native | other | 1.00 | 1.00 | 1.00 | - | - |" in page
+    assert "| native | none | on |" in page
     assert report["machine"]["processor"] in page
     assert f"1 threads of {report['machine']['cores']} cores" in page
     picture = matplotlib.image.imread(compare.out / "comparison.png")
@@ -102,21 +116,139 @@ def test_files_for_people(compare, fakes):
     assert picture[..., :3].std() > 0.05
 
 
+def test_pages_are_written_anew(compare, fakes, monkeypatch):
+    compare("--peers --part training --repeats 1")
+    pages = [compare.out / name for name in ("comparison.md", "comparison.png")]
+    written = [page.read_bytes() for page in pages]
+    for page in pages:
+        page.unlink()
+    monkeypatch.setattr(running, "run_worker", None)
+    status, _, printed = compare("--report-only")
+    assert status == 0 and str(pages[0]) in printed.out
+    assert [page.read_bytes() for page in pages] == written
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"settings": {}}'])
+def test_pages_of_another_file(tmp_path, capsys, content):
+    words = ["compare", "--report-only", "--out", str(tmp_path)]
+    assert main(words) == 2
+    assert "is missing; --report-only writes the pages from it" in capsys.readouterr().err
+    file = tmp_path / "comparison.json"
+    file.write_text(content)
+    assert main(words) == 2
+    assert "is not what this version of the command writes" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_contenders_take_turns(compare, fakes):
-    compare("--repeats 2 --peers other --part inference training")
-    lines = (compare.out / "results.jsonl").read_text().splitlines()
-    order = [(r["turn"], r["part"], r["contender"]) for r in map(json.loads, lines)]
+    compare("--repeats 2 --peers other --part inference training --regime native off native")
+    order = [(r["turn"], r["regime"], r["part"], r["contender"]) for r in results_of(compare)]
     assert order == [
-        (turn, part, name)
+        (turn, regime, part, name)
         for turn in (1, 2)
+        for regime in ("native", "off")
         for part in ("training", "inference")
         for name in ("same", "other")
     ]
 
 
+def test_parts_that_a_contender_has(compare, fakes, monkeypatch):
+    only = fake("other", parts=("latency",))
+    monkeypatch.setattr(contenders, "PEERS", {"other": only})
+    status, report, printed = compare("--repeats 1 --part training latency")
+    assert status == 0
+    row = report["results"][0]["rows"][1]
+    assert (set(row["regnet_tf_is_faster_by"]), row["failed"]) == ({"latency_ms"}, {})
+    assert "| other | 1,234 [1] | 1.0 | 2.0 | - | - | 125.0 | - |" in printed.out
+
+
+def test_one_image_where_a_part_takes_no_batch(compare, fakes):
+    words = "--peers --repeats 1 --part training inference latency --batch-size"
+    compare(f"{words} 2")
+    sizes = {r["part"]: r["facts"]["batch_size"] for r in results_of(compare)}
+    assert sizes == {"training": 2, "inference": 2, "latency": 1}
+    compare(f"{words} 3")
+    assert len(results_of(compare)) == 5  # the latency is the same
+
+
+def variables_of(compare, contender):
+    return {
+        r["regime"]: r["facts"]["variables"]
+        for r in results_of(compare)
+        if r["contender"] == contender
+    }
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    """No variables of oneDNN; the command sets one for itself when it starts."""
+    for name in ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(command, "start_tensorflow", lambda: os.environ.update(REGIMES["avx2"]))
+    yield monkeypatch
+    for name in REGIMES["avx2"]:
+        os.environ.pop(name, None)  # before monkeypatch puts back what there was
+
+
+def test_regimes_set_variables(compare, fakes, shell):
+    shell.setattr(contenders, "PROJECT", fake("same", variables=PROJECT.variables))
+    words = "--peers other --part latency --repeats 1 --regime native avx2 off"
+    status, report, printed = compare(words)
+    assert status == 0
+    assert variables_of(compare, "other") == REGIMES
+    on = {"TF_ENABLE_ONEDNN_OPTS": "1"}
+    assert variables_of(compare, "same") == {**REGIMES, "native": on}
+    assert [(r["name"], r["onednn"]) for r in report["regimes"]] == [
+        ("native", "avx2"),  # as the fake says it
+        ("avx2", "avx2"),
+        ("off", "off"),
+    ]
+    assert [result["regime"] for result in report["results"]] == ["native", "avx2", "off"]
+    assert "| avx2 | TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 | avx2 |" in printed.out
+    assert "| RegNetX-200MF | off | other | 1.00 |" in printed.out
+
+
+def test_variables_of_the_user_are_native(compare, fakes, shell):
+    shell.setattr(contenders, "PROJECT", fake("same", variables=PROJECT.variables))
+    set_before = {"TF_ENABLE_ONEDNN_OPTS": "0", "DNNL_MAX_CPU_ISA": "SSE41"}
+    for name, value in set_before.items():
+        shell.setenv(name, value)
+    compare("--peers other --part latency --repeats 1 --regime native avx2")
+    for name in ("same", "other"):
+        found = variables_of(compare, name)
+        assert found == {"native": set_before, "avx2": {**set_before, **REGIMES["avx2"]}}
+
+
+def test_a_runtime_runs_what_another_exports(compare, fakes, monkeypatch):
+    runtime = fake(
+        "runtime", parts=("inference", "latency"), source=Exporter(FAKE, "other", "fake")
+    )
+    failing = fake("broken", parts=("latency",), source=Exporter(FAKE, "other", "nothing"))
+    monkeypatch.setattr(contenders, "PEERS", {"runtime": runtime, "broken": failing})
+    words = "--repeats 2 --regime native off"
+    status, report, printed = compare(words)
+    assert status == 0
+    found = [r for r in results_of(compare) if r["contender"] == "runtime"]
+    exports = [r for r in found if r["part"] == "export"]
+    assert [r["settings"]["batch_size"] for r in exports] == [2, 1]  # once in all turns and regimes
+    ran = {(r["part"], *r["facts"]["ran"]) for r in found if r["part"] != "export"}
+    assert ran == {("inference", "of_other", "2"), ("latency", "of_other", "1")}
+    for result in report["results"]:
+        _, row, broken = result["rows"]
+        assert (row["parameters"], row["failed"]) == (7, {})
+        assert len(row["values"]["latency_ms"]["turns"]) == 2
+        assert (broken["failed"], broken["values"]) == ({"latency": "no such form"}, {})
+    assert printed.err.count("no such form") == 1
+
+    shutil.rmtree(compare.out / "exported")
+    compare(f"{words} --repeats 3")
+    exports = [r for r in results_of(compare) if r["part"] == "export"]
+    assert len(exports) == 5  # both files again, as they are needed
+
+
 def test_what_fails_is_noted_and_left(compare, fakes):
-    command = "--part training --repeats 2 --timeout 5"
-    status, report, printed = compare(command)
+    words = "--part training --repeats 2 --timeout 5"
+    status, report, printed = compare(words)
     assert status == 0
     rows = {row["contender"]: row for row in report["results"][0]["rows"]}
     assert rows["failing"]["failed"] == {"training": "ValueError: it fails"}
@@ -124,27 +256,25 @@ def test_what_fails_is_noted_and_left(compare, fakes):
     assert rows["dying"]["failed"] == {"training": "ended with status 3"}
     assert len(rows["same"]["values"]["training"]["turns"]) == 2
     assert "sleeping, training: took longer than 5 s" in printed.out
-    results = [
-        json.loads(line) for line in (compare.out / "results.jsonl").read_text().splitlines()
-    ]
+    results = results_of(compare)
     assert [r["contender"] for r in results if r["turn"] == 2] == ["same", "other"]
     assert [r["log"] for r in results if r["contender"] == "failing"] == ["what it said\n"]
 
-    compare(command)
-    assert len((compare.out / "results.jsonl").read_text().splitlines()) == len(results)
-    compare(f"{command} --retry-failed --peers failing")
-    assert len((compare.out / "results.jsonl").read_text().splitlines()) == len(results) + 1
+    compare(words)
+    assert len(results_of(compare)) == len(results)
+    compare(f"{words} --retry-failed --peers failing")
+    assert len(results_of(compare)) == len(results) + 1
 
 
 def test_other_settings_are_measured_beside(compare, fakes):
     for size in (32, 64, 32):
         report = compare(f"--peers --part training --repeats 1 --image-size {size}")[1]
         assert report["settings"]["image_size"] == size
-    assert len((compare.out / "results.jsonl").read_text().splitlines()) == 2
+    assert len(results_of(compare)) == 2
 
 
 def test_an_export_that_fails(compare, fakes, monkeypatch):
-    peer = fake("other", no_export=None)
+    peer = fake("other", parts=PARTS)
     monkeypatch.setattr(contenders, "PEERS", {"other": peer})
     status, report, printed = compare("--part tflite --repeats 2")
     assert status == 0
@@ -162,17 +292,23 @@ def test_an_export_that_fails(compare, fakes, monkeypatch):
         ("--seconds nan", "`seconds` must be"),
         ("--variant resnet", "must be a known RegNet"),
         ("--peers other", "other is not installed; python -m training.benchmark compare --install"),
+        ("--peers extra", "extra is not installed; pip install -e .[export] installs it"),
     ],
 )
 def test_errors_come_before_any_work(compare, fakes, monkeypatch, arguments, message):
-    monkeypatch.setattr(contenders, "PEERS", {"other": fake("other", modules=("no_such",))})
+    extra = fake("extra", modules=("no_such",))
+    other = dataclasses.replace(extra, name="other", requirements=("no-such",))
+    monkeypatch.setattr(contenders, "PEERS", {"other": other, "extra": extra})
     status, report, printed = compare(arguments)
     assert (status, report) == (2, None)
     assert message in printed.err
     assert not compare.out.exists()
 
 
-@pytest.mark.parametrize("arguments", ["--peers nobody", "--install nobody", "--part nothing"])
+@pytest.mark.parametrize(
+    "arguments",
+    ["--peers nobody", "--install nobody", "--install litert", "--part nothing", "--regime none"],
+)
 def test_unknown_names(compare, arguments, capsys):
     with pytest.raises(SystemExit) as exit_:
         compare(arguments)
@@ -206,11 +342,11 @@ def test_an_environment_of_its_own(tmp_path, compare, fakes, monkeypatch):
     one = report["contenders"][1]
     assert (one["own_environment"], one["versions"]) == (True, {"some-peer": "1.2"})
     assert report["results"][0]["rows"][1]["values"]["training"]["median"] == 4
-    assert locate(good, tmp_path / "elsewhere") is None
+    assert locate(good, tmp_path / "elsewhere", os.environ) is None
 
     (tmp_path / "environments" / "other").rename(tmp_path / "environments" / "failing")
     with pytest.raises(UserError, match=r"failing could not be installed: ERROR: .*none\.whl"):
-        install(bad, tmp_path / "environments")
+        install(bad, tmp_path / "environments", os.environ)
 
 
 def test_the_same_library_with_other_variables(tmp_path, compare, fakes, monkeypatch):
@@ -246,7 +382,7 @@ def test_medians_and_ratios():
         for turn in (1, 2, 3)
         for one in installed
     ]
-    (result,) = summarize(results, ["regnetx_002"], installed)
+    (result,) = summarize(results, ["regnetx_002"], ["native"], installed)
     ours, theirs = result["rows"]
     speed = ours["values"]["inference"]
     assert (speed["median"], speed["min"], speed["max"]) == (4, 1, 8)
@@ -263,10 +399,11 @@ def test_one_measurement_is_like_another_of_the_same_settings():
     assert one.identity == dataclasses.replace(one, installed=elsewhere).identity
     others = [
         dataclasses.replace(one, turn=2),
+        dataclasses.replace(one, regime="off"),
         dataclasses.replace(one, installed=newer),
         dataclasses.replace(one, settings=dataclasses.replace(settings, threads=2)),
     ]
-    assert len({one.identity, *(other.identity for other in others)}) == 4
+    assert len({one.identity, *(other.identity for other in others)}) == 5
 
 
 def recorded_run(machine):
@@ -277,50 +414,104 @@ def recorded_run(machine):
 def test_recorded_runs(machine):
     recorded = recorded_run(machine)
     assert (RECORDED / machine / "comparison.md").read_text() == markdown(recorded)
-    assert recorded["settings"]["parts"] == list(running.PARTS)
-    assert {one["variant"] for one in recorded["results"]} == {"regnetx_004", "regnety_016"}
+    assert set(recorded["settings"]["parts"]) <= set(PARTS)
+    regimes = [regime["name"] for regime in recorded["regimes"]]
+    assert [(one["variant"], one["regime"]) for one in recorded["results"]] == [
+        (variant, regime) for variant in ("regnetx_004", "regnety_016") for regime in regimes
+    ]
 
 
 def test_the_readme_shows_a_recorded_run():
-    recorded = recorded_run("epyc")
+    recorded = recorded_run(IN_README)
     table = ratios(recorded["results"], recorded["settings"]["parts"]).split("\n\n")[1]
     assert table in (RECORDED.parents[1] / "README.md").read_text()
 
 
-def _run(contender, part, variant="regnety_002"):
-    """A measurement of a peer of the running Python, as the command asks for it."""
+def _run(worker, peer, part, variant="regnety_002", **more):
+    """A measurement in the running Python, as the command asks for it."""
     request = {
-        "peer": contender.library,
+        "peer": peer,
         "part": part,
         "network": network(variant),
         **dataclasses.asdict(Settings(batch_size=2, image_size=32, threads=1, seconds=0)),
+        **more,
     }
-    variables = contenders.environment(own=False)
-    return run_worker(sys.executable, contender.worker, request, 300, variables)
+    variables = contenders.environment(os.environ, own=False)
+    return run_worker(sys.executable, worker, request, 300, variables)
+
+
+def _run_peer(name, part, **more):
+    return _run(PEERS[name].worker, name, part, **more)
+
+
+def _skip_without(modules):
+    for module in modules:  # not imported: torchvision may be there, and not fit
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
 
 
 @pytest.mark.parametrize("name", ["timm", "timm_tuned", "torchvision", "transformers"])
 def test_peers_in_torch_have_the_same_network(name):
-    for module in PEERS[name].modules:  # not imported: torchvision may be there, and not fit
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
-    facts = _run(PEERS[name], "training")
+    _skip_without(PEERS[name].modules)
+    facts = _run_peer(name, "training")
     assert facts["parameters"] == complexity("regnety_002").parameters
     assert facts["step_seconds"] > 0 and facts["memory_mib"] > 50
+
+
+@pytest.mark.slow
+def test_a_peer_that_compiles(monkeypatch):
+    _skip_without(PEERS["timm_compiled"].modules)
+    monkeypatch.setenv("CXX", "no_such_compiler")
+    with pytest.raises(Failure, match="No working C\\+\\+ compiler found"):
+        _run_peer("timm_compiled", "latency")
+    monkeypatch.delenv("CXX")
+    if shutil.which("g++") is None:
+        pytest.skip("there is no compiler")
+    facts = _run_peer("timm_compiled", "latency")
+    assert facts["parameters"] == complexity("regnety_002").parameters
+    assert facts["first_seconds"] > facts["step_seconds"]
 
 
 def test_a_network_that_a_peer_does_not_have():
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     with pytest.raises(Failure, match="transformers has no regnety_040_sgn"):
-        _run(PEERS["transformers"], "training", "regnety_040_sgn")
+        _run_peer("transformers", "training", variant="regnety_040_sgn")
 
 
 @pytest.mark.parametrize("name", ["kimm", "tf_keras"])
 def test_peers_in_keras_have_the_same_network(name):
     pytest.importorskip(name)
-    facts = _run(PEERS[name], "inference")
+    facts = _run_peer(name, "inference")
     assert facts["parameters"] == complexity("regnety_002").parameters
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_runtimes_of_onnx(name, tmp_path):
+    helper = pytest.importorskip("onnx").helper
+    _skip_without([name])
+    path = tmp_path / "network.onnx"
+    shapes = {"images": ["batch", 3, 32, 32], "means": ["batch", 3, 1, 1]}
+    source, target = (helper.make_tensor_value_info(key, 1, shape) for key, shape in shapes.items())
+    node = helper.make_node("GlobalAveragePool", ["images"], ["means"])
+    graph = helper.make_graph([node], "network", [source], [target])
+    opset = [helper.make_opsetid("", 18)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    for part, batch_size in (("inference", 2), ("latency", 1)):
+        facts = _run_peer(name, part, batch_size=batch_size, file=str(path), signature=None)
+        assert facts["step_seconds"] > 0 and "parameters" not in facts
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_network_as_an_onnx_file(name, tmp_path):
+    _skip_without(PEERS[name].modules)
+    exporter = PEERS[name].exporter("inference")
+    more = {"form": exporter.form, "folder": str(tmp_path)}
+    exported = _run(exporter.worker, exporter.peer, "export", **more)
+    assert exported["parameters"] == complexity("regnety_002").parameters
+    more = {key: exported[key] for key in ("file", "signature")}
+    assert _run_peer(name, "inference", batch_size=3, **more)["step_seconds"] > 0
 
 
 def test_every_worker_is_there():

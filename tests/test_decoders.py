@@ -155,6 +155,7 @@ def test_every_variable_learns(decoder):
     assert all(g is not None and np.isfinite(g).all() for g in gradients)
 
 
+@pytest.mark.short_floats
 def test_dilated_and_mixed_precision_networks_decode():
     backbone = regnet_tf.backbone(
         TINY, outputs=(2, 3, 4), output_stride=8, input_shape=(64, 64, 3), dtype="mixed_bfloat16"

@@ -110,9 +110,11 @@ def test_saved_models_are_one_network_in_three_forms(tmp_path):
     for found in logits.values():
         assert_same(found, answer(model))
     normalizations = {name: kernels(tmp_path / name) for name in logits}
-    assert "FusedBatchNormV3" in normalizations[UNFUSED]
-    assert "FusedBatchNormV3" not in normalizations[KERAS] + normalizations[FUSED]
-    assert "Rsqrt" in normalizations[KERAS] and "Rsqrt" not in normalizations[FUSED]
+    assert not any("FusedBatchNormV3" in kinds for kinds in normalizations.values())
+    assert all("Rsqrt" in normalizations[name] for name in (KERAS, UNFUSED))
+    assert "Rsqrt" not in normalizations[FUSED]
+    biases = {name: kinds.count("BiasAdd") for name, kinds in normalizations.items()}
+    assert biases[UNFUSED] > biases[KERAS]
 
 
 def kernels(path):

@@ -112,6 +112,7 @@ def test_networks_within_networks():
     assert difference(outer, fused) < 1e-5
 
 
+@pytest.mark.short_floats
 def test_float32_of_mixed_precision():
     model = with_statistics(build_regnet(CONFIG, dtype="mixed_bfloat16"))
     assert fuse(model).get_layer("stage_1").compute_dtype == "bfloat16"

@@ -178,6 +178,7 @@ def test_function_equals_eager(cls, arguments, input_shape, output_shape):
     np.testing.assert_allclose(tf.function(layer)(x), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.short_floats
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @each_layer
 def test_mixed_precision(cls, arguments, input_shape, output_shape, policy):

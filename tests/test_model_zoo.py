@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from regnet_tf import _cpu
 from training import benchmark
 from training.model_zoo import PAGE, RECORDS, main, read_records
 from training.model_zoo_page import page
@@ -49,7 +50,7 @@ def records(tmp_path, monkeypatch):
         calls = iter(results)
         monkeypatch.setattr(benchmark, "run_setting", lambda *_: next(calls))
         variants = [one["variant"] for one in results]
-        monkeypatch.setattr(benchmark, "_processor", lambda: "A Processor 3000")
+        monkeypatch.setattr(_cpu, "processor", lambda: "A Processor 3000")
         benchmark.main(["--variant", *variants, "--out", str(tmp_path / name)])
         return tmp_path
 

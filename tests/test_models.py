@@ -373,6 +373,7 @@ def options():
     return tiny(config, name="options", dtype="mixed_bfloat16", synchronized=True)
 
 
+@pytest.mark.short_floats
 def test_config_round_trip():
     model, x = options(), images(2, 32, 32, 3)
     again = keras.Model.from_config(json.loads(json.dumps(model.get_config())))
@@ -405,6 +406,7 @@ for name in ("tiny", "trained", "options", "group"):
 """
 
 
+@pytest.mark.short_floats
 def test_keras_file_loads_in_another_process(tmp_path, run_python):
     x = images(4, 32, 32, 3)
     models = {
@@ -525,6 +527,7 @@ def mixed(request):
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.short_floats
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision(mixed, policy):
     model = mixed(policy, classifier_activation=None)
@@ -540,6 +543,7 @@ def test_mixed_precision(mixed, policy):
     assert np.abs(predicted - exact(x)).max() < 0.05 * np.std(exact(x))
 
 
+@pytest.mark.short_floats
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains(mixed, policy):
     model = mixed(policy)

@@ -1,14 +1,13 @@
 """Convolution and batch normalization against numpy, with their gradients."""
 
 import functools
-import pathlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from regnet_tf import BatchNorm
-from regnet_tf.ops import batch_norm_inference, batch_norm_training, conv2d
+from regnet_tf.ops import add_bias, batch_norm_inference, batch_norm_training, conv2d
 
 EPSILON = 1e-5
 TOLERANCE = {"float64": 1e-10, "float32": 3e-5, "float16": 1e-2, "bfloat16": 5e-2}
@@ -70,10 +69,10 @@ def reference_gradients(x, kernel, upstream, stride, dilation):
     return x_gradient[:, pad : pad + height, pad : pad + width], kernel_gradient
 
 
-def conv_and_gradients(x, kernel, upstream, stride, dilation):
+def conv_and_gradients(x, kernel, upstream, stride, dilation, call=conv2d):
     with tf.GradientTape() as tape:
         tape.watch([x, kernel])
-        y = conv2d(x, kernel, stride, dilation)
+        y = call(x, kernel, stride, dilation)
     return y, *tape.gradient(y, [x, kernel], upstream)
 
 
@@ -114,6 +113,18 @@ def test_convolution(size, stride, dilation, groups, dtype, compiled):
     check_conv(size, 3, groups, stride, dilation, dtype, compiled)
 
 
+@pytest.mark.parametrize("kernel_size, groups", [(1, 1), (3, 3)])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_gradients_of_a_graph_that_no_tape_has_seen(kernel_size, groups, dilation):
+    x, kernel = normal(2, 8, 6, 6), normal(kernel_size, kernel_size, 6 // groups, 12)
+    upstream = normal(2, 8, 6, 12)
+    arguments = [tf.constant(array, "float32") for array in (x, kernel, upstream)]
+    _, *found = conv_and_gradients(*arguments, 1, dilation, call=tf.function(conv2d))
+    expected = reference_gradients(x, kernel, upstream, 1, dilation)
+    for one, gradient in zip(found, expected, strict=True):
+        assert_close(one, gradient, "float32")
+
+
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel_size", [1, 5])
@@ -121,6 +132,7 @@ def test_convolution_kernel_sizes(kernel_size, stride, groups):
     check_conv((9, 8), kernel_size, groups, stride, 1, "float32", True)
 
 
+@pytest.mark.short_floats
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("groups", [1, 3])
 def test_convolution_of_short_floats(groups, dtype):
@@ -141,20 +153,10 @@ def test_convolution_fused_with_what_follows(groups, dtype):
     @tf.function
     def fused(x):
         y = conv2d(x, tf.constant(kernel, dtype), 1)
-        return tf.nn.relu(tf.nn.bias_add(y, tf.constant(bias, dtype)))
+        return tf.nn.relu(add_bias(y, tf.constant(bias, dtype), groups))
 
     expected = np.maximum(reference_conv(x, kernel, 1, 1) + bias, 0)
     assert_close(fused(tf.constant(x, dtype)), expected, dtype)
-
-
-@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="oneDNN is for processors")
-def test_without_onednn(run_python):
-    """Where TensorFlow's kernels for grouped and dilated convolutions have no gradients."""
-    run_python(
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses=0",
-        "-k", "test_convolution and not (eager and float64)",
-        pathlib.Path(__file__), TF_ENABLE_ONEDNN_OPTS="0",
-    )  # fmt: skip
 
 
 # Batch normalization.
@@ -172,17 +174,24 @@ def reference_norm(x, gamma, beta, upstream):
     return y, mean, variance * count / (count - 1), to_x, to_gamma, to_beta
 
 
-def norm_and_gradients(x, gamma, beta, upstream, synchronized=False):
+def of_batch(x, gamma, beta, synchronized=False):
+    """Normalization, with the batch's statistics in place of moving ones."""
+    zeros = tf.zeros_like(gamma)
+    return batch_norm_training(x, gamma, beta, zeros, zeros, 0.0, EPSILON, synchronized)
+
+
+def norm_and_gradients(x, gamma, beta, upstream, synchronized=False, call=of_batch):
     with tf.GradientTape() as tape:
         tape.watch([x, gamma, beta])
-        y, mean, variance = batch_norm_training(x, gamma, beta, EPSILON, synchronized)
+        y, mean, variance = call(x, gamma, beta, synchronized)
     return y, mean, variance, *tape.gradient(y, [x, gamma, beta], upstream)
 
 
-def norm_arguments(images=4):
+def norm_arguments(images=4, channels=6):
     """x, gamma, beta, and a gradient of the output."""
-    x = normal(images, 5, 3, 6, seed=1) * np.arange(1, 7) + 3
-    return x, 1 + normal(6, seed=2) / 4, normal(6, seed=3), normal(*x.shape, seed=4)
+    x = normal(images, 5, 3, channels, seed=1) * (1 + np.arange(channels) % 6) + 3
+    gamma, beta = 1 + normal(channels, seed=2) / 4, normal(channels, seed=3)
+    return x, gamma, beta, normal(*x.shape, seed=4)
 
 
 def tensors(arrays, dtype):
@@ -195,18 +204,23 @@ def tensors(arrays, dtype):
     ]
 
 
-@pytest.mark.parametrize("images", [4, 8], ids=["60 pixels", "120 pixels, merged by 8"])
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "function"])
+@pytest.mark.parametrize("channels", [6, 32], ids=["odd channels", "whole registers"])
+@pytest.mark.parametrize("kind", ["eager", "function", "function under a tape"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_batch_norm_training(dtype, compiled, images):
-    arguments = norm_arguments(images)
-    function = tf.function(norm_and_gradients) if compiled else norm_and_gradients
+def test_batch_norm_training(dtype, kind, channels):
+    arguments = norm_arguments(channels=channels)
+    function = {
+        "eager": norm_and_gradients,
+        "function": tf.function(norm_and_gradients),
+        "function under a tape": functools.partial(norm_and_gradients, call=tf.function(of_batch)),
+    }[kind]
     found = function(*tensors(arguments, dtype))
     for one, expected in zip(found, reference_norm(*arguments), strict=True):
         assert one.dtype == dtype
         assert_close(one, expected, dtype)
 
 
+@pytest.mark.short_floats
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_batch_norm_keeps_float32_statistics_of_short_floats(dtype):
     arguments = norm_arguments(images=64)
@@ -221,7 +235,13 @@ def test_batch_norm_keeps_float32_statistics_of_short_floats(dtype):
         assert_close(one, expected, dtype)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *("float64", "float32"),
+        *(pytest.param(one, marks=pytest.mark.short_floats) for one in ("bfloat16", "float16")),
+    ],
+)
 def test_batch_norm_inference(dtype):
     x, gamma, beta, upstream = arguments = norm_arguments()
     mean, variance = normal(6, seed=5), 0.5 + np.arange(6)
@@ -248,7 +268,7 @@ def test_batch_norm_of_one_pixel():
     """No variance to correct: finite, and 0."""
     x = tf.constant(normal(1, 1, 1, 3), "float32")
     beta = tf.constant([1.0, 2.0, 3.0])
-    y, mean, variance = batch_norm_training(x, tf.ones(3), beta, EPSILON)
+    y, mean, variance = of_batch(x, tf.ones(3), beta)
     np.testing.assert_allclose(y[0, 0, 0], beta, atol=1e-5)
     np.testing.assert_allclose(mean, x[0, 0, 0], rtol=1e-6)
     np.testing.assert_allclose(variance, 0, atol=1e-6)

@@ -336,7 +336,13 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.short_floats] if "float" in kind else [])
+        for kind in NETWORKS
+    ],
+)
 def test_networks_of_every_kind(kind, tmp_path):
     model = NETWORKS[kind]()
     rng = np.random.default_rng(0)

@@ -10,14 +10,14 @@ import keras
 import numpy as np
 import pytest
 
-from regnet_tf import Preprocessing, get_config
+from regnet_tf import SGD, Preprocessing, get_config
 from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
 from training import classification, report, train
 from training.__main__ import main
 from training.data import load
 from training.data.batches import test_batches as batches_to_test
-from training.optimization import SGDWithL2, learning_rate, learning_rate_callback, make_optimizer
+from training.optimization import learning_rate, learning_rate_callback, make_optimizer
 from training.recipes import RECIPES, Recipe, get_recipe, parse_change
 from training.recipes.recipe import OPTIMIZERS
 from training.train import FILES, train_and_evaluate
@@ -156,7 +156,7 @@ def test_sgd_with_l2_against_numpy(momentum, nesterov, l2):
     rng = np.random.default_rng(0)
     weights = rng.standard_normal(5).astype("float32")
     variable = keras.Variable(weights)
-    optimizer = SGDWithL2(0.1, momentum=momentum, nesterov=nesterov, l2=l2)
+    optimizer = SGD(0.1, momentum=momentum, nesterov=nesterov, l2=l2)
     velocity = np.zeros(5)
     for rate in (0.1, 0.1, 0.5, 0.02, 0.02):  # velocity must not remember earlier rates
         gradient = rng.standard_normal(5).astype("float32")
@@ -170,7 +170,7 @@ def test_sgd_with_l2_against_numpy(momentum, nesterov, l2):
 
 def test_sgd_without_l2_is_that_of_keras_at_a_constant_rate():
     variables = [keras.Variable([1.0, -2.0]) for _ in range(2)]
-    optimizers = [kind(0.1, 0.9, nesterov=True) for kind in (SGDWithL2, keras.optimizers.SGD)]
+    optimizers = [kind(0.1, 0.9, nesterov=True) for kind in (SGD, keras.optimizers.SGD)]
     for _ in range(4):
         for optimizer, variable in zip(optimizers, variables, strict=True):
             optimizer.apply([variable * 2 + 1], [variable])
@@ -180,10 +180,10 @@ def test_sgd_without_l2_is_that_of_keras_at_a_constant_rate():
 def test_sgd_with_l2_round_trip():
     optimizer = make_optimizer(get_recipe("digits"))
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
-    assert isinstance(copy, SGDWithL2)
+    assert isinstance(copy, SGD)
     assert (copy.l2, copy.momentum, copy.nesterov) == (5e-4, 0.9, True)
     with pytest.raises(ValueError, match="`l2` must be"):
-        SGDWithL2(0.1, l2=-1)
+        SGD(0.1, l2=-1)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -341,6 +341,7 @@ def test_run_repeats_with_the_seed_and_is_replaced_if_told(finished, tmp_path):
             assert one[name] == other[name]
 
 
+@pytest.mark.short_floats
 @pytest.mark.slow
 def test_run_in_bfloat16(tmp_path):
     run = smoke(tmp_path, precision="mixed_bfloat16", epochs=1, rotation=10.0)

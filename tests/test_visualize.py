@@ -123,6 +123,7 @@ def test_pictures_of_other_inputs(shared):
     assert grad_cam(shared, np.zeros_like(IMAGE), opacity=0).max() == 0
 
 
+@pytest.mark.short_floats
 def test_fused_frozen_and_mixed_networks():
     model = network()
     expected = class_heat(model, IMAGE, 1)

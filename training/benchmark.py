@@ -101,6 +101,7 @@ def stock_keras():
     with (
         mock.patch.object(ops, "conv2d", ops.conv2d_keras),
         mock.patch.object(layers.BatchNorm, "call", norm.call),
+        mock.patch.object(layers.ConvNorm, "_folds", lambda *_: False),
     ):
         yield
 
@@ -255,25 +256,19 @@ def environment(threads) -> dict:
     """Machine and versions, for whoever reads the figures later."""
     from importlib import metadata
 
+    from regnet_tf._cpu import onednn, processor
+
     versions = {}
     for package in ("tensorflow", "keras", "numpy", "torch", "timm"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "threads": threads,
         "python": platform.python_version(),
         "versions": versions,
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "onednn": onednn(),
     }
-
-
-def _processor():
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def set_threads(threads):

@@ -1,11 +1,11 @@
-"""The learning rate of each epoch, and optimizers whose weight decay is an L2 loss."""
+"""The learning rate of each epoch, and the optimizer of a recipe."""
 
 import math
 
 import keras
 from keras import ops
 
-from regnet_tf._checks import check_choice, check_number
+from regnet_tf.optimizers import L2, SGD
 
 
 def learning_rate(recipe, epoch):
@@ -66,84 +66,11 @@ def make_optimizer(recipe):
     rate = learning_rate(recipe, 0)
     if recipe.optimizer == "rmsprop":
         return RMSpropWithL2(rate, rho=0.9, epsilon=1e-3, name="rm_sprop_with_l2", **options)
-    return SGDWithL2(rate, nesterov=recipe.nesterov, name="sgd_with_l2", **options)
-
-
-class _L2:
-    """Weight decay as the gradient of an L2 loss, for an optimizer of Keras to inherit.
-
-    Keras' own `weight_decay` shrinks variables beside the gradient instead, which for the same
-    number is about a tenth of the decay.
-    """
-
-    def _init_l2(self, l2, undecayed):
-        check_number("l2", l2, minimum=0)
-        check_choice("undecayed", undecayed, ("none", "normalization", "vectors"))
-        self.l2 = l2
-        self.undecayed = undecayed
-
-    def _decayed(self, gradient, variable):
-        gradient = ops.cast(gradient, variable.dtype)
-        if self._get_variable_index(variable) in self._undecayed_indices:
-            return gradient
-        return gradient + self.l2 * variable
-
-    def build(self, variables):
-        super().build(variables)
-        exempt = {
-            "none": lambda variable: False,
-            "normalization": lambda variable: "/norm/" in variable.path,
-            "vectors": lambda variable: len(variable.shape) < 2,
-        }[self.undecayed]
-        self._undecayed_indices = {n for n, variable in enumerate(variables) if exempt(variable)}
-
-    def get_config(self):
-        return {**super().get_config(), "l2": self.l2, "undecayed": self.undecayed}
+    return SGD(rate, nesterov=recipe.nesterov, name="sgd", **options)
 
 
 @keras.saving.register_keras_serializable(package="training")
-class SGDWithL2(_L2, keras.optimizers.SGD):
-    """SGD whose weight decay is the gradient of an L2 loss, and passes through momentum.
-
-    It does what `torch.optim.SGD` does:
-
-        gradient += l2 * variable
-        velocity = momentum * velocity + gradient
-        variable -= learning_rate * (gradient + momentum * velocity)   # nesterov
-        variable -= learning_rate * velocity                           # else
-
-    The SGD of Keras keeps past learning rates in its velocity, which differs wherever the learning
-    rate changes.
-
-    Args:
-        learning_rate: a float.
-        momentum: from 0 to 1, a float.
-        nesterov: whether momentum looks ahead.
-        l2: at least 0.
-        undecayed: which variables have no decay: "none", those of "normalization", or "vectors",
-            which are these and biases.
-        **kwargs: further arguments of `keras.optimizers.SGD`.
-    """
-
-    def __init__(
-        self, learning_rate=0.01, momentum=0.0, nesterov=False, l2=0.0, undecayed="none", **kwargs
-    ):
-        super().__init__(learning_rate, momentum, nesterov, **kwargs)
-        self._init_l2(l2, undecayed)
-
-    def update_step(self, gradient, variable, learning_rate):
-        learning_rate = ops.cast(learning_rate, variable.dtype)
-        step = self._decayed(gradient, variable)
-        if self.momentum:
-            velocity = self.momentums[self._get_variable_index(variable)]
-            updated = self.momentum * velocity + step
-            self.assign(velocity, updated)
-            step = step + self.momentum * updated if self.nesterov else updated
-        self.assign_sub(variable, learning_rate * step)
-
-
-@keras.saving.register_keras_serializable(package="training")
-class RMSpropWithL2(_L2, keras.optimizers.RMSprop):
+class RMSpropWithL2(L2, keras.optimizers.RMSprop):
     """RMSprop as TensorFlow 1 and timm (`rmsproptf`) have it, with L2 inside the gradient.
 
     Its mean squares start at 1, where those of Keras start at 0: early steps are small.
@@ -151,7 +78,7 @@ class RMSpropWithL2(_L2, keras.optimizers.RMSprop):
     Args:
         learning_rate: a float.
         l2: at least 0.
-        undecayed: as for `SGDWithL2`.
+        undecayed: as for `regnet_tf.SGD`.
         **kwargs: further arguments of `keras.optimizers.RMSprop`.
     """
 

@@ -6,6 +6,7 @@ import os
 import tensorflow as tf
 
 from regnet_tf._checks import check_choice
+from regnet_tf._cpu import onednn, processor
 from regnet_tf._errors import UserError, first_line
 
 _ONE_DEVICE = tf.distribute.get_strategy()  # TensorFlow's default
@@ -47,7 +48,7 @@ def is_multi_worker(strategy) -> bool:
 
 
 def describe(strategy) -> dict:
-    """How many devices compute, and which, as JSON types."""
+    """How many devices compute, and which, as JSON types; and what oneDNN does on the processor."""
     resolver = strategy.cluster_resolver
     workers = len(resolver.cluster_spec().as_dict().get("worker", [])) if resolver else 0
     return {
@@ -55,6 +56,8 @@ def describe(strategy) -> dict:
         "replicas": strategy.num_replicas_in_sync,
         "workers": max(workers, 1),
         "device": _device(),
+        "processor": processor(),
+        "onednn": onednn(),
     }
 
 

@@ -12,8 +12,8 @@ from training.command import start_tensorflow, status_of
 _DESCRIPTION = """\
 Measures this project and its peers that are installed, side by side: seconds to import, to build,
 and for the first training step; images per second in training and inference; memory in training;
-latency of a SavedModel and a TFLite file. Each measurement is a fresh process; contenders take
-turns, so that a machine that slows down slows all of them."""
+latency of one image, in the library, as a SavedModel and as a TFLite file. Each measurement is a
+fresh process; contenders take turns, so that a machine that slows down slows all of them."""
 
 _EPILOG = """\
 examples:
@@ -22,10 +22,19 @@ examples:
   python -m training.benchmark compare --peers timm tf_keras --variant RegNetX-400MF --threads 2
   python -m training.benchmark compare --variant regnetx_002 --image-size 64 --batch-size 4
                                        --repeats 1 --seconds 1
+  python -m training.benchmark compare --regime native avx2 off --part training inference latency
+  python -m training.benchmark compare --report-only --out docs/comparison/epyc
 
-Peers:
+Peers, each measured in the parts that it has:
 
 {peers}
+
+Regimes, in each of which all contenders are measured, with these variables set:
+
+{regimes}
+
+Other variables are yours. Where neither a regime nor you set them, regnet_tf has what all programs
+of this project have: {variables}.
 
 A peer is looked for in its own virtual environment, which --install makes by pip, then in the
 Python that runs this. pip's own settings count, such as PIP_CONSTRAINT=FILE, which pins versions.
@@ -33,14 +42,15 @@ Python that runs this. pip's own settings count, such as PIP_CONSTRAINT=FILE, wh
 Every result is kept in OUT/results.jsonl as soon as it is there: the same command goes on where it
 was stopped, and measures nothing twice; other settings are measured beside. A contender that fails
 or takes longer than --timeout is noted with the reason, and the others go on. Written are
-OUT/comparison.md, OUT/comparison.png and OUT/comparison.json.
+OUT/comparison.md, OUT/comparison.png and OUT/comparison.json; --report-only writes the former two
+from the latter.
 
 Exit status: 0 if it worked, 2 if something asked for is not possible, 130 and 143 if stopped by
 SIGINT or SIGTERM."""
 
+_PAGES = {"comparison.md": "the table", "comparison.png": "the same as a picture"}
 _FILES = {
-    "comparison.md": "the table",
-    "comparison.png": "the same as a picture",
+    **_PAGES,
     "comparison.json": "the same as numbers, turn by turn",
     "results.jsonl": "each measurement",
 }
@@ -52,21 +62,23 @@ def main(arguments) -> int:
     Args:
         arguments: list of strings, those behind "compare".
     """
+    shell = dict(os.environ)  # start_tensorflow sets variables that are not the peers'
     start_tensorflow()  # the peers' table needs it too
     parser = _parser()
     options = parser.parse_args(arguments)
-    return status_of(lambda: _compare(options), parser)
+    if options.report_only:
+        return status_of(lambda: _rewrite(options.out), parser)
+    return status_of(lambda: _compare(options, shell), parser)
 
 
 def _parser():
     from training.comparison.contenders import PEERS, environments_folder
-    from training.comparison.running import PARTS
+    from training.comparison.parts import NATIVE, PARTS, REGIMES
 
-    peers = "\n".join(f"  {peer.name:13} {peer.how}" for peer in PEERS.values())
     parser = argparse.ArgumentParser(
         prog="python -m training.benchmark compare",
         description=_DESCRIPTION,
-        epilog=_EPILOG.format(peers=peers),
+        epilog=_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -82,12 +94,22 @@ def _parser():
     )
     add(
         "--part",
+        metavar="NAME",
         nargs="+",
         choices=PARTS,
         default=PARTS,
-        help="what to measure (default: everything)",
+        help=f"{', '.join(PARTS)} (default: all)",
     )
-    add("--batch-size", metavar="N", type=int, default=32, help="images (default: %(default)s)")
+    add(
+        "--regime",
+        metavar="NAME",
+        nargs="+",
+        choices=list(REGIMES),
+        default=[NATIVE],
+        help=f"{', '.join(REGIMES)}, see below (default: {NATIVE})",
+    )
+    batch = "images of training and inference; the other parts take one (default: %(default)s)"
+    add("--batch-size", metavar="N", type=int, default=32, help=batch)
     add("--image-size", metavar="N", type=int, default=224, help="pixels (default: %(default)s)")
     add("--repeats", metavar="N", type=int, default=3, help="turns (default: %(default)s)")
     add("--threads", metavar="N", type=int, help="to compute with (default: all cores)")
@@ -97,13 +119,15 @@ def _parser():
     add("--timeout", metavar="S", type=float, default=600, help=timeout)
     add("--retry-failed", action="store_true", help="measure again what failed before")
     add("--dry-run", action="store_true", help="show who takes part and end")
+    pages = "measure nothing; write the pages from OUT/comparison.json"
+    add("--report-only", action="store_true", help=pages)
     add("--out", metavar="DIR", type=Path, default=Path("runs/comparison"), help="%(default)s")
     environments = parser.add_argument_group("environments of the peers")
     environments.add_argument(
         "--install",
         metavar="NAME",
         nargs="+",
-        choices=["all", *PEERS],
+        choices=["all", *_installable()],
         default=[],
         help="make one for each of these, or for all; then compare",
     )
@@ -117,34 +141,71 @@ def _parser():
     return parser
 
 
-def _compare(options):
+def _epilog():
+    from training.comparison.contenders import PEERS, PROJECT
+    from training.comparison.parts import REGIMES, in_a_shell
+
+    regimes = {name: in_a_shell(variables) for name, variables in REGIMES.items()}
+    return _EPILOG.format(
+        peers="\n".join(f"  {peer.name:13} {peer.how}" for peer in PEERS.values()),
+        regimes="\n".join(f"  {name:13} {text}" for name, text in regimes.items()),
+        variables=in_a_shell(PROJECT.variables),
+    )
+
+
+def _installable():
+    from training.comparison.contenders import PEERS
+
+    return [peer.name for peer in PEERS.values() if peer.requirements]
+
+
+def _compare(options, shell):
     from regnet_tf._errors import import_optional
-    from regnet_tf._files import print_paths
+    from regnet_tf._files import print_paths, replacing
     from training.comparison.report import markdown
 
     variants = _checked(options)
     import_optional("matplotlib")
-    failed = _install(options)
-    installed, absent = _locate(options, failed)
+    failed = _install(options, shell)
+    installed, absent = _locate(options, shell, failed)
     settings = _settings(options)
     _print_contenders(installed, absent)
     if options.dry_run:
         return
     options.out.mkdir(parents=True, exist_ok=True)
-    results = _measure(options, variants, installed, settings)
+    results = _measure(options, shell, variants, installed, settings)
     report = _report(options, variants, installed, absent, settings, results)
-    _write(options.out, report)
+    with replacing(options.out / "comparison.json") as path:
+        path.write_text(json.dumps(report, indent=1) + "\n")
+    _write_pages(options.out, report)
     print(f"\n{markdown(report)}")
     print_paths(options.out, _FILES)
 
 
+def _rewrite(folder):
+    """Writes the pages of a comparison that was made."""
+    from regnet_tf._errors import UserError, import_optional
+    from regnet_tf._files import print_paths
+
+    import_optional("matplotlib")
+    path = folder / "comparison.json"
+    try:
+        _write_pages(folder, json.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; --report-only writes the pages from it.") from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise UserError(f"{path} is not what this version of the command writes.") from error
+    print_paths(folder, _PAGES)
+
+
 def _checked(options):
-    """The variants' keys. Raises for what is not possible, before anything runs."""
+    """The variants' keys, and options as they count. Raises for what is not possible."""
     from regnet_tf._checks import check_int, check_number
     from regnet_tf.variants import variant_key
 
     if options.threads is None:
         options.threads = os.cpu_count()
+    options.regime = list(dict.fromkeys(options.regime))
     for name, minimum in (("batch_size", 1), ("image_size", 32), ("repeats", 1), ("threads", 1)):
         check_int(name, getattr(options, name), minimum=minimum)
     check_number("seconds", options.seconds, minimum=0)
@@ -152,37 +213,38 @@ def _checked(options):
     return list(dict.fromkeys(variant_key(name) for name in options.variant))
 
 
-def _install(options):
+def _install(options, shell):
     """Installs what was asked for; name -> why it could not be."""
     from regnet_tf._errors import UserError
     from training.comparison.contenders import PEERS, install
 
     failed = {}
-    for name in PEERS if "all" in options.install else dict.fromkeys(options.install):
+    names = _installable() if "all" in options.install else dict.fromkeys(options.install)
+    for name in names:
         _say(f"Installing {name} into {options.environments / name} ...")
         try:
-            install(PEERS[name], options.environments)
+            install(PEERS[name], options.environments, shell)
         except UserError as error:
             failed[name] = str(error)
             _say(str(error))
     return failed
 
 
-def _locate(options, failed):
+def _locate(options, shell, failed):
     """The contenders, this project first; and name -> why the others are left out."""
     from regnet_tf._errors import UserError
     from training.comparison.contenders import PEERS, PROJECT, locate
 
-    installed, absent = [locate(PROJECT, options.environments)], {}
+    installed, absent = [locate(PROJECT, options.environments, shell)], {}
     if installed == [None]:
         raise UserError("This project's own packages are missing: pip install -e .")
     for name in PEERS if options.peers is None else dict.fromkeys(options.peers):
-        found = locate(PEERS[name], options.environments)
+        found = locate(PEERS[name], options.environments, shell)
         if found:
             installed.append(found)
             continue
-        command = f"python -m training.benchmark compare --install {name}"
-        absent[name] = failed.get(name, f"not installed; {command} installs it")
+        reason = f"not installed; {PEERS[name].installation} installs it"
+        absent[name] = failed.get(name, reason)
         if options.peers is not None and name not in failed:
             raise UserError(f"{name} is {absent[name]}.")
     return installed, absent
@@ -203,21 +265,23 @@ def _print_contenders(installed, absent):
         _say(f"  {name:13} {reason}")
 
 
-def _measure(options, variants, installed, settings):
+def _measure(options, shell, variants, installed, settings):
     from training.comparison.running import Runner, check_result, plan
     from training.results import FAILED, Results
 
-    measurements = plan(variants, installed, settings, _parts(options), options.repeats)
+    planned = (options.regime, installed, settings, _parts(options), options.repeats)
+    measurements = plan(variants, *planned)
     results = Results(options.out, check_result)
     with results.writing() as append:
         done = results.read()
         if options.retry_failed:
             done = {key: result for key, result in done.items() if result["status"] != FAILED}
-        return Runner(options.out, done, append, options.timeout, _say).run(measurements)
+        runner = Runner(options.out, shell, done, append, options.timeout, _say)
+        return runner.run(measurements)
 
 
 def _parts(options):
-    from training.comparison.running import PARTS
+    from training.comparison.parts import PARTS
 
     return [part for part in PARTS if part in options.part]
 
@@ -227,7 +291,7 @@ def _report(options, variants, installed, absent, settings, results):
     import dataclasses
 
     from training.benchmark import environment
-    from training.comparison.summary import summarize
+    from training.comparison.summary import describe_regimes, summarize
 
     machine = {
         "processor": environment(options.threads)["processor"],
@@ -256,21 +320,21 @@ def _report(options, variants, installed, absent, settings, results):
             "parts": _parts(options),
         },
         "contenders": contenders,
-        "results": summarize(results, variants, installed),
+        "regimes": describe_regimes(results, options.regime),
+        "results": summarize(results, variants, options.regime, installed),
     }
 
 
-def _write(folder, report):
+def _write_pages(folder, report):
     from regnet_tf._files import replacing
     from training.comparison.report import draw, markdown
     from training.report import DPI
 
-    with replacing(folder / "comparison.json") as path:
-        path.write_text(json.dumps(report, indent=1) + "\n")
+    page, picture = markdown(report), draw(report)
     with replacing(folder / "comparison.md") as path:
-        path.write_text(markdown(report))
+        path.write_text(page)
     with replacing(folder / "comparison.png") as path:
-        draw(report).savefig(path, dpi=DPI)
+        picture.savefig(path, dpi=DPI)
 
 
 def _say(text):

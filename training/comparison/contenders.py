@@ -9,26 +9,49 @@ import venv
 from pathlib import Path
 
 from regnet_tf._errors import UserError
+from training.comparison.parts import FORMS, LIBRARY, PARTS, in_a_shell
 from training.comparison.processes import Failure, run_worker
 
-WORKERS = Path(__file__).parent / "workers"
-FIND_PACKAGES = WORKERS / "find_packages.py"
+_WORKERS = Path(__file__).parent / "workers"
+_FIND_PACKAGES = _WORKERS / "find_packages.py"
+_KERAS_PEERS = _WORKERS / "keras_peers.py"
+_TORCH_PEERS = _WORKERS / "torch_peers.py"
+#: Runs the files that others export.
+EXPORTED_FILES = _WORKERS / "exported_files.py"
 _LOOKING = 120  # seconds in which a Python should have said what it has
 
 
 @dataclasses.dataclass(frozen=True)
-class Contender:
-    """A library that has RegNets.
+class Exporter:
+    """Who writes files.
 
     Attributes:
-        name: of the library.
+        worker: the script that does it.
+        peer: whose network it is, as the script knows it.
+        form: of the files.
+    """
+
+    worker: Path
+    peer: str
+    form: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """A library that has RegNets, or a runtime for them.
+
+    Attributes:
+        name: of the library; its worker knows it by that.
         worker: the script that imports, builds and runs its network.
         modules: that it needs.
         packages: whose versions matter, its own first.
-        requirements: what pip is asked for; `{package}` stands for the version here.
+        requirements: what pip is asked for; `{package}` stands for the version here. Without any it
+            comes with this project, and runs in the running Python.
         how: how its network is run.
-        no_export: why it gives no SavedModel and no TFLite file; None where it does.
-        variables: pairs of name and value, for the environment of its processes.
+        parts: those of `PARTS` that it takes part in.
+        source: the `Exporter` of what a runtime runs; None for a library, which has networks.
+        variables: pairs of name and value, for the environment of its processes, where the user
+            has not set them.
         same_as: the contender whose library it is, run otherwise; None for a library of its own.
     """
 
@@ -38,14 +61,26 @@ class Contender:
     packages: tuple[str, ...]
     requirements: tuple[str, ...]
     how: str
-    no_export: str | None = None
+    parts: tuple[str, ...] = PARTS
+    source: Exporter | None = None
     variables: tuple[tuple[str, str], ...] = ()
     same_as: str | None = None
 
     @property
     def library(self) -> str:
-        """By which its worker knows it, and its virtual environment is named."""
+        """By which its virtual environment is named."""
         return self.same_as or self.name
+
+    @property
+    def installation(self) -> str:
+        """The command that installs it."""
+        if self.requirements:
+            return f"python -m training.benchmark compare --install {self.name}"
+        return "pip install -e .[export]"
+
+    def exporter(self, part) -> Exporter | None:
+        """Who writes the file that it runs in a part; None where it runs its own network."""
+        return Exporter(self.worker, self.name, part) if part in FORMS else self.source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,65 +104,93 @@ class Installed:
 
 _KERAS = "train_on_batch and predict_on_batch, graphs of TensorFlow"
 _TORCH = "eager, channels_last, inference_mode"
-_NO_EXPORT = "it has no export of its own to SavedModel or TFLite"
 # By default glibc gives large tensors back to the system when they are freed, so that PyTorch's
-# next step takes their pages one fault at a time. TensorFlow keeps them.
+# next step takes their pages one fault at a time. TensorFlow with oneDNN keeps them.
 _KEEPING_MEMORY = (
     ("MALLOC_MMAP_THRESHOLD_", "4000000000"),
     ("MALLOC_TRIM_THRESHOLD_", "8000000000"),
 )
 
+# As all programs of this project set them: oneDNN wherever TensorFlow has it, and an allocator that
+# keeps large tensors, which TensorFlow without oneDNN gives back as PyTorch does.
+_OF_THE_PROJECT = (("TF_ENABLE_ONEDNN_OPTS", "1"), ("TF_CPU_ALLOCATOR_USE_BFC", "true"))
+
 PROJECT = Contender(
     "regnet_tf",
-    WORKERS / "keras_peers.py",
+    _KERAS_PEERS,
     ("regnet_tf",),
     ("regnet_tf", "tensorflow", "keras"),
     (),
-    f"{_KERAS}; files by python -m export",
+    f"{_KERAS}; {in_a_shell(_OF_THE_PROJECT)}; files by python -m export",
+    variables=_OF_THE_PROJECT,
 )
 
 _TIMM = Contender(
     "timm",
-    WORKERS / "torch_peers.py",
+    _TORCH_PEERS,
     ("torch", "torchvision", "timm"),
     ("timm", "torch"),
     ("torch", "torchvision", "timm"),
     _TORCH,
-    _NO_EXPORT,
+    LIBRARY,
 )
+
+_TIMM_TUNED = dataclasses.replace(
+    _TIMM,
+    name="timm_tuned",
+    how=f"as timm, with freed memory kept: {in_a_shell(_KEEPING_MEMORY)}",
+    variables=_KEEPING_MEMORY,
+    same_as="timm",
+)
+
+
+def _of_onnx(name, how):
+    """A runtime for timm's network in an ONNX file."""
+    return Contender(
+        name,
+        EXPORTED_FILES,
+        (*_TIMM.modules, "onnx", "onnxscript", name),
+        (name, *_TIMM.packages),
+        (*_TIMM.requirements, "onnx", "onnxscript", name),
+        f"timm's network by torch.onnx.export, batches of any size; {how}",
+        ("inference", "latency"),
+        Exporter(_TORCH_PEERS, "timm", "onnx"),
+    )
+
 
 PEERS = {
     peer.name: peer
     for peer in (
         _TIMM,
+        _TIMM_TUNED,
         dataclasses.replace(
-            _TIMM,
-            name="timm_tuned",
-            how="as timm, with freed memory kept: " + " ".join(map("=".join, _KEEPING_MEMORY)),
-            variables=_KEEPING_MEMORY,
-            same_as="timm",
+            _TIMM_TUNED,
+            name="timm_compiled",
+            how="as timm_tuned, by torch.compile; each process compiles anew, in the first step",
         ),
         Contender(
             "torchvision",
-            WORKERS / "torch_peers.py",
+            _TORCH_PEERS,
             ("torch", "torchvision"),
             ("torchvision", "torch"),
             ("torch", "torchvision"),
             f"{_TORCH}; its classes, given the stages of the network",
-            _NO_EXPORT,
+            LIBRARY,
         ),
         Contender(
             "transformers",
-            WORKERS / "torch_peers.py",
+            _TORCH_PEERS,
             ("torch", "transformers"),
             ("transformers", "torch"),
             ("torch", "transformers"),
             f"{_TORCH}; a configuration with the stages of the network",
-            _NO_EXPORT,
+            LIBRARY,
         ),
+        _of_onnx("onnxruntime", "CPUExecutionProvider, all optimizations of the graph"),
+        _of_onnx("openvino", "performance hint LATENCY, precision f32"),
         Contender(
             "kimm",
-            WORKERS / "keras_peers.py",
+            _KERAS_PEERS,
             ("kimm", "tensorflow"),
             ("kimm", "tensorflow", "keras"),
             ("kimm", "tensorflow=={tensorflow}", "keras=={keras}"),
@@ -135,11 +198,21 @@ PEERS = {
         ),
         Contender(
             "tf_keras",
-            WORKERS / "keras_peers.py",
+            _KERAS_PEERS,
             ("tf_keras", "tensorflow"),
             ("tf_keras", "tensorflow"),
             ("tf_keras", "tensorflow=={tensorflow}"),
             f"{_KERAS}; files by model.export and TFLiteConverter",
+        ),
+        Contender(
+            "litert",
+            EXPORTED_FILES,
+            ("ai_edge_litert", "regnet_tf"),
+            ("ai-edge-litert", *PROJECT.packages),
+            (),
+            "regnet_tf's network by python -m export, a float32 .tflite file of the batch; XNNPACK",
+            ("inference", "latency"),
+            Exporter(_KERAS_PEERS, PROJECT.name, "tflite"),
         ),
     )
 }
@@ -151,12 +224,13 @@ def environments_folder() -> Path:
     return Path(cache) / "regnet_tf" / "peers"
 
 
-def install(contender, folder):
+def install(contender, folder, shell):
     """Makes an environment for a peer and installs it there by pip, whose settings count.
 
     Args:
         contender: a `Contender`.
         folder: a `Path`, of the environments.
+        shell: the user's variables.
 
     Raises:
         UserError: where it can not be done, with what pip says.
@@ -166,7 +240,7 @@ def install(contender, folder):
         if not python.exists():
             venv.create(folder / contender.library, with_pip=True)
         command = [python, "-m", "pip", "install", "--quiet", *_resolved(contender.requirements)]
-        variables = _foreign_environment()
+        variables = environment(shell, own=True)
         subprocess.run(command, check=True, env=variables, capture_output=True, text=True)
     except subprocess.CalledProcessError as error:
         said = [line for line in (error.stderr or "").splitlines() if line.startswith("ERROR")]
@@ -176,50 +250,49 @@ def install(contender, folder):
         raise UserError(f"{contender.name} could not be installed: {error}") from error
 
 
-def locate(contender, folder) -> Installed | None:
+def locate(contender, folder, shell) -> Installed | None:
     """Finds a contender in its own environment, else in the running Python, else None.
 
     Args:
         contender: a `Contender`.
         folder: a `Path`, of the environments.
+        shell: the user's variables.
     """
-    for python in (_python_of(folder / contender.library), Path(sys.executable)):
-        own = python != Path(sys.executable)
-        if own and not python.exists():
-            continue
-        request = {"modules": contender.modules, "packages": contender.packages}
+    own_python = _python_of(folder / contender.library)
+    places = [(sys.executable, False)]
+    if contender.requirements and own_python.exists():
+        places.insert(0, (str(own_python), True))
+    request = {"modules": contender.modules, "packages": contender.packages}
+    for python, own in places:
+        variables = environment(shell, own)
         try:
-            found = run_worker(str(python), FIND_PACKAGES, request, _LOOKING, environment(own))
+            found = run_worker(python, _FIND_PACKAGES, request, _LOOKING, variables)
         except Failure:  # an environment that is broken has nothing
             continue
         if not found["missing"]:
-            return Installed(contender, str(python), found["python"], found["versions"], own)
+            return Installed(contender, python, found["python"], found["versions"], own)
     return None
 
 
-def environment(own) -> dict[str, str]:
+def environment(shell, own) -> dict[str, str]:
     """The variables of a worker.
 
     Args:
+        shell: the user's, without those that this program has set for itself.
         own: whether it runs in an environment of its own, which this project is no part of.
     """
-    if own:
-        return _foreign_environment()
-    root = str(Path(__file__).parents[2])
-    path = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**_foreign_environment(), "PYTHONPATH": os.pathsep.join(path)}
-
-
-def _foreign_environment():
     left_out = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "TF_USE_LEGACY_KERAS")
-    kept = {name: value for name, value in os.environ.items() if name not in left_out}
-    return {
-        **kept,
+    variables = {
+        **{name: value for name, value in shell.items() if name not in left_out},
         "CUDA_VISIBLE_DEVICES": "-1",
         "HF_HUB_OFFLINE": "1",
         "KERAS_BACKEND": "tensorflow",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
+    if not own:
+        path = [str(Path(__file__).parents[2]), *filter(None, [shell.get("PYTHONPATH")])]
+        variables["PYTHONPATH"] = os.pathsep.join(path)
+    return variables
 
 
 def _python_of(folder):

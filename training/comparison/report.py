@@ -3,14 +3,15 @@
 import math
 
 from regnet_tf._markdown import markdown_table
-from training.comparison.running import FORMS
+from training.comparison.parts import in_a_shell
 from training.comparison.summary import COMPARED, is_same_network, metrics_of
 from training.report import empty_figure
 
-_COLORS = ("#1f5fa8", "#e07b1a", "#b3461d", "#2e8b57", "#7b4fa3", "#8c6d46", "#d45fa0")
+_COLORS = ("#1f5fa8", "#e07b1a", "#b3461d", "#8c1f1f", "#2e8b57", "#7b4fa3")
+_COLORS += ("#c9a227", "#3aa6b9", "#8c6d46", "#d45fa0", "#6b8e23")
 _GREY = "#666666"
 _MISSING = "-"
-_COLUMNS = 4
+_COLUMNS = 5
 
 
 def markdown(report) -> str:
@@ -26,19 +27,29 @@ def markdown(report) -> str:
         table(report["results"], settings["parts"], notes),
         notes.text(),
         ratios(report["results"], settings["parts"]),
-        f"float32, batches of {settings['batch_size']} images of {settings['image_size']} pixels,"
-        " files one image; SGD with Nesterov's momentum and cross entropy of logits; random images"
-        " in memory; untrained networks. Building Keras' networks includes their optimizers'"
-        " variables, without which Keras traces the first step twice. Each number is the median"
-        f" (least to greatest) of {settings['repeats']} turns; in each turn every contender has a"
-        f" fresh process for training, another for inference and one for each file, and repeats the"
-        f" step for {settings['seconds']:g} s. Memory is the most that the process had, libraries"
-        " included. All exported files run in the same TensorFlow and LiteRT.",
+        _about(settings),
+        regimes_table(report["regimes"]),
         f"{machine['processor']}, {settings['threads']} threads of {machine['cores']} cores,"
         f" {machine['system']}.",
         contenders_table(report["contenders"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _about(settings):
+    return (
+        "All networks are untrained and in float32; images are random and in memory. Training and"
+        f" inference take batches of {settings['batch_size']} images of {settings['image_size']}"
+        " pixels, the other parts one image. Training is SGD with Nesterov's momentum on the cross"
+        " entropy of logits. Building a network of Keras includes its optimizer's variables,"
+        " without which Keras traces the first step twice. Building a runtime's network is loading"
+        " its file, which another process has exported before. Each number is the median (least to"
+        f" greatest) of {settings['repeats']} turns. In a turn each contender has a fresh process"
+        f" for each part, which repeats the step for {settings['seconds']:g} s. Memory is the most"
+        " that the process had, libraries included. SavedModels of all contenders run in the same"
+        " TensorFlow, and TFLite files in the same LiteRT. A dash means that a contender takes no"
+        " part, as in files that it does not export."
+    )
 
 
 def table(results, parts, notes) -> str:
@@ -50,14 +61,16 @@ def table(results, parts, notes) -> str:
         notes: the `_Notes` that the table refers to.
     """
     metrics = metrics_of(parts)
-    headings = ["network", "contender", "parameters", *(metric.heading for metric in metrics)]
+    headings = ["network", "regime", "contender", "parameters"]
+    headings += [metric.heading for metric in metrics]
     rows = []
     for result in results:
         for row in result["rows"]:
-            cells = [result["name"], row["contender"], _parameters(row, result, notes)]
+            cells = [result["name"], result["regime"], row["contender"]]
+            cells.append(_parameters(row, result, notes))
             cells += [_cell(row, metric, notes) for metric in metrics]
             rows.append(cells)
-    return markdown_table(headings, rows, left=(0, 1))
+    return markdown_table(headings, rows, left=(0, 1, 2))
 
 
 def ratios(results, parts) -> str:
@@ -65,15 +78,26 @@ def ratios(results, parts) -> str:
     if len(results[0]["rows"]) < 2:
         return ""
     metrics = [metric for metric in metrics_of(parts) if metric.key in COMPARED]
-    headings = ["network", "than", *(metric.heading.rpartition(" (")[0] for metric in metrics)]
+    headings = ["network", "regime", "than"]
+    headings += [metric.heading.rpartition(" (")[0] for metric in metrics]
     rows = []
     for result in results:
         for row in result["rows"][1:]:
             found = [row["regnet_tf_is_faster_by"].get(metric.key) for metric in metrics]
             cells = [_MISSING if ratio is None else f"{ratio:.2f}" for ratio in found]
-            rows.append([result["name"], row["contender"], *cells])
+            rows.append([result["name"], result["regime"], row["contender"], *cells])
     about = "How many times as fast `regnet_tf` is, the median of the ratios turn by turn:"
-    return f"{about}\n\n{markdown_table(headings, rows, left=(0, 1))}"
+    return f"{about}\n\n{markdown_table(headings, rows, left=(0, 1, 2))}"
+
+
+def regimes_table(regimes) -> str:
+    """What each regime sets, and what TensorFlow then computes with."""
+    rows = [
+        [regime["name"], in_a_shell(regime["variables"]), regime["onednn"] or _MISSING]
+        for regime in regimes
+    ]
+    headings = ["regime", "variables", "regnet_tf's kernels of oneDNN"]
+    return markdown_table(headings, rows, left=(0, 1, 2))
 
 
 def contenders_table(contenders) -> str:
@@ -123,8 +147,6 @@ def _cell(row, metric, notes):
         for part in metric.parts
         if part in row["failed"]
     ]
-    if row["no_export"] and metric.parts[0] in FORMS:
-        marks.append(notes.refer(row["no_export"]))
     value = row["values"].get(metric.key)
     return " ".join([_MISSING if value is None else _spread(value, metric.digits), *marks])
 
@@ -137,7 +159,9 @@ def _spread(value, digits):
 
 
 def draw(report):
-    """Bars of the medians with their spreads, a block for each network, as a matplotlib figure.
+    """Bars of the medians with their spreads, as a matplotlib figure.
+
+    There is a block for each network in each regime.
 
     Args:
         report: the content of `comparison.json`.
@@ -153,7 +177,7 @@ def draw(report):
     figure = empty_figure((13, height + 0.4), title)
     blocks = figure.subfigures(len(results), squeeze=False)[:, 0]
     for block, result in zip(blocks, results, strict=True):
-        block.suptitle(result["name"], fontsize=11, fontweight="bold")
+        block.suptitle(f"{result['name']}, {result['regime']}", fontsize=11, fontweight="bold")
         grid = block.subplots(lines, _COLUMNS, sharey=True, squeeze=False)
         for axes in grid.flat[len(metrics) :]:
             axes.set_axis_off()

@@ -10,13 +10,11 @@ from pathlib import Path
 
 from regnet_tf import get_config
 from regnet_tf._checks import check, check_choice
-from training.comparison.contenders import WORKERS, Installed, environment
+from training.comparison.contenders import EXPORTED_FILES, Installed, environment
+from training.comparison.parts import ANY_BATCH, BATCHED, FORMS, NATIVE, REGIMES
 from training.comparison.processes import Failure, run_worker
 from training.results import FAILED
 
-#: What is measured; the latter two run a file that the contender exports.
-PARTS = ("training", "inference", "saved_model", "tflite")
-FORMS = PARTS[2:]
 EXPORT = "export"
 MEASURED = "measured"
 EXPORTED = "exported"
@@ -25,10 +23,10 @@ _CLASSES = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What all measurements have in common.
+    """What the measurements of a part have in common.
 
     Attributes:
-        batch_size: images of a step of training or inference; files take one.
+        batch_size: images of a call.
         image_size: pixels.
         threads: to compute with.
         seconds: that steps are repeated for.
@@ -50,7 +48,8 @@ class Measurement:
         part: one of `PARTS`, or `EXPORT`.
         installed: an `Installed` contender.
         settings: `Settings`.
-        form: one of `FORMS`, for an export.
+        regime: one of `REGIMES`; `NATIVE` for an export.
+        form: of the file, for an export.
     """
 
     variant: str
@@ -58,6 +57,7 @@ class Measurement:
     part: str
     installed: Installed
     settings: Settings
+    regime: str = NATIVE
     form: str | None = None
 
     @property
@@ -67,7 +67,7 @@ class Measurement:
 
     def to_dict(self) -> dict:
         """What it is, but for the place of the environment."""
-        fields = ("variant", "turn", "part", "form")
+        fields = ("variant", "regime", "turn", "part", "form")
         return {
             "contender": self.name,
             **{field: getattr(self, field) for field in fields},
@@ -88,15 +88,17 @@ def check_result(result):
     check("identity", result["identity"], isinstance(result["identity"], str), "a text")
 
 
-def plan(variants, installed, settings, parts, repeats) -> list[Measurement]:
+def plan(variants, regimes, installed, settings, parts, repeats) -> list[Measurement]:
     """All measurements but the exports, contenders taking turns."""
+    one_image = dataclasses.replace(settings, batch_size=1)
     return [
-        Measurement(variant, turn, part, one, settings)
+        Measurement(variant, turn, part, one, settings if part in BATCHED else one_image, regime)
         for variant in variants
         for turn in range(1, repeats + 1)
+        for regime in regimes
         for part in parts
         for one in installed
-        if part not in FORMS or one.contender.no_export is None
+        if part in one.contender.parts
     ]
 
 
@@ -105,14 +107,16 @@ class Runner:
 
     Args:
         folder: a `Path`; exported networks go there.
+        shell: the user's variables.
         done: identity -> result, of what was measured before.
         append: function that keeps a result.
         timeout: seconds that a process may take.
         say: called with a line about each measurement.
     """
 
-    def __init__(self, folder, done, append, timeout, say):
+    def __init__(self, folder, shell, done, append, timeout, say):
         self._folder = folder / EXPORTED
+        self._shell = shell
         self._done = done
         self._append = append
         self._timeout = timeout
@@ -129,7 +133,7 @@ class Runner:
         self._todo = sum(one.identity not in self._done for one in measurements)
         results, failed = [], set()
         for measurement in measurements:
-            what = (measurement.variant, measurement.part, measurement.name)
+            what = (measurement.variant, measurement.regime, measurement.part, measurement.name)
             if what in failed:
                 self._todo -= measurement.identity not in self._done
                 continue
@@ -140,49 +144,57 @@ class Runner:
         return results
 
     def _results(self, measurement):
-        """Of a measurement, after that of the export it needs; the latter alone if that failed."""
-        if measurement.part not in FORMS:
-            return [self._result(measurement, measurement.installed.contender.worker)]
-        export = dataclasses.replace(measurement, turn=0, part=EXPORT, form=measurement.part)
-        exported = self._exported(export, measurement.identity in self._done)
+        """Of a measurement, after that of the export it needs; it fails where that failed."""
+        contender, part = measurement.installed.contender, measurement.part
+        worker, peer = contender.worker, contender.name
+        exporter = contender.exporter(part)
+        if exporter is None:
+            return [self._result(measurement, worker, peer)]
+        exported = self._exported(measurement, exporter)
         if exported["status"] == FAILED:
             self._todo -= measurement.identity not in self._done
-            return [exported]
+            failure = {key: exported[key] for key in ("status", "reason")}
+            return [{**measurement.to_dict(), **failure}]
+        if part in FORMS:
+            worker, peer = EXPORTED_FILES, part
         request = {key: exported["facts"][key] for key in ("file", "signature")}
-        worker = WORKERS / "exported_files.py"
-        return [exported, self._result(measurement, worker, request)]
+        result = self._result(measurement, worker, peer, request)
+        return [{**exported, "regime": measurement.regime}, result]
 
-    def _exported(self, export, needless):
+    def _exported(self, measurement, exporter):
         """The result of an export; it is repeated where its file has gone and is needed."""
+        export = _export(measurement, exporter.form)
         folder = self._folder / f"{export.name}-{export.variant}-{export.form}-{export.identity}"
         done = self._done.get(export.identity)
         gone = done and done["status"] == MEASURED and not Path(done["facts"]["file"]).exists()
-        if gone and not needless:
+        if gone and measurement.identity not in self._done:
             del self._done[export.identity]
         if export.identity not in self._done:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-        worker = export.installed.contender.worker
-        return self._result(export, worker, {"folder": str(folder.resolve()), "form": export.form})
+        request = {"folder": str(folder.resolve()), "form": export.form}
+        return self._result(export, exporter.worker, exporter.peer, request)
 
-    def _result(self, measurement, worker, more=None):
-        """What is known of a measurement, or comes of it now."""
+    def _result(self, measurement, worker, peer, more=None):
+        """What is known of a measurement, or comes of it now.
+
+        Args:
+            measurement: a `Measurement`.
+            worker: the script.
+            peer: as the script knows it.
+            more: of the request.
+        """
         if measurement.identity in self._done:
             return self._done[measurement.identity]
-        installed = measurement.installed
-        own = installed.own_environment and worker == installed.contender.worker
-        python = installed.python if own else sys.executable
         request = {
-            "peer": installed.contender.library,
+            "peer": peer,
             "part": measurement.part,
-            "form": measurement.part,
             "network": network(measurement.variant),
             **dataclasses.asdict(measurement.settings),
             **(more or {}),
         }
+        python, variables = _place(measurement, self._shell)
         result = {"identity": measurement.identity, **measurement.to_dict()}
-        threads = {"OMP_NUM_THREADS": str(measurement.settings.threads)}
-        variables = environment(own) | threads | dict(installed.contender.variables)
         start = time.perf_counter()
         try:
             facts = run_worker(python, worker, request, self._timeout, variables)
@@ -205,10 +217,36 @@ class Runner:
         what = f"turn {result['turn']}" if result["turn"] else f"of {result['form']}"
         remaining = self._spent / max(self._count, 1) * (self._todo - self._count)
         return (
-            f"[{self._count}/{self._todo}] {config.name}, {result['contender']},"
-            f" {result['part']} {what}: {outcome(result)} ({result['seconds']:.0f} s;"
+            f"[{self._count}/{self._todo}] {config.name}, {result['regime']},"
+            f" {result['contender']}, {result['part']} {what}:"
+            f" {outcome(result)} ({result['seconds']:.0f} s;"
             f" about {remaining / 60:.0f} min left)"
         )
+
+
+def _export(measurement, form):
+    """The export that a measurement needs: files are the same in every turn and regime."""
+    settings = measurement.settings
+    if form in ANY_BATCH:
+        settings = dataclasses.replace(settings, batch_size=1)
+    changes = {"turn": 0, "part": EXPORT, "regime": NATIVE, "form": form}
+    return dataclasses.replace(measurement, settings=settings, **changes)
+
+
+def _place(measurement, shell):
+    """The Python of a measurement and its variables.
+
+    Exported files of all contenders run in the same Python, by the same variables.
+    """
+    if measurement.part in FORMS:
+        python, variables = sys.executable, environment(shell, own=False)
+    else:
+        installed = measurement.installed
+        python = installed.python
+        variables = environment(shell, installed.own_environment)
+        variables = dict(installed.contender.variables) | variables
+    threads = {"OMP_NUM_THREADS": str(measurement.settings.threads)}
+    return python, variables | threads | REGIMES[measurement.regime]
 
 
 def outcome(result) -> str:
@@ -218,9 +256,9 @@ def outcome(result) -> str:
     facts, part = result["facts"], result["part"]
     if part == EXPORT:
         return "written"
-    if part in FORMS:
-        return f"{1000 * facts['step_seconds']:.1f} ms"
-    return f"{result['settings']['batch_size'] / facts['step_seconds']:.1f} images/s"
+    if part in BATCHED:
+        return f"{result['settings']['batch_size'] / facts['step_seconds']:.1f} images/s"
+    return f"{1000 * facts['step_seconds']:.1f} ms"
 
 
 def network(variant) -> dict:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable
 
 from regnet_tf import complexity, get_config
-from training.comparison.running import EXPORT, FORMS
+from training.comparison.parts import LIBRARY, REGIMES
 from training.results import FAILED
 
 
@@ -39,10 +39,9 @@ def _latency(facts, settings):
     return 1000 * facts["step_seconds"]
 
 
-_NETWORK = ("training", "inference")
 METRICS = (
-    Metric("import_seconds", "import (s)", _NETWORK, lambda facts, _: facts["import_seconds"]),
-    Metric("build_seconds", "build (s)", _NETWORK, lambda facts, _: facts["build_seconds"]),
+    Metric("import_seconds", "import (s)", LIBRARY, lambda facts, _: facts["import_seconds"]),
+    Metric("build_seconds", "build (s)", LIBRARY, lambda facts, _: facts["build_seconds"]),
     Metric(
         "first_step_seconds",
         "first training step (s)",
@@ -51,6 +50,7 @@ METRICS = (
     ),
     Metric("training", "training (images/s)", ("training",), _speed, more_is_better=True),
     Metric("inference", "inference (images/s)", ("inference",), _speed, more_is_better=True),
+    Metric("latency_ms", "latency (ms)", ("latency",), _latency),
     Metric(
         "memory_mib",
         "training memory (MiB)",
@@ -63,7 +63,7 @@ METRICS = (
 )
 
 #: Those whose ratios are told.
-COMPARED = ("training", "inference", "saved_model_ms", "tflite_ms")
+COMPARED = ("training", "inference", "latency_ms", "saved_model_ms", "tflite_ms")
 
 
 def metrics_of(parts) -> list[Metric]:
@@ -71,40 +71,62 @@ def metrics_of(parts) -> list[Metric]:
     return [metric for metric in METRICS if set(metric.parts) & set(parts)]
 
 
-def summarize(results, variants, installed) -> list[dict]:
+def summarize(results, variants, regimes, installed) -> list[dict]:
     """Medians over the turns.
 
     Args:
         results: of `Runner.run`.
         variants: keys of the networks.
+        regimes: names of them.
         installed: list of `Installed`.
 
     Returns:
-        For each network a dict: "variant"; "name"; "parameters", as this project counts them; and
-        "rows", for each contender a dict:
+        For each network in each regime a dict: "variant"; "name"; "regime"; "parameters", as this
+        project counts them; and "rows", for each contender a dict:
 
         - "contender"; "parameters", None where it was not built;
         - "values": `Metric.key` -> "median", "min", "max" and "turns", the number in each;
         - "regnet_tf_is_faster_by": `Metric.key` -> the median of the ratios turn by turn;
-        - "failed": part -> why;
-        - "no_export": why it gives no files; None where it does.
+        - "failed": part -> why.
     """
     by_what = collections.defaultdict(list)
     for result in results:
-        by_what[result["variant"], result["contender"]].append(result)
+        by_what[result["variant"], result["regime"], result["contender"]].append(result)
+    names = [one.contender.name for one in installed]
     return [
         {
             "variant": variant,
             "name": get_config(variant).name,
+            "regime": regime,
             "parameters": complexity(variant).parameters,
-            "rows": _rows(variant, by_what, installed),
+            "rows": _rows({name: by_what[variant, regime, name] for name in names}),
         }
         for variant in variants
+        for regime in regimes
     ]
 
 
-def _rows(variant, by_what, installed):
-    rows = [_row(one.contender, by_what[variant, one.contender.name]) for one in installed]
+def describe_regimes(results, regimes) -> list[dict]:
+    """What each regime was: "name", "variables", and "onednn", the kernels that TensorFlow had.
+
+    Args:
+        results: of `Runner.run`.
+        regimes: names of them.
+    """
+    kernels = {
+        result["regime"]: result["facts"]["onednn"]
+        for result in results
+        if result["part"] in LIBRARY and "onednn" in result.get("facts", {})
+    }
+    return [
+        {"name": regime, "variables": REGIMES[regime], "onednn": kernels.get(regime)}
+        for regime in regimes
+    ]
+
+
+def _rows(results):
+    """Of each contender, this project first."""
+    rows = [_row(name, found) for name, found in results.items()]
     ours = rows[0]["values"]
     for row in rows:
         row["regnet_tf_is_faster_by"] = {
@@ -115,21 +137,16 @@ def _rows(variant, by_what, installed):
     return rows
 
 
-def _row(contender, results):
-    failed = {
-        result["form"] if result["part"] == EXPORT else result["part"]: result["reason"]
-        for result in results
-        if result["status"] == FAILED
-    }
+def _row(name, results):
+    failed = {result["part"]: result["reason"] for result in results if result["status"] == FAILED}
     measured = [result for result in results if result["status"] != FAILED]
-    counts = [result["facts"]["parameters"] for result in measured if result["part"] not in FORMS]
+    counts = [r["facts"]["parameters"] for r in measured if "parameters" in r["facts"]]
     values = {metric.key: _value(metric, measured) for metric in METRICS}
     return {
-        "contender": contender.name,
+        "contender": name,
         "parameters": counts[0] if counts else None,
         "values": {key: value for key, value in values.items() if value is not None},
         "failed": failed,
-        "no_export": contender.no_export,
     }
 
 

@@ -1,57 +1,126 @@
-"""Worker: an exported network, one image at a time. All contenders' files run in the same way."""
+"""Worker: an exported network in the runtime for its file. All contenders' run in the same way."""
+
+import importlib
 
 import measuring
-import numpy as np
 
 
-def measure(request):
-    """Loads "file" and runs it; the request has "form", "signature" and "image_size" too."""
-    openers = {"saved_model": _open_saved_model, "tflite": _open_tflite}
-    return measuring.steps(openers[request["form"]](request), request["seconds"])
+class _Runtime:
+    """A file in a runtime; see `keras_peers.Peer` for what each method does."""
+
+    module: str
+
+    def load(self):
+        self.library = importlib.import_module(self.module)
+
+    def limit(self, threads):
+        self.threads = threads
+
+    def facts(self):
+        """None: who exported the file has told the parameters."""
+        return {}
 
 
-def _open_saved_model(request):
-    import tensorflow as tf
+class _SavedModel(_Runtime):
+    module = "tensorflow"
 
-    tf.config.threading.set_intra_op_parallelism_threads(request["threads"])
-    tf.config.threading.set_inter_op_parallelism_threads(request["threads"])
-    loaded = tf.saved_model.load(request["file"])
-    signature = loaded.signatures[request["signature"]]
-    ((name, spec),) = signature.structured_input_signature[1].items()
-    images = tf.constant(_image(request["image_size"], spec.dtype.as_numpy_dtype))
+    def limit(self, threads):
+        self.library.config.threading.set_intra_op_parallelism_threads(threads)
+        self.library.config.threading.set_inter_op_parallelism_threads(threads)
 
-    def run():
-        (outputs,) = signature(**{name: images}).values()
-        return outputs.numpy()
+    def build(self, request):
+        self.loaded = self.library.saved_model.load(request["file"])
+        self.signature = self.loaded.signatures[request["signature"]]
 
-    run.loaded = loaded  # or its variables would go
-    return run
+    def step(self, part, images, labels):
+        ((name, spec),) = self.signature.structured_input_signature[1].items()
+        images = self.library.constant(_for_type(images, spec.dtype.as_numpy_dtype))
 
+        def run():
+            (outputs,) = self.signature(**{name: images}).values()
+            return outputs.numpy()
 
-def _open_tflite(request):
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(request["file"], num_threads=request["threads"])
-    interpreter.allocate_tensors()
-    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
-    images = _image(request["image_size"], source["dtype"])
-
-    def run():
-        interpreter.set_tensor(source["index"], images)
-        interpreter.invoke()
-        return interpreter.get_tensor(target["index"])
-
-    return run
+        return run
 
 
-def _image(size, dtype):
-    """One random image `(1, size, size, 3)`: levels where these are asked for."""
-    rng = np.random.default_rng(0)
-    shape = (1, size, size, 3)
-    if np.issubdtype(dtype, np.integer):
-        return rng.integers(0, 256, shape, dtype=dtype)
-    return rng.standard_normal(shape, dtype=dtype)
+class _LiteRT(_Runtime):
+    """Computes with XNNPACK by default."""
 
+    module = "ai_edge_litert.interpreter"
+
+    def build(self, request):
+        self.interpreter = self.library.Interpreter(request["file"], num_threads=self.threads)
+        self.interpreter.allocate_tensors()
+
+    def step(self, part, images, labels):
+        (source,) = self.interpreter.get_input_details()
+        (target,) = self.interpreter.get_output_details()
+        images = _for_type(images, source["dtype"])
+
+        def run():
+            self.interpreter.set_tensor(source["index"], images)
+            self.interpreter.invoke()
+            return self.interpreter.get_tensor(target["index"])
+
+        return run
+
+
+class _OnnxRuntime(_Runtime):
+    module = "onnxruntime"
+
+    def build(self, request):
+        options = self.library.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.graph_optimization_level = self.library.GraphOptimizationLevel.ORT_ENABLE_ALL
+        providers = ["CPUExecutionProvider"]
+        self.session = self.library.InferenceSession(request["file"], options, providers)
+
+    def step(self, part, images, labels):
+        (source,) = self.session.get_inputs()
+        feed = {source.name: _channels_first(images)}
+        return lambda: self.session.run(None, feed)[0]
+
+
+class _OpenVino(_Runtime):
+    module = "openvino"
+
+    def build(self, request):
+        options = {
+            "INFERENCE_NUM_THREADS": self.threads,
+            # All threads for one call, as everyone has them; THROUGHPUT is for calls side by side.
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",  # by default bfloat16, where the processor has it
+        }
+        core = self.library.Core()
+        self.compiled = core.compile_model(core.read_model(request["file"]), "CPU", options)
+
+    def step(self, part, images, labels):
+        call, images = self.compiled.create_infer_request(), _channels_first(images)
+        return lambda: call.infer({0: images})[0]
+
+
+def _for_type(images, dtype):
+    """The images as levels, where a file takes integers."""
+    import numpy as np
+
+    if not np.issubdtype(dtype, np.integer):
+        return images
+    return np.clip(128 + 64 * images, 0, 255).astype(dtype)
+
+
+def _channels_first(images):
+    import numpy as np
+
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+PEERS = {
+    "saved_model": _SavedModel,
+    "tflite": _LiteRT,
+    "litert": _LiteRT,
+    "onnxruntime": _OnnxRuntime,
+    "openvino": _OpenVino,
+}
 
 if __name__ == "__main__":
-    measuring.answer(measure)
+    measuring.measure(PEERS)

@@ -48,17 +48,18 @@ class Peer:
         # With its variables made inside the first step, Keras would trace that step twice.
         self.model.optimizer.build(self.model.trainable_variables)
 
-    def parameters(self):
-        """How many numbers are trained."""
+    def facts(self):
+        """What it tells of itself: a dict, with "parameters", how many numbers are trained."""
         import numpy as np
 
-        return sum(int(np.prod(tuple(v.shape))) for v in self.model.trainable_variables)
+        variables = self.model.trainable_variables
+        return {"parameters": sum(int(np.prod(tuple(v.shape))) for v in variables)}
 
     def step(self, part, images, labels):
         """A function that does one batch and returns when it is done.
 
         Args:
-            part: "training" or "inference".
+            part: "training"; "inference" and "latency" are the same but for the batch.
             images: float32 `(batch, size, size, 3)`.
             labels: int32 `(batch,)`.
         """
@@ -111,21 +112,22 @@ class Project(Peer):
             classifier_activation=None,
         )
 
+    def facts(self):
+        onednn = importlib.import_module("regnet_tf._cpu").onednn()
+        return {**super().facts(), "onednn": onednn}
+
     def export(self, request):
         self._randomize()
         folder = Path(request["folder"])
         source = folder / "network.keras"
         self.model.save(source)
-        precisions = ["float32"] if request["form"] == "tflite" else []
         command = [sys.executable, "-m", "export", source, "--name", "network", "--out", folder]
-        done = subprocess.run(
-            [*command, "--precision", *precisions],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        precisions = ["float32"] if request["form"] == "tflite" else []
+        command += ["--batch", str(request["batch_size"]), "--precision", *precisions]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        print(done.stdout)
         if done.returncode:
-            sys.exit(done.stdout.strip())
+            sys.exit((done.stdout.strip().splitlines() or ["python -m export failed"])[-1])
         if request["form"] == "tflite":
             return {"file": str(folder / "tflite" / "network_float32.tflite"), "signature": None}
         return {"file": str(folder / "serving" / "network" / "1"), "signature": "logits"}
@@ -176,4 +178,4 @@ PEERS = {"regnet_tf": Project, "kimm": Kimm, "tf_keras": LegacyKeras}
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    measuring.answer(lambda request: measuring.measure_network(PEERS[request["peer"]](), request))
+    measuring.measure(PEERS)

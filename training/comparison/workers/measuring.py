@@ -8,18 +8,27 @@ import traceback
 from pathlib import Path
 
 
-def answer(measure):
+def measure(peers):
+    """Answers by `measure_network`.
+
+    Args:
+        peers: name -> class, for the request's "peer".
+    """
+    answer(lambda request: measure_network(peers[request["peer"]](), request))
+
+
+def answer(function):
     """Does what the command line asks for: `WORKER REQUEST ANSWER`, two JSON files.
 
     Args:
-        measure: function from the request, a dict, to the answer, another one. What it raises is
-            answered as "error", in a line, and ends the process with status 1.
+        function: from the request, a dict, to the answer, another one. What it raises is answered
+            as "error", by its first line, and ends the process with status 1.
     """
     request, target = map(Path, sys.argv[1:])
     try:
-        facts = measure(json.loads(request.read_text()))
+        facts = function(json.loads(request.read_text()))
     except (Exception, SystemExit) as error:
-        text = (str(error).strip().splitlines() or [""])[-1]
+        text = (str(error).strip().splitlines() or [""])[0]
         kind = "" if isinstance(error, SystemExit) else f"{type(error).__name__}: "
         target.write_text(json.dumps({"error": kind + text}))
         traceback.print_exc()
@@ -32,12 +41,14 @@ def measure_network(peer, request) -> dict:
 
     Args:
         peer: with the methods of `keras_peers.Peer`.
-        request: "part" ("training", "inference" or "export"), "network", "batch_size",
-            "image_size", "threads" and "seconds"; to export "form" and "folder".
+        request: "part" ("training", "inference", "latency" or "export"), "network", "batch_size",
+            "image_size", "threads" and "seconds"; to export "form" and "folder"; "file" and
+            "signature" of what was exported.
 
     Returns:
-        Dict: "import_seconds", "build_seconds", "parameters", `steps` of a batch, and "memory_mib",
-        the most that the process had; after an export "file" and "signature" instead of the latter.
+        Dict: "import_seconds", "build_seconds", the peer's `facts`, `steps` of a batch, and
+        "memory_mib", the most that the process had; after an export "file" and "signature" instead
+        of the latter two.
     """
     start = time.perf_counter()
     peer.load()
@@ -49,7 +60,7 @@ def measure_network(peer, request) -> dict:
     facts = {
         "import_seconds": imported - start,
         "build_seconds": built - build,
-        "parameters": peer.parameters(),
+        **peer.facts(),
     }
     if request["part"] == "export":
         return {**facts, **peer.export(request)}

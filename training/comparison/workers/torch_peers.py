@@ -1,7 +1,8 @@
-"""Worker: RegNets in PyTorch, eager and channels_last, from timm, torchvision and transformers."""
+"""Worker: RegNets in PyTorch, channels_last, from timm, torchvision and transformers."""
 
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -26,8 +27,8 @@ class _Torch:
         parameters = self.model.parameters()
         self.optimizer = self.torch.optim.SGD(parameters, 0.01, momentum=0.9, nesterov=True)
 
-    def parameters(self):
-        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+    def facts(self):
+        return {"parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad)}
 
     def step(self, part, images, labels):
         images = self.torch.from_numpy(images).permute(0, 3, 1, 2)
@@ -58,6 +59,41 @@ class Timm(_Torch):
         if not self.library.is_model(network["key"]):
             sys.exit(f"timm has no {network['key']}")
         return self.library.create_model(network["key"], num_classes=network["classes"])
+
+    def export(self, request):
+        """Writes an ONNX file, for batches of any size."""
+        self._randomize()
+        path = Path(request["folder"]) / "network.onnx"
+        size = request["image_size"]
+        self.torch.onnx.export(
+            self.model.to(memory_format=self.torch.contiguous_format),
+            (self.torch.zeros(2, 3, size, size),),
+            path,
+            dynamo=True,
+            dynamic_shapes=({0: self.torch.export.Dim("batch")},),
+        )
+        return {"file": str(path), "signature": None}
+
+    def _randomize(self):
+        """Random normalizations: those of a new network do nothing, and some runtimes drop them."""
+        self.torch.manual_seed(0)
+        for module in self.model.modules():
+            if isinstance(module, self.torch.nn.BatchNorm2d):
+                for tensor in (module.weight, module.running_var):
+                    self.torch.nn.init.uniform_(tensor, 0.5, 1.5)
+                for tensor in (module.bias, module.running_mean):
+                    self.torch.nn.init.uniform_(tensor, -0.5, 0.5)
+
+
+class CompiledTimm(Timm):
+    def load(self):
+        # In the folder of this process, which goes with it: nothing is compiled already.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.abspath("compiled")
+        super().load()
+
+    def build(self, request):
+        super().build(request)
+        self.model = self.torch.compile(self.model)
 
 
 class Torchvision(_Torch):
@@ -125,7 +161,13 @@ def _declared_operations(torch):
     return None
 
 
-PEERS = {"timm": Timm, "torchvision": Torchvision, "transformers": Transformers}
+PEERS = {
+    "timm": Timm,
+    "timm_tuned": Timm,
+    "timm_compiled": CompiledTimm,
+    "torchvision": Torchvision,
+    "transformers": Transformers,
+}
 
 if __name__ == "__main__":
-    measuring.answer(lambda request: measuring.measure_network(PEERS[request["peer"]](), request))
+    measuring.measure(PEERS)

@@ -1,0 +1,67 @@
+"""The processor, and which of oneDNN's kernels TensorFlow has on it."""
+
+import ctypes
+import functools
+import os
+import platform
+import sys
+
+_AVX512_ON_WINDOWS = 41  # PF_AVX512F_INSTRUCTIONS_AVAILABLE
+# oneDNN's own variable, under its name of today and that of before.
+_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+
+
+def processor() -> str:
+    """The processor's name."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+@functools.cache
+def onednn() -> str:
+    """Which kernels of oneDNN TensorFlow computes with.
+
+    Returns:
+        "off" where TensorFlow runs without it, or has been built without it; "avx512", "avx2" or
+        "sse41" on x86, by the processor and the variable ONEDNN_MAX_CPU_ISA; "on" elsewhere.
+    """
+    from tensorflow.python.util import _pywrap_util_port  # TensorFlow tells it nowhere else
+
+    if not _pywrap_util_port.IsMklEnabled():
+        return "off"
+    if not _is_x86():
+        return "on"
+    limit = next((os.environ[name].upper() for name in _LIMITS if name in os.environ), "")
+    if limit in ("SSE41", "AVX") or not _has("avx2"):
+        return "sse41"
+    return "avx2" if limit.startswith("AVX2") or not _has("avx512bw") else "avx512"
+
+
+def could_have_onednn() -> bool:
+    """Whether TensorFlow's packages for this system have oneDNN: all but those for macOS."""
+    return sys.platform != "darwin"
+
+
+def _is_x86():
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def _has(flag):
+    """Whether the processor has these vector instructions."""
+    if sys.platform == "win32":
+        has_avx512 = ctypes.windll.kernel32.IsProcessorFeaturePresent(_AVX512_ON_WINDOWS)
+        return bool(has_avx512) if flag.startswith("avx512") else True
+    return flag in _cpuinfo("flags").split()
+
+
+@functools.cache
+def _cpuinfo(key):
+    """What Linux says of the first processor; "" elsewhere."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                name, _, value = line.partition(":")
+                if name.strip() == key:
+                    return value.strip()
+    except OSError:
+        pass
+    return ""

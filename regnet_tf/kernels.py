@@ -1,0 +1,323 @@
+"""Convolution and batch normalization by TensorFlow's own kernels: the fastest that a machine has.
+
+Networks compute alike, and leave the same graph, wherever they run: a forward pass is one operation
+of TensorFlow, grouped and dilated or not. What differs by machine is how gradients and a
+batch's statistics are computed.
+"""
+
+import contextlib
+import functools
+import logging
+import os
+
+import tensorflow as tf
+from tensorflow.python.eager import record
+
+from regnet_tf._cpu import could_have_onednn, onednn
+
+_log = logging.getLogger("regnet_tf")
+_FEW_CHANNELS = 16
+_VECTOR = 16  # float32 in a register of AVX-512
+
+
+def has_accelerator() -> bool:
+    """Whether there is a GPU or a TPU, whose kernels need no help."""
+    return bool(tf.config.list_physical_devices("GPU") + tf.config.list_physical_devices("TPU"))
+
+
+def conv2d(x, kernel, stride, dilation):
+    """See `regnet_tf.ops.conv2d`."""
+    _warn_if_slow()
+    x, kernel = tf.convert_to_tensor(x), tf.convert_to_tensor(kernel)
+    # TensorFlow's SAME puts the odd pixel last when it strides; PyTorch's padding is symmetric.
+    # Padded here and not by the operation, since oneDNN has no gradients for explicit padding.
+    pad = dilation * (kernel.shape[0] // 2)
+    if stride > 1 and pad:
+        x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+    elif stride > 1 and x.shape[-1] < _FEW_CHANNELS:
+        # oneDNN's gradient for such a kernel writes outside its memory if the batch is odd.
+        x, stride = x[:, ::stride, ::stride], 1
+    how = {
+        "strides": (1, stride, stride, 1),
+        "padding": "VALID" if stride > 1 else "SAME",
+        "dilations": (1, dilation, dilation, 1),
+    }
+
+    if has_accelerator():
+        return _convolve(x, kernel, how)
+    return _conv2d_own(x, kernel, how)
+
+
+def _conv2d_own(x, kernel, how):
+    """A convolution with the gradients below."""
+
+    with _other_gradients(Conv2D=lambda node, dy: _conv2d_gradients(how, *node.inputs, dy)):
+        y = _convolve(x, kernel, how)
+    return _record(y, (x, kernel), functools.partial(_conv2d_gradients, how, x, kernel))
+
+
+def _convolve(x, kernel, how):
+    return tf.raw_ops.Conv2D(input=x, filter=kernel, **how)
+
+
+@functools.cache
+def _warn_if_slow():
+    """Says once that TensorFlow could be faster; not to who has decided it."""
+    decided = "TF_ENABLE_ONEDNN_OPTS" in os.environ
+    if onednn() == "off" and could_have_onednn() and not decided and not has_accelerator():
+        _log.warning(
+            "TensorFlow runs without oneDNN, which trains RegNets faster on this CPU:"
+            " set TF_ENABLE_ONEDNN_OPTS=1 in the environment before TensorFlow is imported."
+        )
+
+
+@contextlib.contextmanager
+def _other_gradients(**functions):
+    """Inside, tapes do not record; and operations of a graph get other gradients.
+
+    `tf.custom_gradient` would leave operations behind, in exported networks too.
+
+    Args:
+        **functions: by type of operation: of the operation and the gradients of its outputs, to
+            those of its inputs.
+    """
+    with record.stop_recording():
+        if tf.executing_eagerly():
+            yield
+            return
+        with tf.compat.v1.get_default_graph()._override_gradient_function(functions):
+            yield
+
+
+def _record(result, inputs, gradients):
+    """Tells tapes the gradients of a result that was computed while they did not record.
+
+    Args:
+        result: a tensor.
+        inputs: what it was computed from, tensors.
+        gradients: function of the result's gradient to those of the inputs.
+    """
+    record.record_operation("regnet_tf", [result], list(inputs), gradients)
+    return result
+
+
+def _conv2d_gradients(how, x, kernel, dy):
+    """Of a convolution's input and kernel."""
+    _, stride, _, _ = how["strides"]
+    _, dilation, _, _ = how["dilations"]
+    groups = x.shape[-1] // kernel.shape[-2]
+    if kernel.shape[0] == stride == groups == 1:
+        return _pointwise_gradients(x, kernel, dy)
+    if (groups > 1 or dilation > 1) and not _has_native_gradients(x.dtype):
+        if dilation > 1:
+            return _dilated_gradients(how, x, kernel, dy)
+        return _grouped_gradients(how, x, kernel, dy, groups)
+    return _native_gradients(how, x, kernel, dy)
+
+
+def _pointwise_gradients(x, kernel, dy):
+    """Of a 1x1 convolution, as another one and as a product, which every CPU does faster."""
+    transposed = tf.transpose(kernel, (0, 1, 3, 2))
+    to_x = tf.raw_ops.Conv2D(input=dy, filter=transposed, strides=(1, 1, 1, 1), padding="VALID")
+    x, dy = (tf.reshape(one, (-1, one.shape[-1])) for one in (x, dy))
+    to_kernel = tf.matmul(x, dy, transpose_a=True)
+    return to_x, tf.reshape(to_kernel, kernel.shape)
+
+
+def _native_gradients(how, x, kernel, dy):
+    to_x = tf.raw_ops.Conv2DBackpropInput(
+        input_sizes=tf.shape(x), filter=kernel, out_backprop=dy, **how
+    )
+    to_kernel = tf.raw_ops.Conv2DBackpropFilter(
+        input=x, filter_sizes=kernel.shape, out_backprop=dy, **how
+    )
+    return to_x, to_kernel
+
+
+def _has_native_gradients(dtype):
+    """Whether TensorFlow has both gradients of grouped and of dilated convolutions.
+
+    Those are oneDNN's, for the types that it knows on this CPU; those of Eigen raise.
+    """
+    kernels = onednn()
+    return kernels != "off" and (
+        dtype == tf.float32 or (dtype == tf.bfloat16 and kernels == "avx512")
+    )
+
+
+def _grouped_gradients(how, x, kernel, dy, groups):
+    """Those of each group, side by side."""
+    parts = zip(*(tf.split(one, groups, -1) for one in (x, kernel, dy)), strict=True)
+    found = [_native_gradients(how, *part) for part in parts]
+    return tuple(tf.concat(one, -1) for one in zip(*found, strict=True))
+
+
+def _dilated_gradients(how, x, kernel, dy):
+    """Those of the same convolution out of undilated ones."""
+    _, stride, _, _ = how["strides"]
+    _, dilation, _, _ = how["dilations"]
+    with tf.GradientTape() as tape:
+        tape.watch((x, kernel))
+        y = _conv2d_undilated(x, kernel, dilation, how["padding"])[:, ::stride, ::stride]
+    return tape.gradient(y, (x, kernel), dy)
+
+
+def _conv2d_undilated(x, kernel, dilation, padding):
+    """Every `dilation`-th pixel becomes an image of its own."""
+    if padding == "SAME":
+        pad = dilation * (kernel.shape[0] // 2)
+        x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+    block, size = [dilation, dilation], tf.shape(x)[1:3]
+    margin = -size % dilation
+    x = tf.space_to_batch(x, block, tf.stack([tf.zeros_like(margin), margin], 1))
+    how = {"strides": (1, 1, 1, 1), "padding": "VALID", "dilations": (1, 1, 1, 1)}
+    y = _conv2d_own(x, kernel, how)
+    return tf.batch_to_space(y, block, tf.stack([tf.zeros_like(margin), margin], 1))
+
+
+def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
+    """See `regnet_tf.ops.batch_norm_inference`; for 4 dimensions and floats of at most 32 bits."""
+    return _fused_norm(x, gamma, beta, mean, variance, epsilon).y
+
+
+def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon):
+    """See `regnet_tf.ops.batch_norm_training`; of one replica."""
+    tensors = [tf.convert_to_tensor(one) for one in (gamma, beta, moving_mean, moving_variance)]
+    if has_accelerator() or x.dtype != tf.float32:
+        return _fused_norm(x, *tensors, epsilon, 1 - momentum)[:3]
+    if onednn() in ("avx2", "sse41") or (onednn() == "avx512" and x.shape[-1] % _VECTOR):
+        # Four times as fast where oneDNN lacks AVX-512, three times where registers are not filled.
+        return _norm_by_products(x, *tensors, epsilon, 1 - momentum)
+    return _norm_in_one(x, *tensors, epsilon, 1 - momentum)
+
+
+def _fused_norm(x, gamma, beta, mean, variance, epsilon, share=None):
+    """TensorFlow's operation: by given statistics, or by those of the batch.
+
+    With a share it gives the statistics moved on by this much.
+    """
+    return tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=gamma,
+        offset=beta,
+        mean=mean,
+        variance=variance,
+        epsilon=epsilon,
+        is_training=share is not None,
+        exponential_avg_factor=1.0 if share is None else share,
+    )
+
+
+def _norm_in_one(x, gamma, beta, moving_mean, moving_variance, epsilon, share):
+    """TensorFlow's operation, with the fastest gradient."""
+    of_norm = _norm_gradients if onednn() == "off" else _fused_norm_gradients
+
+    def of_node(node, dy, *_):
+        x, gamma, *_ = node.inputs
+        return *of_norm(x, gamma, *node.outputs[3:5], epsilon, dy), None, None
+
+    with _other_gradients(FusedBatchNormV3=of_node):
+        fused = _fused_norm(x, gamma, beta, moving_mean, moving_variance, epsilon, share)
+    gradients = functools.partial(of_norm, x, gamma, *fused[3:5], epsilon)
+    return _record(fused.y, (x, gamma, beta), gradients), *fused[1:3]
+
+
+def _norm_by_products(x, gamma, beta, moving_mean, moving_variance, epsilon, share):
+    """The same by products and a convolution, which are fast on every CPU."""
+    with record.stop_recording():
+        mean, variance, *moved = _statistics(
+            tf.stop_gradient(x), moving_mean, moving_variance, share
+        )
+    gradients = functools.partial(_fused_norm_gradients, x, gamma, mean, variance, epsilon)
+    inputs = x, gamma, beta
+    # In a graph the result's gradient passes to the inputs, which then get theirs.
+    with _other_gradients(
+        IdentityN=lambda node, dy, *_: gradients(dy),
+        DepthwiseConv2dNative=lambda node, dy: (dy, None),
+        BiasAdd=lambda node, dy: (dy, None),
+    ):
+        if not tf.executing_eagerly():
+            x, gamma, beta = tf.raw_ops.IdentityN(input=inputs)
+        scale = gamma * tf.math.rsqrt(variance + epsilon)
+        y = _scale_and_shift(x, scale, beta - mean * scale)
+    return _record(y, inputs, gradients), *moved
+
+
+@functools.partial(tf.function, autograph=False)
+def _statistics(x, moving_mean, moving_variance, share):
+    """The mean and variance of a batch, and moving ones. A function, to be traced once."""
+    pixels = _pixels(x)
+    mean = _means(x)
+    variance = _means(tf.math.squared_difference(x, mean))
+    unbiased = variance * (pixels / tf.maximum(pixels - 1, 1))
+    return (
+        *(mean, variance),
+        moving_mean + share * (mean - moving_mean),
+        moving_variance + share * (unbiased - moving_variance),
+    )
+
+
+def _scale_and_shift(x, scale, shift):
+    """`x * scale + shift` for each channel: one operation, once the graph is optimized.
+
+    An activation behind it joins them.
+    """
+    kernel = tf.reshape(scale, (1, 1, -1, 1))
+    scaled = tf.raw_ops.DepthwiseConv2dNative(
+        input=x, filter=kernel, strides=(1, 1, 1, 1), padding="VALID"
+    )
+    return tf.nn.bias_add(scaled, shift)
+
+
+def _means(x):
+    """Of each channel, by a product: image by image, which rounds less than one long sum."""
+    _, height, width, channels = tf.unstack(tf.shape(x))
+    if None not in x.shape[1:]:
+        height, width, channels = x.shape[1:]
+    pixels = height * width
+    shares = tf.fill((1, 1, pixels), 1 / tf.cast(pixels, x.dtype))
+    images = tf.reshape(x, (-1, pixels, channels))
+    return tf.reduce_mean(tf.matmul(shares, images), (0, 1))
+
+
+def _pixels(x):
+    """How many pixels a batch has."""
+    return tf.cast(tf.size(x) // x.shape[-1], x.dtype)
+
+
+def _fused_norm_gradients(x, gamma, mean, variance, epsilon, dy):
+    """Of the input, gamma and beta, by TensorFlow's operation."""
+    return tf.raw_ops.FusedBatchNormGradV3(
+        y_backprop=dy,
+        x=x,
+        scale=gamma,
+        reserve_space_1=mean,
+        reserve_space_2=variance,
+        reserve_space_3=tf.zeros(0),
+        epsilon=epsilon,
+        is_training=True,
+    )[:3]
+
+
+def _norm_gradients(x, gamma, mean, variance, epsilon, dy):
+    """The same by small operations."""
+    count = _pixels(x)
+    inverse = tf.math.rsqrt(variance + epsilon)
+    centered = x - mean
+    to_beta = _means(dy)
+    to_gamma = _means(centered * dy) * inverse
+    scale = gamma * inverse
+    to_x = dy * scale - (centered * (scale * inverse * to_gamma) + scale * to_beta)
+    return to_x, to_gamma * count, to_beta * count
+
+
+def momentum_step(variable, velocity, gradient, rate, momentum, nesterov):
+    """See `regnet_tf.ops.momentum_step`; of two `tf.Variable`s."""
+    tf.raw_ops.ResourceApplyMomentum(
+        var=variable.handle,
+        accum=velocity.handle,
+        lr=rate,
+        grad=tf.convert_to_tensor(gradient),
+        momentum=tf.constant(momentum, variable.dtype),
+        use_nesterov=nesterov,
+    )

@@ -1,0 +1,114 @@
+"""TensorFlow with oneDNN, with AVX2 alone, and without it: the same files, answers and silence."""
+
+import json
+import logging
+import os
+
+import pytest
+from conftest import TESTS
+
+from regnet_tf import _cpu, kernels
+
+#: How any x86 processor plays each of them.
+REGIMES = {
+    "native": {},
+    "avx2": {"TF_ENABLE_ONEDNN_OPTS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "off": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+}
+WORKER = TESTS / "cpu_files.py"
+
+
+@pytest.fixture(scope="module")
+def files(run_python, tmp_path_factory):
+    """Regime -> folder of what was exported under it."""
+    folders = {}
+    for name, variables in REGIMES.items():
+        folders[name] = tmp_path_factory.mktemp(name)
+        run_python(WORKER, folders[name], PYTHONPATH=str(TESTS.parent), **variables)
+    return folders
+
+
+def described(folder):
+    return json.loads((folder / "described.json").read_text())
+
+
+def test_regimes_are_what_they_are_called(files):
+    found = {name: described(folder)["onednn"] for name, folder in files.items()}
+    assert found["off"] == "off"
+    assert found["native"] == _cpu.onednn() or "ONEDNN_MAX_CPU_ISA" in os.environ
+    if _cpu._is_x86() and _cpu._has("avx2"):
+        assert found["avx2"] == "avx2"
+
+
+@pytest.mark.parametrize("regime", ["avx2", "off"])
+def test_the_same_operations_everywhere(files, regime):
+    expected, found = described(files["native"])["files"], described(files[regime])["files"]
+    assert len(expected) == 4 * 7
+    assert found == expected
+
+
+def test_one_operation_for_each_convolution(files):
+    found = described(files["off"])["files"]
+    for name in ("x", "y"):  # a stem, three blocks, two shortcuts
+        for kind in ("float32", "float16", "dynamic_range", "int8", "keras"):
+            assert found[f"{name}.{kind}.tflite"]["CONV_2D"] == 1 + 3 * 3 + 2
+            assert "SPLIT" not in found[f"{name}.{kind}.tflite"]
+        assert found[f"{name}.keras_export"]["Conv2D"] == 1 + 3 * 3 + 2
+
+
+@pytest.mark.parametrize(("here", "there"), [("off", "native"), ("native", "off")])
+def test_files_of_one_regime_answer_alike_in_another(files, run_python, here, there):
+    variables = {**REGIMES[here], "PYTHONPATH": str(TESTS.parent)}
+    assert float(run_python(WORKER, files[here], files[there], **variables)) < 2e-5
+
+
+TRAIN = """
+import keras
+import regnet_tf
+config = regnet_tf.RegNetConfig(
+    explicit_stages=(regnet_tf.StageConfig(16, 1, 8),), stem_width=8, se_ratio=0.25
+)
+model = regnet_tf.build_regnet(config, input_shape=(32, 32, 3), classes=4)
+model.compile(regnet_tf.SGD(0.1, 0.9), "sparse_categorical_crossentropy")
+print(model.fit(keras.random.uniform((4, 32, 32, 3)), keras.ops.arange(4), verbose=0).history)
+"""
+
+
+def test_training_without_onednn_prints_nothing_about_it(run_python):
+    """Its kernels for gradients of groups say so where they are tried."""
+    code = f"import os\nos.dup2(1, 2)\n{TRAIN}"  # errors are printed, too
+    printed = run_python("-c", code, TF_ENABLE_ONEDNN_OPTS="0", TF_CPP_MIN_LOG_LEVEL="0")
+    assert "loss" in printed
+    assert "INVALID_ARGUMENT" not in printed and "roup" not in printed
+
+
+@pytest.mark.parametrize(
+    ("variable", "kernels_of", "lines"), [(None, "off", 1), ("0", "off", 0), (None, "avx512", 0)]
+)
+def test_the_library_says_once_what_to_set(monkeypatch, caplog, variable, kernels_of, lines):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", variable)
+    monkeypatch.setattr(kernels, "onednn", lambda: kernels_of)
+    monkeypatch.setattr(kernels, "could_have_onednn", lambda: True)
+    kernels._warn_if_slow.cache_clear()
+    with caplog.at_level(logging.WARNING, logger="regnet_tf"):
+        for _ in range(2):
+            kernels._warn_if_slow()
+    assert len(caplog.records) == lines
+    assert all("TF_ENABLE_ONEDNN_OPTS=1" in record.message for record in caplog.records)
+    kernels._warn_if_slow.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "start", ["training.command import start_tensorflow", "export.command import quietly"]
+)
+@pytest.mark.parametrize("value", [None, "0"])
+def test_programs_switch_it_on_unless_it_is_set(monkeypatch, run_python, start, value):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    name = start.rpartition(" ")[2]
+    code = f"from {start}\nimport os\n"
+    code += f"with {name}(): pass\n" if name == "quietly" else f"{name}()\n"
+    code += "print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    variables = {} if value is None else {"TF_ENABLE_ONEDNN_OPTS": value}
+    assert run_python("-c", code, **variables).strip() == (value or "1")
