@@ -4,9 +4,8 @@ import contextlib
 import os
 import sys
 
-# For TensorFlow, which reads them when it is imported; what the user has set stays. It has oneDNN on
-# every CPU but those of macOS, and by itself takes it on some; without it, it gives large tensors
-# back to the system when they are freed, and takes their memory anew in every step.
+# TensorFlow reads these when it is imported. It takes oneDNN by itself on some CPUs only. Without
+# it, the second one keeps the memory of large tensors, which otherwise goes back to the system.
 _VARIABLES = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true"}
 
 

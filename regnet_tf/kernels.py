@@ -9,6 +9,7 @@ import contextlib
 import functools
 import logging
 import os
+from typing import NamedTuple
 
 import tensorflow as tf
 from tensorflow.python.eager import record
@@ -51,7 +52,11 @@ def conv2d(x, kernel, stride, dilation):
 def _conv2d_own(x, kernel, how):
     """A convolution with the gradients below."""
 
-    with _other_gradients(Conv2D=lambda node, dy: _conv2d_gradients(how, *node.inputs, dy)):
+    def of_node(node, dy):
+        x, kernel = node.inputs
+        return _conv2d_gradients(how, x, kernel, dy)
+
+    with _other_gradients(Conv2D=of_node):
         y = _convolve(x, kernel, how)
     return _record(y, (x, kernel), functools.partial(_conv2d_gradients, how, x, kernel))
 
@@ -177,25 +182,6 @@ def _conv2d_undilated(x, kernel, dilation, padding):
 
 def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
     """See `regnet_tf.ops.batch_norm_inference`; for 4 dimensions and floats of at most 32 bits."""
-    return _fused_norm(x, gamma, beta, mean, variance, epsilon).y
-
-
-def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon):
-    """See `regnet_tf.ops.batch_norm_training`; of one replica."""
-    tensors = [tf.convert_to_tensor(one) for one in (gamma, beta, moving_mean, moving_variance)]
-    if has_accelerator() or x.dtype != tf.float32:
-        return _fused_norm(x, *tensors, epsilon, 1 - momentum)[:3]
-    if onednn() in ("avx2", "sse41") or (onednn() == "avx512" and x.shape[-1] % _VECTOR):
-        # Four times as fast where oneDNN lacks AVX-512, three times where registers are not filled.
-        return _norm_by_products(x, *tensors, epsilon, 1 - momentum)
-    return _norm_in_one(x, *tensors, epsilon, 1 - momentum)
-
-
-def _fused_norm(x, gamma, beta, mean, variance, epsilon, share=None):
-    """TensorFlow's operation: by given statistics, or by those of the batch.
-
-    With a share it gives the statistics moved on by this much.
-    """
     return tf.raw_ops.FusedBatchNormV3(
         x=x,
         scale=gamma,
@@ -203,33 +189,80 @@ def _fused_norm(x, gamma, beta, mean, variance, epsilon, share=None):
         mean=mean,
         variance=variance,
         epsilon=epsilon,
-        is_training=share is not None,
-        exponential_avg_factor=1.0 if share is None else share,
+        is_training=False,
+    ).y
+
+
+class _Norm(NamedTuple):
+    """What a normalization in training is given beside its input; tensors `(channels,)`."""
+
+    gamma: tf.Tensor
+    beta: tf.Tensor
+    moving_mean: tf.Tensor
+    moving_variance: tf.Tensor
+    share: float  # of the batch's statistics in the moving ones
+    epsilon: float
+
+
+def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon):
+    """See `regnet_tf.ops.batch_norm_training`; of one replica."""
+    convert = tf.convert_to_tensor
+    norm = _Norm(
+        convert(gamma),
+        convert(beta),
+        convert(moving_mean),
+        convert(moving_variance),
+        1 - momentum,
+        epsilon,
+    )
+    if has_accelerator() or x.dtype != tf.float32:
+        return _fused_norm(x, norm)[:3]
+    if onednn() in ("avx2", "sse41") or (onednn() == "avx512" and x.shape[-1] % _VECTOR):
+        # Four times as fast where oneDNN lacks AVX-512, three times where registers are not filled.
+        return _norm_by_products(x, norm)
+    return _norm_in_one(x, norm)
+
+
+def _fused_norm(x, norm):
+    """TensorFlow's operation."""
+    return tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=norm.gamma,
+        offset=norm.beta,
+        mean=norm.moving_mean,
+        variance=norm.moving_variance,
+        epsilon=norm.epsilon,
+        exponential_avg_factor=norm.share,
+        is_training=True,
     )
 
 
-def _norm_in_one(x, gamma, beta, moving_mean, moving_variance, epsilon, share):
+def _norm_in_one(x, norm):
     """TensorFlow's operation, with the fastest gradient."""
     of_norm = _norm_gradients if onednn() == "off" else _fused_norm_gradients
 
     def of_node(node, dy, *_):
         x, gamma, *_ = node.inputs
-        return *of_norm(x, gamma, *node.outputs[3:5], epsilon, dy), None, None
+        mean, variance = node.outputs[3:5]
+        return *of_norm(x, gamma, mean, variance, norm.epsilon, dy), None, None
 
     with _other_gradients(FusedBatchNormV3=of_node):
-        fused = _fused_norm(x, gamma, beta, moving_mean, moving_variance, epsilon, share)
-    gradients = functools.partial(of_norm, x, gamma, *fused[3:5], epsilon)
-    return _record(fused.y, (x, gamma, beta), gradients), *fused[1:3]
+        fused = _fused_norm(x, norm)
+    mean, variance = fused[3:5]
+    gradients = functools.partial(of_norm, x, norm.gamma, mean, variance, norm.epsilon)
+    return _record(fused.y, (x, norm.gamma, norm.beta), gradients), *fused[1:3]
 
 
-def _norm_by_products(x, gamma, beta, moving_mean, moving_variance, epsilon, share):
+def _norm_by_products(x, norm):
     """The same by products and a convolution, which are fast on every CPU."""
     with record.stop_recording():
         mean, variance, *moved = _statistics(
-            tf.stop_gradient(x), moving_mean, moving_variance, share
+            tf.stop_gradient(x), norm.moving_mean, norm.moving_variance, norm.share
         )
-    gradients = functools.partial(_fused_norm_gradients, x, gamma, mean, variance, epsilon)
-    inputs = x, gamma, beta
+    gradients = functools.partial(
+        _fused_norm_gradients, x, norm.gamma, mean, variance, norm.epsilon
+    )
+    inputs = x, gamma, beta = x, norm.gamma, norm.beta
     # In a graph the result's gradient passes to the inputs, which then get theirs.
     with _other_gradients(
         IdentityN=lambda node, dy, *_: gradients(dy),
@@ -238,7 +271,7 @@ def _norm_by_products(x, gamma, beta, moving_mean, moving_variance, epsilon, sha
     ):
         if not tf.executing_eagerly():
             x, gamma, beta = tf.raw_ops.IdentityN(input=inputs)
-        scale = gamma * tf.math.rsqrt(variance + epsilon)
+        scale = gamma * tf.math.rsqrt(variance + norm.epsilon)
         y = _scale_and_shift(x, scale, beta - mean * scale)
     return _record(y, inputs, gradients), *moved
 

@@ -5,15 +5,18 @@ on a CPU costs a factor of 20 in training, and normalizes training batches throu
 operations. Here both go to TensorFlow's own kernels; on other backends to `keras.ops`.
 """
 
+import importlib
+from typing import Any
+
 import keras
 from keras import ops
 
+# TensorFlow and its kernels, where it is the backend.
+tf: Any = None
+kernels: Any = None
 if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-
-    from regnet_tf import kernels
-else:
-    tf = kernels = None
+    tf = importlib.import_module("tensorflow")
+    kernels = importlib.import_module("regnet_tf.kernels")
 
 
 def supports_jit() -> bool:

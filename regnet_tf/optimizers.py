@@ -7,7 +7,7 @@ from regnet_tf import ops as regnet_ops
 from regnet_tf._checks import check_choice, check_number
 
 
-class L2:
+class L2(keras.optimizers.Optimizer):
     """Weight decay as the gradient of an L2 loss, for an optimizer of Keras to inherit.
 
     Keras' own `weight_decay` shrinks variables beside the gradient instead, which for the same

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 
+from regnet_tf import _cpu
 from regnet_tf._errors import UserError
 from regnet_tf.preprocessing import imagenet_classes
 from training import evaluate
@@ -117,6 +118,8 @@ def test_run_json_says_where_it_comes_from(undisturbed):
         "replicas": 1,
         "workers": 1,
         "device": run["compute"]["device"],
+        "processor": _cpu.processor(),
+        "onednn": _cpu.onednn(),
     }
     assert run["source"] is None or set(run["source"]) == {"commit", "changed"}
 

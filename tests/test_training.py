@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from regnet_tf import SGD, Preprocessing, get_config
+from regnet_tf import Preprocessing, get_config
 from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
 from training import classification, report, train
@@ -146,44 +146,6 @@ def test_learning_rate_callback_sets_and_logs():
     history = model.fit(*data, epochs=3, verbose=0, callbacks=[learning_rate_callback(recipe)])
     expected = [learning_rate(recipe, epoch) for epoch in range(3)]
     np.testing.assert_allclose(history.history["learning_rate"], expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("momentum", "nesterov", "l2"),
-    [(0.9, True, 0.1), (0.9, False, 0.1), (0.0, False, 0.1), (0.9, True, 0.0)],
-)
-def test_sgd_with_l2_against_numpy(momentum, nesterov, l2):
-    rng = np.random.default_rng(0)
-    weights = rng.standard_normal(5).astype("float32")
-    variable = keras.Variable(weights)
-    optimizer = SGD(0.1, momentum=momentum, nesterov=nesterov, l2=l2)
-    velocity = np.zeros(5)
-    for rate in (0.1, 0.1, 0.5, 0.02, 0.02):  # velocity must not remember earlier rates
-        gradient = rng.standard_normal(5).astype("float32")
-        optimizer.learning_rate = rate
-        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
-        gradient = gradient + l2 * weights
-        velocity = momentum * velocity + gradient
-        weights = weights - rate * (gradient + momentum * velocity if nesterov else velocity)
-        np.testing.assert_allclose(variable.numpy(), weights, rtol=1e-5, atol=1e-6)
-
-
-def test_sgd_without_l2_is_that_of_keras_at_a_constant_rate():
-    variables = [keras.Variable([1.0, -2.0]) for _ in range(2)]
-    optimizers = [kind(0.1, 0.9, nesterov=True) for kind in (SGD, keras.optimizers.SGD)]
-    for _ in range(4):
-        for optimizer, variable in zip(optimizers, variables, strict=True):
-            optimizer.apply([variable * 2 + 1], [variable])
-    np.testing.assert_allclose(variables[0].numpy(), variables[1].numpy(), rtol=1e-5)
-
-
-def test_sgd_with_l2_round_trip():
-    optimizer = make_optimizer(get_recipe("digits"))
-    copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
-    assert isinstance(copy, SGD)
-    assert (copy.l2, copy.momentum, copy.nesterov) == (5e-4, 0.9, True)
-    with pytest.raises(ValueError, match="`l2` must be"):
-        SGD(0.1, l2=-1)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

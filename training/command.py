@@ -5,14 +5,15 @@ import os
 import signal
 import sys
 
-# For TensorFlow, which reads them when it is imported; what the user has set stays. It has oneDNN on
-# every CPU but those of macOS, and by itself takes it on some; without it, it gives large tensors
-# back to the system when they are freed, and takes their memory anew in every step.
+# TensorFlow reads these when it is imported. It takes oneDNN by itself on some CPUs only. Without
+# it, the second one keeps the memory of large tensors, which otherwise goes back to the system.
 _VARIABLES = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true"}
 
 
 def start_tensorflow():
-    """Imports TensorFlow at its fastest, and without its start-up messages unless one asks for them.
+    """Imports TensorFlow at its fastest, and without its start-up messages.
+
+    Who asks for these by the environment gets them.
 
     They are written by C++ before the variable that silences the later ones counts.
     """
