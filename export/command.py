@@ -30,8 +30,8 @@ def without_stderr():
 def quietly():
     """For the import of TensorFlow: at its fastest, and without its start-up messages.
 
-    Who asks for these gets them. They are written before the variable that silences the later ones
-    counts.
+    The environment may ask for these. C++ writes them before the variable that silences the later
+    ones counts.
     """
     for name, value in _VARIABLES.items():
         os.environ.setdefault(name, value)

@@ -1,8 +1,8 @@
-"""Convolution and batch normalization by TensorFlow's own kernels: the fastest that a machine has.
+"""Convolution and batch normalization by TensorFlow's own kernels: the fastest that a CPU has.
 
-Networks compute alike, and leave the same graph, wherever they run: a forward pass is one operation
-of TensorFlow, grouped and dilated or not. What differs by machine is how gradients and a
-batch's statistics are computed.
+A convolution is one operation of TensorFlow, grouped and dilated or not, so that a network exported
+on one machine is the same on every other. What differs by machine is within a training step: how
+gradients, and the statistics of a batch, are computed.
 """
 
 import contextlib
@@ -43,7 +43,6 @@ def conv2d(x, kernel, stride, dilation):
         "padding": "VALID" if stride > 1 else "SAME",
         "dilations": (1, dilation, dilation, 1),
     }
-
     if has_accelerator():
         return _convolve(x, kernel, how)
     return _conv2d_own(x, kernel, how)

@@ -608,3 +608,33 @@ def test_errors(make, argument, value, allowed):
 def test_groups_must_divide_the_input_channels():
     with pytest.raises(ValueError, match="`groups` must be a divisor of the 7 input channels"):
         ConvNorm(8, groups=2).build((None, 4, 4, 7))
+
+
+@pytest.mark.parametrize("groups, stride, dilation", [(1, 2, 1), (2, 1, 1), (2, 1, 2)])
+def test_folded_normalization_is_exact(monkeypatch, groups, stride, dilation):
+    """Outputs and all gradients, as of the convolution and what normalizes it; frozen, too."""
+    layer = ConvNorm(8, 3, stride, groups, dilation, activation="relu")
+    layer.build((None, 7, 6, 4))
+    rng = np.random.default_rng(0)
+    for variable in layer.variables:
+        variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+    x = tf.constant(rng.standard_normal((2, 7, 6, 4)), "float32")
+
+    def outputs_and_gradients(training):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=training)
+            loss = tf.reduce_sum(y**2)
+        sources = [x, layer.kernel.value, layer.norm.gamma.value, layer.norm.beta.value]
+        return [y, *tape.gradient(loss, sources, unconnected_gradients="zero")]
+
+    folded = outputs_and_gradients(training=False)
+    layer.norm.trainable = False
+    frozen = outputs_and_gradients(training=True)
+    layer.norm.trainable = True
+    monkeypatch.setattr(ConvNorm, "_folds", lambda *_: False)
+    apart = outputs_and_gradients(training=False)
+    for one, other, expected in zip(folded, frozen, apart, strict=True):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(one, expected, rtol=0, atol=2e-6 * scale)
+        np.testing.assert_allclose(other, one, rtol=0, atol=2e-6 * scale)

@@ -13,9 +13,8 @@ _VARIABLES = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true"}
 def start_tensorflow():
     """Imports TensorFlow at its fastest, and without its start-up messages.
 
-    Who asks for these by the environment gets them.
-
-    They are written by C++ before the variable that silences the later ones counts.
+    The environment may ask for these. C++ writes them before the variable that silences the later
+    ones counts.
     """
     for name, value in _VARIABLES.items():
         os.environ.setdefault(name, value)
