@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items):
 
     Tests that compare with PyTorch by a fixture get its marker.
     """
-    limited = onednn() in ("avx2", "sse41") and "avx512bw" in _cpu._cpuinfo("flags")
+    limited = onednn() in ("avx2", "sse41") and _cpu._has("avx512bw")
     exporting = {item.path for item in items if "digits_run" in item.fixturenames}
     items.sort(key=lambda item: (item.path.name != "test_runs.py", item.path not in exporting))
     for item in items:

@@ -8,13 +8,8 @@ import pytest
 from conftest import TESTS
 
 from regnet_tf import _cpu, kernels
+from training.comparison.parts import REGIMES
 
-#: How any x86 processor plays each of them.
-REGIMES = {
-    "native": {},
-    "avx2": {"TF_ENABLE_ONEDNN_OPTS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"},
-    "off": {"TF_ENABLE_ONEDNN_OPTS": "0"},
-}
 WORKER = TESTS / "cpu_files.py"
 
 

@@ -5,9 +5,9 @@ import os
 import signal
 import sys
 
-# TensorFlow reads these when it is imported. It takes oneDNN by itself on some CPUs only. Without
-# it, the second one keeps the memory of large tensors, which otherwise goes back to the system.
-_VARIABLES = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true"}
+#: TensorFlow reads these when it is imported. It takes oneDNN by itself on some CPUs only. Without
+#: it, the second one keeps the memory of large tensors, which otherwise goes back to the system.
+VARIABLES = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPU_ALLOCATOR_USE_BFC": "true"}
 
 
 def start_tensorflow():
@@ -16,7 +16,7 @@ def start_tensorflow():
     The environment may ask for these. C++ writes them before the variable that silences the later
     ones counts.
     """
-    for name, value in _VARIABLES.items():
+    for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         return

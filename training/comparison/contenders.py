@@ -9,6 +9,7 @@ import venv
 from pathlib import Path
 
 from regnet_tf._errors import UserError
+from training.command import VARIABLES
 from training.comparison.parts import FORMS, LIBRARY, PARTS, in_a_shell
 from training.comparison.processes import Failure, run_worker
 
@@ -111,9 +112,6 @@ _KEEPING_MEMORY = (
     ("MALLOC_TRIM_THRESHOLD_", "8000000000"),
 )
 
-# As all programs of this project set them: oneDNN wherever TensorFlow has it, and an allocator that
-# keeps large tensors, which TensorFlow without oneDNN gives back as PyTorch does.
-_OF_THE_PROJECT = (("TF_ENABLE_ONEDNN_OPTS", "1"), ("TF_CPU_ALLOCATOR_USE_BFC", "true"))
 
 PROJECT = Contender(
     "regnet_tf",
@@ -121,8 +119,8 @@ PROJECT = Contender(
     ("regnet_tf",),
     ("regnet_tf", "tensorflow", "keras"),
     (),
-    f"{_KERAS}; {in_a_shell(_OF_THE_PROJECT)}; files by python -m export",
-    variables=_OF_THE_PROJECT,
+    f"{_KERAS}; {in_a_shell(VARIABLES)}; files by python -m export",
+    variables=tuple(VARIABLES.items()),
 )
 
 _TIMM = Contender(
