@@ -132,10 +132,13 @@ def _native_gradients(how, x, kernel, dy):
     to_x = tf.raw_ops.Conv2DBackpropInput(
         input_sizes=tf.shape(x), filter=kernel, out_backprop=dy, **how
     )
-    to_kernel = tf.raw_ops.Conv2DBackpropFilter(
+    return to_x, _native_gradient_of_kernel(how, x, kernel, dy)
+
+
+def _native_gradient_of_kernel(how, x, kernel, dy):
+    return tf.raw_ops.Conv2DBackpropFilter(
         input=x, filter_sizes=kernel.shape, out_backprop=dy, **how
     )
-    return to_x, to_kernel
 
 
 def _has_native_gradients(dtype):
@@ -150,10 +153,21 @@ def _has_native_gradients(dtype):
 
 
 def _grouped_gradients(how, x, kernel, dy, groups):
-    """Those of each group, side by side."""
+    """Those of each group, concatenated; or another convolution, which has a kernel for groups."""
     parts = zip(*(tf.split(one, groups, -1) for one in (x, kernel, dy)), strict=True)
+    if how["padding"] == "SAME":  # at stride 1
+        to_x = _convolve(dy, _transposed(kernel, groups), how)
+        of_group = _native_gradient_of_kernel
+        return to_x, tf.concat([of_group(how, x, kernel, dy) for x, kernel, dy in parts], -1)
     found = [_native_gradients(how, *part) for part in parts]
     return tuple(tf.concat(one, -1) for one in zip(*found, strict=True))
+
+
+def _transposed(kernel, groups):
+    """The kernel of a convolution's transpose: each group's outputs are its inputs."""
+    height, width, inputs, _ = kernel.shape
+    kernel = tf.reshape(tf.reverse(kernel, (0, 1)), (height, width, inputs, groups, -1))
+    return tf.reshape(tf.transpose(kernel, (0, 1, 4, 3, 2)), (height, width, -1, groups * inputs))
 
 
 def _dilated_gradients(how, x, kernel, dy):
@@ -325,7 +339,7 @@ def _fused_norm_gradients(x, gamma, mean, variance, epsilon, dy):
         scale=gamma,
         reserve_space_1=mean,
         reserve_space_2=variance,
-        reserve_space_3=tf.zeros(0),
+        reserve_space_3=tf.constant([], tf.float32),
         epsilon=epsilon,
         is_training=True,
     )[:3]

@@ -69,13 +69,13 @@ class SGD(L2, keras.optimizers.SGD):
         self._init_l2(l2, undecayed)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        rate = ops.convert_to_tensor(learning_rate)  # read once, and not for each variable
-        super()._backend_update_step(grads, trainable_variables, rate)
-
-    def _all_reduce_sum_gradients(self, grads_and_vars):
-        if regnet_ops.replicas() == 1:
-            return grads_and_vars
-        return super()._all_reduce_sum_gradients(grads_and_vars)
+        rate = ops.cast(learning_rate, learning_rate.dtype)  # read once, and not for each variable
+        if regnet_ops.replicas() > 1 or keras.backend.backend() != "tensorflow":
+            super()._backend_update_step(grads, trainable_variables, rate)
+            return
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            of_keras = isinstance(variable, keras.Variable)
+            self.update_step(gradient, variable.value if of_keras else variable, rate)
 
     def update_step(self, gradient, variable, learning_rate):
         rate = ops.cast(learning_rate, variable.dtype)

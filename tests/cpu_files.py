@@ -12,6 +12,8 @@ import sys
 
 import keras
 import numpy as np
+import onnx
+import openvino
 import tensorflow as tf
 
 import regnet_tf
@@ -67,8 +69,11 @@ def write(folder):
         served = folder / f"{name}.served"
         write_saved_model(served, network, PREPROCESSING, labels)
         model.export(str(folder / f"{name}.keras_export"), verbose=False)
-        model.export(str(folder / f"{name}.keras.tflite"), format="litert", verbose=False)
-        described[f"{name}.keras.tflite"] = of_tflite(folder / f"{name}.keras.tflite")
+        model(PREPROCESSING.normalize(LEVELS))  # Keras writes ONNX of what has been called
+        for kind, (suffix, describe) in OF_KERAS.items():
+            path = folder / f"{name}.keras.{suffix}"
+            model.export(str(path), format=kind, verbose=False)
+            described[path.name] = describe(path)
         for kind in ("served", "keras_export"):
             described[f"{name}.{kind}"] = of_saved_model(folder / f"{name}.{kind}")
         for precision in tflite.PRECISIONS:
@@ -97,6 +102,24 @@ def of_tflite(path):
     codes = [names[one.builtinCode] for one in model.operatorCodes]
     counts = collections.Counter(codes[one.opcodeIndex] for one in graph.operators)
     return dict(sorted(counts.items()))
+
+
+def of_onnx(path):
+    counts = collections.Counter(node.op_type for node in onnx.load(path).graph.node)
+    return dict(sorted(counts.items()))
+
+
+def of_openvino(path):
+    operations = openvino.Core().read_model(path).get_ops()
+    return dict(sorted(collections.Counter(one.get_type_name() for one in operations).items()))
+
+
+# Formats of Keras' `model.export` beside the SavedModel -> suffix, and what describes the file.
+OF_KERAS = {
+    "litert": ("tflite", of_tflite),
+    "onnx": ("onnx", of_onnx),
+    "openvino": ("xml", of_openvino),
+}
 
 
 def saved_models(folder):

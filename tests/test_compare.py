@@ -60,6 +60,17 @@ def compare(tmp_path, capsys):
     return run
 
 
+@pytest.fixture
+def shell(monkeypatch):
+    """No variables of oneDNN; the command sets one for itself when it starts."""
+    for name in ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(command, "start_tensorflow", lambda: os.environ.update(REGIMES["avx2"]))
+    yield monkeypatch
+    for name in REGIMES["avx2"]:
+        os.environ.pop(name, None)  # before monkeypatch puts back what there was
+
+
 def results_of(compare):
     return [json.loads(line) for line in (compare.out / "results.jsonl").read_text().splitlines()]
 
@@ -82,7 +93,8 @@ def test_this_project_in_real_processes(compare, monkeypatch):
     assert 200 < values["memory_mib"] < 5000  # TensorFlow alone is above that
     assert set(row["regnet_tf_is_faster_by"].values()) == {1}
     (regime,) = report["regimes"]
-    assert (regime["name"], regime["onednn"]) == ("native", _cpu.onednn())
+    assert regime["name"] == "native"
+    assert regime["onednn"] == _cpu.onednn() or _cpu.onednn() == "off"  # its programs switch it on
     assert (litert["failed"], litert["parameters"]) == ({}, PARAMETERS)
     assert set(litert["regnet_tf_is_faster_by"]) == {"inference", "latency_ms"}
     assert litert["values"]["latency_ms"]["median"] < 2 * values["tflite_ms"]  # the same file
@@ -94,7 +106,7 @@ def test_this_project_in_real_processes(compare, monkeypatch):
     assert compare("--peers litert --repeats 1")[:2] == (status, report)
 
 
-def test_files_for_people(compare, fakes):
+def test_files_for_people(compare, fakes, shell):
     status, report, printed = compare("--repeats 2 --peers other")
     assert status == 0
     page = (compare.out / "comparison.md").read_text()
@@ -177,17 +189,6 @@ def variables_of(compare, contender):
         for r in results_of(compare)
         if r["contender"] == contender
     }
-
-
-@pytest.fixture
-def shell(monkeypatch):
-    """No variables of oneDNN; the command sets one for itself when it starts."""
-    for name in ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(command, "start_tensorflow", lambda: os.environ.update(REGIMES["avx2"]))
-    yield monkeypatch
-    for name in REGIMES["avx2"]:
-        os.environ.pop(name, None)  # before monkeypatch puts back what there was
 
 
 def test_regimes_set_variables(compare, fakes, shell):
