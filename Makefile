@@ -7,10 +7,10 @@ BIN = $(VENV)/bin
 .PHONY: demo test test-cpus test-all coverage notebooks lint docs clean
 
 demo: $(VENV)/demo.installed
-	$(BIN)/python -m training --recipe digits --workdir runs/digits --overwrite
-	$(BIN)/python -m training --recipe digits_finetuning --workdir runs/digits_finetuning --overwrite
-	$(BIN)/python -m export runs/digits --out runs/digits_export
-	$(BIN)/python -m export.verify runs/digits_export
+	$(BIN)/regnet train --recipe digits --workdir runs/digits --overwrite
+	$(BIN)/regnet train --recipe digits_finetuning --workdir runs/digits_finetuning --overwrite
+	$(BIN)/regnet export runs/digits --out runs/digits_export
+	$(BIN)/regnet verify runs/digits_export
 
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest

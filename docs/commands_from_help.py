@@ -3,15 +3,11 @@
 import argparse
 import importlib
 import os
-from pathlib import Path
 from unittest import mock
 
-from training.command import start_tensorflow
+from regnet_command import PROGRAMS, defer_library, overview
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("regnet_tf", "training", "export")
 PAGE, PLACE = "commands.md", "<!-- commands -->"
-_RUN = '\nif __name__ == "__main__":\n'
 
 
 class _Parser(Exception):
@@ -24,29 +20,16 @@ def on_page_markdown(markdown, page, config, files):
 
 
 def commands() -> str:
-    """A section for each command, and for each of its subcommands."""
-    start_tensorflow()
+    """A section for each program of `regnet`, and for each of its subcommands."""
+    defer_library()
     # The width and the colours that argparse would take from the terminal.
     with mock.patch.dict(os.environ, COLUMNS="100", NO_COLOR="1"):
-        return "\n".join(_section(parser_of(module), module, 2) for module in modules())
-
-
-def modules() -> list[str]:
-    """What `python -m` runs: every module that has a `main`, and ends in a call of it."""
-    names = []
-    for package in PACKAGES:
-        paths = [path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")]
-        texts = {path: (ROOT / path).read_text() for path in paths}
-        runnable = [path for path, text in texts.items() if _RUN in text and "def main(" in text]
-        dotted = (".".join(path.with_suffix("").parts) for path in runnable)
-        names += sorted(name.removesuffix(".__main__") for name in dotted)
-    return names
+        sections = [_section(parser_of(program.module), 2) for program in PROGRAMS.values()]
+    return "\n".join([f"```text\n{overview()}\n```\n", *sections])
 
 
 def parser_of(module) -> argparse.ArgumentParser:
-    """The parser that a command makes."""
-    if (ROOT / module.replace(".", "/")).is_dir():
-        module += ".__main__"
+    """The parser that a program makes."""
     main = importlib.import_module(module).main
 
     def caught(parser, *_):
@@ -60,11 +43,12 @@ def parser_of(module) -> argparse.ArgumentParser:
     raise TypeError(f"main() of {module} parses no arguments")
 
 
-def _section(parser, anchor, level):
+def _section(parser, level):
     """The help of a parser and of those below it, as markdown."""
+    anchor = parser.prog.replace(" ", ".")
     text = f"{'#' * level} {parser.prog} {{ #{anchor} }}\n\n```text\n{parser.format_help()}```\n"
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for name, child in action.choices.items():
-                text += "\n" + _section(child, f"{anchor}.{name}", level + 1)
+            for child in action.choices.values():
+                text += "\n" + _section(child, level + 1)
     return text

@@ -1,19 +1,19 @@
-"""`python -m export`: from a trained RegNet to TensorFlow Serving and to a phone."""
+"""`regnet export`: from a trained RegNet to TensorFlow Serving and to a phone."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from export.command import quietly
+from regnet_command import run, start_tensorflow
 
 _EPILOG = """\
 examples:
-  python -m export runs/digits --out exports/digits
-  python -m export regnety_032.ra_in1k --calibration photographs --out exports/regnety_032
-  python -m export model.keras --precision float32 float16 --labels classes.txt --out exports/mine
-  python -m export.verify exports/digits
+  regnet export runs/digits --out exports/digits
+  regnet export regnety_032.ra_in1k --calibration photographs --out exports/regnety_032
+  regnet export model.keras --precision float32 float16 --labels classes.txt --out exports/mine
+  regnet verify exports/digits
 
-MODEL is a folder that python -m training wrote, a .keras file, a weight file (with --variant), or a
+MODEL is a folder that regnet train wrote, a .keras file, a weight file (with --variant), or a
 tag of published weights. What is written:
 
   OUT/serving/NAME/VERSION   a SavedModel for TensorFlow Serving, with configuration beside
@@ -31,44 +31,45 @@ def main(arguments=None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    with quietly():
-        from export import exporting, report
-        from export.source import load_source
-        from regnet_tf._errors import UserError, fail
-        from regnet_tf._files import print_paths
-    try:
-        source = load_source(
-            options.model,
-            variant=options.variant,
-            name=options.name,
-            labels=options.labels,
-            calibration=options.calibration,
-            image_size=options.image_size,
-            crop_fraction=options.crop_fraction,
-            resize_size=options.resize_size,
-            interpolation=options.interpolation,
-        )
-        facts = exporting.export(
-            source,
-            options.out,
-            precisions=options.precision,
-            version=options.version,
-            overwrite=options.overwrite,
-            batch_size=options.batch,
-            int8_output=options.int8_output,
-            say=lambda text: print(text, flush=True),
-        )
-    except (UserError, ValueError, OSError, ImportError) as error:
-        return fail(parser, error)
+    return run(lambda: _export(options), parser)
+
+
+def _export(options):
+    start_tensorflow()
+    from regnet_tf._files import print_paths
+
+    from . import exporting, report
+    from .source import load_source
+
+    source = load_source(
+        options.model,
+        variant=options.variant,
+        name=options.name,
+        labels=options.labels,
+        calibration=options.calibration,
+        image_size=options.image_size,
+        crop_fraction=options.crop_fraction,
+        resize_size=options.resize_size,
+        interpolation=options.interpolation,
+    )
+    facts = exporting.export(
+        source,
+        options.out,
+        precisions=options.precision,
+        version=options.version,
+        overwrite=options.overwrite,
+        batch_size=options.batch,
+        int8_output=options.int8_output,
+        say=lambda text: print(text, flush=True),
+    )
     print(report.table(facts["artefacts"], facts["classes"] > 0))
     serving = {f"serving/{facts['name']}/{facts['version']}": "SavedModel", **exporting.SERVING}
     print_paths(options.out, {**serving, **exporting.FILES})
-    return 0
 
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="python -m export",
+        prog="regnet export",
         description="Writes a trained RegNet for TensorFlow Serving and for phones, and checks it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,4 +1,4 @@
-"""`python -m export.benchmark`: how fast a network runs in its exported forms, and its peers.
+"""`regnet benchmark files`: how fast a network runs in its exported forms, and its peers.
 
 All contenders hold the same weights. They run in one process and in turns, so that a machine that
 slows down slows all of them; figures are medians, ratios are medians of the ratios turn by turn.
@@ -17,8 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from export.command import quietly
-from export.contenders import (
+from regnet_command import run, start_tensorflow
+
+from .contenders import (
     BATCHES,
     FUSED,
     KERAS,
@@ -34,18 +35,18 @@ from export.contenders import (
 
 _EPILOG = """\
 examples:
-  python -m export.benchmark
-  python -m export.benchmark --variant regnetx_004 regnety_032 --threads 1 --profile
-  python -m export.benchmark --timm --onnxruntime --repeats 15 --out runs/peers
+  regnet benchmark files
+  regnet benchmark files --variant regnetx_004 regnety_032 --threads 1 --profile
+  regnet benchmark files --timm --onnxruntime --repeats 15 --out runs/peers
 
 Weights are random, and so are images. Forms that are compared:
 
   SavedModel, Keras' normalization   as Keras' own BatchNormalization writes it; ratios refer to it
   SavedModel, unfused                as model.export() writes regnet_tf's network
-  SavedModel, fused                  as python -m export writes it
+  SavedModel, fused                  as regnet export writes it
   timm, eager                        with --timm: PyTorch, channels_last, inference_mode
   ONNX Runtime                       with --onnxruntime: timm's network, exported by PyTorch
-  TFLite float32, TFLite int8        as python -m export writes them, run by XNNPACK, batch 1 alone
+  TFLite float32, TFLite int8        as regnet export writes them, run by XNNPACK, batch 1 alone
 
 Written are OUT/benchmark.md and OUT/benchmark.json.
 
@@ -65,28 +66,28 @@ def main(arguments=None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    with quietly():
-        from regnet_tf._errors import UserError, fail
-        from regnet_tf._files import print_paths
-    try:
-        variants = _checked(options)
-        report = {**_environment(options), "results": []}
-        for variant in variants:
-            report["results"].append(_measure_variant(variant, options))
-        _write(options.out, report)
-    except (UserError, ValueError, OSError, ImportError) as error:
-        return fail(parser, error)
+    return run(lambda: _measure(options), parser)
+
+
+def _measure(options):
+    start_tensorflow()
+    from regnet_tf._files import print_paths
+
+    variants = _checked(options)
+    report = {**_environment(options), "results": []}
+    for variant in variants:
+        report["results"].append(_measure_variant(variant, options))
+    _write(options.out, report)
     print(table(report["results"]))
     for result in report["results"]:
         if result["profile"]:
             print(f"\n{profile_table(result)}")
     print_paths(options.out, {"benchmark.md": "this table", "benchmark.json": "every turn"})
-    return 0
 
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="python -m export.benchmark",
+        prog="regnet benchmark files",
         description="Measures how fast a RegNet runs in its exported forms.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -107,9 +108,10 @@ def _parser():
 
 def _checked(options):
     """The variants' keys; sets threads. Raises for what is not possible, before anything runs."""
-    from export.runners import THREADS
     from regnet_tf._checks import check_int
     from regnet_tf.variants import variant_key
+
+    from .runners import THREADS
 
     for name in ("image_size", "repeats", "threads"):
         if getattr(options, name) is not None:

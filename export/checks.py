@@ -7,9 +7,10 @@ import time
 
 import numpy as np
 
-from export.network import find_classifier
 from regnet_tf._errors import UserError
 from regnet_tf._files import read_arrays
+
+from .network import find_classifier
 
 _MOST_BYTES = 64 << 20  # of images and answers
 _RANDOM_IMAGES = 16

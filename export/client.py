@@ -1,7 +1,7 @@
-"""`python -m export.client`: asks TensorFlow Serving what is on photographs.
+"""`regnet ask`: asks TensorFlow Serving what is on photographs.
 
-Over REST this needs nothing but Python's own library; over gRPC, `pip install -e .[export]`. It
-connects directly, not through a proxy.
+Over REST this needs no other package; over gRPC, `pip install 'regnet_tf[export]'`. It connects
+directly, not through a proxy.
 """
 
 import argparse
@@ -19,14 +19,14 @@ import time
 import urllib.parse
 from pathlib import Path
 
-from export.command import quietly
+from regnet_command import run, start_tensorflow
 
 _EPILOG = """\
 examples:
-  python -m export.client photo.jpg other.png --model regnet
-  python -m export.client photo.jpg --model regnet --server gpu7 --grpc --label canary
-  python -m export.client --model regnet --status
-  python -m export.client photo.jpg --model regnet --load 30 --concurrency 8 --batch-size 4
+  regnet ask photo.jpg other.png --model regnet
+  regnet ask photo.jpg --model regnet --server gpu7 --grpc --label canary
+  regnet ask --model regnet --status
+  regnet ask photo.jpg --model regnet --load 30 --concurrency 8 --batch-size 4
 
 Connections that fail, requests that time out and servers that are overloaded or starting (HTTP 429,
 502, 503 and 504; UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED) are tried again, after
@@ -271,19 +271,19 @@ class GrpcClient(_Client):
 
     def __init__(self, model, server="localhost", port=8500, **options):
         super().__init__(model, server, port, **options)
-        with quietly():  # these import TensorFlow
-            from regnet_tf._errors import import_optional
+        start_tensorflow()  # which the interface of the server imports
+        from regnet_tf._errors import import_optional
 
-            self._grpc = import_optional("grpc", "export")
-            self._apis = {
-                name: import_optional(f"tensorflow_serving.apis.{name}", "export")
-                for name in (
-                    "get_model_status_pb2",
-                    "model_service_pb2_grpc",
-                    "predict_pb2",
-                    "prediction_service_pb2_grpc",
-                )
-            }
+        self._grpc = import_optional("grpc", "export")
+        self._apis = {
+            name: import_optional(f"tensorflow_serving.apis.{name}", "export")
+            for name in (
+                "get_model_status_pb2",
+                "model_service_pb2_grpc",
+                "predict_pb2",
+                "prediction_service_pb2_grpc",
+            )
+        }
         channel_options = {
             "grpc.enable_http_proxy": 0,
             "grpc.enable_retries": 0,  # tries are counted here
@@ -376,20 +376,17 @@ def main(arguments=None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    try:
+
+    def job():
         _check(options)
         return _run(options)
-    except (ValueError, OSError, ImportError) as error:
-        # regnet_tf._errors.fail would import TensorFlow, of which REST needs nothing.
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+
+    return run(job, parser)
 
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="python -m export.client",
+        prog="regnet ask",
         description="Asks a RegNet on TensorFlow Serving what is on photographs.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -501,7 +498,7 @@ def _print_status(options):
 
 
 def _print_load(options):
-    from export.load import send_load
+    from .load import send_load
 
     contents = [path.read_bytes() for path in options.files]
     load = send_load(

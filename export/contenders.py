@@ -77,7 +77,7 @@ def saved_models(model, folder) -> list[Contender]:
         model: of `make_model`.
         folder: a `Path` to write them to, each under its name.
     """
-    from export.network import Network
+    from .network import Network
 
     variables = [variable.value for variable in model.variables]
 
@@ -139,12 +139,13 @@ def tflite_files(model, calibration, folder, threads) -> list[Contender]:
         folder: a `Path` to write them to.
         threads: to run them with.
     """
-    from export.examples import Examples
-    from export.network import Network
-    from export.runners import open_tflite
-    from export.source import Source
-    from export.tflite import write_tflite
     from regnet_tf import Preprocessing
+
+    from .examples import Examples
+    from .network import Network
+    from .runners import open_tflite
+    from .source import Source
+    from .tflite import write_tflite
 
     examples = Examples(calibration, calibration, None, "random levels")
     preprocessing = Preprocessing(image_size=calibration.shape[1])

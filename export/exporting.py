@@ -8,14 +8,15 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from export import manifest, report, serving, tflite
-from export.checks import Checks, measure_speed
-from export.examples import ENOUGH
-from export.graph import offending_ops
-from export.network import Network
-from export.runners import open_artefact
-from export.saved_model import write_saved_model
 from regnet_tf._errors import UserError, first_line, import_optional
+
+from . import manifest, report, serving, tflite
+from .checks import Checks, measure_speed
+from .examples import ENOUGH
+from .graph import offending_ops
+from .network import Network
+from .runners import open_artefact
+from .saved_model import write_saved_model
 
 _STAGING = ".partial-export-"
 _PACKAGES = (
@@ -32,7 +33,7 @@ FILES = {
     "report.md": "how exact and how fast each file is",
     "report.png": "the same as a picture",
     "report.json": "the same as numbers",
-    "checks.npz": "images and the Keras model's answers, for `python -m export.verify`",
+    "checks.npz": "images and the Keras model's answers, for `regnet verify`",
     "manifest.json": "checksums",
 }
 

@@ -7,12 +7,13 @@ import re
 import warnings
 
 import numpy as np
+from regnet_command import without_stderr
 
-from export.command import without_stderr
-from export.convert import SIGNATURE, convert
-from export.flatbuffer import pack_model, read_model, schema
-from export.runners import THREADS
 from regnet_tf._errors import UserError, import_optional
+
+from .convert import SIGNATURE, convert
+from .flatbuffer import pack_model, read_model, schema
+from .runners import THREADS
 
 # A gate's error scales a whole channel: in 8 bits the gates of a RegNetY cost the most by far,
 # while they take next to no time.

@@ -8,7 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from export.client import ServingError
+from .client import ServingError
 
 _PERCENTILES = (50, 90, 95, 99)
 

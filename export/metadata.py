@@ -12,9 +12,10 @@ import numpy as np
 from flatbuffers.number_types import Uint8Flags
 from flatbuffers.table import Table
 
-from export.flatbuffer import pack_model, read_model, reading, schema
 from regnet_tf._checks import check, check_number
 from regnet_tf._files import replacing
+
+from .flatbuffer import pack_model, read_model, reading, schema
 
 LABELS_FILE = "labels.txt"
 

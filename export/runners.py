@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from regnet_command import without_stderr
 
-from export.command import without_stderr
 from regnet_tf._errors import UserError, first_line, import_optional
 
 THREADS = os.cpu_count() or 1

@@ -8,11 +8,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from export.examples import Examples
-from export.network import find_classifier
 from regnet_tf._errors import UserError
 from regnet_tf._trained import load_trained
 from regnet_tf.preprocessing import Preprocessing, imagenet_classes
+
+from .examples import Examples
+from .network import find_classifier
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -42,7 +43,7 @@ def load_source(
     """A network to export.
 
     Args:
-        source: a tag, a folder that `python -m training` wrote, a `.keras` file, or a weight file.
+        source: a tag, a folder that `regnet train` wrote, a `.keras` file, or a weight file.
         variant: the network of a weight file.
         name: to serve it by; by default that of the folder, file or tag.
         labels: path of a text file with the name of a class in each line; by default those of the

@@ -2,12 +2,13 @@
 
 import tensorflow as tf
 
-from export import integers
-from export.convert import convert
-from export.metadata import write_metadata
 from regnet_tf._checks import check_choice, check_int
 from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
+
+from . import integers
+from .convert import convert
+from .metadata import write_metadata
 
 PRECISIONS = ("float32", "float16", "dynamic_range", "int8")
 INT8_OUTPUTS = ("float32", "uint8")

@@ -1,14 +1,14 @@
-"""`python -m export.verify`: repeats the checks of an export."""
+"""`regnet verify`: repeats the checks of an export."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from export.command import quietly
+from regnet_command import run, start_tensorflow
 
 _EPILOG = """\
 example:
-  python -m export.verify exports/digits
+  regnet verify exports/digits
 
 Checks every file's size and SHA-256, runs each network on the images in checks.npz, and compares
 with the Keras model's answers there: a file may differ by at most twice what report.json says
@@ -28,22 +28,23 @@ def main(arguments=None) -> int:
         arguments: list of strings; those of the process by default.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m export.verify",
+        prog="regnet verify",
         description="Repeats the checks of an export.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", metavar="DIR", type=Path, help="that python -m export wrote")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="that regnet export wrote")
     options = parser.parse_args(arguments)
-    with quietly():
-        from regnet_tf._errors import UserError, fail
-    try:
-        found = verify(options.folder)
-    except (UserError, ValueError, OSError, ImportError) as error:
-        return fail(parser, error)
+    return run(lambda: _verify(options.folder), parser)
+
+
+def _verify(folder):
+    """Prints what is wrong; returns the exit status."""
+    start_tensorflow()
+    found = verify(folder)
     for fault in found:
         print(f"FAULT  {fault}")
-    print(f"{options.folder}: {f'{len(found)} faults' if found else 'all is well'}")
+    print(f"{folder}: {f'{len(found)} faults' if found else 'all is well'}")
     return 1 if found else 0
 
 
@@ -51,7 +52,7 @@ def verify(folder, say=print) -> list[str]:
     """Repeats the checks of an export.
 
     Args:
-        folder: a `Path`, that `python -m export` wrote.
+        folder: a `Path`, that `regnet export` wrote.
         say: called with a line about each file.
 
     Returns:
@@ -60,12 +61,13 @@ def verify(folder, say=print) -> list[str]:
     Raises:
         UserError: where there is no export.
     """
-    from export import manifest
-    from export.checks import Checks
-    from export.graph import offending_ops
-    from export.runners import open_artefact
     from regnet_tf._errors import UserError
     from regnet_tf._files import read_json
+
+    from . import manifest
+    from .checks import Checks
+    from .graph import offending_ops
+    from .runners import open_artefact
 
     found = manifest.faults(folder)
     if found:

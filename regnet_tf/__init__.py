@@ -1,5 +1,6 @@
 """RegNet ("Designing Network Design Spaces", Radosavovic et al. 2020) for Keras 3."""
 
+from regnet_tf._errors import MissingPackageError, UserError
 from regnet_tf.backbones import FeatureInfo, backbone, feature_info, feature_layers
 from regnet_tf.complexity import Complexity, complexity
 from regnet_tf.decoders import (

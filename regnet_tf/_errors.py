@@ -1,14 +1,16 @@
 """What a person at the command line reads instead of a traceback."""
 
-import argparse
 import difflib
 import importlib
-import sys
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
     """What was asked for cannot be done; the message says why, in one line."""
+
+
+class MissingPackageError(UserError, ImportError):
+    """An optional package is not installed; the message says what to install."""
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
@@ -35,7 +37,7 @@ def import_optional(module, extra="training"):
         extra: of setup.cfg, which brings the package.
 
     Raises:
-        UserError: naming the extra to install, if the package is not there.
+        MissingPackageError: naming the extra to install, if the package is not there.
     """
     try:
         return importlib.import_module(module)
@@ -43,10 +45,6 @@ def import_optional(module, extra="training"):
         package = module.partition(".")[0]
         if error.name != package:
             raise
-        raise UserError(f"This needs the package `{package}`: pip install -e .[{extra}]") from error
-
-
-def fail(parser: argparse.ArgumentParser, error: Exception) -> int:
-    """Prints an error in one line; returns the exit status for it."""
-    print(f"{parser.prog}: error: {error}", file=sys.stderr)
-    return 2
+        raise MissingPackageError(
+            f"This needs the package `{package}`: pip install 'regnet_tf[{extra}]'"
+        ) from error

@@ -38,7 +38,7 @@ def load_trained(source: str | os.PathLike, variant: str | None = None) -> Train
     """A network from a tag or a path.
 
     Args:
-        source: a tag of `list_weights`; a folder that `python -m training` wrote; a `.keras` file;
+        source: a tag of `list_weights`; a folder that `regnet train` wrote; a `.keras` file;
             or a weight file or folder of `variant`.
         variant: name of the network of a weight file.
 

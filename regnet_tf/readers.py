@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
+import safetensors.numpy
 
-from regnet_tf._errors import first_line
+from regnet_tf._errors import MissingPackageError, first_line
 from regnet_tf._files import read_arrays
 
 #: Endings of the files of PyTorch; only they need torch.
@@ -35,7 +37,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: where there is no such file.
-        ImportError: where torch or safetensors is needed and missing.
+        MissingPackageError: where torch is needed and missing.
         ValueError: for an unknown ending, or a file that is damaged or holds no weights.
     """
     file = _file_in(Path(path))
@@ -57,7 +59,6 @@ def write_state_dict(path: str | os.PathLike, state_dict: Mapping[str, Any]) -> 
     """Writes names and arrays as `.safetensors` or `.npz`, beside the target, then renamed.
 
     Raises:
-        ImportError: where safetensors is needed and missing.
         ValueError: for another ending.
     """
     path = Path(path)
@@ -69,7 +70,7 @@ def write_state_dict(path: str | os.PathLike, state_dict: Mapping[str, Any]) -> 
             np.savez(beside, **state_dict)
         else:
             contiguous = {name: np.ascontiguousarray(a) for name, a in state_dict.items()}
-            _safetensors().save_file(contiguous, beside, metadata={"format": "pt"})
+            safetensors.numpy.save_file(contiguous, beside, metadata={"format": "pt"})
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -87,23 +88,11 @@ def _file_in(path):
     return path
 
 
-def _safetensors():
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            "safetensors files need the extra `pretrained`: pip install 'regnet_tf[pretrained]'"
-        ) from error
-    return safetensors.numpy
-
-
 def _read_safetensors(path):
-    module = _safetensors()
-    from safetensors import SafetensorError
-
     try:
-        return {name: _float32(tensor) for name, tensor in module.load_file(path).items()}
-    except SafetensorError as error:
+        tensors = safetensors.numpy.load_file(path)
+        return {name: _float32(tensor) for name, tensor in tensors.items()}
+    except safetensors.SafetensorError as error:
         raise _damaged(path, error) from error
 
 
@@ -119,9 +108,9 @@ def _read_torch(path):
         import torch
         from torch.serialization import safe_globals
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f"{path.name} is a file of PyTorch: pip install 'torch >= 2.5' to read it, or convert"
-            " it where torch is installed with `python -m regnet_tf weights convert`"
+            " it where torch is installed with `regnet weights convert`"
         ) from error
     try:
         # timm's and torchvision's trainers keep their arguments beside the weights.

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from regnet_tf._checks import check, check_choice, check_number, is_int
+from regnet_tf._errors import import_optional
 from regnet_tf.backbones import feature_layers
 
 
@@ -19,15 +20,11 @@ def draw_predictions(image, predictions, path):
         path: of the PNG to write.
 
     Raises:
-        ImportError: where matplotlib is missing.
+        MissingPackageError: where matplotlib is missing.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "Pictures need the extra `pretrained`: pip install 'regnet_tf[pretrained]'"
-        ) from error
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = import_optional("matplotlib.figure", extra="pictures").Figure(
+        figsize=(9, 4), layout="constrained"
+    )
     picture, bars = figure.subplots(1, 2)
     picture.imshow(image)
     picture.set_axis_off()

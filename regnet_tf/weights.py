@@ -185,7 +185,6 @@ def download(tag: str) -> Path:
     the SHA-256 that the hub states.
 
     Raises:
-        ImportError: where huggingface_hub is missing.
         ValueError: for an unknown tag.
         OSError: where the file is not cached and can not be downloaded, with where to put it; and
             where it is damaged.
@@ -193,12 +192,8 @@ def download(tag: str) -> Path:
     info = weights_info(tag)
     if not info.is_free:
         _log.warning("%s is licensed %s: not for every use.", tag, info.license)
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError as error:
-        raise ImportError(
-            "Published weights need the extra `pretrained`: pip install 'regnet_tf[pretrained]'"
-        ) from error
+    from huggingface_hub import hf_hub_download
+
     try:
         path = hf_hub_download(info.hub_repository, "model.safetensors")
     except Exception as error:  # the client raises its own, requests', httpx' and OS errors

@@ -17,9 +17,9 @@ def draw_widths(config, path):
         path: of the PNG to write.
 
     Raises:
-        UserError: where matplotlib is missing.
+        MissingPackageError: where matplotlib is missing.
     """
-    figure = import_optional("matplotlib.figure", extra="pretrained").Figure(
+    figure = import_optional("matplotlib.figure", extra="pictures").Figure(
         (8, 4.5), layout="constrained"
     )
     axes = figure.subplots()

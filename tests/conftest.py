@@ -149,7 +149,7 @@ def miniature_imagenet(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory):
-    """A folder as `python -m training` leaves it: a network of digits that takes them by chance."""
+    """A folder as `regnet train` leaves it: a network of digits that takes them by chance."""
     from training.data import load
     from training.examples import write_examples
     from training.recipes import get_recipe
@@ -179,7 +179,7 @@ class Exported(NamedTuple):
     """An export.
 
     Attributes:
-        folder: that `python -m export` wrote; not to be changed.
+        folder: that `regnet export` wrote; not to be changed.
         source: the `export.source.Source`.
         facts: the content of `report.json`.
         saved_model: the folder of its SavedModel.

@@ -24,7 +24,7 @@ class Miniature:
 
     Attributes:
         manual_dir: where the archives are.
-        data_dir: where `python -m training.data prepare` has put the data.
+        data_dir: where `regnet data prepare` has put the data.
         train: encoded image -> synset, in the archive's order.
         validation: encoded images, in the order of their names.
     """

@@ -241,7 +241,7 @@ def one_line(capsys):
     """The only line on stderr."""
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1, printed
-    return printed.removeprefix("python -m export.client: error: ").rstrip("\n")
+    return printed.removeprefix("regnet ask: error: ").rstrip("\n")
 
 
 # Predictions.
@@ -538,7 +538,7 @@ def test_arguments_out_of_range(capsys):
 def test_grpc_is_not_installed(monkeypatch, photographs, capsys):
     monkeypatch.setitem(client_module.sys.modules, "grpc", None)
     assert main(["--model", "tiny", "--grpc", str(photographs[0])]) == 2
-    assert one_line(capsys) == "This needs the package `grpc`: pip install -e .[export]"
+    assert one_line(capsys) == "This needs the package `grpc`: pip install 'regnet_tf[export]'"
 
 
 def test_grpc_without_messages_of_tensorflow(photographs):
@@ -554,7 +554,7 @@ def test_grpc_without_messages_of_tensorflow(photographs):
         timeout=300,
     )
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith(f"python -m export.client: error: localhost:{port} is not")
+    assert done.stderr.startswith(f"regnet ask: error: localhost:{port} is not")
     assert done.stderr.count("\n") == 1
 
 

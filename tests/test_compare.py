@@ -292,8 +292,8 @@ def test_an_export_that_fails(compare, fakes, monkeypatch):
         ("--timeout 0", "`timeout` must be"),
         ("--seconds nan", "`seconds` must be"),
         ("--variant resnet", "must be a known RegNet"),
-        ("--peers other", "other is not installed; python -m training.benchmark compare --install"),
-        ("--peers extra", "extra is not installed; pip install -e .[export] installs it"),
+        ("--peers other", "other is not installed; regnet benchmark compare --install"),
+        ("--peers extra", "extra is not installed; pip install 'regnet_tf[export]' installs it"),
     ],
 )
 def test_errors_come_before_any_work(compare, fakes, monkeypatch, arguments, message):

@@ -9,9 +9,9 @@ import types
 
 import keras
 import pytest
+import regnet_command.predict
 
 import regnet_tf
-import regnet_tf.__main__
 from regnet_tf import design_space, visualize
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
@@ -100,15 +100,11 @@ def test_page_of_commands(hook):
         config=None,
         files=None,
     )
-    commands = re.findall(r"^#+ (python -m .*) \{ #(\S+) \}$", page, flags=re.MULTILINE)
+    commands = re.findall(r"^#+ (regnet .*) \{ #(\S+) \}$", page, flags=re.MULTILINE)
     named = dict(commands)
     assert len(named) == len(commands)
-    for command in (
-        *("regnet_tf", "regnet_tf predict", "regnet_tf weights convert"),
-        *("training", "training.evaluate", "training.sweep analyze", "training.model_zoo"),
-        *("export", "export.verify"),
-    ):
-        assert named[f"python -m {command}"] == command.replace(" ", ".")
+    for command in (*regnet_command.PROGRAMS, "weights convert", "sweep analyze", "data prepare"):
+        assert named[f"regnet {command}"] == f"regnet.{command.replace(' ', '.')}"
     assert "--compare-published" in page and "--retry-failed" in page
     assert hook.PLACE not in page
 
@@ -119,9 +115,9 @@ def test_other_pages_stay_as_they_are(hook):
 
 
 def test_a_module_without_a_parser_is_no_command(hook, monkeypatch):
-    monkeypatch.setattr(regnet_tf.__main__, "main", lambda arguments: 0)
+    monkeypatch.setattr(regnet_command.predict, "main", lambda arguments: 0)
     with pytest.raises(TypeError, match="parses no arguments"):
-        hook.parser_of("regnet_tf")
+        hook.parser_of("regnet_command.predict")
 
 
 def test_version_of_this_software():

@@ -37,7 +37,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, network):
-    """A folder as `python -m training` leaves it."""
+    """A folder as `regnet train` leaves it."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     folder.mkdir()
     network.save(folder / "model.keras")

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from regnet_command import without_stderr
 
 from export import exporting, manifest, report, serving
 from export.__main__ import main
 from export.checks import measure_speed
-from export.command import without_stderr
 from export.examples import Examples
 from export.source import load_source
 from regnet_tf import Preprocessing
@@ -266,7 +266,7 @@ def refused(arguments, out, capsys):
     """What the command says, in one line."""
     assert main([*map(str, arguments), "--out", str(out)]) == 2
     printed = capsys.readouterr().err
-    assert printed.startswith("python -m export: error: ") and printed.count("\n") == 1, printed
+    assert printed.startswith("regnet export: error: ") and printed.count("\n") == 1, printed
     return printed
 
 
@@ -321,7 +321,7 @@ def test_packages_that_are_missing(digits_run, tmp_path, capsys, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Nowhere(), *sys.meta_path])
     printed = refused([digits_run], tmp_path / "out", capsys)
-    assert "needs the package `ai_edge_litert`: pip install -e .[export]" in printed
+    assert "needs the package `ai_edge_litert`: pip install 'regnet_tf[export]'" in printed
     assert not (tmp_path / "out").exists()
 
 

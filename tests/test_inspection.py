@@ -1,4 +1,4 @@
-"""What `python -m training.data inspect` shows: counts, a sheet of images, speed."""
+"""What `regnet data inspect` shows: counts, a sheet of images, speed."""
 
 import re
 import sys
@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from sklearn.datasets import load_sample_images
 
-from training.data import __main__ as command
+from training import data_command as command
 from training.data import inspection, load, sheet, speed, torchvision_loader
 from training.recipes import get_recipe
 

@@ -1,10 +1,17 @@
-"""The command line of the library."""
+"""The command `regnet`: its programs, and what it answers without TensorFlow."""
+
+import configparser
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from regnet_command import PROGRAMS, main
+from regnet_command.variants import variant_table
+from regnet_command.weights import weights_table
 
 import regnet_tf
-from regnet_tf.__main__ import main, variant_table, weights_table
 
 
 def test_variants(capsys):
@@ -42,7 +49,106 @@ def test_errors_are_one_line(arguments, capsys, monkeypatch):
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(SystemExit) as exit_:
-        main(arguments)
-    assert exit_.value.code == 2
-    assert "Traceback" not in capsys.readouterr().err
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"regnet {arguments[0]}: error: ") and error.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def regnet():
+    """Runs the installed command: status, output, and what it printed about errors."""
+    command = pathlib.Path(sys.executable).with_name("regnet")
+    if not command.exists():
+        pytest.skip("the project is not installed: pip install -e .")
+
+    def run(*arguments, cwd=None):
+        done = subprocess.run([command, *arguments], capture_output=True, text=True, cwd=cwd)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_overview_fits_on_a_screen(regnet, arguments):
+    status, printed, error = regnet(*arguments)
+    assert (status, error) == (0, "")
+    assert all(f"\n  {name} " in printed for name in PROGRAMS)
+    assert printed.count("\n") < 40 and max(map(len, printed.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_help_needs_no_tensorflow(run_python, name):
+    words = [*name.split(), "--help"]
+    code = (
+        "import sys\nfrom regnet_command import main\n"
+        f"try: main({words})\nexcept SystemExit as end: assert not end.code\n"
+        "assert not {'tensorflow', 'keras', 'matplotlib'} & {*sys.modules}, 'imported'\n"
+    )
+    printed = run_python("-c", code)
+    assert printed.startswith(f"usage: regnet {name} ")
+    assert f"\n  regnet {name}" in printed  # an example
+
+
+def test_tables_need_neither_tensorflow_nor_matplotlib(run_python):
+    code = (
+        "import sys\nfrom regnet_command import main\n"
+        "assert main(['show', 'regnetx_002']) == main(['variants']) == 0\n"
+        "assert not {'tensorflow', 'keras', 'matplotlib'} & {*sys.modules}, 'imported'\n"
+    )
+    printed = run_python("-c", code)
+    assert "RegNetX-200MF" in printed and "2,684,792" in printed
+
+
+def test_only_what_was_asked_for_is_printed(regnet):
+    status, printed, error = regnet("weights", "list", "regnety_032.*")
+    assert (status, error) == (0, "")
+    assert printed.startswith("| tag |")
+
+
+def test_version(regnet):
+    assert regnet("--version") == (0, f"regnet_tf {regnet_tf.__version__}\n", "")
+
+
+def test_unknown_program(regnet):
+    status, printed, error = regnet("trian", "--recipe", "digits")
+    assert (status, printed) == (2, "")
+    assert error.startswith("regnet: error: There is no program `trian`. Nearest: train. Known: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--recipe", "digitz"], "regnet train: error: "),
+        (["verify", "nowhere"], "regnet verify: error: "),
+        (["data", "inspect", "nowhere"], "regnet data inspect: error: "),
+    ],
+)
+def test_errors_of_programs_are_one_line(regnet, tmp_path, words, message):
+    status, _, error = regnet(*words, cwd=tmp_path)
+    assert status == 2
+    assert error.startswith(message) and error.count("\n") == 1
+
+
+def test_interrupted(run_python):
+    code = (
+        "import signal, sys, regnet_command\nfrom regnet_command import starting\n"
+        "import regnet_command.variants as program\n"
+        "program.main = lambda arguments: signal.raise_signal(signal.SIGINT)\n"
+        "print(regnet_command.main(['variants']))"
+    )
+    assert run_python("-c", code).strip() == "130"
+
+
+def test_everything_is_installed():
+    """Each folder of modules is a package of the wheel."""
+    root = pathlib.Path(regnet_tf.__file__).parents[1]
+    metadata = configparser.ConfigParser()
+    metadata.read(root / "setup.cfg")
+    listed = set(metadata["options"]["packages"].split())
+    found = {"regnet_command"}
+    for top, name in (("regnet_tf", ""), ("training", "regnet_tf."), ("export", "regnet_tf.")):
+        folders = {file.parent for file in (root / top).rglob("__init__.py")}
+        dotted = (".".join(folder.relative_to(root).parts) for folder in folders)
+        found |= {name + package for package in dotted}
+    assert listed == found - {"regnet_tf.command"}

@@ -33,7 +33,7 @@ CHANGES = {"epochs": 4, "max_steps": 5, "seed": 3, "translation": 0.1, "synchron
 
 
 def command(workdir, *arguments):
-    """The arguments of `python -m training`."""
+    """The arguments of `regnet train`."""
     changes = [f"--set={field}={value}" for field, value in CHANGES.items()]
     return ["--recipe", "smoke", *changes, "--workdir", str(workdir), *arguments]
 

@@ -1,12 +1,12 @@
-"""`python -m regnet_tf show`: its table against `complexity`, its picture with Pillow."""
+"""`regnet show`: its table against `complexity`, its picture with Pillow."""
 
 import numpy as np
 import pytest
 from PIL import Image
+from regnet_command import main
+from regnet_command.show import parse_flops, stage_table
 
 from regnet_tf import RegNetConfig, StageConfig, build_regnet, complexity, get_config
-from regnet_tf.__main__ import main
-from regnet_tf._show import parse_flops, stage_table
 from regnet_tf.complexity import complexity_by_part
 from regnet_tf.width_plot import draw_widths
 
@@ -91,9 +91,8 @@ def test_numbers(tmp_path, capsys, monkeypatch):
     main(["show", *as_options(NUMBERS)])
     text = capsys.readouterr().out
     config = get_config("regnety_004")
-    name = f"RegNetY-{config.identity}"
-    assert text.startswith(name) and f"Widths: {name}.png" in text
-    check_picture(tmp_path / f"{name}.png")
+    assert text.startswith(f"RegNetY-{config.identity}\n")
+    assert not list(tmp_path.iterdir())
     assert table_rows(text)["total"][1] == str(complexity(config).parameters)
 
 
@@ -147,9 +146,7 @@ def test_parse_flops(text, flops):
 )
 def test_errors_are_one_line(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as exit_:
-        main(["show", *arguments])
-    assert exit_.value.code == 2
+    assert main(["show", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())

@@ -264,7 +264,7 @@ def test_kill_and_resume(tmp_path):
 
 @pytest.mark.ray
 def test_on_ray_with_a_killed_worker(tiny, tiny_file, tmp_path):
-    pytest.importorskip("ray", reason="Ray is not installed: pip install -e .[sweep]")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'regnet_tf[sweep]'")
     folder = tmp_path / "out"
     options = ("--executor", "ray", "--threads", 1, "--workers", 1)
     # Ray gives its workers the lowest priority: on a busy machine they would take minutes.

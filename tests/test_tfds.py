@@ -15,7 +15,7 @@ from miniature_imagenet import FILES, SYNSETS, VALIDATION_IMAGES
 
 from regnet_tf._errors import UserError
 from regnet_tf.preprocessing import imagenet_classes
-from training.data import __main__ as command
+from training import data_command as command
 from training.data import load, tfds_catalog
 from training.data.batches import test_batches as batches_to_test
 from training.data.batches import training_batches
@@ -161,7 +161,7 @@ def test_test_batches_are_every_image_once_the_last_one_too(data, written):
 
 def test_what_is_not_prepared_names_the_command_that_does_it(tmp_path):
     folder = tmp_path / "of mine"
-    told = f"python -m training.data prepare imagenet2012 --data-dir '{folder}'"
+    told = f"regnet data prepare imagenet2012 --data-dir '{folder}'"
     with pytest.raises(UserError, match=re.escape(f"not prepared in {folder}")) as error:
         load("imagenet2012", folder)
     assert str(error.value).endswith(f"Command: {told}")
@@ -263,4 +263,4 @@ def test_what_needs_no_preparation(tmp_path, capsys):
 def test_without_tensorflow_datasets(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     assert run("prepare", "imagenet2012", "--data-dir", tmp_path) == 2
-    assert "`tensorflow_datasets`: pip install -e .[training]" in capsys.readouterr().err
+    assert "`tensorflow_datasets`: pip install 'regnet_tf[training]'" in capsys.readouterr().err

@@ -27,7 +27,7 @@ from training.train import FILES, train_and_evaluate
 
 def test_recipes_are_listed_by_their_names():
     assert all(name == recipe.name for name, recipe in RECIPES.items())
-    assert all("python -m training" in recipe.description for recipe in RECIPES.values())
+    assert all("regnet train" in recipe.description for recipe in RECIPES.values())
 
 
 def test_get_recipe_changes_fields():
@@ -396,7 +396,5 @@ def test_exit_status_of_an_error_without_tensorflows_messages(monkeypatch):
     command = [sys.executable, "-m", "training", "--recipe", "digitz"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
-    expected = (
-        "python -m training: error: No recipe is called 'digitz'. Nearest: digits, digit_crops.\n"
-    )
+    expected = "regnet train: error: No recipe is called 'digitz'. Nearest: digits, digit_crops.\n"
     assert (done.stdout, done.stderr) == ("", expected)

@@ -1,4 +1,4 @@
-"""What `python -m export.verify` finds in an export that is not as it was written."""
+"""What `regnet verify` finds in an export that is not as it was written."""
 
 import hashlib
 import json
@@ -124,5 +124,5 @@ def test_no_export(copy, tmp_path, capsys):
     ):
         assert verify.main([str(folder)]) == 2
         printed = capsys.readouterr().err
-        assert printed.startswith("python -m export.verify: error: ")
+        assert printed.startswith("regnet verify: error: ")
         assert printed.count("\n") == 1 and message in printed

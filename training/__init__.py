@@ -1,1 +1,1 @@
-"""Training programs, run from a checkout: `python -m training --help`."""
+"""Training programs, run from a checkout: `regnet train --help`."""

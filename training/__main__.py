@@ -1,4 +1,4 @@
-"""`python -m training`: trains a RegNet by a recipe. See `python -m training --help`."""
+"""`regnet train`: trains a RegNet by a recipe. See `regnet train --help`."""
 
 import argparse
 import os
@@ -7,20 +7,20 @@ import sys
 import textwrap
 from pathlib import Path
 
-from training.command import start_tensorflow
+from regnet_command import run, start_tensorflow
 
 _EPILOG = """\
 examples:
-  python -m training                                  the digits, in a minute or two
-  python -m training --list                           the recipes and what to expect of them
-  python -m training --recipe digits_finetuning       few images of new digits, with and without
-                                                      what others taught the network
-  python -m training --recipe smoke --workdir /tmp/smoke
-  python -m training --set epochs=10 --set learning_rate=0.05 --workdir runs/short
-  python -m training --variant RegNetX-200MF --workdir runs/x200
+  regnet train                                  the digits, in a minute or two
+  regnet train --list                           the recipes and what to expect of them
+  regnet train --recipe digits_finetuning       few images of new digits, with and without
+                                                what others taught the network
+  regnet train --recipe smoke --workdir /tmp/smoke
+  regnet train --set epochs=10 --set learning_rate=0.05 --workdir runs/short
+  regnet train --variant RegNetX-200MF --workdir runs/x200
 
-  python -m training --recipe paper --variant regnety_004 --data imagenet2012 --data-dir DIR
-                     --strategy mirrored --workdir RUN
+  regnet train --recipe paper --variant regnety_004 --data imagenet2012 --data-dir DIR
+               --strategy mirrored --workdir RUN
 
 Ends with the accuracy on the test images and the paths of what was written. A run that was killed
 or stopped goes on when the same command is given again.
@@ -36,38 +36,34 @@ def main(arguments=None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    start_tensorflow()
-    from regnet_tf._errors import UserError, fail
-    from training.recipes import get_recipe
-
-    if options.list:
-        print(_list())
-        return 0
-    try:
-        recipe = get_recipe(options.recipe, **_changes(options))
-        return _run(recipe, options)
-    except (UserError, ValueError) as error:
-        return fail(parser, error)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    return run(lambda: _list() if options.list else _train(options, arguments), parser)
 
 
-def _run(recipe, options):
+def _train(options, arguments):
     """Trains; returns the exit status."""
+    start_tensorflow()
     import tensorflow as tf
 
     from regnet_tf._files import print_paths
-    from training import finetuning, strategies, train
-    from training.callbacks import Stopped
 
+    from . import finetuning, strategies, train
+    from .callbacks import Stopped
+    from .recipes import get_recipe
+
+    recipe = get_recipe(options.recipe, **_changes(options))
     workdir = options.workdir or Path("runs") / recipe.name
     verbose = 1 if sys.stdout.isatty() else 2  # bars fill a file with lines
     strategy = strategies.make_strategy(options.strategy)
     try:
         if recipe.pretraining and recipe.decoder is None:
             program = finetuning
-            run = finetuning.finetune(recipe, workdir, options.overwrite, verbose, options.data_dir)
+            done = finetuning.finetune(
+                recipe, workdir, options.overwrite, verbose, options.data_dir
+            )
         else:
             program = train
-            run = train.train_and_evaluate(
+            done = train.train_and_evaluate(
                 recipe,
                 workdir,
                 options.overwrite,
@@ -83,26 +79,26 @@ def _run(recipe, options):
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
         if not strategies.is_multi_worker(strategy):
             raise
-        _begin_again(error)
+        _begin_again(error, arguments)
     if strategies.is_chief(strategy):
-        print(program.summary(run))
+        print(program.summary(done))
         print_paths(workdir, program.FILES)
     return 0
 
 
-def _begin_again(error):
+def _begin_again(error, arguments):
     """Replaces this process by itself: it waits for a worker that was lost, and goes on with it."""
     from regnet_tf._errors import first_line
 
     text = f"A worker was lost ({first_line(error)}); waiting for it to come back."
     print(text, file=sys.stderr, flush=True)
-    arguments = [argument for argument in sys.argv[1:] if argument != "--overwrite"]
-    os.execv(sys.executable, [sys.executable, "-m", "training", *arguments])
+    arguments = [argument for argument in arguments if argument != "--overwrite"]
+    os.execv(sys.executable, [sys.executable, "-m", "regnet_command", "train", *arguments])
 
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="python -m training",
+        prog="regnet train",
         description="Trains a RegNet by a recipe, tests it, and draws what happened.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -143,7 +139,7 @@ def _parser():
 
 def _changes(options):
     """The fields to change. An option of its own wins over --set."""
-    from training.recipes import parse_change
+    from .recipes import parse_change
 
     changes = dict(parse_change(text) for text in options.set)
     own = {
@@ -156,8 +152,9 @@ def _changes(options):
 
 
 def _list():
-    """Every recipe with its description and fields."""
-    from training.recipes import RECIPES
+    """Prints every recipe with its description and fields."""
+    start_tensorflow()
+    from .recipes import RECIPES
 
     lines = []
     for recipe in RECIPES.values():
@@ -166,7 +163,7 @@ def _list():
         fields["network"] = recipe.config.name
         text = "Fields: " + ", ".join(f"{field}={value}" for field, value in fields.items())
         lines += [textwrap.fill(text, 98, initial_indent="  ", subsequent_indent="    "), ""]
-    return "\n".join(lines).rstrip()
+    print("\n".join(lines).rstrip())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""`python -m training.benchmark`: images per second of a RegNet here and now, and of its peers.
+"""`regnet benchmark`: images per second of a RegNet here and now, and of its peers.
 
 Contenders run in one process and in turns, so that a machine that slows down slows all of them;
-figures are medians, ratios are medians of the ratios turn by turn. `python -m training.benchmark
+figures are medians, ratios are medians of the ratios turn by turn. `regnet benchmark
 compare` measures more, of all peers, in processes of their own.
 """
 
@@ -18,7 +18,14 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-from training.command import start_tensorflow
+from regnet_command import run, start_tensorflow
+
+_EPILOG = """\
+examples:
+  regnet benchmark
+  regnet benchmark --variant regnetx_004 regnety_004 --timm --repeats 9
+  regnet benchmark --features --mode forward --output-stride 16
+  regnet benchmark --recipe digits --data digits --strategy mirrored"""
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 MODES = ("train", "forward")
@@ -192,7 +199,7 @@ def _classifiers(setting, modes, stock, timm):
 
 
 def _backbones(setting, modes, timm):
-    from training import benchmark_features as features
+    from . import benchmark_features as features
 
     made = [features.keras_features("regnet_tf", setting)]
     if "train" in modes:
@@ -284,8 +291,9 @@ def set_threads(threads):
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="python -m training.benchmark",
+        prog="regnet benchmark",
         description=__doc__,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -329,23 +337,24 @@ def _parser():
 
 
 def main(arguments=None):
-    """The command. Prints a table and writes the same as JSON. "compare" is another command.
+    """Runs the command; returns its exit status.
 
-    Returns:
-        The exit status of the latter; else None.
+    It prints a table and writes the same as JSON. "compare" is a command of its own.
+
+    Args:
+        arguments: list of strings; those of the process by default.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["compare"]:
-        from training.comparison.command import main as compare
+        from .comparison.command import main as compare
 
         return compare(arguments[1:])
-    _benchmark(arguments)
-    return None
-
-
-def _benchmark(arguments):
     parser = _parser()
     options = parser.parse_args(arguments)
+    return run(lambda: _benchmark(parser, options), parser)
+
+
+def _benchmark(parser, options):
     start_tensorflow()
     if options.batch_size is None:
         options.batch_size = 2 if options.features else 32
@@ -382,7 +391,7 @@ def _benchmark(arguments):
 
 
 def _add_memory(setting, rows):
-    from training.benchmark_features import peak_memory
+    from .benchmark_features import peak_memory
 
     for row, remat in zip(rows, (False, True), strict=False):
         row["training_memory"] = peak_memory(setting, remat)
@@ -390,9 +399,9 @@ def _add_memory(setting, rows):
 
 def _measure_training(parser, options, variant):
     """Training by a recipe, under a strategy, on data."""
-    from training import benchmark_training
-    from training.recipes import get_recipe
-    from training.strategies import make_strategy
+    from . import benchmark_training
+    from .recipes import get_recipe
+    from .strategies import make_strategy
 
     try:
         recipe = get_recipe(

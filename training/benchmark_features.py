@@ -9,7 +9,7 @@ import resource
 import time
 from pathlib import Path
 
-from training.comparison.workers.measuring import most_memory
+from .comparison.workers.measuring import most_memory
 
 LEVELS = (2, 3, 4, 5)
 
@@ -53,7 +53,7 @@ def keras_features(name, setting, remat=False):
 
 def timm_features(setting):
     """timm's network of the same maps in PyTorch, channels_last, autocast under bfloat16."""
-    from training.benchmark import import_timm
+    from .benchmark import import_timm
 
     torch, timm = import_timm()
     images = torch.from_numpy(setting.data()[0]).permute(0, 3, 1, 2)

@@ -12,11 +12,12 @@ import tensorflow as tf
 
 from regnet_tf._errors import UserError
 from regnet_tf._markdown import markdown_table
-from training import strategies
-from training.data import DataSet, load
-from training.data.batches import steps_per_epoch, training_batches
-from training.data.table import TableSplit
-from training.fitting import build
+
+from . import strategies
+from .data import DataSet, load
+from .data.batches import steps_per_epoch, training_batches
+from .data.table import TableSplit
+from .fitting import build
 
 SYNTHETIC = "synthetic"
 _BUFFERED = 4  # batches that may be ready before their time is taken

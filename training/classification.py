@@ -5,8 +5,9 @@ import numpy as np
 import tensorflow as tf
 
 import regnet_tf
-from training import report
-from training.data.batches import limited_test_batches
+
+from . import report
+from .data.batches import limited_test_batches
 
 #: By which epochs are compared.
 SCORE = "accuracy"

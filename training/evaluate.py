@@ -1,4 +1,4 @@
-"""`python -m training.evaluate`: accuracies of trained networks, beside the published ones."""
+"""`regnet evaluate`: accuracies of trained networks, beside the published ones."""
 
 import argparse
 import csv
@@ -7,17 +7,17 @@ import re
 import sys
 from pathlib import Path
 
-from training.command import start_tensorflow
+from regnet_command import run, start_tensorflow
 
 _EPILOG = """\
 examples:
-  python -m training.evaluate --model runs/digits
-  python -m training.evaluate --model regnety_032.ra_in1k --data imagenet2012
-  python -m training.evaluate --model all --data imagenet2012 --compare-published
-  python -m training.evaluate --model net.tflite --data photographs --image-size 224
+  regnet evaluate --model runs/digits
+  regnet evaluate --model regnety_032.ra_in1k --data imagenet2012
+  regnet evaluate --model all --data imagenet2012 --compare-published
+  regnet evaluate --model net.tflite --data photographs --image-size 224
 
 --model is a tag of published weights or a pattern such as 'regnetx_*' ("all" for every one), a
-folder that python -m training wrote, a .keras file, a weight file (with --variant), a SavedModel,
+folder that regnet train wrote, a .keras file, a weight file (with --variant), a SavedModel,
 or a .tflite file. --data is "digits", a folder with a folder of images for each class, or the name
 of a data set of tensorflow-datasets. Folders named by ImageNet's synsets (n01440764 ...) are
 matched with the classes of a network that knows 1000.
@@ -36,26 +36,22 @@ def main(arguments=None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    start_tensorflow()
-    from regnet_tf._errors import UserError, fail
+    stopped = "Stopped; the same command goes on with what is missing."
+    return run(lambda: _evaluate(options), parser, stopped)
 
-    try:
-        jobs = _jobs(options)
-        data, split = _split(options, jobs)
-        rows = [_evaluated(job, data, split, options) for job in jobs]
-    except (UserError, ValueError, OSError, ImportError) as error:
-        return fail(parser, error)
-    except KeyboardInterrupt:
-        print("\nInterrupted; the same command goes on with what is missing.", file=sys.stderr)
-        return 130
+
+def _evaluate(options):
+    start_tensorflow()
+    jobs = _jobs(options)
+    data, split = _split(options, jobs)
+    rows = [_evaluated(job, data, split, options) for job in jobs]
     if options.compare_published:
         _write_comparison(rows, options.out)
-    return 0
 
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="python -m training.evaluate",
+        prog="regnet evaluate",
         description="Counts how many images of a data set a trained network gets right.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -153,7 +149,8 @@ def _published_setting(info, entry):
 def _split(options, jobs):
     """The data set and its split that is asked for, before any network is loaded."""
     from regnet_tf._errors import UserError
-    from training.data import load
+
+    from .data import load
 
     name = options.data or _trained_on(jobs[0].model)
     data = load(name, options.data_dir)
@@ -175,7 +172,7 @@ def _trained_on(model):
 
     run = Path(model) / "run.json"
     if not run.is_file():
-        raise UserError("`data` must be given, unless the model is a run of `python -m training`.")
+        raise UserError("`data` must be given, unless the model is a run of `regnet train`.")
     data = read_json(run, "data")["data"]
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):
         raise UserError(f"{run} is damaged: it does not name its data set")
@@ -189,7 +186,7 @@ _loaded = {}  # the last network, which the next job may need in another setting
 def _predictor(model, variant):
     import keras
 
-    from training.predictors import load_predictor
+    from .predictors import load_predictor
 
     if model not in _loaded:
         _loaded.clear()
@@ -201,7 +198,8 @@ def _predictor(model, variant):
 def _evaluated(job, data, split, options):
     """Evaluates a network in a setting, writes the results, returns what `evaluation.json` says."""
     from regnet_tf._files import print_paths
-    from training import evaluation
+
+    from . import evaluation
 
     folder = options.out / job.folder
     wanted = {"model": job.model, "data": data.name, "split": options.split, "images": split.size}

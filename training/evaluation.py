@@ -10,8 +10,9 @@ import numpy as np
 from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
 from regnet_tf.preprocessing import imagenet_classes
-from training import report
-from training.data.batches import test_batches
+
+from . import report
+from .data.batches import test_batches
 
 #: What `write_evaluation` leaves in its folder; the first one comes last.
 FILES = {

@@ -4,8 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from regnet_tf._files import replacing
-from training.data.batches import decoded, resized_label
-from training.data.parallel import parallel_map
+
+from .data.batches import decoded, resized_label
+from .data.parallel import parallel_map
 
 #: How many are kept: to calibrate integers with, and to check what was exported.
 CALIBRATION_IMAGES, TEST_IMAGES = 200, 500

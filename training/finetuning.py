@@ -11,10 +11,11 @@ import regnet_tf
 from regnet_tf._checks import check, check_int
 from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing
-from training import classification, fitting, report, train
-from training.data.batches import limited_test_batches
-from training.examples import write_examples
-from training.recipes import Recipe, pretraining_recipe
+
+from . import classification, fitting, report, train
+from .data.batches import limited_test_batches
+from .examples import write_examples
+from .recipes import Recipe, pretraining_recipe
 
 #: What a run leaves in its directory. `run.json` comes last and marks the run as finished.
 FILES = {

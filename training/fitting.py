@@ -6,9 +6,10 @@ import keras
 import tensorflow as tf
 
 import regnet_tf
-from training.data.batches import steps_per_epoch, training_batches
-from training.optimization import learning_rate_callback, make_optimizer
-from training.tasks import task_of
+
+from .data.batches import steps_per_epoch, training_batches
+from .optimization import learning_rate_callback, make_optimizer
+from .tasks import task_of
 
 
 class FittedModel(keras.Model):

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from training.command import start_tensorflow
+from regnet_command import run, start_tensorflow
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "model_zoo.md"
@@ -14,7 +14,7 @@ RECORDS = ROOT / "training" / "benchmarks"
 
 _EPILOG = """\
 The page is made of the table of variants, the table of published weights, and recorded speeds:
-files that python -m training.benchmark wrote, named by the day and the machine, such as
+files that regnet benchmark wrote, named by the day and the machine, such as
 2030-01-31_workstation.json. Without any, the page has no speeds.
 
 Exit status: 0 if it worked, 2 if a file is no such record."""
@@ -36,19 +36,19 @@ def main(arguments=None) -> int:
     add("--records", metavar="DIR", type=Path, default=RECORDS, help="default: training/benchmarks")
     add("--out", metavar="FILE", type=Path, default=PAGE, help="default: docs/model_zoo.md")
     options = parser.parse_args(arguments)
-    start_tensorflow()
-    from regnet_tf._errors import UserError, fail
-    from regnet_tf._files import replacing
-    from training.model_zoo_page import page
+    return run(lambda: _write(options.records, options.out), parser)
 
-    try:
-        text = page(read_records(options.records))
-        with replacing(options.out) as path:
-            path.write_text(text)
-    except (UserError, OSError) as error:
-        return fail(parser, error)
-    print(f"Written: {options.out}")
-    return 0
+
+def _write(records, out):
+    start_tensorflow()
+    from regnet_tf._files import replacing
+
+    from .model_zoo_page import page
+
+    text = page(read_records(records))
+    with replacing(out) as path:
+        path.write_text(text)
+    print(f"Written: {out}")
 
 
 def read_records(folder) -> list[dict]:
@@ -76,7 +76,7 @@ def _read_record(path):
         record = json.loads(path.read_text())
         known = all("contenders" in result for result in record["results"])
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no record of `python -m training.benchmark`") from error
+        raise UserError(f"{path} is no record of `regnet benchmark`") from error
     if not known:
         raise UserError(f"{path} holds the speed of a recipe, not of networks")
     return {"date": name[1], "machine": name[2].replace("_", " "), **record}

@@ -54,14 +54,14 @@ those of 1000 classes whose licence allows commercial use.
 
 _ACCURACIES = """\
 On ImageNet-1k's validation set, as published by the source; this project did not measure them
-([`python -m training.evaluate --compare-published`](commands.md#training.evaluate) does). An
+([`regnet evaluate --compare-published`](commands.md#regnet.evaluate) does). An
 image's shorter side is resized to so many pixels, and the square in its middle is taken.
 """
 
 _SPEED = """\
 ## Speed
 
-Images per second as `python -m training.benchmark` measured them: the median of the turns, in
+Images per second as `regnet benchmark` measured them: the median of the turns, in
 parentheses the slowest and the fastest. "Times" another implementation: this project's speed over
 that of the other in the same process, the median of the ratios turn by turn.
 """

@@ -7,7 +7,7 @@ The mean of the batches' means and unbiased variances, over images as they are t
 import keras
 import tensorflow as tf
 
-from training.data.batches import steps_per_epoch, training_batches
+from .data.batches import steps_per_epoch, training_batches
 
 
 def precise_statistics(model, recipe, data, strategy):

@@ -39,7 +39,7 @@ def load_predictor(model, variant=None) -> Predictor:
     """A classifier from a tag or a path.
 
     Args:
-        model: a tag of `regnet_tf.list_weights`; a folder that `python -m training` wrote; a
+        model: a tag of `regnet_tf.list_weights`; a folder that `regnet train` wrote; a
             `.keras` file; a weight file of `variant`; a SavedModel; or a `.tflite` file. A
             SavedModel or `.tflite` file that takes uint8 normalizes its images itself.
         variant: name of the network of a weight file.

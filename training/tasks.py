@@ -1,6 +1,6 @@
 """What a recipe's network learns to name."""
 
-from training import classification, segmentation
+from . import classification, segmentation
 
 
 def task_of(recipe):

@@ -18,18 +18,19 @@ from regnet_tf._checks import check, check_int
 from regnet_tf._errors import UserError, import_optional
 from regnet_tf._files import read_json, replacing
 from regnet_tf._trained import load_trained
-from training import callbacks, report, strategies
-from training.averaging import ModelAverage
-from training.checkpoints import Checkpoints, Progress, local_value
-from training.data import load
-from training.data.batches import steps_per_epoch, training_batches
-from training.examples import write_examples
-from training.fitting import build, fit
-from training.monitoring import TensorBoardLog
-from training.precise_statistics import precise_statistics
-from training.recipes import Recipe, pretraining_recipe
-from training.tasks import task_of
-from training.testing import Test
+
+from . import callbacks, report, strategies
+from .averaging import ModelAverage
+from .checkpoints import Checkpoints, Progress, local_value
+from .data import load
+from .data.batches import steps_per_epoch, training_batches
+from .examples import write_examples
+from .fitting import build, fit
+from .monitoring import TensorBoardLog
+from .precise_statistics import precise_statistics
+from .recipes import Recipe, pretraining_recipe
+from .tasks import task_of
+from .testing import Test
 
 #: What a run leaves in its directory. `run.json` comes last and marks the run as finished.
 FILES = {

@@ -8,12 +8,13 @@ run that goes on where another one ended.
 import tensorflow as tf
 
 from regnet_tf._checks import check_choice
-from training.augmentation.color import lighting
-from training.augmentation.crop import random_flip, random_resized_crop, whole_image
-from training.augmentation.erasing import ERASING_MODES, random_erasing
-from training.augmentation.layers import augmentation
-from training.augmentation.mixing import cutmix, mix, mixup
-from training.augmentation.policies import (
+
+from .color import lighting
+from .crop import random_flip, random_resized_crop, whole_image
+from .erasing import ERASING_MODES, random_erasing
+from .layers import augmentation
+from .mixing import cutmix, mix, mixup
+from .policies import (
     RandAugment,
     check_policy,
     rand_augment,

@@ -4,7 +4,8 @@ import tensorflow as tf
 
 from regnet_tf._checks import check_choice
 from regnet_tf.preprocessing import INTERPOLATIONS, decode_image
-from training.augmentation.boxes import Box, random_box
+
+from .boxes import Box, random_box
 
 AREA = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)

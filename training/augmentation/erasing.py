@@ -3,7 +3,8 @@
 import tensorflow as tf
 
 from regnet_tf._checks import check_choice
-from training.augmentation.boxes import random_box
+
+from .boxes import random_box
 
 #: mode -> shares of the image's area, and the box' width divided by its height.
 _SHAPES = {

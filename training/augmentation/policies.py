@@ -12,7 +12,8 @@ import re
 import tensorflow as tf
 
 from regnet_tf._checks import check
-from training.augmentation import geometry, operations
+
+from . import geometry, operations
 
 #: The mean color of ImageNet's photographs.
 GRAY = (124.0, 116.0, 104.0)

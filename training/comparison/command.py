@@ -1,4 +1,4 @@
-"""`python -m training.benchmark compare`: this project beside its peers. See its --help."""
+"""`regnet benchmark compare`: this project beside its peers. See its --help."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ import platform
 import sys
 from pathlib import Path
 
-from training.command import start_tensorflow, status_of
+from regnet_command import defer_library, run, start_tensorflow
 
 _DESCRIPTION = """\
 Measures this project and its peers that are installed, side by side: seconds to import, to build,
@@ -17,13 +17,13 @@ fresh process; contenders take turns, so that a machine that slows down slows al
 
 _EPILOG = """\
 examples:
-  python -m training.benchmark compare --install all --dry-run
-  python -m training.benchmark compare --repeats 5 --out runs/comparison
-  python -m training.benchmark compare --peers timm tf_keras --variant RegNetX-400MF --threads 2
-  python -m training.benchmark compare --variant regnetx_002 --image-size 64 --batch-size 4
+  regnet benchmark compare --install all --dry-run
+  regnet benchmark compare --repeats 5 --out runs/comparison
+  regnet benchmark compare --peers timm tf_keras --variant RegNetX-400MF --threads 2
+  regnet benchmark compare --variant regnetx_002 --image-size 64 --batch-size 4
                                        --repeats 1 --seconds 1
-  python -m training.benchmark compare --regime native avx2 off --part training inference latency
-  python -m training.benchmark compare --report-only --out docs/comparison/epyc
+  regnet benchmark compare --regime native avx2 off --part training inference latency
+  regnet benchmark compare --report-only --out docs/comparison/epyc
 
 Peers, each measured in the parts that it has:
 
@@ -63,20 +63,26 @@ def main(arguments) -> int:
         arguments: list of strings, those behind "compare".
     """
     shell = dict(os.environ)  # start_tensorflow sets variables that are not the peers'
-    start_tensorflow()  # the peers' table needs it too
+    defer_library()
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.report_only:
-        return status_of(lambda: _rewrite(options.out), parser)
-    return status_of(lambda: _compare(options, shell), parser)
+
+    def job():
+        start_tensorflow()
+        if options.report_only:
+            _rewrite(options.out)
+        else:
+            _compare(options, shell)
+
+    return run(job, parser, "Stopped; the same command goes on.")
 
 
 def _parser():
-    from training.comparison.contenders import PEERS, environments_folder
-    from training.comparison.parts import NATIVE, PARTS, REGIMES
+    from .contenders import PEERS, environments_folder
+    from .parts import NATIVE, PARTS, REGIMES
 
     parser = argparse.ArgumentParser(
-        prog="python -m training.benchmark compare",
+        prog="regnet benchmark compare",
         description=_DESCRIPTION,
         epilog=_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -142,8 +148,8 @@ def _parser():
 
 
 def _epilog():
-    from training.comparison.contenders import PEERS, PROJECT
-    from training.comparison.parts import REGIMES, in_a_shell
+    from .contenders import PEERS, PROJECT
+    from .parts import REGIMES, in_a_shell
 
     regimes = {name: in_a_shell(variables) for name, variables in REGIMES.items()}
     return _EPILOG.format(
@@ -154,7 +160,7 @@ def _epilog():
 
 
 def _installable():
-    from training.comparison.contenders import PEERS
+    from .contenders import PEERS
 
     return [peer.name for peer in PEERS.values() if peer.requirements]
 
@@ -162,7 +168,8 @@ def _installable():
 def _compare(options, shell):
     from regnet_tf._errors import import_optional
     from regnet_tf._files import print_paths, replacing
-    from training.comparison.report import markdown
+
+    from .report import markdown
 
     variants = _checked(options)
     import_optional("matplotlib")
@@ -216,7 +223,8 @@ def _checked(options):
 def _install(options, shell):
     """Installs what was asked for; name -> why it could not be."""
     from regnet_tf._errors import UserError
-    from training.comparison.contenders import PEERS, install
+
+    from .contenders import PEERS, install
 
     failed = {}
     names = _installable() if "all" in options.install else dict.fromkeys(options.install)
@@ -233,7 +241,8 @@ def _install(options, shell):
 def _locate(options, shell, failed):
     """The contenders, this project first; and name -> why the others are left out."""
     from regnet_tf._errors import UserError
-    from training.comparison.contenders import PEERS, PROJECT, locate
+
+    from .contenders import PEERS, PROJECT, locate
 
     installed, absent = [locate(PROJECT, options.environments, shell)], {}
     if installed == [None]:
@@ -251,7 +260,7 @@ def _locate(options, shell, failed):
 
 
 def _settings(options):
-    from training.comparison.running import Settings
+    from .running import Settings
 
     return Settings(options.batch_size, options.image_size, options.threads, options.seconds)
 
@@ -266,8 +275,8 @@ def _print_contenders(installed, absent):
 
 
 def _measure(options, shell, variants, installed, settings):
-    from training.comparison.running import Runner, check_result, plan
-    from training.results import FAILED, Results
+    from ..results import FAILED, Results
+    from .running import Runner, check_result, plan
 
     planned = (options.regime, installed, settings, _parts(options), options.repeats)
     measurements = plan(variants, *planned)
@@ -281,7 +290,7 @@ def _measure(options, shell, variants, installed, settings):
 
 
 def _parts(options):
-    from training.comparison.parts import PARTS
+    from .parts import PARTS
 
     return [part for part in PARTS if part in options.part]
 
@@ -290,8 +299,8 @@ def _report(options, variants, installed, absent, settings, results):
     """The content of `comparison.json`."""
     import dataclasses
 
-    from training.benchmark import environment
-    from training.comparison.summary import describe_regimes, summarize
+    from ..benchmark import environment
+    from .summary import describe_regimes, summarize
 
     machine = {
         "processor": environment(options.threads)["processor"],
@@ -327,8 +336,9 @@ def _report(options, variants, installed, absent, settings, results):
 
 def _write_pages(folder, report):
     from regnet_tf._files import replacing
-    from training.comparison.report import draw, markdown
-    from training.report import DPI
+
+    from ..report import DPI
+    from .report import draw, markdown
 
     page, picture = markdown(report), draw(report)
     with replacing(folder / "comparison.md") as path:

@@ -8,10 +8,12 @@ import sys
 import venv
 from pathlib import Path
 
+from regnet_command import VARIABLES
+
 from regnet_tf._errors import UserError
-from training.command import VARIABLES
-from training.comparison.parts import FORMS, LIBRARY, PARTS, in_a_shell
-from training.comparison.processes import Failure, run_worker
+
+from .parts import FORMS, LIBRARY, PARTS, in_a_shell
+from .processes import Failure, run_worker
 
 _WORKERS = Path(__file__).parent / "workers"
 _FIND_PACKAGES = _WORKERS / "find_packages.py"
@@ -76,8 +78,8 @@ class Contender:
     def installation(self) -> str:
         """The command that installs it."""
         if self.requirements:
-            return f"python -m training.benchmark compare --install {self.name}"
-        return "pip install -e .[export]"
+            return f"regnet benchmark compare --install {self.name}"
+        return "pip install 'regnet_tf[export]'"
 
     def exporter(self, part) -> Exporter | None:
         """Who writes the file that it runs in a part; None where it runs its own network."""
@@ -119,7 +121,7 @@ PROJECT = Contender(
     ("regnet_tf",),
     ("regnet_tf", "tensorflow", "keras"),
     (),
-    f"{_KERAS}; {in_a_shell(VARIABLES)}; files by python -m export",
+    f"{_KERAS}; {in_a_shell(VARIABLES)}; files by regnet export",
     variables=tuple(VARIABLES.items()),
 )
 
@@ -208,7 +210,7 @@ PEERS = {
             ("ai_edge_litert", "regnet_tf"),
             ("ai-edge-litert", *PROJECT.packages),
             (),
-            "regnet_tf's network by python -m export, a float32 .tflite file of the batch; XNNPACK",
+            "regnet_tf's network by regnet export, a float32 .tflite file of the batch; XNNPACK",
             ("inference", "latency"),
             Exporter(_KERAS_PEERS, PROJECT.name, "tflite"),
         ),

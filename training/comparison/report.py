@@ -3,9 +3,10 @@
 import math
 
 from regnet_tf._markdown import markdown_table
-from training.comparison.parts import in_a_shell
-from training.comparison.summary import COMPARED, is_same_network, metrics_of
-from training.report import empty_figure
+
+from ..report import empty_figure
+from .parts import in_a_shell
+from .summary import COMPARED, is_same_network, metrics_of
 
 _COLORS = ("#1f5fa8", "#e07b1a", "#b3461d", "#8c1f1f", "#2e8b57", "#7b4fa3")
 _COLORS += ("#c9a227", "#3aa6b9", "#8c6d46", "#d45fa0", "#6b8e23")

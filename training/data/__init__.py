@@ -12,9 +12,10 @@ from pathlib import Path
 
 from regnet_tf._checks import check_int
 from regnet_tf._errors import UserError, import_optional
-from training.data import digit_scenes, digits, folder, tfds_catalog
-from training.data.table import TableSplit
-from training.data.tfds_catalog import TfdsSplit
+
+from . import digit_scenes, digits, folder, tfds_catalog
+from .table import TableSplit
+from .tfds_catalog import TfdsSplit
 
 #: name -> function that loads what comes with an installed package.
 EMBEDDED = {

@@ -7,8 +7,9 @@ goes on at its thousandth step sees what it would have seen.
 import tensorflow as tf
 
 from regnet_tf.preprocessing import decode_image
-from training.augmentation import batch_augmentation, image_augmentation
-from training.data.parallel import made_ahead, parallel_map
+
+from ..augmentation import batch_augmentation, image_augmentation
+from .parallel import made_ahead, parallel_map
 
 
 def steps_per_epoch(split, recipe) -> int:

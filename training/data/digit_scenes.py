@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from regnet_tf._errors import import_optional
-from training.data import digits
-from training.data.table import TableSplit
+
+from . import digits
+from .table import TableSplit
 
 TRAIN_SCENES, TEST_SCENES = 2800, 200
 TRAIN_CROPS, TEST_CROPS = 10_000, 500

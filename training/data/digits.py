@@ -3,7 +3,8 @@
 import numpy as np
 
 from regnet_tf._errors import import_optional
-from training.data.table import TableSplit
+
+from .table import TableSplit
 
 _TEST_SHARE = 0.25
 _SPLIT_SEED = 0  # not the run's: every run is tested on the same images

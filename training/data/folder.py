@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from regnet_tf._errors import UserError
-from training.data.table import TableSplit
+
+from .table import TableSplit
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _TRAIN, _TEST = ("train",), ("validation", "val", "test")

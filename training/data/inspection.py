@@ -7,8 +7,9 @@ from pathlib import Path
 from regnet_tf._checks import check_number
 from regnet_tf._errors import UserError, import_optional
 from regnet_tf._files import print_paths
-from training.data import load, sheet, speed, torchvision_loader
-from training.recipes import RECIPES, get_recipe
+
+from ..recipes import RECIPES, get_recipe
+from . import load, sheet, speed, torchvision_loader
 
 #: Images per second of a device, where nobody says what theirs takes.
 WISHED_SPEED = 1000.0

@@ -9,7 +9,8 @@ import textwrap
 from pathlib import Path
 
 from regnet_tf._errors import UserError, import_optional
-from training.data.tfds_catalog import is_prepared
+
+from .tfds_catalog import is_prepared
 
 #: data set -> archives that have to be downloaded by hand -> bytes.
 ARCHIVES = {

@@ -5,8 +5,9 @@ import numpy as np
 from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing
 from regnet_tf.preprocessing import imagenet_classes
-from training.data.batches import training_batches
-from training.report import DPI
+
+from ..report import DPI
+from .batches import training_batches
 
 _COLUMNS, _ROWS = 8, 5
 _LONGEST_NAME = 24  # letters that fit above an image

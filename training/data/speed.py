@@ -5,7 +5,7 @@ import math
 import os
 import time
 
-from training.data.batches import training_batches
+from .batches import training_batches
 
 _ENDLESS = 1_000_000  # epochs
 

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from training.data.parallel import parallel_map
+from .parallel import parallel_map
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

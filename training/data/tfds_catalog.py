@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from regnet_tf._errors import UserError, import_optional, nearest
-from training.data.parallel import parallel_map
+
+from .parallel import parallel_map
 
 _FILES_IN_TURNS = 16
 _SHUFFLE_BUFFER = 10_000  # encoded images, 110 KB each in ImageNet
@@ -114,7 +115,7 @@ def load(name, data_dir):
         told = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
         raise UserError(
             f"{name} is not prepared in {builder.data_dir}. Command:"
-            f" python -m training.data prepare {name}{told}"
+            f" regnet data prepare {name}{told}"
         )
     if builder.info.file_format.value != "tfrecord":
         raise UserError(

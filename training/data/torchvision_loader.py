@@ -5,7 +5,8 @@ import statistics
 
 from regnet_tf._errors import UserError
 from regnet_tf._torch import import_with_torch
-from training.data import speed
+
+from . import speed
 
 _ENDLESS = 10**9  # images
 _WAIT = 120  # seconds, for a batch of a worker that may have died

@@ -3,9 +3,10 @@
 import difflib
 
 from regnet_tf._checks import check
-from training.recipes import digits, imagenet
-from training.recipes.changes import parse_change
-from training.recipes.recipe import Recipe
+
+from . import digits, imagenet
+from .changes import parse_change
+from .recipe import Recipe
 
 __all__ = ["RECIPES", "Recipe", "get_recipe", "parse_change", "pretraining_recipe"]
 

@@ -2,7 +2,8 @@
 
 from regnet_tf import RegNetConfig
 from regnet_tf._checks import check
-from training.recipes.recipe import FIELD_TYPES, check_field
+
+from .recipe import FIELD_TYPES, check_field
 
 
 def _truth(text):

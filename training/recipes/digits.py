@@ -1,14 +1,15 @@
 """Recipes for scikit-learn's handwritten digits, and one to try everything with."""
 
 from regnet_tf import RegNetConfig
-from training.recipes.recipe import Recipe
+
+from .recipe import Recipe
 
 DIGITS = Recipe(
     name="digits",
     description="""\
 Learns handwritten digits (1,797 scans of 8x8 pixels that come with scikit-learn) from three
 quarters of them with a small RegNetY made for 32 pixels.
-Command: python -m training --recipe digits
+Command: regnet train --recipe digits
 Expect: 99 % or more of the held-out quarter right (seeds 0, 1, 2: 99.8, 99.1, 99.6), in one to
 two minutes on two CPU cores.""",
     data="digits",
@@ -43,7 +44,7 @@ HALF_OF_THE_DIGITS = DIGITS.replace(
     name="first_half_of_digits",
     description="""\
 Learns the digits 0 to 4 alone: the network that digits_finetuning starts from.
-Command: python -m training --recipe first_half_of_digits
+Command: regnet train --recipe first_half_of_digits
 Expect: 98 to 99 % of the held-out images of these digits right, in half a minute.""",
     classes=tuple("01234"),
     epochs=8,
@@ -54,7 +55,7 @@ DIGITS_FINETUNING = DIGITS.replace(
     description="""\
 Fine-tunes a network that knows the digits 0 to 4 to the digits 5 to 9, of which it sees three
 images each, and trains another from scratch with the same images, three times with other images.
-Command: python -m training --recipe digits_finetuning
+Command: regnet train --recipe digits_finetuning
 Expect: 86.0 % of the held-out images of the new digits right with fine-tuning, 74.3 % from
 scratch (means of seeds 0, 1, 2), in about a minute. With twice as many epochs: 86.5 and 79.6 %.""",
     classes=tuple("56789"),
@@ -71,7 +72,7 @@ DIGIT_CROPS = Recipe(
     description="""\
 Learns to name a handwritten digit on a part of a photograph: the network that segmentation_digits
 starts from.
-Command: python -m training --recipe digit_crops
+Command: regnet train --recipe digit_crops
 Expect: about 87 % of the crops with held-out digits right, in a minute and a half.""",
     data="digit_crops",
     network=RegNetConfig(
@@ -103,7 +104,7 @@ SEGMENTATION_DIGITS = DIGIT_CROPS.replace(
     description="""\
 Names the class of every pixel in scenes of handwritten digits on photographs, with a small
 RegNetY under a feature pyramid, which begins by naming single digits.
-Command: python -m training --recipe segmentation_digits
+Command: regnet train --recipe segmentation_digits
 Expect: a mean IoU of 0.80 on held-out scenes, in less than five minutes on two slow CPU cores.""",
     data="digit_scenes",
     pretraining=DIGIT_CROPS.name,
@@ -122,7 +123,7 @@ SMOKE = Recipe(
     name="smoke",
     description="""\
 A few steps of a tiny RegNetX on any data set, to see that everything works.
-Command: python -m training --recipe smoke
+Command: regnet train --recipe smoke
 Expect: every file of a run in half a minute, and an accuracy near chance.""",
     data="digits",
     network=RegNetConfig(

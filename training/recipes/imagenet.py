@@ -3,7 +3,7 @@
 A recipe that says what to expect of a network says whose number that is.
 """
 
-from training.recipes.recipe import Recipe
+from .recipe import Recipe
 
 PAPER = Recipe(
     name="paper",
@@ -12,7 +12,7 @@ What the paper's authors trained RegNets with (section 5, and the configurations
 with Nesterov momentum, L2 of every parameter inside the gradient, half a cosine set for each
 epoch after 5 epochs of warm-up, 100 epochs of random-resized crops, flips and PCA lighting;
 precise normalization statistics before each test.
-Command: python -m training --recipe paper --variant regnety_004 --data imagenet2012
+Command: regnet train --recipe paper --variant regnety_004 --data imagenet2012
 --data-dir DIR --strategy mirrored --workdir RUN
 Expect: 74.1 % top-1 for RegNetY-400MF, after 5.3 hours on 8 V100 (the authors' numbers, in pycls'
 model zoo; this project has not trained it).""",
@@ -49,7 +49,7 @@ TORCHVISION_V2 = Recipe(
 What torchvision's IMAGENET1K_V2 weights were trained with (its references/classification and pull
 request 3995): 600 epochs at 176 pixels, tested at 224; TrivialAugment, random erasing, mixup or
 CutMix, label smoothing, no decay of normalization, an average of the weights.
-Command: python -m training --recipe torchvision_v2 --variant regnety_004 --data imagenet2012
+Command: regnet train --recipe torchvision_v2 --variant regnety_004 --data imagenet2012
 --data-dir DIR --strategy mirrored --workdir RUN
 Expect: 75.8 % top-1 for RegNetY-400MF (torchvision's number; this project has not trained it),
 six times the epochs of the recipe `paper` at 0.6 of its pixels.""",
@@ -89,7 +89,7 @@ TIMM_RA = Recipe(
 timm's recipe of RandAugment, as its documentation prints it for EfficientNets (RMSprop of
 TensorFlow 1, steps of 0.97, RandAugment, erasing with noise, an average of the weights), and
 mixup; tested at 288 pixels. What exactly `regnety_032.ra_in1k` was trained with is not published.
-Command: python -m training --recipe timm_ra --variant regnety_032 --data imagenet2012
+Command: regnet train --recipe timm_ra --variant regnety_032 --data imagenet2012
 --data-dir DIR --strategy mirrored --workdir RUN
 Expect: timm's weights of that name reach 82.7 % top-1 at 288 pixels; this project has not trained
 it.""",

@@ -8,7 +8,8 @@ from regnet_tf import Preprocessing, RegNetConfig, get_config
 from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf.decoders import DECODERS
 from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from training.augmentation import CROPS, ERASING_MODES, check_policy
+
+from ..augmentation import CROPS, ERASING_MODES, check_policy
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 OPTIMIZERS = ("sgd", "rmsprop")

@@ -1,6 +1,6 @@
 """Populations: many networks of a design space, each trained a little, and what they show.
 
-`python -m training.sweep run` trains them, `python -m training.sweep analyze` compares them.
+`regnet sweep run` trains them, `regnet sweep analyze` compares them.
 """
 
 from pathlib import Path

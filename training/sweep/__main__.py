@@ -1,18 +1,19 @@
-"""`python -m training.sweep`: trains populations of networks and compares them."""
+"""`regnet sweep`: trains populations of networks and compares them."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from training.command import start_tensorflow, status_of
-from training.sweep import built_in
+from regnet_command import run, start_tensorflow
+
+from . import built_in
 
 _EPILOG = """\
 examples:
-  python -m training.sweep run digits_regnetx --dry-run
-  python -m training.sweep run digits_regnetx --out runs/regnetx --workers 2 --threads 1
-  python -m training.sweep run my_space.json --out runs/mine --executor ray --ray-address auto
-  python -m training.sweep analyze runs/anynetx_a runs/regnetx --out runs/comparison"""
+  regnet sweep run digits_regnetx --dry-run
+  regnet sweep run digits_regnetx --out runs/regnetx --workers 2 --threads 1
+  regnet sweep run my_space.json --out runs/mine --executor ray --ray-address auto
+  regnet sweep analyze runs/anynetx_a runs/regnetx --out runs/comparison"""
 
 _RUN = """\
 Draws networks from a design space and trains each of them a little. SPEC is a JSON file, or the
@@ -20,7 +21,7 @@ name of a population that comes with the project:
 
 {names}
 
-A specification has a name, a design space of the paper and a recipe of `python -m training`, both
+A specification has a name, a design space of the paper and a recipe of `regnet train`, both
 with any of their fields changed:
 
   {{"name": "small RegNetX",
@@ -33,8 +34,8 @@ command is given again. A network that fails is noted and left."""
 
 _RUN_EXAMPLES = """\
 examples:
-  python -m training.sweep run digits_anynetx_a --out runs/anynetx_a --workers 2 --threads 1
-  python -m training.sweep run digits_anynetx_a --out runs/anynetx_a --retry-failed
+  regnet sweep run digits_anynetx_a --out runs/anynetx_a --workers 2 --threads 1
+  regnet sweep run digits_anynetx_a --out runs/anynetx_a --retry-failed
 
 Exit status: 0 if it worked, 2 if something asked for is not possible, 130 and 143 if stopped by
 SIGINT or SIGTERM."""
@@ -53,14 +54,18 @@ def main(arguments=None) -> int:
     """
     parser, commands = _parser()
     options = parser.parse_args(arguments)
-    start_tensorflow()
-    return status_of(lambda: _COMMANDS[options.command](options), commands[options.command])
+
+    def job():
+        start_tensorflow()
+        _COMMANDS[options.command](options)
+
+    return run(job, commands[options.command], "Stopped; the same command goes on.")
 
 
 def _parser():
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="python -m training.sweep",
+        prog="regnet sweep",
         description="Trains populations of networks and compares them.",
         epilog=_EPILOG,
         formatter_class=raw,
@@ -127,10 +132,11 @@ def _add_analyze_options(add):
 
 def _run(options):
     from regnet_tf._files import print_paths
-    from training.sweep.planning import plan
-    from training.sweep.results import FILES
-    from training.sweep.running import run
-    from training.sweep.specification import load_specification
+
+    from .planning import plan
+    from .results import FILES
+    from .running import run
+    from .specification import load_specification
 
     specification = load_specification(options.spec)
     if options.dry_run:
@@ -155,7 +161,8 @@ def _run(options):
 
 def _analyze(options):
     from regnet_tf._files import print_paths
-    from training.sweep.comparison import FILES, compare
+
+    from .comparison import FILES, compare
 
     print(compare(options.folders, options.out, options.error, options.best, options.seed))
     print_paths(options.out, FILES)

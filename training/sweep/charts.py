@@ -11,7 +11,8 @@ from regnet_tf.design_space import (
     expected_minimum,
     widths_of,
 )
-from training.report import empty_figure
+
+from ..report import empty_figure
 
 COLORS = ("#1f5fa8", "#e07b1a", "#2e8b57", "#c8202f", "#7b4fa3", "#8c6d46", "#d45fa0", "#666666")
 _DARK = "#333333"

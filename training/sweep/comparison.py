@@ -10,11 +10,12 @@ from regnet_tf._checks import check_choice, check_int
 from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing
 from regnet_tf.design_space import best_models, best_range, error_quantile, kolmogorov_smirnov
-from training.report import DPI
-from training.sweep import charts
-from training.sweep.page import page
-from training.sweep.populations import matching_weights, read_populations
-from training.train import make_directory
+
+from ..report import DPI
+from ..train import make_directory
+from . import charts
+from .page import page
+from .populations import matching_weights, read_populations
 
 FILES = {
     "index.html": "everything on one page",

@@ -8,9 +8,11 @@ import concurrent.futures
 import multiprocessing
 from collections import deque
 
+from regnet_command import start_worker
+
 from regnet_tf._errors import first_line
-from training.sweep.network import result_of, train_network
-from training.sweep.worker import prepare_worker
+
+from .network import result_of, train_network
 
 ATTEMPTS = 2  # of a network whose worker dies
 
@@ -63,7 +65,7 @@ class _Worker:
 
     def __init__(self):
         context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-        self._pool = concurrent.futures.ProcessPoolExecutor(1, context, prepare_worker)
+        self._pool = concurrent.futures.ProcessPoolExecutor(1, context, start_worker)
         self._processes = set()
 
     def submit(self, task):

@@ -8,10 +8,12 @@ import gc
 import math
 import time
 
+from regnet_command import start_tensorflow
+
 from regnet_tf._errors import UserError, first_line
-from training.command import start_tensorflow
-from training.results import FAILED
-from training.sweep.results import TRAINED
+
+from ..results import FAILED
+from .results import TRAINED
 
 
 @functools.cache
@@ -81,12 +83,12 @@ def _train(task):
     import keras
     import tensorflow as tf
 
-    from training.callbacks import EpochTest
-    from training.fitting import build, fit
-    from training.precise_statistics import precise_statistics
-    from training.recipes import Recipe
-    from training.tasks import task_of
-    from training.testing import Test
+    from ..callbacks import EpochTest
+    from ..fitting import build, fit
+    from ..precise_statistics import precise_statistics
+    from ..recipes import Recipe
+    from ..tasks import task_of
+    from ..testing import Test
 
     recipe = Recipe.from_dict(task["recipe"])
     data = _data(recipe.replace(seed=task["data_seed"]), task["data_dir"])
@@ -115,7 +117,7 @@ def _data(recipe, data_dir):
 @functools.cache
 def _load(*arguments):
     """The data set, once for all networks of a process."""
-    from training.data import load
+    from ..data import load
 
     return load(*arguments)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.sweep.specification import COSTS
+from .specification import COSTS
 
 
 def plan(specification, data_dir=None) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 from regnet_tf import RegNetConfig
 from regnet_tf._errors import UserError
 from regnet_tf.design_space import balanced_weights, fit_regnet, widths_of
-from training.sweep.results import COSTS, TRAINED, population_results
-from training.sweep.specification import Specification, load_specification
+
+from .results import COSTS, TRAINED, population_results
+from .specification import Specification, load_specification
 
 _LEAST = 2  # networks of a population: one has no distribution
 _MOST_INTERVALS = 8  # of flops, in which populations are given equal weight

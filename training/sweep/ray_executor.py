@@ -3,7 +3,8 @@
 from collections import deque
 
 from regnet_tf._errors import UserError, first_line, import_optional
-from training.sweep.network import result_of, train_network
+
+from .network import result_of, train_network
 
 RETRIES = 2  # by Ray, of a network whose worker or machine dies
 

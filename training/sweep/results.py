@@ -7,7 +7,8 @@ from regnet_tf import RegNetConfig
 from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf._errors import UserError
 from regnet_tf._files import read_json, replacing
-from training.results import FAILED, Results
+
+from ..results import FAILED, Results
 
 FILES = {
     "spec.json": "what the population is made of",

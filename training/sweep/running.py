@@ -3,12 +3,13 @@
 import time
 
 from regnet_tf._checks import check_choice, check_int
-from training.results import FAILED
-from training.sweep.executors import inline, processes
-from training.sweep.network import prepare_process
-from training.sweep.ray_executor import on_ray
-from training.sweep.results import TRAINED, claim, population_results
-from training.train import make_directory
+
+from ..results import FAILED
+from ..train import make_directory
+from .executors import inline, processes
+from .network import prepare_process
+from .ray_executor import on_ray
+from .results import TRAINED, claim, population_results
 
 #: Name -> generator function of tasks, workers and an address.
 EXECUTORS = {"inline": inline, "processes": processes, "ray": on_ray}

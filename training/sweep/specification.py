@@ -11,10 +11,11 @@ from regnet_tf._checks import check, check_fields, check_int
 from regnet_tf._errors import UserError, nearest
 from regnet_tf.complexity import complexity
 from regnet_tf.design_space import SPACES, DesignSpace, sample
-from training.recipes import RECIPES, Recipe
-from training.sweep import built_in
-from training.sweep.results import COSTS
-from training.train import check_batch_size, load_for
+
+from ..recipes import RECIPES, Recipe
+from ..train import check_batch_size, load_for
+from . import built_in
+from .results import COSTS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

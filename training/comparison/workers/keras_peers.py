@@ -99,7 +99,7 @@ class Peer:
 
 
 class Project(Peer):
-    """regnet_tf, and what `python -m export` makes of it."""
+    """regnet_tf, and what `regnet export` makes of it."""
 
     def import_library(self):
         return importlib.import_module("regnet_tf")
@@ -121,13 +121,23 @@ class Project(Peer):
         folder = Path(request["folder"])
         source = folder / "network.keras"
         self.model.save(source)
-        command = [sys.executable, "-m", "export", source, "--name", "network", "--out", folder]
+        command = [
+            sys.executable,
+            "-m",
+            "regnet_command",
+            "export",
+            source,
+            "--name",
+            "network",
+            "--out",
+            folder,
+        ]
         precisions = ["float32"] if request["form"] == "tflite" else []
         command += ["--batch", str(request["batch_size"]), "--precision", *precisions]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         print(done.stdout)
         if done.returncode:
-            sys.exit((done.stdout.strip().splitlines() or ["python -m export failed"])[-1])
+            sys.exit((done.stdout.strip().splitlines() or ["regnet export failed"])[-1])
         if request["form"] == "tflite":
             return {"file": str(folder / "tflite" / "network_float32.tflite"), "signature": None}
         return {"file": str(folder / "serving" / "network" / "1"), "signature": "logits"}

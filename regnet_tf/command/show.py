@@ -1,4 +1,4 @@
-"""`python -m regnet_tf show`: the stages of a network as a table, its widths as a picture."""
+"""`regnet show`: the stages of a network as a table, its widths as a picture."""
 
 import argparse
 import re
@@ -10,6 +10,8 @@ from regnet_tf.complexity import complexity, complexity_by_part, strided, total
 from regnet_tf.design_space.budget import TOLERANCE, regnets_of
 from regnet_tf.variants import RegNetConfig, get_config
 from regnet_tf.width_plot import draw_widths
+
+from .starting import run
 
 _GENERATOR = {
     "depth": (int, "d, number of blocks"),
@@ -27,37 +29,58 @@ _STAGE = (
 )  # fmt: skip
 
 
-def add_show(commands):
-    """Adds the command to the parser's commands."""
-    show = commands.add_parser("show", help="stages and widths of a network, as table and picture")
-    show.add_argument("name", nargs="?", metavar="NAME", help="a variant, by any of its names")
+_EPILOG = """\
+examples:
+  regnet show RegNetX-400MF
+  regnet show regnety_032 --image-size 288 --out widths.png
+  regnet show --depth 22 --initial-width 24 --width-slope 24.48 --width-multiplier 2.54 \\
+              --group-width 16
+  regnet show --budget 600MF --se-ratio 0.25"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the program; returns its exit status.
+
+    Args:
+        arguments: list of strings; those of the process by default.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    return run(lambda: _show(options), parser)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="regnet show",
+        description="Prints the stages of a network and what they cost.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("name", nargs="?", metavar="NAME", help="a variant, by any of its names")
     for field, (kind, text) in _GENERATOR.items():
-        show.add_argument(f"--{field.replace('_', '-')}", type=kind, metavar="NUMBER", help=text)
-    show.add_argument(
-        "--se-ratio", type=float, metavar="NUMBER", help="of squeeze-and-excitation, such as 0.25"
-    )
-    show.add_argument(
-        "--budget", metavar="FLOPS", help="search a network of so many, such as 400MF or 1.6GF"
-    )
-    show.add_argument("--seed", type=int, default=0, help="of the search (default: 0)")
-    show.add_argument("--image-size", type=int, default=224, help="in pixels (default: 224)")
-    show.add_argument("--classes", type=int, default=1000, help="(default: 1000)")
-    show.add_argument("--out", type=Path, metavar="FILE.png", help="default: NAME.png, here")
-    show.set_defaults(run=show_network)
+        add(f"--{field.replace('_', '-')}", type=kind, metavar="NUMBER", help=text)
+    add("--se-ratio", type=float, metavar="NUMBER", help="of squeeze-and-excitation, such as 0.25")
+    add("--budget", metavar="FLOPS", help="search for a network, such as 400MF or 1.6GF")
+    add("--seed", metavar="N", type=int, default=0, help="of the search (default: 0)")
+    add("--image-size", metavar="N", type=int, default=224, help="pixels (default: 224)")
+    add("--classes", metavar="N", type=int, default=1000, help="(default: 1000)")
+    add("--out", metavar="FILE.png", type=Path, help="draw the widths of its blocks, too")
+    return parser
 
 
-def show_network(options):
-    """Prints the table, and draws the picture."""
+def _show(options):
     out = options.out
     check("--out", str(out), out is None or out.suffix == ".png", "a file that ends in .png")
-    import_optional("matplotlib.figure", extra="pretrained")
+    if out is not None:
+        import_optional("matplotlib.figure", extra="pictures")
     config = _chosen(options)
     print(f"{config.name}\n")
     print(stage_table(config, options.image_size, options.classes))
-    out = out or Path(f"{config.name}.png")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draw_widths(config, out)
-    print(f"\nWidths: {out}")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draw_widths(config, out)
+        print(f"\nWidths: {out}")
 
 
 def _chosen(options: argparse.Namespace) -> RegNetConfig:

@@ -1,0 +1,122 @@
+"""The command `regnet`: one program for each thing to do, found by its name.
+
+Installed as a package of its own, `regnet_command`, because Python imports a package before what is
+in it: `regnet_tf` imports TensorFlow, and no `--help` should wait for that.
+"""
+
+import difflib
+import importlib
+import importlib.metadata
+import sys
+from typing import NamedTuple
+
+from .starting import (
+    VARIABLES,
+    defer_library,
+    run,
+    start_tensorflow,
+    start_worker,
+    without_stderr,
+)
+
+__all__ = [
+    "PROGRAMS",
+    "VARIABLES",
+    "defer_library",
+    "main",
+    "run",
+    "start_tensorflow",
+    "start_worker",
+    "without_stderr",
+]
+
+
+class Program(NamedTuple):
+    """A program: a module with `main(arguments) -> int`, and what it does."""
+
+    module: str
+    does: str
+
+
+#: By the words after `regnet`, in the order in which people need them.
+PROGRAMS = {
+    "train": Program("regnet_tf.training.__main__", "train a network by a recipe"),
+    "evaluate": Program("regnet_tf.training.evaluate", "count the accuracy of a network"),
+    "predict": Program("regnet_command.predict", "classify photographs"),
+    "export": Program("regnet_tf.export.__main__", "write a network for servers and phones"),
+    "verify": Program("regnet_tf.export.verify", "repeat the checks of an export"),
+    "ask": Program("regnet_tf.export.client", "send photographs to TensorFlow Serving"),
+    "show": Program("regnet_command.show", "print the stages and costs of a network"),
+    "variants": Program("regnet_command.variants", "list the networks of the paper"),
+    "weights": Program("regnet_command.weights", "list and convert published weights"),
+    "data": Program("regnet_tf.training.data_command", "prepare and look at a data set"),
+    "sweep": Program("regnet_tf.training.sweep.__main__", "train and compare many networks"),
+    "benchmark": Program("regnet_tf.training.benchmark", "measure training and inference"),
+    "benchmark files": Program("regnet_tf.export.benchmark", "measure exported files"),
+    "benchmark compare": Program(
+        "regnet_tf.training.comparison.command", "measure beside other libraries"
+    ),
+}
+
+_OVERVIEW = """\
+usage: regnet PROGRAM ...
+
+RegNet for Keras 3 and TensorFlow: design, train, export.
+
+{programs}
+
+examples:
+  regnet train                                        digits, in a minute or two
+  regnet evaluate --model runs/digits
+  regnet export runs/digits --out exports/digits
+  regnet predict photo.jpg --weights regnety_032.ra_in1k
+  regnet show RegNetY-400MF
+
+`regnet PROGRAM --help` explains a program. Exit status: 0 if it worked, 1 if a check failed, 2 if
+something cannot be done, 130 after Ctrl-C."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the program that the first words name.
+
+    Args:
+        arguments: list of strings; those of the process by default.
+
+    Returns:
+        Its exit status.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if arguments[0] == "--version":
+        print(f"regnet_tf {importlib.metadata.version('regnet_tf')}")
+        return 0
+    for words in (2, 1):
+        program = PROGRAMS.get(" ".join(arguments[:words]))
+        if program is not None:
+            return _status(program, arguments[words:])
+    near = difflib.get_close_matches(arguments[0], PROGRAMS, n=1, cutoff=0.5)
+    known = ", ".join(name for name in PROGRAMS if " " not in name)
+    nearest = f" Nearest: {near[0]}." if near else ""
+    print(
+        f"regnet: error: There is no program `{arguments[0]}`.{nearest} Known: {known}.",
+        file=sys.stderr,
+    )
+    return 2
+
+
+def overview() -> str:
+    """All programs on one screen."""
+    width = max(map(len, PROGRAMS))
+    lines = [f"  {name:{width}}  {program.does}" for name, program in PROGRAMS.items()]
+    return _OVERVIEW.format(programs="\n".join(lines))
+
+
+def _status(program, arguments):
+    try:
+        defer_library()
+        return importlib.import_module(program.module).main(arguments)
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130

@@ -1,0 +1,99 @@
+"""`regnet weights`: published weights as a table, one of them in detail, files converted."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from regnet_tf._markdown import markdown_table
+
+from .starting import run, start_tensorflow
+
+_EPILOG = """\
+examples:
+  regnet weights list "regnety_032.*"
+  regnet weights info regnety_032.ra_in1k
+  regnet weights convert RegNetX-200MF regnetx_002.pycls_in1k x200.keras
+  regnet weights convert regnety_032 checkpoint.pth y.safetensors --names torchvision"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the program; returns its exit status.
+
+    Args:
+        arguments: list of strings; those of the process by default.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+
+    def job():
+        start_tensorflow()
+        options.run(options)
+
+    return run(job, parser)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="regnet weights",
+        description="Lists and converts published weights.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="the table of published weights")
+    listing.add_argument("pattern", nargs="?", default="*", help='such as "regnety_*"')
+    listing.set_defaults(run=_list)
+    info = actions.add_parser("info", help="everything known about one of them")
+    info.add_argument("tag", help="such as regnety_032.ra_in1k")
+    info.set_defaults(run=_info)
+    convert = actions.add_parser("convert", help="a weight file to another format or naming")
+    convert.add_argument("variant", help="the network, by any of its names")
+    convert.add_argument("source", help="a weight file, or a tag")
+    convert.add_argument("target", type=Path, help="ends in .keras, .safetensors or .npz")
+    names = ("timm", "torchvision", "pycls", "mmpretrain")
+    convert.add_argument("--names", choices=names, default="timm", help="(default: timm)")
+    convert.set_defaults(run=_convert)
+    return parser
+
+
+def _list(options):
+    print(weights_table(options.pattern))
+
+
+def _info(options):
+    from regnet_tf.weights import weights_info
+
+    info = weights_info(options.tag)
+    for field in dataclasses.fields(info):
+        print(f"{field.name:18}  {getattr(info, field.name)}")
+
+
+def _convert(options):
+    from regnet_tf.models import create_model
+    from regnet_tf.porting import to_state_dict
+    from regnet_tf.readers import write_state_dict
+
+    model = create_model(options.variant, weights=options.source)
+    if options.target.suffix == ".keras":
+        model.save(options.target)
+    else:
+        write_state_dict(options.target, to_state_dict(model, options.names))
+    print(f"Written: {options.target}")
+
+
+def weights_table(pattern: str = "*") -> str:
+    """The published weights whose tag matches a shell-style pattern, as a markdown table."""
+    from regnet_tf.weights import list_weights, weights_info
+
+    columns = ["tag", "licence", "classes", "pixels", "top-1 %", "by whom, at how many pixels"]
+    rows = []
+    for tag in list_weights(pattern):
+        info = weights_info(tag)
+        best = max(info.published, key=lambda entry: entry["top1"], default=None)
+        accuracy = ("", "") if best is None else (f"{best['top1']:.2f}", _measured_by(best))
+        rows.append([f"`{tag}`", info.license, info.classes, info.image_size, *accuracy])
+    return markdown_table(columns, rows, left=(0, 1, 5))
+
+
+def _measured_by(entry):
+    return f"{entry['source']}, {entry['image_size']}"
