@@ -1,1 +1,1 @@
-"""Programs that turn a trained RegNet into what servers and phones run; from a checkout."""
+"""Programs that export a trained RegNet for servers and phones."""

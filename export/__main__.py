@@ -1,4 +1,4 @@
-"""`regnet export`: from a trained RegNet to TensorFlow Serving and to a phone."""
+"""`regnet export`: exports a trained RegNet for TensorFlow Serving and for phones."""
 
 import argparse
 import sys
@@ -24,10 +24,10 @@ Exit status: 0 if it worked, 2 if something asked for is not possible; nothing i
 
 
 def main(arguments=None) -> int:
-    """Runs the command; returns its exit status.
+    """Runs the command and returns its exit status.
 
     Args:
-        arguments: list of strings; those of the process by default.
+        arguments: list of strings; `sys.argv[1:]` by default.
     """
     parser = _parser()
     options = parser.parse_args(arguments)

@@ -1,7 +1,8 @@
-"""`regnet benchmark files`: how fast a network runs in its exported forms, and its peers.
+"""`regnet benchmark files`: measures the speed of exported networks and of their peers.
 
-All contenders hold the same weights. They run in one process and in turns, so that a machine that
-slows down slows all of them; figures are medians, ratios are medians of the ratios turn by turn.
+All contenders have the same weights. They run in one process and take turns, so a machine that
+slows down slows all of them. Figures are medians over the turns. Ratios are medians of the ratios
+in each turn.
 """
 
 import argparse
@@ -52,17 +53,17 @@ Written are OUT/benchmark.md and OUT/benchmark.json.
 
 Exit status: 0 if it worked, 2 if something asked for is not possible."""
 
-_SECONDS = 0.2  # a turn lasts at least so long
+_SECONDS = 0.2  # minimum duration of a turn
 _CALIBRATION_IMAGES = 16
 _PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "torch", "timm", "onnx")
 _PACKAGES += ("onnxscript", "onnxruntime")
 
 
 def main(arguments=None) -> int:
-    """Runs the command; returns its exit status.
+    """Runs the command and returns its exit status.
 
     Args:
-        arguments: list of strings; those of the process by default.
+        arguments: list of strings; `sys.argv[1:]` by default.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -107,7 +108,10 @@ def _parser():
 
 
 def _checked(options):
-    """The variants' keys; sets threads. Raises for what is not possible, before anything runs."""
+    """Checks the options, sets the threads and returns the variants' keys.
+
+    Raises an error for impossible options before anything runs.
+    """
     from regnet_tf._checks import check_int
     from regnet_tf.variants import variant_key
 
@@ -164,16 +168,16 @@ def _say(variant):
 
 
 def measure(contenders, images, repeats, say) -> dict:
-    """Measures contenders in turns.
+    """Measures contenders, which take turns.
 
     Args:
         contenders: list of `Contender`s.
-        images: levels, uint8 `(count, size, size, 3)`, to take batches from.
-        repeats: turns.
+        images: images to take batches from, with levels 0 to 255, uint8 `(count, size, size, 3)`.
+        repeats: number of turns.
         say: called with a line about each turn.
 
     Returns:
-        Name -> size of a batch -> seconds of a call, in each turn.
+        Dict: name -> batch size -> list with the seconds of a call in each turn.
     """
     seconds = {contender.name: {} for contender in contenders}
     for batch in BATCHES:
@@ -191,8 +195,8 @@ def measure(contenders, images, repeats, say) -> dict:
 
 
 def _seconds(run, inputs):
-    """Of one call; the mean of as many as there is time for."""
-    run(inputs)  # the first one prepares, and finds the caches full of another's weights
+    """Returns the mean seconds of a call, over `_SECONDS` seconds of calls."""
+    run(inputs)  # warm-up: the first call prepares, and the caches hold another network's weights
     start, calls = time.perf_counter(), 0
     while (passed := time.perf_counter() - start) < _SECONDS or not calls:
         run(inputs)
@@ -201,15 +205,15 @@ def _seconds(run, inputs):
 
 
 def rows(seconds) -> list[dict]:
-    """What a table says.
+    """Returns the rows of the table.
 
     Args:
-        seconds: of `measure`.
+        seconds: result of `measure`.
 
     Returns:
-        For each contender a dict: "name", "latency_ms" of a batch of one, "images_per_second" in
-        batches of 32, for each of them how many times as fast as `KERAS` it is, and "seconds" of
-        each turn; None for what was not measured.
+        A dict for each contender: "name", "latency_ms" for a batch of one, "images_per_second" in
+        batches of 32, "latency_ratio" and "throughput_ratio", and the "seconds" of each turn. A
+        ratio says how many times as fast as `KERAS` the contender is. None if not measured.
     """
     one, many = BATCHES
     found = []
@@ -234,15 +238,15 @@ def _ratio(reference, times, batch):
 
 
 def profile(path, images, threads) -> dict[str, float]:
-    """The kernels that TensorFlow runs for a SavedModel.
+    """Profiles the kernels that TensorFlow runs for a SavedModel.
 
     Args:
-        path: of its folder.
+        path: path of the SavedModel's folder.
         images: float32 `(batch, height, width, 3)`.
-        threads: to run it with.
+        threads: number of threads to run it with.
 
     Returns:
-        Kernel -> percent of the time in kernels, the largest first.
+        Dict: kernel -> percent of the total kernel time, largest first.
     """
     import tensorflow as tf
 
@@ -255,14 +259,17 @@ def profile(path, images, threads) -> dict[str, float]:
         signature = loaded.signature_def[SIGNATURE]
         outputs = [output.name for output in signature.outputs.values()]
         feed = {signature.inputs["images"].name: images}
-        session.run(outputs, feed)  # the first one prepares
+        session.run(outputs, feed)  # warm-up
         session.run(outputs, feed, options=options, run_metadata=metadata)
     return _shares(metadata.step_stats)
 
 
 @contextlib.contextmanager
 def _without_warnings():
-    """Of functions that are deprecated: sessions alone tell what each kernel took."""
+    """Silences deprecation warnings inside the block.
+
+    Only TensorFlow 1's sessions, which are deprecated, report the time of each kernel.
+    """
     import tensorflow as tf
 
     logger = tf.get_logger()
@@ -285,7 +292,7 @@ def _shares(step_stats):
 
 
 def table(results) -> str:
-    """The results as a markdown table."""
+    """Returns the results as a markdown table."""
     from regnet_tf._markdown import markdown_table
 
     columns = ["variant", "pixels", "form", "batch 1 (ms)", "ratio", "batch 32 (images/s)", "ratio"]
@@ -300,7 +307,7 @@ def table(results) -> str:
 
 
 def profile_table(result) -> str:
-    """The kernels of a result as a markdown table."""
+    """Returns the kernels of a result as a markdown table."""
     from regnet_tf._markdown import markdown_table
 
     columns = [f"{result['variant']}: kernel", "share of time (%)"]
@@ -313,7 +320,7 @@ def _cell(value, digits):
 
 
 def _environment(options):
-    """Machine, versions and settings, for whoever reads the figures later."""
+    """Returns the machine, versions and settings, to be kept with the figures."""
     from regnet_tf._cpu import onednn, processor
 
     versions = {"python": platform.python_version()}
@@ -340,7 +347,7 @@ def _write(folder, report):
 
 
 def markdown(report) -> str:
-    """The report as a page."""
+    """Returns the report as a markdown page."""
     settings = report["settings"]
     parts = [
         "# Exported networks, side by side",

@@ -1,4 +1,4 @@
-"""What an exported file is checked by: images, and what the Keras model makes of them."""
+"""Checks of exported files: images, and the Keras model's outputs for them."""
 
 import dataclasses
 import math
@@ -12,23 +12,22 @@ from regnet_tf._files import read_arrays
 
 from .network import find_classifier
 
-_MOST_BYTES = 64 << 20  # of images and answers
+_MOST_BYTES = 64 << 20  # of images and outputs together
 _RANDOM_IMAGES = 16
 _BATCH_SIZE = 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checks:
-    """Images and the answers of the network that was exported.
+    """Images and the Keras model's outputs for them.
 
     Attributes:
         images: uint8 `(count, image_size, image_size, 3)`.
-        labels: true classes, int64 `(count,)` or `(count, height, width)`; None where they are
-            unknown.
-        expected: the Keras model's probabilities `(count, classes)`, or `(count, height, width,
-            classes)`; or its features `(count, channels)` where it has no classifier.
-        classifier: which of them.
-        origin: where the images come from.
+        labels: true classes, int64 `(count,)` or `(count, height, width)`; None if unknown.
+        expected: the Keras model's probabilities `(count, classes)` or `(count, height, width,
+            classes)`. Without a classifier, its features `(count, channels)`.
+        classifier: whether the model has a classifier.
+        origin: source of the images, as text.
     """
 
     images: np.ndarray
@@ -39,7 +38,7 @@ class Checks:
 
     @classmethod
     def make(cls, source, network) -> "Checks":
-        """The checks of a `Source`; on random images where it has none."""
+        """Returns the checks of a `Source`; it uses random images if the source has none."""
         images, labels, origin = _images(source)
         normalized = source.preprocessing.normalize
         outputs = [
@@ -55,7 +54,7 @@ class Checks:
 
     @classmethod
     def read(cls, path) -> "Checks":
-        """Those that `write` wrote."""
+        """Reads the checks from a file that `write` wrote."""
         try:
             arrays = read_arrays(path)
         except ValueError as error:
@@ -77,15 +76,15 @@ class Checks:
         """Checks an exported file.
 
         Args:
-            run: function of `export.runners`.
+            run: function that `export.runners` returns.
 
         Returns:
-            Dict: "max_difference" from the Keras model's output, "cosine" of the two at the worst
-            image, and of classifiers "top1_agreement" and "accuracy" in percent, the latter None
-            where the true classes are unknown.
+            Dict: "max_difference", the largest absolute difference from the Keras model's output;
+            "cosine", the lowest cosine similarity with it. For classifiers also "top1_agreement"
+            and "accuracy", in percent; "accuracy" is None if the true classes are unknown.
 
         Raises:
-            UserError: for outputs of another shape.
+            UserError: if the outputs have another shape.
         """
         outputs = np.concatenate([run(part) for part in _parts(self.images)])
         if outputs.shape != self.expected.shape:
@@ -104,7 +103,7 @@ class Checks:
 
     @property
     def accuracy(self) -> float | None:
-        """The Keras model's own, in percent; None where the true classes are unknown."""
+        """The Keras model's accuracy in percent; None if the true classes are unknown."""
         return self._accuracy(self.expected)
 
     def _accuracy(self, outputs):
@@ -134,17 +133,19 @@ def _cosines(a, b):
 
 
 def measure_speed(runs, images, repeats=5, seconds=0.2) -> dict:
-    """Latency and throughput, in turns, so that a machine's moods meet all alike.
+    """Measures latency and throughput.
+
+    The files take turns, so a machine that slows down slows all of them.
 
     Args:
-        runs: name -> function of `export.runners`.
-        images: uint8 `(count, height, width, 3)`, to take batches from.
-        repeats: turns; medians of them are given.
-        seconds: at least so long a turn.
+        runs: dict: name -> function that `export.runners` returns.
+        images: images to take batches from, uint8 `(count, height, width, 3)`.
+        repeats: number of turns; the results are medians over them.
+        seconds: minimum duration of a turn.
 
     Returns:
-        Name -> dict: "latency_ms" of a batch of one image (of a `.tflite` file's own batch), and
-        "images_per_second" in batches of 32.
+        Dict: name -> dict with "latency_ms" for a batch of one image (for a `.tflite` file, its
+        own batch size), and "images_per_second" in batches of 32.
     """
     measured = {}
     sizes = {name: getattr(run, "batch_size", 1) for name, run in runs.items()}
@@ -154,7 +155,7 @@ def measure_speed(runs, images, repeats=5, seconds=0.2) -> dict:
             for name, run in runs.items():
                 size = sizes[name] if kind == "latency_ms" else _BATCH_SIZE
                 taken = _seconds(run, np.resize(images, (size, *images.shape[1:])), seconds)
-                if turn:  # the first one is to warm up
+                if turn:  # turn 0 is the warm-up
                     times[name].append(taken)
         for name in runs:
             taken = statistics.median(times[name])
@@ -164,7 +165,7 @@ def measure_speed(runs, images, repeats=5, seconds=0.2) -> dict:
 
 
 def _seconds(run, images, seconds):
-    """Of one call; the mean of as many as there is time for."""
+    """Returns the mean seconds of a call, over `seconds` seconds of calls."""
     start, calls = time.perf_counter(), 0
     while (passed := time.perf_counter() - start) < seconds or not calls:
         run(images)

@@ -1,6 +1,6 @@
-"""`regnet ask`: asks TensorFlow Serving what is on photographs.
+"""`regnet ask`: classifies photographs with a RegNet on TensorFlow Serving.
 
-Over REST this needs no other package; over gRPC, `pip install 'regnet_tf[export]'`. It connects
+REST needs no other package. gRPC needs `pip install 'regnet_tf[export]'`. The client connects
 directly, not through a proxy.
 """
 
@@ -35,8 +35,8 @@ pauses that double and vary by chance; what the server refuses for good is not.
 The exit status is 0, or 2 for an error, or 1 where --status finds no version AVAILABLE or some
 requests of --load failed."""
 
-#: Failures that another try may not meet, in gRPC's names. Predictions change nothing on a server,
-#: so that those of which no answer came may be asked for twice.
+#: Temporary failures, by gRPC's names; the request is tried again. A prediction changes nothing on
+#: the server, so it is safe to repeat one whose answer was lost.
 TEMPORARY = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
 
 _HTTP_CODES = {
@@ -59,12 +59,12 @@ _LONGEST_PAUSE = 5.0
 
 
 class ServingError(ValueError):
-    """A request without an answer; the message says why, in one line.
+    """Raised when a request fails; the message gives the reason in one line.
 
     Attributes:
-        code: of gRPC's status codes, over REST too: "INVALID_ARGUMENT", "UNAVAILABLE", ...
-        images: indices in the batch of the images that the server's message names. (A server that
-            batches the requests of several clients counts in its own batch.)
+        code: gRPC status code, over REST too: "INVALID_ARGUMENT", "UNAVAILABLE", ...
+        images: indices in the batch of the images that the server's message names. A server that
+            batches the requests of several clients counts in its own batch.
     """
 
     def __init__(self, code, message):
@@ -77,12 +77,12 @@ class ServingError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What the model says of one image.
+    """The model's prediction for one image.
 
     Attributes:
         probabilities: `classes` floats, one for each class, in the order of the classes.
         classes: `k` integers, the indices of the best classes, best first.
-        labels: `k` strings, their names.
+        labels: `k` strings, the names of the best classes.
     """
 
     probabilities: tuple[float, ...]
@@ -101,9 +101,9 @@ class VersionStatus:
     """A version of a model on the server.
 
     Attributes:
-        version: its number.
+        version: version number.
         state: "START", "LOADING", "AVAILABLE", "UNLOADING" or "END".
-        error: why it could not be loaded; empty if it could.
+        error: why the version could not be loaded; empty without an error.
     """
 
     version: int
@@ -112,20 +112,20 @@ class VersionStatus:
 
 
 class _Client:
-    """What the two clients have in common; each belongs to one thread.
+    """Base class of the two clients. Use a client in one thread only.
 
     Args:
-        model: its name on the server.
+        model: name of the model on the server.
         server: host name or address.
-        port: of the server.
-        version: number of the version to ask; the server's newest by default.
-        label: of the version to ask, such as "stable", instead.
+        port: port of the server.
+        version: version number to ask; the server's newest by default.
+        label: label of the version to ask, such as "stable"; give it instead of `version`.
         timeout: seconds for one try.
-        retries: more tries where the first meets one of the failures in `TEMPORARY`.
+        retries: maximum number of retries after one of the failures in `TEMPORARY`.
 
     Attributes:
-        retried: tries beyond the first so far, of all requests.
-        deadline: seconds on `time.monotonic()`'s clock, after which nothing is tried again.
+        retried: number of retries so far, over all requests.
+        deadline: time on the clock of `time.monotonic()` after which nothing is tried again.
     """
 
     def __init__(self, model, server, port, *, version=None, label=None, timeout=10.0, retries=3):
@@ -147,22 +147,22 @@ class _Client:
         self.close()
 
     def predict(self, image_files) -> list[Prediction]:
-        """Asks what is on a batch of images.
+        """Classifies a batch of images.
 
         Args:
-            image_files: `batch` whole JPEG or PNG files, as bytes.
+            image_files: contents of `batch` JPEG or PNG files, as bytes.
 
         Raises:
-            ServingError: if the server can not be reached, or refuses.
+            ServingError: if the server cannot be reached or refuses the request.
         """
         image_files = list(image_files)
         return self._tried(self._predict, image_files) if image_files else []
 
     def status(self) -> list[VersionStatus]:
-        """Asks for the model's versions on the server: all, or the one of this client.
+        """Returns the status of the model's versions on the server: all, or this client's.
 
         Raises:
-            ServingError: if the server can not be reached, or does not know the model.
+            ServingError: if the server cannot be reached or does not know the model.
         """
         return self._tried(self._status)
 
@@ -179,7 +179,7 @@ class _Client:
             self.retried += 1
 
     def _told(self, error, tries):
-        """The error as a person reads it, who does not know what was asked of whom."""
+        """Returns the error with a message that names the server and what was asked for."""
         words = _WORDS.get(error.code, f"answers {error.code}")
         if error.code == "NOT_FOUND":
             version = "" if self.version is None else f", version {self.version}"
@@ -190,9 +190,9 @@ class _Client:
 
 
 class RestClient(_Client):
-    """Asks TensorFlow Serving over REST, on a connection that is kept; arguments as for `_Client`.
+    """Client for TensorFlow Serving over REST; see `_Client` for the arguments.
 
-    The time-out holds for each wait for the server.
+    The connection is kept open. The time-out applies to each wait for the server.
     """
 
     def __init__(self, model, server="localhost", port=8501, **options):
@@ -233,7 +233,7 @@ class RestClient(_Client):
         status, content = self._exchange(method, path + verb, body)
         try:
             answer = dict(json.loads(content))
-        except (TypeError, ValueError):  # a proxy's page, or no server of models at all
+        except (TypeError, ValueError):  # a proxy's page, or not a TensorFlow Serving server
             answer = {"error": "an answer that is no JSON"}
         if status != 200 or "error" in answer:
             text = _first_line(str(answer.get("error", "")))
@@ -243,13 +243,13 @@ class RestClient(_Client):
         return answer
 
     def _exchange(self, method, path, body):
-        """Status and content of the server's answer, or a `ServingError` if none comes."""
+        """Returns the status and content of the answer; raises a `ServingError` if none comes."""
         try:
             self._connection.request(method, path, body, {"Content-Type": "application/json"})
             response = self._connection.getresponse()
             return response.status, response.read()
         except Exception as error:
-            self._connection.close()  # or the next request would read what is left of this one
+            self._connection.close()  # or the next request would read the rest of this answer
             if isinstance(error, TimeoutError):
                 text = f"nothing within {self.timeout:g} s"
                 raise ServingError("DEADLINE_EXCEEDED", text) from error
@@ -263,15 +263,15 @@ class RestClient(_Client):
 
 
 class GrpcClient(_Client):
-    """Asks TensorFlow Serving over gRPC; arguments as for `_Client`.
+    """Client for TensorFlow Serving over gRPC; see `_Client` for the arguments.
 
     Raises:
-        UserError: naming the extra to install, if gRPC or TensorFlow Serving's API is not there.
+        UserError: if gRPC or TensorFlow Serving's API is missing; it names the extra to install.
     """
 
     def __init__(self, model, server="localhost", port=8500, **options):
         super().__init__(model, server, port, **options)
-        start_tensorflow()  # which the interface of the server imports
+        start_tensorflow()  # before TensorFlow Serving's API imports TensorFlow
         from regnet_tf._errors import import_optional
 
         self._grpc = import_optional("grpc", "export")
@@ -286,12 +286,12 @@ class GrpcClient(_Client):
         }
         channel_options = {
             "grpc.enable_http_proxy": 0,
-            "grpc.enable_retries": 0,  # tries are counted here
-            "grpc.initial_reconnect_backoff_ms": 100,  # not to say what was true a second ago
+            "grpc.enable_retries": 0,  # this client retries, and counts the retries
+            "grpc.initial_reconnect_backoff_ms": 100,  # or gRPC would repeat an outdated error
             "grpc.max_reconnect_backoff_ms": 1000,
             "grpc.max_receive_message_length": -1,
             "grpc.max_send_message_length": -1,
-            "grpc.use_local_subchannel_pool": 1,  # a connection for each client
+            "grpc.use_local_subchannel_pool": 1,  # one connection for each client
         }
         self._channel = self._grpc.insecure_channel(self.address, [*channel_options.items()])
 
@@ -346,7 +346,7 @@ class GrpcClient(_Client):
 
 @contextlib.contextmanager
 def _expecting(what):
-    """Takes an answer apart; one that is something else is a `ServingError`."""
+    """Raises a `ServingError` if the code inside cannot parse the answer."""
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
@@ -358,21 +358,24 @@ def _prediction(probabilities, classes, labels):
 
 
 def _pause(tries):
-    """Seconds to wait after so many tries: doubling, and by chance, lest clients come in step."""
+    """Returns the seconds to wait after a number of tries.
+
+    The pause doubles with each try. It is random, so that clients do not retry in step.
+    """
     return random.uniform(0.5, 1) * min(_FIRST_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)
 
 
 def _first_line(message):
-    """Of a message of TensorFlow's, without the names of nodes around it."""
+    """Returns the first line of a TensorFlow message, without node names."""
     lines = re.sub(r"\{\{.*?\}\}\s*", "", message or "").strip().splitlines()
     return lines[0].strip() if lines else "no reason given"
 
 
 def main(arguments=None) -> int:
-    """Runs the command; returns its exit status.
+    """Runs the command and returns its exit status.
 
     Args:
-        arguments: list of strings; those of the process by default.
+        arguments: list of strings; `sys.argv[1:]` by default.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -437,7 +440,7 @@ def _seconds(text):
 
 
 def _check(options):
-    """Raises ValueError for what can be known to be wrong before the server is asked."""
+    """Raises a ValueError for wrong options, before the server is asked."""
     if options.status and options.label is not None:
         raise ValueError("The server gives no status of a label: --status goes with --version.")
     if not options.status and not options.files:
@@ -459,7 +462,7 @@ def _run(options):
 
 
 def _connect(options):
-    """A client as the command line asks for."""
+    """Returns the client that the options ask for."""
     kind, port = RestClient, options.rest_port
     if options.grpc:
         kind, port = GrpcClient, options.grpc_port

@@ -1,4 +1,4 @@
-"""What `export.benchmark` compares: a network in its exported forms, and its peers."""
+"""The contenders of `export.benchmark`: a network in its exported forms, and its peers."""
 
 import contextlib
 import dataclasses
@@ -15,7 +15,7 @@ TIMM = "timm, eager"
 ONNX = "ONNX Runtime"
 TFLITE = "TFLite {}"
 
-#: Images of a call, for latency and for throughput.
+#: Batch sizes for latency and for throughput.
 BATCHES = (1, 32)
 
 SIGNATURE = "serving_default"
@@ -33,11 +33,12 @@ class Contender:
     """A network in one form.
 
     Attributes:
-        name: of the form.
-        prepare: function from levels, uint8 `(batch, size, size, 3)`, to what `run` takes; it is
-            not measured.
-        run: function to logits `(batch, classes)`, a numpy array (TFLite files give probabilities).
-        batches: sizes of batches to measure.
+        name: name of the form.
+        prepare: function from images with levels 0 to 255, uint8 `(batch, size, size, 3)`, to the
+            input of `run`. It is not measured.
+        run: function that returns logits `(batch, classes)`, a numpy array. TFLite files return
+            probabilities.
+        batches: batch sizes to measure.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Contender:
 
 
 def make_model(variant, image_size):
-    """An untrained network of normalized images, to logits."""
+    """Returns an untrained network from normalized images to logits."""
     import regnet_tf
 
     shape = (image_size, image_size, 3)
@@ -57,9 +58,9 @@ def make_model(variant, image_size):
 
 
 def randomize(model):
-    """Gives a model random normalizations and biases.
+    """Sets a model's normalization variables and biases to random values.
 
-    Those of a new network change nothing, and some runtimes drop what changes nothing.
+    In a new network they have no effect, and some runtimes drop operations without effect.
     """
     import numpy as np
 
@@ -71,11 +72,11 @@ def randomize(model):
 
 
 def saved_models(model, folder) -> list[Contender]:
-    """The three SavedModels of a network, from normalized images to logits.
+    """Writes and loads three SavedModels of a network, from normalized images to logits.
 
     Args:
-        model: of `make_model`.
-        folder: a `Path` to write them to, each under its name.
+        model: result of `make_model`.
+        folder: a `Path`; each SavedModel is written to a folder with its name in it.
     """
     from .network import Network
 
@@ -99,7 +100,7 @@ def saved_models(model, folder) -> list[Contender]:
 
 @contextlib.contextmanager
 def _stock_normalization():
-    """Inside, regnet_tf's layers normalize as Keras' do."""
+    """Inside the block, regnet_tf's layers normalize as Keras' own layers do."""
     import keras
 
     from regnet_tf import layers
@@ -112,7 +113,7 @@ def _stock_normalization():
 
 
 def _saved_model(path, function, variables, size):
-    """Writes a function to logits as a SavedModel, and loads it."""
+    """Writes a function that returns logits as a SavedModel, and loads it."""
     import tensorflow as tf
 
     spec = tf.TensorSpec((None, *size, 3), tf.float32, name="images")
@@ -131,13 +132,13 @@ def _saved_model(path, function, variables, size):
 
 
 def tflite_files(model, calibration, folder, threads) -> list[Contender]:
-    """The float32 and the int8 `.tflite` file of a network.
+    """Writes and loads the float32 and the int8 `.tflite` file of a network.
 
     Args:
-        model: of `make_model`.
-        calibration: levels, uint8 `(count, size, size, 3)`.
-        folder: a `Path` to write them to.
-        threads: to run them with.
+        model: result of `make_model`.
+        calibration: images with levels 0 to 255, uint8 `(count, size, size, 3)`.
+        folder: a `Path` to write the files to.
+        threads: number of threads to run them with.
     """
     from regnet_tf import Preprocessing
 
@@ -161,16 +162,17 @@ def tflite_files(model, calibration, folder, threads) -> list[Contender]:
 
 
 def peers(variant, model, folder, options) -> list[Contender]:
-    """timm's network with a model's weights, in PyTorch and in ONNX Runtime.
+    """Returns timm's network with a model's weights, in PyTorch and in ONNX Runtime.
 
     Args:
-        variant: its name there.
-        model: of `make_model`.
+        variant: timm's name of the network.
+        model: result of `make_model`.
         folder: a `Path` to write to.
-        options: with `timm` and `onnxruntime`, which of them, and `threads`.
+        options: object with the attributes `timm` and `onnxruntime`, which select the peers, and
+            `threads`.
 
     Raises:
-        UserError: where timm has no such network.
+        UserError: if timm does not have the network.
     """
     network = _timm_network(variant, model)
     found = [_timm(network, options.threads)] if options.timm else []
@@ -210,14 +212,14 @@ def _timm(network, threads):
 
 
 def _onnxruntime(network, size, folder, threads):
-    """One file for batches of any size, as the SavedModels are."""
+    """Exports an ONNX file for any batch size, as the SavedModels have, and loads it."""
     import numpy as np
     import onnxruntime
     import torch
 
     path = str(folder / "network.onnx")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch warns of its own insides
+        warnings.simplefilter("ignore")  # PyTorch warns about its own internals
         torch.onnx.export(
             network,
             (torch.zeros(2, 3, size, size),),
@@ -238,23 +240,23 @@ def _onnxruntime(network, size, folder, threads):
 
 
 def import_timm():
-    """PyTorch and timm."""
+    """Imports PyTorch and timm and returns both."""
     from regnet_tf._torch import import_with_torch
 
-    import_peer("torch")  # or an error that names it
+    import_peer("torch")  # raises an error that names PyTorch if it is missing
     with _peer("timm"):
         return import_with_torch("timm")
 
 
 def import_peer(package):
-    """A package that only comparisons need; a `UserError` says what to install."""
+    """Imports a package that only comparisons need; a `UserError` says what to install."""
     with _peer(package):
         return importlib.import_module(package)
 
 
 @contextlib.contextmanager
 def _peer(package):
-    """Where an import fails, the error says what to install."""
+    """If an import inside fails, raises a `UserError` that says what to install."""
     from regnet_tf._errors import UserError
 
     try:
@@ -267,7 +269,7 @@ def _peer(package):
 
 
 def normalized(images):
-    """Images of levels 0 to 255, uint8 `(batch, size, size, 3)`, as the networks take them."""
+    """Normalizes images with levels 0 to 255, uint8 `(batch, size, size, 3)`."""
     import numpy as np
 
     from regnet_tf import Preprocessing

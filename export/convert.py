@@ -1,4 +1,4 @@
-"""A network as the bytes of a `.tflite` file."""
+"""Conversion of a network to the bytes of a `.tflite` file."""
 
 import tempfile
 
@@ -14,17 +14,17 @@ def convert(network, preprocessing, batch_size, dtype=tf.uint8, configure=None) 
 
     Args:
         network: an `export.network.Network`.
-        preprocessing: its normalization becomes part of the graph.
-        batch_size: of its images.
-        dtype: of its images, levels of 0 to 255.
+        preprocessing: a `regnet_tf.Preprocessing`; its normalization becomes part of the graph.
+        batch_size: number of images in a batch.
+        dtype: dtype of the images, which have levels 0 to 255.
         configure: function that changes a `tf.lite.TFLiteConverter` before it runs.
 
     Returns:
-        The file's content, with the signature "serving_default" from "images" to "probabilities",
-        or to "features" where the network has no classifier.
+        The file's content. Its signature "serving_default" maps "images" to "probabilities", or
+        to "features" if the network has no classifier.
 
     Raises:
-        UserError: for what builtin operations can not express.
+        UserError: if builtin operations cannot express the network.
     """
     size = preprocessing.image_size
     traced = network.traced(batch_size, (size, size))
@@ -48,5 +48,5 @@ def convert(network, preprocessing, batch_size, dtype=tf.uint8, configure=None) 
             configure(converter)
         try:
             return converter.convert()
-        except Exception as error:  # the converter passes on whatever its parts raise
+        except Exception as error:  # the converter may raise any exception
             raise UserError(f"The network can not be converted to TFLite: {error}") from error

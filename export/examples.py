@@ -1,4 +1,4 @@
-"""Images to calibrate integers with, and to check what was exported."""
+"""Images for the calibration of int8 files and for the checks of an export."""
 
 import dataclasses
 
@@ -8,11 +8,11 @@ from regnet_tf._errors import UserError
 from regnet_tf._files import read_arrays
 from regnet_tf.preprocessing import load_image
 
-#: Fewer than these calibrate badly.
+#: Fewer images calibrate badly.
 ENOUGH = 100
 _MOST = 500
 _SUFFIXES = (".jpg", ".jpeg", ".png")
-_HELD_OUT = 4  # of images that nobody has parted, one in so many is kept to check with
+_HELD_OUT = 4  # without a test split, every 4th image is held out
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,11 +20,11 @@ class Examples:
     """Images as the network sees them, before normalization.
 
     Attributes:
-        calibration: uint8 `(count, image_size, image_size, 3)`.
-        test: other ones, of the same shape.
-        test_labels: int64 `(count,)`, or `(count, image_size, image_size)` where every pixel has a
-            class; or None where they are unknown.
-        origin: where they come from.
+        calibration: calibration images, uint8 `(count, image_size, image_size, 3)`.
+        test: held-out images, uint8 `(count, image_size, image_size, 3)`.
+        test_labels: true classes, int64 `(count,)`, or `(count, image_size, image_size)` if every
+            pixel has a class. None if unknown.
+        origin: source of the images, as text.
     """
 
     calibration: np.ndarray
@@ -34,18 +34,18 @@ class Examples:
 
     @classmethod
     def read(cls, path, preprocessing) -> "Examples":
-        """Images of a folder or an `.npz` file; at most 500, evenly taken.
+        """Reads at most 500 images from a folder or an `.npz` file, evenly spaced.
 
         Args:
-            path: a `Path`: a folder with JPEG and PNG files in it, at any depth; or an `.npz` file
-                with "images", uint8 `(count, height, width, 3)`, which are resized and cropped
-                unless they have the network's size. It may hold "test_images" and "test_labels"
-                too; otherwise every fourth image is kept to test with.
+            path: a `Path`: a folder with JPEG and PNG files at any depth, or an `.npz` file with
+                "images", uint8 `(count, height, width, 3)`. Images are resized and cropped unless
+                they have the network's size. The file may also hold "test_images" and
+                "test_labels". Without them, every 4th image is held out.
             preprocessing: a `regnet_tf.Preprocessing`.
 
         Raises:
-            UserError: where there are no images, or the file is damaged.
-            ValueError: naming the file of an image that is damaged.
+            UserError: if there are no images, or the file is damaged.
+            ValueError: if an image is damaged; it names the image's file.
         """
         if path.is_dir():
             return cls._of_folder(path, preprocessing)
@@ -93,7 +93,7 @@ class Examples:
 
 
 def _evenly(items):
-    """At most `_MOST` of a sequence, from its beginning to its end."""
+    """Returns at most `_MOST` items of a sequence, evenly spaced."""
     step = -(-len(items) // _MOST)
     return items[::step]
 

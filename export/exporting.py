@@ -1,4 +1,4 @@
-"""A whole export: built beside its place, checked, then moved there."""
+"""A complete export: built in a temporary directory, checked, then moved into place."""
 
 import contextlib
 import os
@@ -25,9 +25,9 @@ _PACKAGES = (
     "tensorflow_serving.apis.prediction_log_pb2",
 )
 
-#: What stands beside the versions of a network.
+#: Files of `serving` next to the networks' folders: path -> description.
 SERVING = {f"serving/{name}": what for name, what in serving.FILES.items()}
-#: What an export leaves in its folder beside `serving`.
+#: Files of an export next to `serving`: name -> description.
 FILES = {
     "tflite": "for phones, one file for each precision",
     "report.md": "how exact and how fast each file is",
@@ -48,32 +48,32 @@ def export(
     int8_output="float32",
     say=print,
 ) -> dict:
-    """Writes everything a deployer needs.
+    """Writes the SavedModel, the `.tflite` files, the report and the checks of a network.
 
     Args:
         source: an `export.source.Source`.
-        out: a `Path`: the folder; a second export adds a version to `serving` and replaces the
-            other files.
-        precisions: of the `.tflite` files, some of `export.tflite.PRECISIONS`.
-        version: number of the SavedModel; by default the next one.
-        overwrite: whether that version may be there already.
-        batch_size: of the `.tflite` files.
-        int8_output: type of what the int8 file gives: "float32" or "uint8".
+        out: a `Path`: the folder to write to. A second export adds a version to `serving` and
+            replaces the other files.
+        precisions: precisions of the `.tflite` files, from `export.tflite.PRECISIONS`.
+        version: version number of the SavedModel; by default the next one.
+        overwrite: whether to replace that version if it exists.
+        batch_size: batch size of the `.tflite` files.
+        int8_output: output dtype of the int8 file: "float32" or "uint8".
         say: called with a line about each step.
 
     Returns:
         The content of `report.json`.
 
     Raises:
-        UserError: before anything is written, for a version that is there, an unknown precision,
-            missing calibration images or packages, a folder that can not be written to; later for
-            a network that can not be converted, or where the disk is full. `out` is then as it was.
+        UserError: before anything is written: if the version exists, a precision is unknown,
+            calibration images or packages are missing, or the folder is not writable. Later: if
+            the network cannot be converted, or the disk is full; `out` is then left as it was.
     """
     for package in _PACKAGES:
         import_optional(package, extra="export")
     tflite.check_options(precisions, batch_size, int8_output, source.examples)
     _check_name(out, source.name)
-    serving.read_stable(out / "serving")  # raises where it would later
+    serving.read_stable(out / "serving")  # raises now instead of after the export
     target = serving.next_version(out / "serving" / source.name, version, overwrite)
     with _staging(out) as folder:
         facts = _build(source, folder, target, precisions, batch_size, int8_output, say)
@@ -82,7 +82,7 @@ def export(
 
 
 def _check_name(out, name):
-    """A folder holds the versions of one network."""
+    """Raises a UserError if the folder holds another network: it may hold only one."""
     others = [one.name for one in (out / "serving").glob("*/") if serving.versions(one)]
     if others and name not in others:
         raise UserError(
@@ -126,7 +126,7 @@ def _build(source, folder, version, precisions, batch_size, int8_output, say):
 
 
 def _compared(artefacts, checks, folder):
-    """What `report.json` says of each file."""
+    """Returns the entry of each file in `report.json`."""
     runs = {name: open_artefact(path) for name, path in artefacts.items()}
     speeds = measure_speed(runs, checks.images)
     return {
@@ -155,7 +155,10 @@ def _size(path):
 
 @contextlib.contextmanager
 def _staging(out):
-    """A folder on the same disk as `out`, gone afterwards; left-overs of killed exports go too."""
+    """Yields a temporary directory on the same disk as `out`, and removes it afterwards.
+
+    Left-over directories of killed exports are removed too.
+    """
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     with contextlib.ExitStack() as stack:
         stack.callback(_remove_empty, made)
@@ -175,7 +178,7 @@ def _staging(out):
 
 
 def _remove_empty(folders):
-    """Removes folders from the innermost one on, up to the first that is not empty."""
+    """Removes empty folders, innermost first, and stops at the first that is not empty."""
     with contextlib.suppress(OSError):
         for folder in folders:
             folder.rmdir()
@@ -192,7 +195,7 @@ def _runs(pid):
 
 
 def _move(folder, out, name, version, is_new):
-    """Puts a finished export in its place: the version in one rename, the manifest last."""
+    """Moves a finished export into place: the version by one rename, the manifest last."""
     manifest.write_manifest(folder, [f"serving/{name}/{version}", *_moved_files()])
     saved_model = Path("serving", name, str(version))
     if (out / saved_model).exists() and is_new:

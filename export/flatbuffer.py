@@ -1,4 +1,4 @@
-"""`.tflite` files as objects, and back."""
+"""Conversion of `.tflite` files to objects and back."""
 
 import contextlib
 
@@ -9,18 +9,21 @@ from regnet_tf._errors import first_line, import_optional
 
 _IDENTIFIER = b"TFL3"
 
-#: What TFLite asks of its constants, which delegates use where they lie.
+#: Alignment in bytes that TFLite requires of constants, since delegates use them in place.
 _ALIGNMENT = 16
 
 
 def schema():
-    """TFLite's schema, as classes."""
+    """Returns the module with the classes of TFLite's schema."""
     return import_optional("ai_edge_litert.schema_py_generated", extra="export")
 
 
 @contextlib.contextmanager
 def reading(path):
-    """Names the file whose bytes make no sense: FlatBuffers checks nothing, so any error comes."""
+    """Turns any error inside the block into a ValueError that names the file.
+
+    FlatBuffers does not validate its input, so a damaged file may raise any exception.
+    """
     try:
         yield
     except Exception as error:
@@ -28,13 +31,13 @@ def reading(path):
 
 
 def read_model(content, path):
-    """The content of a `.tflite` file as the schema's objects.
+    """Returns the content of a `.tflite` file as the schema's objects.
 
-    Constants that lie behind the model, as large ones may, are taken into it; what else lies there
-    is left out. `path` is for errors.
+    Large constants may lie behind the model in the file; they are moved into it. Other data behind
+    the model is left out. `path` is for error messages.
 
     Raises:
-        ValueError: for what is no such file, or a damaged one.
+        ValueError: if the content is not a `.tflite` file, or is damaged.
     """
     types = schema()
     if content[4:8] != _IDENTIFIER:
@@ -49,7 +52,7 @@ def read_model(content, path):
 
 
 def pack_model(model):
-    """The bytes of a `.tflite` file, its constants aligned."""
+    """Returns the bytes of a `.tflite` file, with its constants aligned."""
     types = schema()
 
     class Aligned(types.BufferT):
@@ -58,7 +61,7 @@ def pack_model(model):
                 builder.Prep(_ALIGNMENT, len(self.data))
             return super().Pack(builder)
 
-    # FlatBuffers for Python knows no `force_align`, and would place constants anywhere.
+    # FlatBuffers for Python does not support `force_align`, so it would not align constants.
     for buffer in model.buffers:
         buffer.__class__ = Aligned
     builder = flatbuffers.Builder()

@@ -1,43 +1,43 @@
-"""What stands in a SavedModel's graph, read from its file."""
+"""The graph of a SavedModel, read from its file, and the operations that servers refuse."""
 
 from pathlib import Path
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-#: Operations that call Python, or compilers that a server need not have.
+#: Prefixes of operations that call Python, or a compiler that a server may not have.
 _PYTHON_OR_COMPILER = ("PyFunc", "EagerPyFunc", "PyFuncStateless", "Xla", "_Xla", "TPU", "TF_")
-#: Attributes by which a function asks to be compiled.
+#: Attributes that request the compilation of a function.
 _COMPILED = ("_XlaMustCompile", "_XlaCompile", "jit_compile")
 
 
 def read_graph(path) -> saved_model_pb2.SavedModel:
-    """The protobuf of a SavedModel's folder.
+    """Reads the protobuf of a SavedModel's folder.
 
     Raises:
-        ValueError: for a file that is missing or damaged.
+        ValueError: if the file is missing or damaged.
     """
     file = Path(path) / "saved_model.pb"
     message = saved_model_pb2.SavedModel()
     try:
         message.ParseFromString(file.read_bytes())
-    except Exception as error:  # the parsers of protobuf have no common exception
+    except Exception as error:  # protobuf's parsers have no common exception
         raise ValueError(f"{file} is no SavedModel: {error}") from error
     return message
 
 
 def offending_ops(path) -> list[str]:
-    """What stock TensorFlow Serving would refuse to load or to run.
+    """Lists the operations that stock TensorFlow Serving refuses to load or to run.
 
-    That is operations outside of TensorFlow's core, calls of Python, and functions that must be
-    compiled with XLA (servers built without a compiler refuse those).
+    It refuses operations outside TensorFlow's core and calls of Python. Servers built without a
+    compiler also refuse functions that must be compiled with XLA.
 
     Args:
         path: folder of a SavedModel.
 
     Returns:
-        For each its place, name and fault: "function/node: PyFunc calls Python"; none for a graph
-        that any server takes.
+        One line for each, with place, name and fault: "function/node: PyFunc calls Python". The
+        list is empty for a graph that any server accepts.
     """
     found = []
     for meta_graph in read_graph(path).meta_graphs:
@@ -67,5 +67,8 @@ def _of_nodes(place, nodes):
 
 
 def _is_function(node):
-    """Calls of functions by their own name, as old graphs have them, begin with two underscores."""
+    """Whether a node calls a function by the function's name.
+
+    Old graphs have such nodes; their names begin with two underscores.
+    """
     return node.op.startswith("__inference")

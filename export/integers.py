@@ -1,4 +1,4 @@
-"""int8: weights and activations of 8 bits, calibrated on images."""
+"""Quantization to int8: weights and activations in 8 bits, calibrated on images."""
 
 import contextlib
 import copy
@@ -15,31 +15,32 @@ from .convert import SIGNATURE, convert
 from .flatbuffer import pack_model, read_model, schema
 from .runners import THREADS
 
-# A gate's error scales a whole channel: in 8 bits the gates of a RegNetY cost the most by far,
-# while they take next to no time.
+# Squeeze-and-excitation stays in float: the error of a gate scales a whole channel. In 8 bits, the
+# gates of a RegNetY cost by far the most accuracy, and they take almost no time.
 _IN_FLOAT = r"(^|.*[/;])se(_\d+)?/.*"
 _LAYER_IMAGES = 16
 
 
 def quantize(network, source, batch_size, output="float32"):
-    """Converts a network to 8-bit integers, all but its squeeze-and-excitation.
+    """Converts a network to 8-bit integers, except its squeeze-and-excitation.
 
-    Ranges of activations are the smallest and largest values of the calibration images: ranges that
-    leave rare values out were worse. Weights have a scale for each output channel.
+    The range of an activation is its minimum and maximum over the calibration images. Ranges that
+    leave rare values out were worse. Weights have one scale for each output channel.
 
     Args:
         network: an `export.network.Network`.
         source: the `export.source.Source`, with examples.
-        batch_size: of its images.
-        output: type of what it gives, "float32" or "uint8".
+        batch_size: number of images in a batch.
+        output: output dtype, "float32" or "uint8".
 
     Returns:
-        `(content, layers)`: of the file, whose images are uint8; and for each layer with a kernel a
-        dict, "layer" and "error": the root mean square of its outputs' difference from float32's
-        on some of the images, relative to the standard deviation of these.
+        `(content, layers)`: the content of the file, which takes uint8 images, and a dict for each
+        layer with a kernel: "layer" and "error". The error is the root mean square difference of
+        the layer's outputs from the float32 outputs, on some of the images. It is relative to the
+        standard deviation of the float32 outputs.
 
     Raises:
-        UserError: for a network that can not be converted.
+        UserError: if the network cannot be converted.
     """
     quantizer = import_optional("litert_quantizer", extra="export")
     calibrator = import_optional("litert_quantizer.calibrator")
@@ -79,14 +80,14 @@ def quantize(network, source, batch_size, output="float32"):
 
 
 def _name_of_levels(content):
-    """The tensor of the images as floats."""
+    """Returns the name of the tensor that holds the images as floats."""
     (graph,) = read_model(content, "the float32 file").subgraphs
     (levels,) = graph.operators[0].outputs
     return graph.tensors[levels].name.decode()
 
 
 def _with_uint8_input(content):
-    """Quantizes the images at once, instead of casting them to float first."""
+    """Quantizes the uint8 images directly, instead of casting them to float first."""
     types, model = schema(), read_model(content, "the int8 file")
     (graph,) = model.subgraphs
     cast, step = graph.operators[:2]
@@ -98,7 +99,7 @@ def _with_uint8_input(content):
 
 
 def _with_uint8_output(content):
-    """Adds the step from int8 to uint8, 128 more."""
+    """Adds a step from int8 to uint8 outputs, which adds 128."""
     types, model = schema(), read_model(content, "the int8 file")
     (graph,) = model.subgraphs
     (index,) = graph.outputs
@@ -121,13 +122,13 @@ def _with_uint8_output(content):
 
 
 def _batches(images, batch_size):
-    """Batches of one size; the last one is filled up with the first images."""
+    """Returns batches of equal size; the last one is filled up with the first images."""
     count = -(-len(images) // batch_size)
     return np.resize(images, (count, batch_size, *images.shape[1:]))
 
 
 def _layer_errors(floats, integers, batches):
-    """Name of a tensor -> relative error, for outputs of convolutions and dense layers."""
+    """Returns a dict: tensor name -> relative error, for convolutions and dense layers."""
     squares = {}
     float_outputs, integer_outputs = _Outputs(floats), _Outputs(integers)
     for batch in batches:
@@ -141,7 +142,7 @@ def _layer_errors(floats, integers, batches):
 
 
 class _Outputs:
-    """What the layers of a `.tflite` file give for a batch: name of a tensor -> float32 array."""
+    """Function from a batch to the outputs of a file's layers: tensor name -> float32 array."""
 
     def __init__(self, content):
         litert = import_optional("ai_edge_litert.interpreter", extra="export")
@@ -150,7 +151,7 @@ class _Outputs:
         )
         self._interpreter.allocate_tensors()
         details = {one["index"]: one for one in self._interpreter.get_tensor_details()}
-        operations = self._interpreter._get_ops_details()  # which LiteRT gives in no other way
+        operations = self._interpreter._get_ops_details()  # LiteRT has no public method for this
         self._outputs = [
             details[operation["outputs"][0]]
             for operation in operations
@@ -170,7 +171,10 @@ class _Outputs:
 
 
 def _named(errors, layers):
-    """Errors by the layers' own names; TensorFlow numbers each part of a path again."""
+    """Returns the errors under the layers' own names, as a list of dicts.
+
+    TensorFlow may add a number to each part of a layer's path.
+    """
     found = []
     for layer in layers:
         parts = [rf"{re.escape(part)}(_\d+)?" for part in layer.split("/")]
@@ -183,13 +187,13 @@ def _named(errors, layers):
 
 @contextlib.contextmanager
 def _silence():
-    """Keeps the quantizer's numbers and progress bars off the screen."""
+    """Silences the quantizer's output and progress bars."""
     with (
         open(os.devnull, "w") as null,
         contextlib.redirect_stdout(null),
         without_stderr(),
         warnings.catch_warnings(
             action="ignore"
-        ),  # tensors are kept for inspection, as it should be
+        ),  # the interpreter warns that it keeps all tensors, which is intended here
     ):
         yield

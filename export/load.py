@@ -1,4 +1,4 @@
-"""A bounded load for a server of models: so many requests in flight, for so many seconds."""
+"""Load test for a model server, with limited concurrency and duration."""
 
 import collections
 import dataclasses
@@ -15,14 +15,14 @@ _PERCENTILES = (50, 90, 95, 99)
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """What came of a load.
+    """Result of a load test.
 
     Attributes:
-        seconds: from its start to the last answer.
-        batch_size: images of a request.
-        latencies: seconds of each answered request, ascending; with its retries, if it needed any.
-        retries: tries beyond the first, of all requests.
-        failures: how many requests ended in which error, by its message.
+        seconds: duration from the start to the last answer.
+        batch_size: number of images in a request.
+        latencies: seconds of each answered request, including its retries, in ascending order.
+        retries: number of retries, over all requests.
+        failures: dict: error message -> number of requests that failed with it.
     """
 
     seconds: float
@@ -37,13 +37,13 @@ class Load:
         return sum(self.failures.values())
 
     def percentile(self, percent) -> float:
-        """Seconds within which so many percent of the answers came; no number without answers."""
+        """Returns a percentile of the latencies in seconds; NaN without answers."""
         if not self.latencies:
             return math.nan
         return self.latencies[max(0, math.ceil(len(self.latencies) * percent / 100) - 1)]
 
     def lines(self) -> list[str]:
-        """The result, for people."""
+        """Returns the result as lines of text."""
         rate = len(self.latencies) / self.seconds
         named = {f"p{percent}": self.percentile(percent) for percent in _PERCENTILES}
         named["max"] = self.percentile(100)
@@ -58,17 +58,18 @@ class Load:
 
 
 def send_load(connect, image_files, seconds, concurrency=4, batch_size=16) -> Load:
-    """Sends requests in a closed loop: the next one when an answer is there.
+    """Sends requests in a closed loop: each client sends the next one after an answer.
 
-    One request goes ahead and is not counted: it shows what is wrong, and warms the server up. When
-    the time is over nothing is begun or tried again; what is in flight may take its time-out.
+    The first request is not counted: it warms up the server, and shows an error at once. When the
+    time is over, no request is started or tried again. Requests in flight may take until their
+    time-out.
 
     Args:
-        connect: gives a new client (`export.client.RestClient` or `GrpcClient`).
-        image_files: whole JPEG or PNG files, as bytes; used in turns.
-        seconds: for which requests are begun.
-        concurrency: most requests in flight.
-        batch_size: images of a request.
+        connect: function that returns a new client (`export.client.RestClient` or `GrpcClient`).
+        image_files: contents of JPEG or PNG files, as bytes; the requests cycle through them.
+        seconds: duration in which requests are started.
+        concurrency: maximum number of requests in flight.
+        batch_size: number of images in a request.
 
     Raises:
         ServingError: if the first request fails.
@@ -89,7 +90,7 @@ def send_load(connect, image_files, seconds, concurrency=4, batch_size=16) -> Lo
         try:
             done = list(executor.map(work, range(concurrency)))
         finally:
-            stop.set()  # on Ctrl-C, or the others would go on to the end
+            stop.set()  # on Ctrl-C, or the other threads would run to the end
     latencies, failures, retries = zip(*done, strict=True)
     return Load(
         time.monotonic() - begin,
@@ -101,7 +102,7 @@ def send_load(connect, image_files, seconds, concurrency=4, batch_size=16) -> Lo
 
 
 def _work(client, batches, stop):
-    """One request after another, up to the client's deadline: latencies, failures, retries."""
+    """Sends requests until the client's deadline; returns latencies, failures and retries."""
     latencies, failures = [], collections.Counter()
     for batch in batches:
         begin = time.monotonic()

@@ -1,4 +1,4 @@
-"""Checksums of an export, by which a damaged or changed file is found."""
+"""Checksums of an export, to find damaged or changed files."""
 
 import hashlib
 import json
@@ -11,11 +11,11 @@ FILE = "manifest.json"
 
 
 def write_manifest(folder, files):
-    """Writes size and SHA-256 of files.
+    """Writes the size and SHA-256 of files.
 
     Args:
-        folder: a `Path`, of the export.
-        files: paths of files, or folders of them, below it.
+        folder: a `Path`: the folder of the export.
+        files: paths of files or folders, relative to `folder`.
     """
     entries = {}
     for path in _expanded(folder, files):
@@ -26,13 +26,13 @@ def write_manifest(folder, files):
 
 
 def faults(folder) -> list[str]:
-    """What differs from the manifest: missing, shortened and changed files.
+    """Lists the differences from the manifest: missing files, and files of other size or content.
 
     Args:
-        folder: a `Path`, of the export.
+        folder: a `Path`: the folder of the export.
 
     Raises:
-        UserError: where there is no manifest, or a damaged one.
+        UserError: if the manifest is missing or damaged.
     """
     file = Path(folder) / FILE
     if not file.is_file():

@@ -1,7 +1,8 @@
-"""Names and preprocessing inside a `.tflite` file, as MediaPipe and Android Studio read them.
+"""TFLite Model Metadata: names and preprocessing inside a `.tflite` file.
 
-They are the TFLite Model Metadata: a small FlatBuffer of its own (`metadata_schema.fbs`, which
-MediaPipe ships) in one of the model's buffers, and the labels in a ZIP archive behind the model.
+MediaPipe and Android Studio read them. The metadata are a separate small FlatBuffer in one of the
+model's buffers; its schema is `metadata_schema.fbs`, which MediaPipe ships. The labels are in a ZIP
+archive behind the model.
 """
 
 import zipfile
@@ -22,13 +23,14 @@ LABELS_FILE = "labels.txt"
 _ENTRY = "TFLITE_METADATA"
 _IDENTIFIER = b"M001"
 
-#: The first parser that knew all that is written here.
+#: The first parser version that reads every field written here.
 _MIN_PARSER_VERSION = "1.0.0"
 _RGB = 1
 _TENSOR_AXIS_LABELS = 2
 
-#: Table -> its fields in the schema's order, as far as they are used: text, a number of one byte,
-#: another table, a list of these, or a pair for a union: the member that is known, its number.
+#: Table -> its fields in the schema's order, up to the last one used here. A field is a text, a
+#: number of one byte, another table, a list of these, or a union. A union is a pair: the one member
+#: that is supported, and the member's number.
 _SCHEMA = {
     "ModelMetadata": {
         "name": str,
@@ -67,34 +69,38 @@ _SCHEMA = {
 def write_metadata(
     path, *, name, description, labels, mean, std, version, license=None, author=None
 ):
-    """Writes into a classifier what it is called, what it wants and what its classes are.
+    """Writes the name, the preprocessing and the class names into a classifier's file.
 
-    The operators, the constants and other metadata stay as they are; an earlier metadata and
-    archive are replaced. The same arguments give the same bytes.
+    The operators, the constants and other metadata stay as they are. Existing TFLite Model Metadata
+    and their archive are replaced. The same arguments give the same bytes.
 
-    Whoever opens the file feeds `(level - mean) / std`, quantized where the input is. MediaPipe's
-    ImageClassifier has limits: for a float32 input it asks for the same numbers in all channels;
-    to a uint8 input it feeds the levels 0..255 themselves, whatever `mean` and `std` say; it opens
-    no file with an int8 input or output, nor one for a fixed batch of more than one image. A
-    network that normalizes in its graph takes mean 0 and std 1 and is fed well in either type.
+    A program that opens the file feeds `(level - mean) / std`, quantized if the input is quantized.
+    MediaPipe's ImageClassifier has limits:
+
+    - For a float32 input, `mean` and `std` must be the same in all channels.
+    - To a uint8 input it feeds the levels 0..255, and ignores `mean` and `std`.
+    - It opens no file with an int8 input or output.
+    - It opens no file with a fixed batch of more than one image.
+
+    For a network that normalizes in its graph, set mean 0 and std 1: both input types then work.
 
     Args:
-        path: the `.tflite` file, rewritten in place or, on an error, left as it was. It has one
-            input, RGB images (N, height, width, 3), and one output, scores (N, classes), or
-            (N, height, width, classes) where every pixel has a class.
-        name: of the model.
-        description: of the model.
+        path: the `.tflite` file. It is rewritten in place, or left as it was after an error. It has
+            one input, RGB images (N, height, width, 3), and one output. The output is scores
+            (N, classes), or (N, height, width, classes) if every pixel has a class.
+        name: name of the model.
+        description: description of the model.
         labels: name of each class, in the order of the output.
-        mean: what is subtracted from the levels 0..255; one number, or one for each of R, G, B.
-        std: what the difference is then divided by, above 0; as many numbers as `mean`.
-        version: of the model, such as "1".
-        license: name or text of the license.
-        author: who made the model.
+        mean: number to subtract from the levels 0..255: one, or one for each of R, G, B.
+        std: divisor after the subtraction, above 0; as many numbers as `mean`.
+        version: version of the model, such as "1".
+        license: name or text of the licence.
+        author: author of the model.
 
     Raises:
-        OSError: where the file can not be read or written.
-        ValueError: for a file that is no such classifier, and for arguments that do not fit it; a
-            `UserError` where ai-edge-litert is missing.
+        OSError: if the file cannot be read or written.
+        ValueError: if the file is not a classifier of RGB images, or the arguments do not fit it.
+            It is a `UserError` if ai-edge-litert is missing.
     """
     path = Path(path)
     mean, std = _normalization(mean, std)
@@ -122,26 +128,26 @@ def write_metadata(
         content = pack_model(model)
     with replacing(path) as partial:
         partial.write_bytes(content)
-        # Stored, since phones map files into memory; a `ZipInfo` is without today's date.
+        # Not compressed, since phones map the file into memory. A `ZipInfo` has a fixed date.
         with zipfile.ZipFile(partial, "a", zipfile.ZIP_STORED) as archive:
             archive.writestr(zipfile.ZipInfo(LABELS_FILE), "\n".join(labels))
 
 
 def read_metadata(path) -> dict:
-    """Reads what `write_metadata`, or another writer of classifiers' metadata, wrote.
+    """Reads a classifier's metadata, from `write_metadata` or another writer.
 
     Args:
         path: a `.tflite` file.
 
     Returns:
-        `name`, `description`, `version`, `license`, `author` and `min_parser_version`: text.
-        `mean`, `std`, `min` and `max` of the input: lists of numbers. `labels` of the output: a
-        list of text. Each is None where the file does not say. Numbers are rounded to float32.
+        A dict: `name`, `description`, `version`, `license`, `author` and `min_parser_version`:
+        text; `mean`, `std`, `min` and `max` of the input: lists of numbers; `labels` of the
+        output: a list of text. Each is None if the file lacks it. Numbers are rounded to float32.
 
     Raises:
-        OSError: where the file can not be read.
-        ValueError: for a file that is no `.tflite` file, is damaged, or has no metadata; a
-            `UserError` where ai-edge-litert is missing.
+        OSError: if the file cannot be read.
+        ValueError: if the file is not a `.tflite` file, is damaged, or has no metadata. It
+            is a `UserError` if ai-edge-litert is missing.
     """
     path = Path(path)
     model = read_model(path.read_bytes(), path)
@@ -154,7 +160,7 @@ def read_metadata(path) -> dict:
 
 
 def _normalization(mean, std):
-    """Both as lists of numbers."""
+    """Checks `mean` and `std` and returns both as lists of numbers."""
     mean, std = ([value] if np.isscalar(value) else list(value) for value in (mean, std))
     check("mean", mean, len(mean) in (1, 3), "one number or three")
     check("std", std, len(std) == len(mean), f"as many numbers as `mean`, {len(mean)}")
@@ -166,7 +172,7 @@ def _normalization(mean, std):
 
 
 def _checked_labels(labels):
-    """Raises ValueError for labels that a file with one on each line does not keep apart."""
+    """Returns the labels as a list; raises a ValueError if one is empty or not a single line."""
     check("labels", labels, not isinstance(labels, str), "a list of names")
     labels = list(labels)
     for label in labels:
@@ -176,7 +182,7 @@ def _checked_labels(labels):
 
 
 def _count_classes(path, model):
-    """The classes of a classifier of RGB images; ValueError for another model."""
+    """Returns the number of classes; raises a ValueError if this is no RGB image classifier."""
     with reading(path):
         graph = model.subgraphs[0]
         tensors = [graph.tensors[i] for i in (*graph.inputs, *graph.outputs)]
@@ -191,7 +197,7 @@ def _count_classes(path, model):
 
 
 def _image_metadata(mean, std):
-    """TensorMetadata of the input; its range is that of the values fed."""
+    """Returns the TensorMetadata of the input; `stats` is the range of normalized values."""
     stats = {
         name: [(end - m) / s for m, s in zip(mean, std, strict=True)]
         for name, end in {"min": 0, "max": 255}.items()
@@ -206,7 +212,7 @@ def _image_metadata(mean, std):
 
 
 def _scores_metadata():
-    """TensorMetadata of the output."""
+    """Returns the TensorMetadata of the output."""
     return {
         "name": "scores",
         "description": "A score of each class.",
@@ -221,12 +227,12 @@ def _scores_metadata():
 
 
 def _entries(model):
-    """The model's metadata entries that are the one of this module: none or one."""
+    """Returns the model's TFLite Model Metadata entries: none or one."""
     return [entry for entry in model.metadata or [] if entry.name == _ENTRY.encode()]
 
 
 def _set_entry(model, packed):
-    """Puts the packed metadata into the model, in the place of an earlier one."""
+    """Puts the packed metadata into the model, and replaces existing ones."""
     types = schema()
     entry = next(iter(_entries(model)), None)
     if entry is None:
@@ -239,14 +245,14 @@ def _set_entry(model, packed):
 
 
 def _pack(metadata):
-    """The FlatBuffer of the fields of a ModelMetadata."""
+    """Returns the FlatBuffer of a ModelMetadata with these fields."""
     builder = flatbuffers.Builder()
     builder.Finish(_pack_table(builder, "ModelMetadata", metadata), _IDENTIFIER)
     return bytes(builder.Output())
 
 
 def _pack_table(builder, table, fields):
-    """Writes a table and what it refers to; returns its place."""
+    """Writes a table and everything it refers to; returns the table's offset."""
     packed = [
         (slot, kind, _pack_value(builder, kind, fields[name]))
         for slot, name, kind in _slots(table)
@@ -264,7 +270,7 @@ def _pack_table(builder, table, fields):
 
 
 def _pack_value(builder, kind, value):
-    """Writes what a field refers to and returns its place; a number as it is."""
+    """Writes the value of a field and returns its offset; returns a number unchanged."""
     if kind is int:
         return value
     if kind is str:
@@ -281,7 +287,7 @@ def _pack_value(builder, kind, value):
 
 
 def _unpack(content):
-    """The fields of a packed ModelMetadata; those it does not have are left out."""
+    """Returns the fields of a packed ModelMetadata, without missing ones."""
     if content[4:8] != _IDENTIFIER:
         raise ValueError("its metadata is of another kind")
     return _unpack_value(content, "ModelMetadata", 0)
@@ -302,7 +308,7 @@ def _unpack_table(content, table, position):
 
 
 def _unpack_value(content, kind, position):
-    """What a field says, or refers to from its position."""
+    """Reads the value of a field from its position, directly or by reference."""
     reader = Table(content, position)
     if kind is int:
         return content[position]
@@ -317,7 +323,7 @@ def _unpack_value(content, kind, position):
 
 
 def _slots(table):
-    """Yields number, name and kind of each field; a union's type has the number before it."""
+    """Yields number, name and kind of each field; a union's type takes the number before it."""
     slot = 0
     for name, kind in _SCHEMA[table].items():
         slot += isinstance(kind, tuple)
@@ -326,12 +332,12 @@ def _slots(table):
 
 
 def _vtable(slot):
-    """Where a table's index keeps the place of a field."""
+    """Returns the position of a field's offset in the vtable of a table."""
     return 4 + 2 * slot
 
 
 def _summary(metadata, path):
-    """What `read_metadata` returns."""
+    """Returns the result of `read_metadata`."""
     graph = _first(metadata.get("subgraph_metadata"))
     image = _first(graph.get("input_tensor_metadata"))
     scores = _first(graph.get("output_tensor_metadata"))
@@ -353,7 +359,7 @@ def _summary(metadata, path):
 
 
 def _first(tables):
-    """The fields of the first table, or none."""
+    """Returns the fields of the first table; an empty dict without tables."""
     return tables[0] if tables else {}
 
 

@@ -1,4 +1,4 @@
-"""The network that leaves here: fused, in float32, its weights constants."""
+"""The network to export: fused, in float32, with its weights as constants."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import tensorflow as tf
 import regnet_tf
 from regnet_tf._errors import UserError
 
-#: Weights of more bytes stay variables: a graph of constants must stay below 2 GiB.
+#: Above this number of bytes, weights stay variables: a graph of constants must be below 2 GiB.
 _MOST_CONSTANTS = 1 << 30
 _NEXT_TO_NOTHING = 1e-30
 
@@ -19,20 +19,20 @@ class Network:
     """A network for inference.
 
     Args:
-        model: a RegNet, trained, of normalized images: a classifier of images or of pixels, or a
-            network without one.
-        most_constants: bytes of weights up to which they become constants of the graph.
+        model: a trained RegNet that takes normalized images: a classifier of images or of pixels,
+            or a network without a classifier.
+        most_constants: maximum bytes of weights that become constants of the graph.
 
     Attributes:
-        outputs: the names of what it gives: "features", except from a classifier of pixels; and
-            "logits" where it has a classifier.
-        size: `(height, width)` of its images, either of them None for any.
+        outputs: names of the outputs: "features", except for a classifier of pixels, and "logits"
+            if the network has a classifier.
+        size: `(height, width)` of the images; None for any height or width.
         layers: paths of the layers that have a kernel.
-        variables: the `tf.Variable`s of its graphs, for who saves them; none where the weights are
-            constants.
+        variables: the `tf.Variable`s of the graphs, to be saved with them; empty if the weights
+            are constants.
 
     Raises:
-        UserError: for a model that is no RegNet with at most a classifier on pooled features.
+        UserError: if the model is not a RegNet with at most a classifier on pooled features.
     """
 
     def __init__(self, model, most_constants=_MOST_CONSTANTS):
@@ -51,16 +51,16 @@ class Network:
         self.variables = tensors if large else []
 
     def traced(self, batch_size, size):
-        """A graph of the network.
+        """Returns a graph of the network.
 
         Args:
-            batch_size: of its images, or None for any.
-            size: `(height, width)` of its images, either of them None for any.
+            batch_size: number of images in a batch, or None for any.
+            size: `(height, width)` of the images; None for any height or width.
 
         Returns:
             A `tf.types.experimental.ConcreteFunction` from normalized images float32 `(batch_size,
-            height, width, 3)` to a dict of `outputs`. Other functions may call it: its weights are
-            in their graph once then, however often it is called.
+            height, width, 3)` to a dict of `outputs`. Other functions may call it. Their graph then
+            holds the weights once, however often they call it.
         """
         spec = tf.TensorSpec((batch_size, *size, 3), tf.float32, name="images")
         call = self._call_with_variables if self.variables else self._call_with_constants()
@@ -70,7 +70,10 @@ class Network:
         return self._model(images, training=False)
 
     def _call_with_constants(self):
-        """oneDNN prepares constants once, variables at each call."""
+        """Returns a function of images with the weights as constants.
+
+        oneDNN prepares constants once, but variables at each call.
+        """
         model = self._model
         values = [
             [_not_zero(keras.ops.convert_to_numpy(variable)) for variable in variables]
@@ -84,17 +87,23 @@ class Network:
         return call
 
     def probabilities(self, logits):
-        """What the model's own classifier makes of logits; their softmax where that is nothing."""
+        """Returns probabilities, by the activation of the model's own classifier.
+
+        Without an activation, they are the softmax of the logits.
+        """
         return self._activation(logits)
 
 
 def _not_zero(values):
-    """TensorFlow drops a bias of zeros, as untrained networks have it, and fuses nothing then."""
+    """Replaces values that are all zero by a tiny number.
+
+    TensorFlow drops a bias of zeros, which untrained networks have, and then fuses nothing.
+    """
     return values if values.any() else np.full_like(values, _NEXT_TO_NOTHING)
 
 
 def _taps(model):
-    """The tensors to give, by name, and what makes probabilities of logits."""
+    """Returns the output tensors by name, and the activation from logits to probabilities."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise UserError(f"{model.name} must have one input and one output to be exported.")
     classifier = find_classifier(model)
@@ -113,13 +122,13 @@ def _taps(model):
 
 
 class Classifier(NamedTuple):
-    """The end of a network that knows classes.
+    """The classifier at the end of a network.
 
     Attributes:
-        inputs: the features that it works on, a tensor; those of the pixels, and the images, where
-            it is `is_pixelwise`.
+        inputs: tensor of the features. If `is_pixelwise`, the features of the pixels and the
+            images.
         layer: a `Dense` or `PixelClassifier`.
-        activation: what the model makes of the logits; None where it gives these.
+        activation: activation after the logits; None if the model outputs logits.
     """
 
     inputs: keras.KerasTensor | list[keras.KerasTensor]
@@ -128,12 +137,15 @@ class Classifier(NamedTuple):
 
     @property
     def is_pixelwise(self):
-        """Whether every pixel gets a class, not just the image."""
+        """Whether every pixel gets a class, instead of the whole image."""
         return isinstance(self.layer, regnet_tf.PixelClassifier)
 
 
 def find_classifier(model) -> Classifier | None:
-    """The layer at the end of a model that names classes, with an activation in it or behind it."""
+    """Returns the classifier at the end of a model, or None.
+
+    Its activation may be in the layer or in a separate layer after it.
+    """
     last, before = _maker(model.outputs[0])
     activation = None
     if isinstance(last, (keras.layers.Softmax, keras.layers.Activation)):
@@ -147,6 +159,6 @@ def find_classifier(model) -> Classifier | None:
 
 
 def _maker(tensor):
-    """The layer that made a tensor of a functional model, and what it made it of."""
+    """Returns the layer that made a tensor of a functional model, and the layer's inputs."""
     layer, node, _ = tensor._keras_history
     return layer, list(layer._inbound_nodes[node].input_tensors)

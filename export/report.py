@@ -1,4 +1,4 @@
-"""The report of an export, as JSON, markdown and a picture."""
+"""Report of an export, as JSON, markdown and a chart."""
 
 import datetime
 import json
@@ -17,17 +17,17 @@ _WORST_LAYERS = 8
 
 
 def facts(source, number, checks, quantization, warnings, artefacts) -> dict:
-    """What `report.json` says.
+    """Returns the content of `report.json`.
 
     Args:
         source: an `export.source.Source`.
-        number: of the version.
+        number: version number.
         checks: the `export.checks.Checks`.
-        quantization: what `export.tflite.write_tflite` says of the layers of the int8 file, or
-            None.
-        warnings: lines.
-        artefacts: name -> dict of a file: "path", "bytes", and what `Checks.compare` and
-            `measure_speed` give.
+        quantization: result of `export.tflite.write_tflite` for the int8 file: the errors of the
+            layers. None without an int8 file.
+        warnings: list of lines.
+        artefacts: dict: name -> dict of a file with "path", "bytes", and the results of
+            `Checks.compare` and `measure_speed`.
     """
     return {
         "name": source.name,
@@ -61,7 +61,7 @@ def write(folder, facts):
 
 
 def table(artefacts, classifier=True) -> str:
-    """The files as a markdown table."""
+    """Returns the files as a markdown table."""
     columns = ["file", "size (MB)", "largest difference", "worst cosine"]
     columns += ["same class (%)", "accuracy (%)"] if classifier else []
     columns += ["batch 1 (ms)", "images/s"]
@@ -77,7 +77,7 @@ def table(artefacts, classifier=True) -> str:
 
 
 def markdown(facts) -> str:
-    """The report as a page."""
+    """Returns the report as a markdown page."""
     classifier = facts["classes"] > 0
     output = "probabilities" if classifier else "features"
     machine, checks = facts["machine"], facts["checks"]
@@ -116,7 +116,7 @@ _ERROR = (
 
 
 def chart(facts):
-    """Latency, size and difference of each file, as a matplotlib figure."""
+    """Draws latency, size and largest difference of each file; returns a matplotlib figure."""
     figure = import_optional("matplotlib.figure", extra="export").Figure(
         figsize=(11, 3.4), layout="constrained"
     )

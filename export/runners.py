@@ -1,4 +1,4 @@
-"""Exported files as functions from images to what the network gives."""
+"""Exported files as functions from images to the network's outputs."""
 
 import os
 from pathlib import Path
@@ -13,21 +13,21 @@ THREADS = os.cpu_count() or 1
 
 
 def open_saved_model(path):
-    """A SavedModel of `export.saved_model`.
+    """Loads a SavedModel that `export.saved_model` wrote.
 
     Args:
-        path: its folder.
+        path: folder of the SavedModel.
 
     Returns:
-        Function from uint8 `(batch, height, width, 3)` to float32 `(batch, n)`: probabilities, or
-        features where there is no classifier.
+        Function from images uint8 `(batch, height, width, 3)` to float32 `(batch, n)`:
+        probabilities, or features if there is no classifier.
 
     Raises:
-        UserError: for what can not be loaded.
+        UserError: if the SavedModel cannot be loaded.
     """
     try:
         loaded = tf.saved_model.load(str(path))
-    except Exception as error:  # TensorFlow raises whatever its readers do
+    except Exception as error:  # TensorFlow may raise any exception
         raise UserError(f"{path} can not be loaded: {first_line(error)}") from error
     name = "images" if "images" in loaded.signatures else "features"
     signature = loaded.signatures[name]
@@ -36,23 +36,23 @@ def open_saved_model(path):
         (outputs,) = signature(images=tf.constant(images)).values()
         return outputs.numpy()
 
-    run.loaded = loaded  # or its resources would go
+    run.loaded = loaded  # keeps its resources alive
     return run
 
 
 def open_tflite(path, threads=THREADS):
-    """A `.tflite` file, run by LiteRT with XNNPACK.
+    """Loads a `.tflite` file to run it by LiteRT with XNNPACK.
 
     Args:
-        path: of the file.
-        threads: to run it with.
+        path: path of the file.
+        threads: number of threads to run it with.
 
     Returns:
-        Function from uint8 `(batch, height, width, 3)`, of any batch size, which runs in the file's
-        own batches, to float32 `(batch, n)`.
+        Function from images uint8 `(batch, height, width, 3)` to float32 `(batch, n)`. It takes
+        any batch size and runs the file in the file's own batch size.
 
     Raises:
-        UserError: for what can not be loaded, or where LiteRT is missing.
+        UserError: if the file cannot be loaded, or LiteRT is missing.
     """
     litert = import_optional("ai_edge_litert.interpreter", extra="export")
     try:
@@ -82,5 +82,5 @@ def open_tflite(path, threads=THREADS):
 
 
 def open_artefact(path):
-    """The file or folder of an export, by what it is."""
+    """Loads a file or folder of an export: a `.tflite` file or a SavedModel."""
     return open_tflite(path) if Path(path).suffix == ".tflite" else open_saved_model(path)

@@ -1,10 +1,10 @@
-"""The SavedModel that a server loads: its signatures, from files to the names of classes."""
+"""SavedModel for a server, with signatures from image files to class names."""
 
 import tensorflow as tf
 
 from regnet_tf.preprocessing import decode_image
 
-#: How many classes `serving_default` names, the best ones.
+#: Number of best classes that `serving_default` names.
 BEST_CLASSES = 5
 _IMAGES_AT_ONCE = 16
 
@@ -12,24 +12,26 @@ _IMAGES_AT_ONCE = 16
 def write_saved_model(path, network, preprocessing, labels):
     """Writes a SavedModel of a network.
 
-    Its signatures, whose first dimensions are the batch:
+    The first dimension of every input and output is the batch. The signatures are:
 
-    - `serving_default`: `image_bytes`, whole JPEG or PNG files, string `(batch,)`, to
-      `probabilities` float32 `(batch, classes)`, `classes` int32 `(batch, 5)`, the best ones first,
-      and `labels` string `(batch, 5)`, their names; without a classifier to `features`;
-    - `images`: `images`, uint8 `(batch, height, width, 3)`, to `probabilities`;
-    - `logits`: `images` to `logits`;
-    - `features`: `images` to `features` float32 `(batch, channels)`, the pooled last feature map.
+    - `serving_default`: from `image_bytes`, the contents of JPEG or PNG files, string `(batch,)`,
+      to `probabilities` float32 `(batch, classes)`; `classes` int32 `(batch, 5)`, the best classes,
+      best first; and `labels` string `(batch, 5)`, their names. Without a classifier, to
+      `features`.
+    - `images`: from `images`, uint8 `(batch, height, width, 3)`, to `probabilities`.
+    - `logits`: from `images` to `logits`.
+    - `features`: from `images` to `features` float32 `(batch, channels)`, the pooled last feature
+      map.
 
-    Where every pixel has a class, probabilities and logits are `(batch, height, width, classes)`,
-    `serving_default` gives the best class of each as `classes`, int32 `(batch, height, width)`, and
-    there are no `labels` and no `features`.
+    If every pixel has a class, probabilities and logits are `(batch, height, width, classes)`.
+    `serving_default` then returns the best class of each pixel as `classes`, int32 `(batch, height,
+    width)`, and there are no `labels` and no `features`.
 
     Args:
-        path: of the folder, which must not exist.
+        path: path of the folder, which must not exist.
         network: an `export.network.Network`.
         preprocessing: a `regnet_tf.Preprocessing`, which becomes part of the graph.
-        labels: the names of the classes.
+        labels: names of the classes.
     """
     module = _Classifier(network, preprocessing, labels)
     tf.saved_model.save(module, str(path), signatures=module.signatures())
@@ -84,7 +86,7 @@ class _Classifier(tf.Module):
         return {"features": self._of(images)["features"]}
 
     def _of(self, images):
-        # The fused convolutions of oneDNN give a batch of none a wrong shape.
+        # oneDNN's fused convolutions return a wrong shape for an empty batch.
         some = tf.debugging.Assert(tf.shape(images)[0] > 0, ["A batch must hold an image"])
         with tf.control_dependencies([some]):
             images = tf.identity(images)
@@ -92,10 +94,10 @@ class _Classifier(tf.Module):
 
 
 def _decoded(image_bytes, preprocessing):
-    """Crops of a batch of files, or an error that names those that are no images.
+    """Decodes and crops a batch of files; an error names the files that are not images.
 
-    A data set decodes several files at a time and leaves out those that fail; a loop would stop at
-    the first one, without saying which.
+    A `tf.data.Dataset` decodes several files at a time and skips files that fail. A loop would stop
+    at the first bad file without naming it.
     """
     size = preprocessing.image_size
 

@@ -1,4 +1,4 @@
-"""The folder that TensorFlow Serving is pointed at: versions, warm-up, configuration."""
+"""The folder that TensorFlow Serving reads: versions, warm-up requests, configuration."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from regnet_tf._files import replacing
 _WARM_UP = Path("assets.extra", "tf_serving_warmup_requests")
 _LARGEST_BATCH = 32
 
-#: What stands in the folder beside the models.
+#: Files in the folder next to the models: name -> description.
 FILES = {
     "models.config": "the models, their versions and labels",
     "batching.config": "how single requests become batches",
@@ -24,22 +24,22 @@ FILES = {
 
 
 def versions(folder) -> list[int]:
-    """The versions of a model's folder, in order."""
+    """Returns the versions in a model's folder, in order."""
     if not folder.is_dir():
         return []
     return sorted(int(one.name) for one in folder.iterdir() if one.name.isdecimal())
 
 
 def next_version(folder, version=None, overwrite=False) -> int:
-    """The number of a new version.
+    """Returns the number of a new version.
 
     Args:
         folder: a `Path`, `<out>/serving/<name>`.
-        version: the wished one; by default the one after the last.
-        overwrite: whether it may be there already.
+        version: requested number; by default the one after the last version.
+        overwrite: whether the version may exist.
 
     Raises:
-        UserError: where it is there already, or no positive number.
+        UserError: if the version exists, or is not positive.
     """
     there = versions(folder)
     if version is None:
@@ -55,14 +55,15 @@ def next_version(folder, version=None, overwrite=False) -> int:
 
 
 def write_warm_up(saved_model, name, examples):
-    """Adds the requests that a server sends itself when it has loaded a model.
+    """Adds warm-up requests, which a server sends to itself after it has loaded a model.
 
-    The first request of each signature and size is slow, since TensorFlow optimizes its graph then.
+    Without them, the first request of each signature and batch size is slow, since TensorFlow then
+    optimizes its graph.
 
     Args:
         saved_model: a `Path`, the folder of a SavedModel.
-        name: the model's.
-        examples: images uint8 `(count, height, width, 3)`.
+        name: name of the model.
+        examples: images for the requests, uint8 `(count, height, width, 3)`.
     """
     logs = import_optional("tensorflow_serving.apis.prediction_log_pb2", extra="export")
     signatures = tf.saved_model.load(str(saved_model)).signatures
@@ -88,7 +89,7 @@ def _inputs(signature, images):
 
 
 def read_warm_up(saved_model) -> list:
-    """The warm-up requests of a SavedModel, as `tensorflow_serving.apis.predict_pb2` has them."""
+    """Returns a SavedModel's warm-up requests, as `tensorflow_serving.apis.predict_pb2` objects."""
     logs = import_optional("tensorflow_serving.apis.prediction_log_pb2", extra="export")
     records = tf.data.TFRecordDataset(str(saved_model / _WARM_UP)).as_numpy_iterator()
     return [logs.PredictionLog.FromString(record).predict_log.request for record in records]
@@ -97,14 +98,14 @@ def read_warm_up(saved_model) -> list:
 def write_configuration(folder):
     """Writes `FILES` for the models of a folder.
 
-    A model's label `stable` stays at the version where it is, or begins at the first one; `canary`
-    is the newest version.
+    A model's label `stable` stays at its version. A model without the label gets it at its first
+    version. The label `canary` is at the newest version.
 
     Args:
         folder: a `Path`, `<out>/serving`.
 
     Raises:
-        UserError: where a `models.config` that is there can not be read.
+        UserError: if `models.config` exists and cannot be read.
     """
     cores = os.cpu_count() or 1
     names = sorted(one.name for one in folder.iterdir() if versions(one))
@@ -122,13 +123,13 @@ def write_configuration(folder):
 
 
 def read_stable(folder) -> dict:
-    """Name -> version labelled `stable` of the models of a folder; 0 where there is no such label.
+    """Returns a dict: name of a model -> version with the label `stable`, or 0 without one.
 
     Args:
         folder: a `Path`, `<out>/serving`.
 
     Raises:
-        UserError: where a `models.config` that is there can not be read.
+        UserError: if `models.config` exists and cannot be read.
     """
     config = _config_pb2().ModelServerConfig()
     file = folder / "models.config"
@@ -183,7 +184,7 @@ prometheus_config {
 
 
 def _filled(template, values):
-    """A template of this package with `@NAME@` replaced."""
+    """Returns a template of this package with each `@NAME@` replaced by its value."""
     text = (Path(__file__).parent / "templates" / template).read_text()
     for name, value in values.items():
         text = text.replace(f"@{name.upper()}@", str(value))

@@ -1,4 +1,4 @@
-"""What is exported: a trained network, its preprocessing, its classes' names, and images."""
+"""Source of an export: a trained network, its preprocessing, its class names and images."""
 
 import dataclasses
 import re
@@ -23,11 +23,11 @@ class Source:
     """A network to export.
 
     Attributes:
-        name: that a server knows it by: letters, digits, `_`, `.` and `-`.
+        name: name of the model on a server: letters, digits, `_`, `.` and `-`.
         model: a `keras.Model` of normalized images `(batch, height, width, 3)`.
-        preprocessing: how a photograph becomes such an image.
-        labels: the names of the classes; empty for a network without a classifier.
-        examples: images to calibrate integers with and to check the results on, or None.
+        preprocessing: the preprocessing from a photograph to a normalized image.
+        labels: names of the classes; empty for a network without a classifier.
+        examples: images for the calibration of int8 files and for the checks, or None.
     """
 
     name: str
@@ -40,21 +40,21 @@ class Source:
 def load_source(
     source, variant=None, name=None, labels=None, calibration=None, **changes
 ) -> Source:
-    """A network to export.
+    """Loads a network to export.
 
     Args:
         source: a tag, a folder that `regnet train` wrote, a `.keras` file, or a weight file.
-        variant: the network of a weight file.
-        name: to serve it by; by default that of the folder, file or tag.
-        labels: path of a text file with the name of a class in each line; by default those of the
+        variant: name of the network in a weight file.
+        name: name to serve it by; by default the name of the folder, file or tag.
+        labels: path of a text file with one class name in each line. By default the names of the
             run, or ImageNet's for 1000 classes.
-        calibration: a folder of images, or an `.npz` file (see `Examples.read`); by default those
-            that the run kept.
-        **changes: fields of its `Preprocessing`; None for as it is.
+        calibration: a folder of images, or an `.npz` file (see `Examples.read`). By default the
+            images that the run kept.
+        **changes: fields of `Preprocessing` to change; None leaves a field as it is.
 
     Raises:
-        UserError: for what can not be read or does not fit together.
-        ValueError, OSError: for damaged files and weights that can not be downloaded.
+        UserError: if something cannot be read, or the arguments do not fit together.
+        ValueError, OSError: if files are damaged, or weights cannot be downloaded.
     """
     trained = load_trained(source, variant)
     name = check_name(name or re.sub(r"[^A-Za-z0-9_.-]", "_", trained.name))
@@ -72,7 +72,7 @@ def load_source(
 
 
 def check_name(name) -> str:
-    """Raises a `UserError` for a name that can not stand in an address or a file's name."""
+    """Returns the name; raises a `UserError` if it does not fit into a URL or a file name."""
     if not _NAME.fullmatch(name):
         raise UserError(
             "`name` must begin with a letter or digit and hold only those, '_', '.' and '-'."
@@ -82,15 +82,15 @@ def check_name(name) -> str:
 
 
 def without_preprocessing(model, preprocessing):
-    """The part of a model that takes normalized images, and what comes before it.
+    """Splits a model into the part that takes normalized images and the preprocessing.
 
     Args:
         model: a functional `keras.Model`, which may begin with `include_preprocessing`'s layer.
-        preprocessing: that is done outside of the model; None where it is unknown.
+        preprocessing: preprocessing outside the model; None if unknown.
 
     Returns:
-        `(model, preprocessing)`: mean and standard deviation are those of the layer, if there is
-        one.
+        `(model, preprocessing)`. If the model has the layer, mean and standard deviation come from
+        it.
     """
     preprocessing = preprocessing or Preprocessing(image_size=model.input_shape[1] or 224)
     layer = next((layer for layer in model.layers if layer.name == "preprocessing"), None)
@@ -100,13 +100,13 @@ def without_preprocessing(model, preprocessing):
     mean = -np.array(layer.offset, "float64") * std
     preprocessing = preprocessing.replace(mean=tuple(mean), std=tuple(std))
     inner = keras.Model(layer.output, model.outputs[0], name=model.name)
-    alone = keras.models.clone_model(inner)  # whose layers have no other inputs
+    alone = keras.models.clone_model(inner)  # its layers have no other inputs
     alone.set_weights(inner.get_weights())
     return alone, preprocessing
 
 
 def _changed(preprocessing, model, changes):
-    """The preprocessing with what the caller wants, checked against the network's input."""
+    """Returns the preprocessing with changes, checked against the network's input size."""
     changes = {field: value for field, value in changes.items() if value is not None}
     size = changes.get("image_size", preprocessing.image_size)
     fixed = model.input_shape[1]
@@ -122,13 +122,13 @@ def _changed(preprocessing, model, changes):
 
 
 def _labels(file, run, classes):
-    """The names of the classes: of a file, a run, ImageNet, or numbers."""
+    """Returns the class names, from a file, a run or ImageNet, else numbered ones."""
     if classes == 0:
         return ()
     if file is not None:
         lines = Path(file).read_text(encoding="utf-8").splitlines()
         names = [line.strip() for line in lines if line.strip()]
-    elif run is not None and "class_names" in run["data"]:  # runs of old do not have it
+    elif run is not None and "class_names" in run["data"]:  # missing in old runs
         names = run["data"]["class_names"]
     elif classes == len(imagenet_classes()):
         names = [synset for synset, _ in imagenet_classes()]

@@ -1,4 +1,4 @@
-"""`.tflite` files for phones, in four precisions."""
+"""`.tflite` files for phones, in one of four precisions."""
 
 import tensorflow as tf
 
@@ -15,11 +15,11 @@ INT8_OUTPUTS = ("float32", "uint8")
 
 
 def check_options(precisions, batch_size, int8_output, examples):
-    """Raises what `write_tflite` would, without doing anything.
+    """Raises the errors that `write_tflite` would raise for wrong options, and writes nothing.
 
     Raises:
-        ValueError: for an unknown precision or type, or a batch without images.
-        UserError: for int8 without images to calibrate with.
+        ValueError: if a precision or the output dtype is unknown, or the batch size is below 1.
+        UserError: if int8 is requested without calibration images.
     """
     for precision in precisions:
         check_choice("precision", precision, PRECISIONS)
@@ -33,27 +33,27 @@ def check_options(precisions, batch_size, int8_output, examples):
 
 
 def write_tflite(path, network, source, precision, batch_size, int8_output, version):
-    """Writes a `.tflite` file of a network, with names of the classes inside.
+    """Writes a `.tflite` file of a network, with the class names inside.
 
-    It takes images of levels 0 to 255, uint8 `(batch_size, image_size, image_size, 3)`, and gives
-    "probabilities" float32 `(batch_size, classes)`, or "features" where there is no classifier. It
-    holds TFLite's builtin operations alone, and the signature "serving_default".
+    The file takes images with levels 0 to 255, uint8 `(batch_size, image_size, image_size, 3)`. It
+    returns "probabilities" float32 `(batch_size, classes)`, or "features" without a classifier. It
+    has only TFLite's builtin operations, and the signature "serving_default".
 
     Args:
         path: a `Path`.
         network: an `export.network.Network`.
-        source: the `export.source.Source` that it was made of.
-        precision: one of `PRECISIONS`: of weights and arithmetic; "float16" and "dynamic_range"
-            (8 bits) of weights alone as far as a phone can not compute with them.
-        batch_size: of its images.
-        int8_output: type of what the int8 file gives, one of `INT8_OUTPUTS`.
-        version: text, for the metadata.
+        source: the `export.source.Source` of the network.
+        precision: precision of weights and arithmetic, one of `PRECISIONS`. Where a phone cannot
+            compute in it, "float16" or "dynamic_range" (8 bits) applies to the weights alone.
+        batch_size: number of images in a batch.
+        int8_output: output dtype of the int8 file, one of `INT8_OUTPUTS`.
+        version: version for the metadata, a text.
 
     Returns:
-        For int8 a list of dicts, "layer" and "error", of every convolution; else None.
+        For int8, a list of dicts with the "layer" and "error" of every convolution; else None.
 
     Raises:
-        UserError: for a network that can not be converted to builtin operations.
+        UserError: if the network cannot be converted to builtin operations.
     """
     layers = None
     if precision == "int8":
@@ -77,7 +77,7 @@ def _write_names(path, source, precision, version):
         f" {preprocessing.image_size} pixels of a photograph whose shorter side was resized to"
         f" {preprocessing.shorter_side}.",
         labels=source.labels,
-        mean=[0.0],  # the network normalizes
+        mean=[0.0],  # the network itself normalizes
         std=[1.0],
         version=version,
     )

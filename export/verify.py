@@ -17,15 +17,15 @@ with the Keras model's answers there: a file may differ by at most twice what re
 Exit status: 0 if all is well, 1 if not, 2 if there is no export."""
 
 _SLACK = 2.0
-_LEAST_DIFFERENCE = 1e-4  # of probabilities, or of the features' largest
-_LESS_AGREEMENT = 1.0  # percent
+_LEAST_DIFFERENCE = 1e-4  # always allowed: of probabilities, or relative to the largest feature
+_LESS_AGREEMENT = 1.0  # percentage points
 
 
 def main(arguments=None) -> int:
-    """Runs the command; returns its exit status.
+    """Runs the command and returns its exit status.
 
     Args:
-        arguments: list of strings; those of the process by default.
+        arguments: list of strings; `sys.argv[1:]` by default.
     """
     parser = argparse.ArgumentParser(
         prog="regnet verify",
@@ -39,7 +39,7 @@ def main(arguments=None) -> int:
 
 
 def _verify(folder):
-    """Prints what is wrong; returns the exit status."""
+    """Prints the faults and returns the exit status."""
     start_tensorflow()
     found = verify(folder)
     for fault in found:
@@ -52,14 +52,14 @@ def verify(folder, say=print) -> list[str]:
     """Repeats the checks of an export.
 
     Args:
-        folder: a `Path`, that `regnet export` wrote.
+        folder: a `Path`: the folder that `regnet export` wrote.
         say: called with a line about each file.
 
     Returns:
-        What is wrong, a line each.
+        The faults, one line each.
 
     Raises:
-        UserError: where there is no export.
+        UserError: if the folder holds no export.
     """
     from regnet_tf._errors import UserError
     from regnet_tf._files import read_json

@@ -1,4 +1,4 @@
-"""`python -m regnet_tf` is the command `regnet`, which starts faster by itself."""
+"""`python -m regnet_tf` runs the command `regnet`. Calling `regnet` directly starts faster."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Argument checks whose errors name the argument, what it got and what it allows."""
+"""Argument checks. Their errors name the argument, what it got and what it may be."""
 
 import dataclasses
 import math
@@ -9,14 +9,14 @@ import numpy as np
 
 
 def plain(instance):
-    """Replaces numpy's numbers in a frozen dataclass by Python's, which JSON knows."""
+    """Replaces numpy numbers in a frozen dataclass by Python numbers, which JSON supports."""
     for name, value in vars(instance).items():
         if isinstance(value, np.generic):
             object.__setattr__(instance, name, value.item())
 
 
 def check_fields(dataclass, names):
-    """Raises ValueError for a name that is no field of a dataclass."""
+    """Raises ValueError unless all names are fields of a dataclass."""
     fields = [field.name for field in dataclasses.fields(dataclass)]
     unknown = sorted(set(names) - set(fields))
     if unknown:
@@ -27,7 +27,11 @@ def check_fields(dataclass, names):
 
 
 def replaced(instance, changes):
-    """A copy of a dataclass with some fields changed; ValueError for a field it does not have."""
+    """Returns a copy of a dataclass with some fields changed.
+
+    Raises:
+        ValueError: for an unknown field.
+    """
     check_fields(type(instance), changes)
     return dataclasses.replace(instance, **changes)
 
@@ -49,7 +53,7 @@ def check_choice(name, value, choices):
 
 
 def is_int(value):
-    """Whether `value` is an integer (numpy's count, booleans do not)."""
+    """Whether `value` is an integer (numpy integers count, booleans do not)."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
@@ -61,7 +65,7 @@ def check_int(name, value, minimum, maximum=None):
 
 
 def check_stride(name, value):
-    """Raises ValueError unless `value` is an integer that blocks and stems stride by."""
+    """Raises ValueError unless `value` is a stride that blocks and stems accept."""
     check(name, value, is_int(value) and value in (1, 2), "1 or 2")
 
 

@@ -1,4 +1,4 @@
-"""The processor, and which of oneDNN's kernels TensorFlow has on it."""
+"""The processor, and the oneDNN kernels that TensorFlow uses on it."""
 
 import ctypes
 import functools
@@ -7,24 +7,24 @@ import platform
 import sys
 
 _AVX512_ON_WINDOWS = 41  # PF_AVX512F_INSTRUCTIONS_AVAILABLE
-# oneDNN's own variable, under its name of today and that of before.
+# oneDNN's environment variable: its current name and its former name.
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Returns the processor's name."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 @functools.cache
 def onednn() -> str:
-    """Which kernels of oneDNN TensorFlow computes with.
+    """Returns which oneDNN kernels TensorFlow uses.
 
     Returns:
-        "off" where TensorFlow runs without it, or has been built without it; "avx512", "avx2" or
-        "sse41" on x86, by the processor and the variable ONEDNN_MAX_CPU_ISA; "on" elsewhere.
+        "off" if TensorFlow runs without oneDNN, or was built without it. "avx512", "avx2" or
+        "sse41" on x86, by the processor and the variable ONEDNN_MAX_CPU_ISA. "on" elsewhere.
     """
-    from tensorflow.python.util import _pywrap_util_port  # TensorFlow tells it nowhere else
+    from tensorflow.python.util import _pywrap_util_port  # there is no other way to ask TensorFlow
 
     if not _pywrap_util_port.IsMklEnabled():
         return "off"
@@ -37,7 +37,7 @@ def onednn() -> str:
 
 
 def could_have_onednn() -> bool:
-    """Whether TensorFlow's packages for this system have oneDNN: all but those for macOS."""
+    """Whether TensorFlow's packages for this system include oneDNN: all except macOS."""
     return sys.platform != "darwin"
 
 
@@ -55,7 +55,7 @@ def _has(flag):
 
 @functools.cache
 def _cpuinfo(key):
-    """What Linux says of the first processor; "" elsewhere."""
+    """Returns a value from Linux' description of the first processor; "" elsewhere."""
     try:
         with open("/proc/cpuinfo") as file:
             for line in file:

@@ -1,4 +1,4 @@
-"""What a person at the command line reads instead of a traceback."""
+"""Errors for the command line, which shows their message instead of a traceback."""
 
 import difflib
 import importlib
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """What was asked for cannot be done; the message says why, in one line."""
+    """A request cannot be fulfilled; the message says why, in one line."""
 
 
 class MissingPackageError(UserError, ImportError):
@@ -14,18 +14,18 @@ class MissingPackageError(UserError, ImportError):
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """The words " Nearest: ..." for an unknown name; nothing where none is near.
+    """Returns " Nearest: ..." for an unknown name, or "" if no known name is near.
 
     Args:
-        name: what was asked for.
-        known: the names there are.
+        name: the requested name.
+        known: the known names.
     """
     near = difflib.get_close_matches(str(name), list(known), cutoff=0.5)
     return f" Nearest: {', '.join(near)}." if near else ""
 
 
 def first_line(error: object) -> str:
-    """What an error of another library says, in one line; its kind where it says nothing."""
+    """Returns the first line of another library's error; its type if the message is empty."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -34,10 +34,10 @@ def import_optional(module, extra="training"):
 
     Args:
         module: dotted name, such as "sklearn.datasets".
-        extra: of setup.cfg, which brings the package.
+        extra: the extra in setup.cfg that installs the package.
 
     Raises:
-        MissingPackageError: naming the extra to install, if the package is not there.
+        MissingPackageError: if the package is not installed; the message names the extra.
     """
     try:
         return importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Files that are either complete or absent."""
+"""Reads and writes files. A written file is either complete or absent."""
 
 import contextlib
 import json
@@ -11,14 +11,15 @@ from regnet_tf._errors import UserError, first_line
 
 @contextlib.contextmanager
 def replacing(path):
-    """Gives a path beside `path` to write to, and renames it to `path` once all is written.
+    """Context manager to write a temporary file, which is renamed to `path` when it is complete.
 
     Args:
-        path: the file to create or replace. The temporary one has the same ending, since writers
-            choose their format by it.
+        path: the file to create or replace. The temporary file is in the same folder. It has the
+            same suffix, because writers choose their format by it.
 
     Yields:
-        The `Path` to write. If the block raises, it is removed and `path` stays as it was.
+        The `Path` of the temporary file. If the block raises an error, the temporary file is
+        removed and `path` stays unchanged.
     """
     path = Path(path)
     partial = path.with_name(f".partial-{path.name}")
@@ -30,15 +31,15 @@ def replacing(path):
 
 
 def read_json(path: Path, *keys: str) -> dict:
-    """The object in a JSON file.
+    """Reads the object in a JSON file.
 
     Args:
-        path: of the file, a `Path`.
-        *keys: that it must have.
+        path: `Path` of the file.
+        *keys: keys that the object must have.
 
     Raises:
-        UserError: naming the file, where it is damaged.
-        OSError: where it can not be read.
+        UserError: if the file is damaged; the message names it.
+        OSError: if the file cannot be read.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -53,29 +54,29 @@ def read_json(path: Path, *keys: str) -> dict:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz` file, by name.
+    """Reads the arrays of an `.npz` file, by name.
 
     Raises:
-        ValueError: saying in one line what is wrong, where the file is damaged or missing.
+        ValueError: if the file is damaged or missing; the message says in one line what is wrong.
     """
     try:
-        # numpy leaves a file open that it opened itself and that is no archive.
+        # If numpy opens the file itself and it is no archive, numpy does not close it.
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except Exception as error:  # numpy passes on those of zipfile and zlib too
+    except Exception as error:  # also errors of zipfile and zlib
         raise ValueError(first_line(error)) from error
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # without numpy's mark an entry is bytes
+        if not isinstance(array, np.ndarray):  # an entry without numpy's header is bytes
             raise ValueError(f"its entry {name} is no array")
     return arrays
 
 
 def print_paths(folder, files):
-    """Prints where files are.
+    """Prints the paths of files with their descriptions.
 
     Args:
-        folder: a `Path`.
-        files: name of a file in it -> what it is.
+        folder: `Path` of the folder.
+        files: name of a file in the folder -> description.
     """
     paths = {str(folder / file): what for file, what in files.items()}
     width = max(map(len, paths))

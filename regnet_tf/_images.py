@@ -1,8 +1,8 @@
-"""Images in TensorFlow operations: decode, resize, crop, equal to Pillow in every pixel.
+"""Decodes, resizes and crops images with TensorFlow, equal to Pillow in every pixel.
 
-Pillow resamples along one axis, rounds to 8 bits, then resamples along the other, with weights
-rounded to 22 fractional bits. Sums of bytes times such weights are exact in float64 whatever their
-order, so that a matrix product gives Pillow's integers. Only what the crop needs is computed.
+Pillow resamples along one axis, rounds to 8 bits, then resamples along the other. Its weights are
+rounded to 22 fractional bits. Sums of bytes times these weights are exact in float64 in any order,
+so a matrix product gives Pillow's integers. Only the pixels that the crop needs are computed.
 """
 
 import functools
@@ -16,7 +16,7 @@ import tensorflow as tf
 
 
 def decode_file(path):
-    """`(height, width, 3)` uint8 from a path, which may be a string tensor."""
+    """Decodes a file to `(height, width, 3)` uint8; the path may be a string tensor."""
     if tf.is_tensor(path) and not tf.executing_eagerly():
         return decode(tf.io.read_file(path), "a file")
     path = path.numpy().decode() if tf.is_tensor(path) else os.fspath(path)
@@ -30,9 +30,12 @@ def decode_file(path):
 
 
 def decode(image_bytes, origin):
-    """`(height, width, 3)` uint8 from bytes or a scalar string tensor; `origin` is for errors."""
+    """Decodes bytes or a scalar string tensor to `(height, width, 3)` uint8.
+
+    Errors name the `origin`.
+    """
     try:
-        # The default method of decoding is faster and up to 18 levels off.
+        # The default decoding method is faster, but up to 18 levels off.
         image = tf.io.decode_jpeg(image_bytes, channels=3, dct_method="INTEGER_ACCURATE")
         return tf.ensure_shape(image, [None, None, 3])
     except tf.errors.OpError as error:
@@ -42,12 +45,14 @@ def decode(image_bytes, origin):
 
 
 def _reason(error):
-    """TensorFlow's message without the names of its operations."""
+    """Returns TensorFlow's message without the names of its operations."""
     return re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|name: *$", "", error.message).strip()
 
 
 def as_images(images):
-    """A tensor of uint8 images, one or a batch, as far as is known before it runs.
+    """Returns one uint8 image or a batch as a tensor.
+
+    In a graph, only what is known before it runs is checked.
 
     Raises:
         ValueError: for another dtype, rank or number of channels, or no pixels.
@@ -67,7 +72,7 @@ def as_images(images):
 
 _WEIGHT_BITS = 22
 # Neighbouring outputs share one window of inputs, so that products of small dense matrices do the
-# work. 8 of them was as fast as any number, for 0.2 megapixels as for 12.
+# work. No other number of outputs was faster than 8, for 0.2 megapixels and for 12.
 _BLOCK = 8
 
 
@@ -76,7 +81,7 @@ def _triangle(x):
 
 
 def _cubic(x):
-    # Keys' kernel with a = -0.5; the order of operations is Pillow's, for the last bit's sake.
+    # Keys' kernel with a = -0.5. The order of operations is Pillow's, so the last bit agrees.
     x, a = tf.abs(x), -0.5
     near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
     far = (((x - 5.0) * x + 8.0) * x - 4.0) * a
@@ -84,9 +89,9 @@ def _cubic(x):
 
 
 class _Kernel(NamedTuple):
-    """An interpolation: its function, its radius, and whether it works as Pillow does.
+    """An interpolation: its function, its radius, and whether it works as in Pillow.
 
-    As Pillow: widened when it shrinks an image (antialiasing), and rounded to 8 bits.
+    Pillow widens the kernel to shrink an image (antialiasing), and rounds to 8 bits.
     """
 
     function: Callable
@@ -103,18 +108,18 @@ _KERNELS = {
 
 @functools.lru_cache(maxsize=64)
 def cropper(shorter_side, image_size, interpolation):
-    """A `tf.function` that resizes an image and takes the square in its middle.
+    """Returns a `tf.function` that resizes an image and crops the central square.
 
     Args:
-        shorter_side: to which the image's shorter side is resized; the longer one follows, cut to
-            an integer.
-        image_size: side of the square; zeros surround a resized image that is smaller.
+        shorter_side: length of the shorter side after resizing. The longer side keeps the aspect
+            ratio, rounded down.
+        image_size: side of the square. A resized image that is smaller is padded with zeros.
         interpolation: one of `regnet_tf.preprocessing.INTERPOLATIONS`.
 
     Returns:
         A function from `(height, width, 3)` uint8, both above 0, to `(image_size, image_size, 3)`;
-        uint8, or unrounded float32 for "pycls". Its operations stay on the CPU, where integers up
-        to 2**53 are exact in a product of matrices.
+        uint8, or unrounded float32 for "pycls". Its operations stay on the CPU. There, matrix
+        products are exact for integers up to 2**53.
     """
     kernel = _KERNELS[interpolation]
 
@@ -144,16 +149,17 @@ def cropper(shorter_side, image_size, interpolation):
 
 
 def _rows_are_first(surplus):
-    """Whether Pillow makes the rows of the result first; `surplus` is (rows, columns) to lose.
+    """Whether Pillow computes the rows of the result first.
 
-    So from Pillow 13 on. Older ones make the columns first, but for extreme shapes; only for
-    images more than twice as high as wide is that another order, and it shows in the rounding.
+    This is the rule of Pillow 13 and later. Older versions compute the columns first, except for
+    extreme shapes. The order differs only for images more than twice as high as wide, and it shows
+    in the rounding. `surplus` is the number of (rows, columns) to remove.
     """
     return (surplus[0] >= 0) & (surplus[0] > 2 * surplus[1])
 
 
 class _Axis(NamedTuple):
-    """How the crop's samples along one axis are made of the image's samples `first` to `stop`."""
+    """Maps the image's samples `first` to `stop` along one axis to the crop's samples."""
 
     first: tf.Tensor
     stop: tf.Tensor
@@ -162,7 +168,7 @@ class _Axis(NamedTuple):
 
 
 def _axis(in_size, out_size, crop, kernel):
-    """The `_Axis` for `crop` samples from the middle of `in_size` resized to `out_size`."""
+    """Returns the `_Axis` for the central `crop` samples of `in_size` resized to `out_size`."""
     index = _offset(out_size - crop, kernel) + tf.range(_whole_blocks(crop), dtype=tf.int64)
     exists = tf.reshape((index >= 0) & (index < out_size), [-1, _BLOCK, 1])
     index = tf.cast(tf.clip_by_value(index, 0, out_size - 1), tf.float64)
@@ -192,7 +198,10 @@ def _whole_blocks(count):
 
 
 def _offset(surplus, kernel):
-    """Where the crop begins in a resized side that is `surplus` longer (shorter: is padded)."""
+    """Returns where the crop begins in a resized side that is `surplus` longer than the crop.
+
+    A negative `surplus` means padding.
+    """
     half = tf.cast(surplus, tf.float64) / 2.0
     up = tf.math.ceil(half)  # pycls, and padding: the odd pixel goes last
     offset = tf.where(surplus < 0, up, tf.round(half)) if kernel.pillow else up
@@ -200,7 +209,7 @@ def _offset(surplus, kernel):
 
 
 def _resample(x, axis, crop, kernel):
-    """`(3, size, other)` -> `(3, crop, other)`: uint8 as Pillow rounds, or float64."""
+    """Resamples `(3, size, other)` to `(3, crop, other)`: uint8 as Pillow rounds, or float64."""
     window = tf.shape(axis.weights, tf.int64)[2]
     taps = tf.gather(x, axis.starts[:, None] + tf.range(window), axis=1)
     # (blocks, _BLOCK, window) x (3, blocks, window, other)

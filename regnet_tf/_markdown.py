@@ -1,4 +1,4 @@
-"""Tables as text."""
+"""Markdown tables."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -10,12 +10,12 @@ def markdown_table(
     rows: Iterable[Iterable[object]],
     left: Collection[int] = (0,),
 ) -> str:
-    """A markdown table, without a line's end behind it.
+    """Returns a markdown table, without a newline at the end.
 
     Args:
         columns: headings.
-        rows: of cells; anything that has a text.
-        left: places of the columns of words; the others, of numbers, are right-aligned.
+        rows: rows of cells; each cell is converted to text.
+        left: indices of the left-aligned columns (words). The others (numbers) are right-aligned.
     """
     rules = ["---" if place in left else "--:" for place in range(len(columns))]
     return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in (columns, rules, *rows))
@@ -26,7 +26,7 @@ COST_COLUMNS = ("parameters (M)", "multiply-adds (G)", "activations (M)")
 
 
 def cost_cells(cost: Complexity) -> list[str]:
-    """What stands below `COST_COLUMNS` for a `Complexity`."""
+    """Returns the cells below `COST_COLUMNS` for a `Complexity`."""
     return [
         f"{cost.parameters / 1e6:.1f}",
         f"{cost.macs / 1e9:.2f}",

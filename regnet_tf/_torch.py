@@ -1,14 +1,14 @@
-"""PyTorch and what stands on it, where networks are compared with its own."""
+"""Imports PyTorch and packages built on it, to compare our networks with theirs."""
 
 import contextlib
 import importlib
 
 
 def import_with_torch(package):
-    """PyTorch and a package that imports torchvision, on machines without its operations too.
+    """Imports PyTorch and a package that needs torchvision, also without compiled operations.
 
-    A CPU build of PyTorch beside torchvision's standard wheel lacks torchvision's compiled
-    operations, and torchvision does not import unless they are at least declared.
+    A CPU build of PyTorch with torchvision's standard wheel lacks torchvision's compiled
+    operations. torchvision does not import unless they are at least declared.
 
     Args:
         package: "torchvision" itself, or for example "timm".
@@ -18,8 +18,8 @@ def import_with_torch(package):
     """
     import torch
 
-    with contextlib.suppress(RuntimeError):  # they are there
-        # Declared as long as this name lives, hence until the import is done.
+    with contextlib.suppress(RuntimeError):  # the operations exist
+        # The declaration lives as long as this name, so until the import is done.
         library = torch.library.Library("torchvision", "DEF")
         library.define("nms(Tensor dets, Tensor scores, float threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float threshold) -> Tensor")

@@ -1,4 +1,4 @@
-"""Trained networks as Keras models, wherever they are kept."""
+"""Loads trained networks as Keras models, from a tag or a path."""
 
 import os
 import re
@@ -20,11 +20,11 @@ class Trained(NamedTuple):
     """A trained network.
 
     Attributes:
-        name: to call it by.
+        name: name of the network.
         model: a `keras.Model`.
-        preprocessing: as it was published or trained with; None where that is unknown.
-        folder: of the run that trained it, with its `run.json`; or None.
-        run: the content of that file.
+        preprocessing: preprocessing with which it was published or trained; None if unknown.
+        folder: folder of the run that trained it, with its `run.json`; or None.
+        run: the content of `run.json`; or None.
     """
 
     name: str
@@ -35,17 +35,16 @@ class Trained(NamedTuple):
 
 
 def load_trained(source: str | os.PathLike, variant: str | None = None) -> Trained:
-    """A network from a tag or a path.
+    """Loads a network from a tag or a path.
 
     Args:
         source: a tag of `list_weights`; a folder that `regnet train` wrote; a `.keras` file;
             or a weight file or folder of `variant`.
-        variant: name of the network of a weight file.
+        variant: name of the network, needed for a weight file or folder.
 
     Raises:
-        UserError: for what is none of these, and for `.keras` files and `run.json` that can not be
-            read.
-        ValueError, OSError: for damaged files and weights that can not be downloaded.
+        UserError: for any other source, or a `.keras` file or `run.json` that cannot be read.
+        ValueError, OSError: for a damaged file, or weights that cannot be downloaded.
     """
     path = Path(source)
     if is_tag(source):
@@ -73,7 +72,10 @@ def load_trained(source: str | os.PathLike, variant: str | None = None) -> Train
 
 
 def _reason(error):
-    """Keras begins with the outermost layer; which class it does not know comes later."""
+    """Returns Keras' error in one line.
+
+    Keras' message begins with the outermost layer. It names an unknown class later.
+    """
     unknown = re.search(r"Could not locate class '[^']+'", str(error))
     return f"{unknown[0]}, a layer of its own" if unknown else first_line(error)
 
@@ -81,7 +83,7 @@ def _reason(error):
 def _from_file(path, name):
     try:
         model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises whatever its readers do
+    except Exception as error:  # Keras raises its readers' errors
         raise UserError(f"{path} can not be read: {_reason(error)}") from error
     file = path.with_name("run.json")
     if not file.is_file():
@@ -97,6 +99,6 @@ def _from_file(path, name):
 
 def _check_data(data):
     check("data", data, isinstance(data, dict), "a dict")
-    names = data.get("class_names", [])  # runs of old do not have it
+    names = data.get("class_names", [])  # old runs do not have it
     ok = isinstance(names, list) and all(isinstance(name, str) for name in names)
     check("class_names", names, ok, "a list of texts")

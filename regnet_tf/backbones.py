@@ -1,7 +1,7 @@
 """Networks that return the feature maps of several levels, for detection and segmentation.
 
-Level 1 is the stem, level n + 1 is stage n: with the published strides, level n has one pixel for
-`2**n` of the image.
+Level 1 is the stem, level n + 1 is stage n. With the published strides, level n has stride `2**n`:
+one pixel for `2**n` pixels of the image along each axis.
 """
 
 import dataclasses
@@ -16,12 +16,12 @@ from regnet_tf.variants import RegNetConfig
 
 @dataclasses.dataclass(frozen=True)
 class FeatureInfo:
-    """What a feature map is.
+    """Properties of a feature map.
 
     Attributes:
-        channels: its last dimension.
-        stride: input pixels per pixel, of both axes.
-        layer: name of the layer whose output it is.
+        channels: number of channels.
+        stride: input pixels per pixel, along both axes.
+        layer: name of the layer that outputs it.
     """
 
     channels: int
@@ -31,15 +31,15 @@ class FeatureInfo:
 
 @keras.saving.register_keras_serializable(package="regnet_tf")
 class BackboneModel(keras.Model):
-    """A functional model whose output is a dict of levels, as `backbone` builds it."""
+    """A functional model that outputs a dict of levels, built by `backbone`."""
 
     @property
     def pyramid_outputs(self):
-        """The outputs by scale, as KerasHub's models read them from their `image_encoder`.
+        """The outputs by stride, as KerasHub's models read them from their `image_encoder`.
 
         Returns:
-            `{"P2": ..., "P5": ...}`: symbolic tensors, the coarsest last. Pn has one pixel for
-            `2**n` of the image: of the levels that dilation keeps at one stride, the highest.
+            `{"P2": ..., "P5": ...}`: symbolic tensors, the coarsest last. Pn has stride `2**n`. If
+            dilation gives several levels the same stride, Pn is the highest of these levels.
         """
         levels = _levels_info(self).items()
         return {
@@ -64,27 +64,29 @@ def backbone(
     name=None,
     **changes,
 ):
-    """Builds the network of a configuration up to its highest chosen level.
+    """Builds a network that returns feature maps, up to the highest chosen level.
 
     Args:
         config: a `RegNetConfig`, or a name that `create_model` takes.
         outputs: the levels to return, from 1, the stem, to 1 + the number of stages.
-        output_stride: 32; or 8 or 16, where dilation replaces the strides beyond it, as in DeepLab:
-            each first block has the dilation of the stage before. The variables stay the same.
-        weights: of the whole network, see `build_regnet`; its classifier is left out.
+        output_stride: 32, 16 or 8. With 8 or 16, dilation replaces the strides beyond it, as in
+            DeepLab: each first block has the dilation of the stage before. The variables stay the
+            same.
+        weights: weights of the whole network, see `build_regnet`; the classifier is skipped.
         **changes: fields of `RegNetConfig` to change, such as `drop_path_rate=0.1`.
 
-    The other arguments: see `build_regnet`.
+    For the other arguments see `build_regnet`.
 
     Returns:
-        A functional `keras.Model` whose output is a dict, `{"P2": ..., "P5": ...}`, of shapes
-        `(batch, ceil(height / stride), ceil(width / stride), channels)`; `feature_info` has the
-        numbers. Under mixed precision they are of the policy's compute dtype. Its
-        `pyramid_outputs` make it an `image_encoder` of KerasHub's models.
+        A functional `keras.Model` that outputs a dict, `{"P2": ..., "P5": ...}`. The maps have
+        shape `(batch, ceil(height / stride), ceil(width / stride), channels)`; `feature_info` gives
+        their strides and channels. Under mixed precision they have the policy's compute dtype. The
+        model has `pyramid_outputs`, so it can be the `image_encoder` of KerasHub's models.
 
     Raises:
-        ValueError: naming the argument that is out of range, or for weights that do not fit.
-        OSError: for weights that can not be downloaded or read.
+        ValueError: if an argument is out of range (the message names it), or for weights that do
+            not fit.
+        OSError: for weights that cannot be downloaded or read.
     """
     if isinstance(config, RegNetConfig):
         config = config.replace(**changes)
@@ -120,12 +122,12 @@ def _check_levels(outputs, highest):
 
 
 def feature_layers(model):
-    """The feature maps within a network, for models that return or explain them as well.
+    """Returns the feature maps within a network, for models that also return or explain them.
 
     `keras.Model(model.input, [feature_layers(model)["P4"], model.output])` shares all layers.
 
     Args:
-        model: made by `backbone`, `build_regnet`, or `fuse` of them.
+        model: made by `backbone` or `build_regnet`, or by `fuse` from their models.
 
     Returns:
         `{"P1": ..., "P2": ...}`: the symbolic tensors of all levels that the model computes.
@@ -137,10 +139,11 @@ def feature_layers(model):
 
 
 def feature_info(model):
-    """Channels, stride and layer of each feature map that a model returns.
+    """Returns channels, stride and layer of each feature map that a model returns.
 
     Args:
-        model: made by `backbone`, or `fuse` of it; for a classifier, all its levels.
+        model: made by `backbone`, or by `fuse` from its models. For a classifier, all levels are
+            described.
 
     Returns:
         `{"P2": FeatureInfo(channels=..., stride=..., layer="stage_1"), ...}`.
@@ -154,7 +157,7 @@ def feature_info(model):
 
 
 def _levels_info(model):
-    """Level -> `FeatureInfo`, from the stem on."""
+    """Returns level -> `FeatureInfo`, from the stem on."""
     found, stride = {}, 1
     for level, layer in _levels(model).items():
         stride *= layer.stride
@@ -163,7 +166,7 @@ def _levels_info(model):
 
 
 def _levels(model):
-    """Level -> layer, from the stem on."""
+    """Returns level -> layer, from the stem on."""
     layers = [layer for layer in getattr(model, "layers", ()) if isinstance(layer, (Stem, Stage))]
     ok = bool(layers) and isinstance(layers[0], Stem)
     check("model", model, ok, "a network that `backbone` or `build_regnet` made")

@@ -1,6 +1,6 @@
-"""Parameters, flops and activations of a configuration, by arithmetic; numpy only.
+"""Counts parameters, flops and activations of a configuration by arithmetic; numpy only.
 
-The counting itself takes numbers or arrays: what a stage's fields are, the counts become.
+The fields of a stage may be numbers or arrays. The counts are then numbers or arrays, too.
 """
 
 import dataclasses
@@ -21,11 +21,12 @@ class Complexity:
 
     Attributes:
         parameters: trainable weights and biases.
-        statistics: moving means and variances; Keras' `count_params()` is the sum of both.
-        flops: multiply-adds of convolutions and classifier, and additions of their biases: what
-            pycls calls flops.
-        macs: the multiply-adds alone.
-        activations: output elements of the same layers: what pycls calls acts.
+        statistics: moving means and variances. Keras' `count_params()` is `parameters +
+            statistics`.
+        flops: multiply-adds of convolutions and classifier, and additions of their biases; called
+            flops in pycls.
+        macs: multiply-adds only.
+        activations: output elements of the same layers; called acts in pycls.
     """
 
     parameters: int = 0
@@ -50,17 +51,17 @@ def complexity(
     channels: int = 3,
     include_top: bool = True,
 ) -> Complexity:
-    """Counts what a configuration costs.
+    """Counts the parameters and the cost of a configuration.
 
     Args:
         config: a `RegNetConfig`, or a variant's name.
         image_size: side of a square image, or `(height, width)`, in pixels.
         classes: outputs of the classifier.
         channels: channels of the image.
-        include_top: whether the classifier counts.
+        include_top: whether to count the classifier.
 
     Raises:
-        ValueError: for a size below the network's total stride, and for counts below 1.
+        ValueError: for a size below the network's total stride, or a count below 1.
 
     Examples:
         >>> cost = complexity("RegNetX-400MF")
@@ -81,7 +82,9 @@ def complexity_by_part(
     channels: int = 3,
     include_top: bool = True,
 ) -> dict[str, Complexity]:
-    """What each part costs: `stem`, `stage_1` and so on, `head`. Arguments as for `complexity`.
+    """Counts the cost of each part: `stem`, `stage_1` and so on, `head`.
+
+    It takes the arguments of `complexity`.
 
     Examples:
         >>> parts = complexity_by_part("RegNetX-400MF")
@@ -110,12 +113,12 @@ def complexity_by_part(
 def count_parts(
     config: Any, stages: Iterable, size: tuple[int, int], classes: int, channels: int = 3
 ) -> dict[str, Complexity]:
-    """The counting, without checks.
+    """Counts the cost of each part, without checks.
 
     Args:
-        config: what has `stem_width`, `stem_stride`, `se_ratio` and `normalization`.
-        stages: for each stage what has `width`, `depth`, `inner_width`, `groups` and `stride`:
-            `StageConfig`, or the same with arrays `(networks,)` for all but the stride.
+        config: an object with `stem_width`, `stem_stride`, `se_ratio` and `normalization`.
+        stages: for each stage an object with `width`, `depth`, `inner_width`, `groups` and
+            `stride`: a `StageConfig`, or the same with arrays `(networks,)` except the stride.
         size: `(height, width)` of the image.
         classes: outputs of the classifier.
         channels: channels of the image.
@@ -133,12 +136,12 @@ def count_parts(
 
 
 def total(parts: Mapping[str, Complexity]) -> Complexity:
-    """The sum of a dict of parts."""
+    """Returns the sum of a dict of parts."""
     return functools.reduce(Complexity.__add__, parts.values())
 
 
 def _block(config, stage, size_in, width_in, stride):
-    """One block of a stage."""
+    """Returns the cost of one block of a stage."""
     size, inner, width = strided(size_in, stride), stage.inner_width, stage.width
     cost = _conv_norm(config, size_in, 1, width_in, inner)
     cost += _conv_norm(config, size, 3, inner, inner, stage.groups)
@@ -152,14 +155,20 @@ def _block(config, stage, size_in, width_in, stride):
 
 
 def _conv_norm(config, size, kernel, width_in, width_out, groups=1):
-    """A convolution and its normalization; only batch normalization has moving statistics."""
+    """Returns the cost of a convolution and its normalization.
+
+    Only batch normalization has moving statistics.
+    """
     norm = 2 if config.normalization == "batch" else 0
     conv = _conv(size, kernel, width_in, width_out, groups)
     return conv + Complexity(parameters=2 * width_out, statistics=norm * width_out)
 
 
 def squeeze_width(width_in: int | np.ndarray, se_ratio: float) -> int | np.ndarray:
-    """Channels between the two layers of squeeze-and-excitation: a share of the block's *input*."""
+    """Returns the channels between the two layers of squeeze-and-excitation.
+
+    They are a share of the block's *input* channels.
+    """
     width = np.maximum(1, np.round(np.multiply(width_in, se_ratio))).astype(int)
     return width if width.ndim else int(width)
 
@@ -177,5 +186,5 @@ def _conv(size, kernel, width_in, width_out, groups=1, bias=False):
 
 
 def strided(size, stride):
-    """Output size of a convolution with padding kernel // 2."""
+    """Returns the output size of a convolution with padding `kernel // 2`."""
     return tuple(-(-side // stride) for side in size)

@@ -1,8 +1,8 @@
-"""Decoders on feature maps: a feature pyramid, and two ways to one class for each pixel.
+"""Decoders on feature maps: a feature pyramid, and two decoders for semantic segmentation.
 
-Their inputs are the dicts of maps that `backbone` models return, `{"P2": ..., "P5": ...}`, with
-levels from fine to coarse, the coarser ones of equal or lower resolution. Shape comments: N images,
-H rows, W columns, F output channels.
+Their inputs are the dicts of feature maps that `backbone` models return, `{"P2": ..., "P5": ...}`.
+Levels are ordered from fine to coarse. A coarser level has equal or lower resolution. Shape
+comments: N images, H rows, W columns, F output channels.
 """
 
 import itertools
@@ -22,7 +22,7 @@ DECODERS = ("fpn", "unet")
 
 
 class _Decoder(keras.layers.Layer):
-    """What the decoders share: the convolutions' options, and levels in order."""
+    """Base class of the decoders, with the options of their convolutions."""
 
     def __init__(self, activation="relu", normalization="batch", synchronized=False, **kwargs):
         super().__init__(**kwargs)
@@ -55,18 +55,18 @@ class _Decoder(keras.layers.Layer):
 
 @_register
 class FeaturePyramid(_Decoder):
-    """Feature pyramid network: gives every level what the coarser ones know (Lin et al. 2017).
+    """Feature pyramid network: adds coarse feature maps to the finer ones (Lin et al. 2017).
 
-    A 1x1 convolution brings each level to the same width; from the coarsest one down each is
-    resized to the next finer one, without interpolation, and added to it; a 3x3 convolution
-    finishes each. Equal to torchvision's `FeaturePyramidNetwork`, also in odd sizes.
+    A 1x1 convolution brings each level to the same width. From the coarsest level on, each map is
+    resized to the next finer level, without interpolation, and added to it. A 3x3 convolution
+    finishes each level. Equal to torchvision's `FeaturePyramidNetwork`, also for odd sizes.
 
     Args:
-        width: output channels of all levels.
-        coarser_levels: how many levels to add beyond the coarsest one, each of every second pixel
-            of the one before, as detectors take them.
-        activation: after each convolution; None in the paper.
-        normalization: see `ConvNorm`; None, a bias, in the paper.
+        width: number of output channels of all levels.
+        coarser_levels: number of levels to add beyond the coarsest one, for detectors. Each takes
+            every second pixel of the level before.
+        activation: activation after each convolution; None in the paper.
+        normalization: see `ConvNorm`; None (a bias) in the paper.
         **kwargs: `synchronized`, see `ConvNorm`.
 
     Input: dict of maps `(batch, height, width, channels)`.
@@ -104,7 +104,7 @@ class FeaturePyramid(_Decoder):
         return maps
 
     def _added(self, maps):
-        """Names of the levels beyond the coarsest one."""
+        """Names of the levels added beyond the coarsest one."""
         last = _number(_levels(maps)[-1])
         return [f"P{last + step}" for step in range(1, self.coarser_levels + 1)]
 
@@ -126,13 +126,14 @@ class FeaturePyramid(_Decoder):
 
 @_register
 class SegmentationHead(_Decoder):
-    """Joins the levels of a feature pyramid into one map (Panoptic FPN, Kirillov et al. 2019).
+    """Merges the levels of a feature pyramid into one map (Panoptic FPN, Kirillov et al. 2019).
 
-    Each level goes to the resolution of the finest one by steps of a 3x3 convolution and bilinear
-    resizing, a step for every level between; the finest one has a convolution alone. All are added.
+    Each level is brought to the resolution of the finest level, one level at a time. Each step is a
+    3x3 convolution and bilinear resizing. The finest level has a convolution only. The results are
+    added.
 
     Args:
-        width: output channels.
+        width: number of output channels.
         **kwargs: `activation`, `normalization` and `synchronized`, see `ConvNorm`; the paper has
             "relu" and "group".
 
@@ -178,14 +179,14 @@ class SegmentationHead(_Decoder):
 
 @_register
 class UNetDecoder(_Decoder):
-    """From the coarsest level up to the finest one, level by level (Ronneberger et al. 2015).
+    """U-Net decoder: from the coarsest level to the finest (Ronneberger et al. 2015).
 
-    What has come so far is resized to the next finer level, without interpolation, and stands
-    beside it; two 3x3 convolutions join the two. Equal to the decoder of segmentation_models'
-    PyTorch library.
+    It works level by level. The current map is resized to the next finer level, without
+    interpolation, and concatenated with it. Two 3x3 convolutions follow. Equal to the decoder of
+    segmentation_models' PyTorch library.
 
     Args:
-        widths: output channels at each level but the coarsest, from coarse to fine.
+        widths: output channels at each level except the coarsest, from coarse to fine.
         **kwargs: `activation`, `normalization` and `synchronized`, see `ConvNorm`.
 
     Input: dict of maps `(batch, height, width, channels)`.
@@ -230,13 +231,13 @@ class UNetDecoder(_Decoder):
 
 @_register
 class PixelClassifier(keras.layers.Layer):
-    """Classes of pixels: a 1x1 convolution, resized to the image; works in float32.
+    """Classifies pixels: a 1x1 convolution in float32, resized to the image.
 
     Args:
         classes: number of outputs.
         activation: "softmax" for probabilities, None for logits.
 
-    Input: a pair: the map `(batch, height, width, channels)`, and the images, for their size.
+    Input: a pair: the map `(batch, height, width, channels)`, and the images, for the output size.
     Output shape: `(batch, image height, image width, classes)`, float32.
     """
 
@@ -280,26 +281,26 @@ def segmentation_model(
     synchronized=False,
     name=None,
 ):
-    """A network that names the class of every pixel.
+    """Builds a network that predicts the class of every pixel.
 
     Args:
-        backbone: a model that `regnet_tf.backbone` made, of two or more levels.
+        backbone: a model made by `regnet_tf.backbone`, with two or more levels.
         classes: number of classes.
         decoder: "fpn" for a `FeaturePyramid` and a `SegmentationHead`; "unet" for a `UNetDecoder`.
-        width: channels of the decoder: of all of the feature pyramid; of the finest level of the
-            U-Net, which doubles them from level to level.
+        width: number of channels in the decoder. All levels of the feature pyramid have this width.
+            In the U-Net, the finest level has it, and it doubles at each coarser level.
         activation: "softmax" for probabilities, None for logits.
-        normalization: of the decoder's convolutions, see `ConvNorm`; those of the feature pyramid
-            have a bias alone.
+        normalization: normalization of the decoder's convolutions, see `ConvNorm`. The convolutions
+            of the feature pyramid always have a bias instead.
         synchronized: see `ConvNorm`.
-        name: of the model; by default the backbone's and the decoder's.
+        name: name of the model; default: the names of the backbone and the decoder, joined.
 
     Returns:
         A functional `keras.Model` from the backbone's images to float32 `(batch, height, width,
         classes)`, at the images' resolution.
 
     Raises:
-        ValueError: naming the argument that is out of range.
+        ValueError: if an argument is out of range; the message names it.
     """
     maps: Any = getattr(backbone, "output", None)
     ok = isinstance(maps, dict) and len(maps) > 1
@@ -333,5 +334,5 @@ def _number(level):
 
 
 def _size(x):
-    """Height and width, as integers where the graph knows them."""
+    """Returns height and width, as integers if the graph knows them."""
     return tuple(ops.shape(x)[1:3])

@@ -1,4 +1,4 @@
-"""Networks for inference: batch normalization folded into the convolutions before it."""
+"""Networks for inference, with batch normalization folded into the convolutions."""
 
 import keras
 import numpy as np
@@ -14,24 +14,24 @@ _WITH_NORMALIZATION = (
 
 
 def fuse(model, dtype=None):
-    """The same network for inference, faster: batch normalization becomes part of the kernels.
+    """Returns a faster network for inference, with batch normalization folded into the kernels.
 
-    Each `ConvNorm` keeps its name, its kernel times `gamma / sqrt(variance + epsilon)`, and a bias
-    in place of the normalization. All else stays: the classifier, pooling, preprocessing, group
-    normalization, and layers other than this library's. Outputs agree within rounding. The network
-    that is given stays as it is; the new one is not for training.
+    Each `ConvNorm` keeps its name. Its kernel is multiplied by `gamma / sqrt(variance + epsilon)`,
+    and a bias replaces the normalization. Everything else stays: the classifier, pooling,
+    preprocessing, group normalization, and layers of other libraries. Outputs agree within
+    rounding. The given network is unchanged. Do not train the new one.
 
     Args:
         model: a functional `keras.Model` that holds RegNet layers, built by `build_regnet` or by
-            anyone of them.
-        dtype: dtype policy of the new layers, such as "float32"; by default those of the old ones.
+            hand.
+        dtype: dtype policy of the new layers, such as "float32"; default: those of the old layers.
 
     Returns:
         A `keras.Model` with the same inputs, outputs and names.
 
     Raises:
-        ValueError: for what is no functional model, or holds no batch normalization of RegNet
-            layers.
+        ValueError: if the model is not functional, or has no RegNet layers with batch
+            normalization.
     """
     functional = isinstance(model, keras.Model) and bool(getattr(model, "outputs", None))
     check("model", type(model).__name__, functional, "a functional keras.Model")
@@ -54,7 +54,7 @@ def fuse(model, dtype=None):
 
 
 def _fuse(model, clone):
-    """The model of cloned layers, its weights not yet those of the original."""
+    """Clones a model without its weights."""
     fused = keras.models.clone_model(model, clone_function=clone)
     fused.name = model.name
     return fused
@@ -69,13 +69,13 @@ def _config_without_normalization(layer, dtype):
     if config["normalization"] == "batch":
         config["normalization"] = None
     for name, none in (("drop_path_rate", 0.0), ("drop_path_rates", None)):
-        if name in config:  # of training only
+        if name in config:  # used only in training
             config[name] = none
     return config
 
 
 def _copy_weights(layer, copy):
-    """Gives a layer's copy its weights, normalization folded into kernel and bias."""
+    """Copies a layer's weights, with normalization folded into kernel and bias."""
     weights = {_name_within(layer, v): keras.ops.convert_to_numpy(v) for v in layer.variables}
     for variable in copy.variables:
         name = _name_within(copy, variable)
@@ -93,7 +93,7 @@ def _name_within(layer, variable):
 
 
 def _folded(kind, weights, parent, norm):
-    """In float64, so that nothing but the last rounding is lost."""
+    """Returns a folded kernel or bias, computed in float64 so that only the last step rounds."""
     gamma, beta, mean, variance = (
         weights[norm + name].astype("float64")
         for name in ("gamma", "beta", "moving_mean", "moving_variance")

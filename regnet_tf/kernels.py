@@ -1,8 +1,8 @@
-"""Convolution and batch normalization by TensorFlow's own kernels: the fastest that a CPU has.
+"""Convolution and batch normalization by TensorFlow's own kernels, the fastest on a CPU.
 
-A convolution is one operation of TensorFlow, grouped and dilated or not, so that a network exported
-on one machine is the same on every other. What differs by machine is within a training step: how
-gradients, and the statistics of a batch, are computed.
+Every convolution is one TensorFlow operation, also if it is grouped or dilated. An exported network
+is therefore the same on every machine. Only the training step depends on the machine: it selects
+how gradients and batch statistics are computed.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from regnet_tf._cpu import could_have_onednn, onednn
 
 _log = logging.getLogger("regnet_tf")
 _FEW_CHANNELS = 16
-_VECTOR = 16  # float32 in a register of AVX-512
+_VECTOR = 16  # float32 numbers in an AVX-512 register
 
 
 def has_accelerator() -> bool:
-    """Whether there is a GPU or a TPU, whose kernels need no help."""
+    """Whether TensorFlow sees a GPU or a TPU. Their kernels need none of the workarounds here."""
     return bool(tf.config.list_physical_devices("GPU") + tf.config.list_physical_devices("TPU"))
 
 
@@ -30,13 +30,14 @@ def conv2d(x, kernel, stride, dilation):
     """See `regnet_tf.ops.conv2d`."""
     _warn_if_slow()
     x, kernel = tf.convert_to_tensor(x), tf.convert_to_tensor(kernel)
-    # TensorFlow's SAME puts the odd pixel last when it strides; PyTorch's padding is symmetric.
-    # Padded here and not by the operation, since oneDNN has no gradients for explicit padding.
+    # With a stride, TensorFlow's SAME adds the odd pixel at the end. PyTorch pads symmetrically.
+    # The padding is a separate operation, because oneDNN has no gradients for explicit padding.
     pad = dilation * (kernel.shape[0] // 2)
     if stride > 1 and pad:
         x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
     elif stride > 1 and x.shape[-1] < _FEW_CHANNELS:
-        # oneDNN's gradient for such a kernel writes outside its memory if the batch is odd.
+        # oneDNN's gradient of a strided 1x1 kernel with few input channels writes outside its
+        # memory if the batch size is odd. Subsampling first avoids the stride.
         x, stride = x[:, ::stride, ::stride], 1
     how = {
         "strides": (1, stride, stride, 1),
@@ -49,7 +50,7 @@ def conv2d(x, kernel, stride, dilation):
 
 
 def _conv2d_own(x, kernel, how):
-    """A convolution with the gradients below."""
+    """A convolution with the gradients of `_conv2d_gradients`."""
 
     def of_node(node, dy):
         x, kernel = node.inputs
@@ -66,7 +67,7 @@ def _convolve(x, kernel, how):
 
 @functools.cache
 def _warn_if_slow():
-    """Says once that TensorFlow could be faster; not to who has decided it."""
+    """Logs once that oneDNN would be faster, unless TF_ENABLE_ONEDNN_OPTS is set."""
     decided = "TF_ENABLE_ONEDNN_OPTS" in os.environ
     if onednn() == "off" and could_have_onednn() and not decided and not has_accelerator():
         _log.warning(
@@ -77,13 +78,13 @@ def _warn_if_slow():
 
 @contextlib.contextmanager
 def _other_gradients(**functions):
-    """Inside, tapes do not record; and operations of a graph get other gradients.
+    """Context manager that stops tapes and replaces gradients of a graph's operations.
 
-    `tf.custom_gradient` would leave operations behind, in exported networks too.
+    `tf.custom_gradient` would leave extra operations behind, also in exported networks.
 
     Args:
-        **functions: by type of operation: of the operation and the gradients of its outputs, to
-            those of its inputs.
+        **functions: type of operation -> gradient function. The function takes the operation and
+            the gradients of its outputs, and returns the gradients of its inputs.
     """
     with record.stop_recording():
         if tf.executing_eagerly():
@@ -94,19 +95,19 @@ def _other_gradients(**functions):
 
 
 def _record(result, inputs, gradients):
-    """Tells tapes the gradients of a result that was computed while they did not record.
+    """Records the gradients of a result that was computed while the tapes were stopped.
 
     Args:
         result: a tensor.
-        inputs: what it was computed from, tensors.
-        gradients: function of the result's gradient to those of the inputs.
+        inputs: the tensors from which the result was computed.
+        gradients: function that maps the gradient of the result to the gradients of the inputs.
     """
     record.record_operation("regnet_tf", [result], list(inputs), gradients)
     return result
 
 
 def _conv2d_gradients(how, x, kernel, dy):
-    """Of a convolution's input and kernel."""
+    """Returns the gradients of a convolution's input and kernel."""
     _, stride, _, _ = how["strides"]
     _, dilation, _, _ = how["dilations"]
     groups = x.shape[-1] // kernel.shape[-2]
@@ -120,7 +121,11 @@ def _conv2d_gradients(how, x, kernel, dy):
 
 
 def _pointwise_gradients(x, kernel, dy):
-    """Of a 1x1 convolution, as another one and as a product, which every CPU does faster."""
+    """Returns the gradients of a 1x1 convolution.
+
+    The input's gradient is another convolution, the kernel's is a matrix product. Both are faster
+    on every CPU.
+    """
     transposed = tf.transpose(kernel, (0, 1, 3, 2))
     to_x = tf.raw_ops.Conv2D(input=dy, filter=transposed, strides=(1, 1, 1, 1), padding="VALID")
     x, dy = (tf.reshape(one, (-1, one.shape[-1])) for one in (x, dy))
@@ -144,7 +149,7 @@ def _native_gradient_of_kernel(how, x, kernel, dy):
 def _has_native_gradients(dtype):
     """Whether TensorFlow has both gradients of grouped and of dilated convolutions.
 
-    Those are oneDNN's, for the types that it knows on this CPU; those of Eigen raise.
+    oneDNN has them for the types that it supports on this CPU. Eigen's kernels raise an error.
     """
     kernels = onednn()
     return kernels != "off" and (
@@ -153,7 +158,11 @@ def _has_native_gradients(dtype):
 
 
 def _grouped_gradients(how, x, kernel, dy, groups):
-    """Those of each group, concatenated; or another convolution, which has a kernel for groups."""
+    """Returns the gradients of a grouped convolution.
+
+    They are computed for each group and concatenated. At stride 1, the input's gradient is a
+    grouped convolution instead, for which TensorFlow has a kernel.
+    """
     parts = zip(*(tf.split(one, groups, -1) for one in (x, kernel, dy)), strict=True)
     if how["padding"] == "SAME":  # at stride 1
         to_x = _convolve(dy, _transposed(kernel, groups), how)
@@ -164,14 +173,14 @@ def _grouped_gradients(how, x, kernel, dy, groups):
 
 
 def _transposed(kernel, groups):
-    """The kernel of a convolution's transpose: each group's outputs are its inputs."""
+    """Returns the kernel of the transposed convolution: each group's outputs become its inputs."""
     height, width, inputs, _ = kernel.shape
     kernel = tf.reshape(tf.reverse(kernel, (0, 1)), (height, width, inputs, groups, -1))
     return tf.reshape(tf.transpose(kernel, (0, 1, 4, 3, 2)), (height, width, -1, groups * inputs))
 
 
 def _dilated_gradients(how, x, kernel, dy):
-    """Those of the same convolution out of undilated ones."""
+    """Returns the gradients of a dilated convolution, computed by undilated ones."""
     _, stride, _, _ = how["strides"]
     _, dilation, _, _ = how["dilations"]
     with tf.GradientTape() as tape:
@@ -181,7 +190,10 @@ def _dilated_gradients(how, x, kernel, dy):
 
 
 def _conv2d_undilated(x, kernel, dilation, padding):
-    """Every `dilation`-th pixel becomes an image of its own."""
+    """Computes a dilated convolution by an undilated one.
+
+    Pixels that are `dilation` apart along both axes form a separate image.
+    """
     if padding == "SAME":
         pad = dilation * (kernel.shape[0] // 2)
         x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
@@ -194,7 +206,7 @@ def _conv2d_undilated(x, kernel, dilation, padding):
 
 
 def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
-    """See `regnet_tf.ops.batch_norm_inference`; for 4 dimensions and floats of at most 32 bits."""
+    """See `regnet_tf.ops.batch_norm_inference`; for 4 axes and floats of at most 32 bits."""
     return tf.raw_ops.FusedBatchNormV3(
         x=x,
         scale=gamma,
@@ -207,18 +219,18 @@ def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
 
 
 class _Norm(NamedTuple):
-    """What a normalization in training is given beside its input; tensors `(channels,)`."""
+    """Arguments of a normalization in training, except its input; tensors `(channels,)`."""
 
     gamma: tf.Tensor
     beta: tf.Tensor
     moving_mean: tf.Tensor
     moving_variance: tf.Tensor
-    share: float  # of the batch's statistics in the moving ones
+    share: float  # weight of the batch statistics in the moving statistics
     epsilon: float
 
 
 def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon):
-    """See `regnet_tf.ops.batch_norm_training`; of one replica."""
+    """See `regnet_tf.ops.batch_norm_training`; for one replica."""
     convert = tf.convert_to_tensor
     norm = _Norm(
         convert(gamma),
@@ -231,13 +243,13 @@ def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, 
     if has_accelerator() or x.dtype != tf.float32:
         return _fused_norm(x, norm)[:3]
     if onednn() in ("avx2", "sse41") or (onednn() == "avx512" and x.shape[-1] % _VECTOR):
-        # Four times as fast where oneDNN lacks AVX-512, three times where registers are not filled.
+        # 4x as fast if oneDNN lacks AVX-512; 3x if the channels do not fill the registers.
         return _norm_by_products(x, norm)
     return _norm_in_one(x, norm)
 
 
 def _fused_norm(x, norm):
-    """TensorFlow's operation."""
+    """Batch normalization by TensorFlow's fused operation."""
     return tf.raw_ops.FusedBatchNormV3(
         x=x,
         scale=norm.gamma,
@@ -251,7 +263,7 @@ def _fused_norm(x, norm):
 
 
 def _norm_in_one(x, norm):
-    """TensorFlow's operation, with the fastest gradient."""
+    """Batch normalization by TensorFlow's fused operation, with the fastest gradient."""
     of_norm = _norm_gradients if onednn() == "off" else _fused_norm_gradients
 
     def of_node(node, dy, *_):
@@ -267,7 +279,7 @@ def _norm_in_one(x, norm):
 
 
 def _norm_by_products(x, norm):
-    """The same by products and a convolution, which are fast on every CPU."""
+    """Batch normalization by matrix products and a convolution, which are fast on every CPU."""
     with record.stop_recording():
         mean, variance, *moved = _statistics(
             tf.stop_gradient(x), norm.moving_mean, norm.moving_variance, norm.share
@@ -276,7 +288,8 @@ def _norm_by_products(x, norm):
         _fused_norm_gradients, x, norm.gamma, mean, variance, norm.epsilon
     )
     inputs = x, gamma, beta = x, norm.gamma, norm.beta
-    # In a graph the result's gradient passes to the inputs, which then get theirs.
+    # In a graph, the gradient of the result passes unchanged to IdentityN. There it becomes the
+    # gradients of the inputs.
     with _other_gradients(
         IdentityN=lambda node, dy, *_: gradients(dy),
         DepthwiseConv2dNative=lambda node, dy: (dy, None),
@@ -291,7 +304,10 @@ def _norm_by_products(x, norm):
 
 @functools.partial(tf.function, autograph=False)
 def _statistics(x, moving_mean, moving_variance, share):
-    """The mean and variance of a batch, and moving ones. A function, to be traced once."""
+    """Returns the mean and variance of a batch, and the updated moving statistics.
+
+    It is a `tf.function`, so that it is traced once.
+    """
     pixels = _pixels(x)
     mean = _means(x)
     variance = _means(tf.math.squared_difference(x, mean))
@@ -304,9 +320,9 @@ def _statistics(x, moving_mean, moving_variance, share):
 
 
 def _scale_and_shift(x, scale, shift):
-    """`x * scale + shift` for each channel: one operation, once the graph is optimized.
+    """Returns `x * scale + shift` for each channel: one operation in an optimized graph.
 
-    An activation behind it joins them.
+    The graph optimizer also fuses the activation after it.
     """
     kernel = tf.reshape(scale, (1, 1, -1, 1))
     scaled = tf.raw_ops.DepthwiseConv2dNative(
@@ -316,7 +332,10 @@ def _scale_and_shift(x, scale, shift):
 
 
 def _means(x):
-    """Of each channel, by a product: image by image, which rounds less than one long sum."""
+    """Returns the mean of each channel by a matrix product.
+
+    It first averages each image, which rounds less than one long sum.
+    """
     _, height, width, channels = tf.unstack(tf.shape(x))
     if None not in x.shape[1:]:
         height, width, channels = x.shape[1:]
@@ -327,12 +346,12 @@ def _means(x):
 
 
 def _pixels(x):
-    """How many pixels a batch has."""
+    """Returns the number of pixels in a batch."""
     return tf.cast(tf.size(x) // x.shape[-1], x.dtype)
 
 
 def _fused_norm_gradients(x, gamma, mean, variance, epsilon, dy):
-    """Of the input, gamma and beta, by TensorFlow's operation."""
+    """Returns the gradients of input, gamma and beta, by TensorFlow's fused operation."""
     return tf.raw_ops.FusedBatchNormGradV3(
         y_backprop=dy,
         x=x,
@@ -346,7 +365,7 @@ def _fused_norm_gradients(x, gamma, mean, variance, epsilon, dy):
 
 
 def _norm_gradients(x, gamma, mean, variance, epsilon, dy):
-    """The same by small operations."""
+    """Returns the gradients of input, gamma and beta, by small operations."""
     count = _pixels(x)
     inverse = tf.math.rsqrt(variance + epsilon)
     centered = x - mean
@@ -358,7 +377,7 @@ def _norm_gradients(x, gamma, mean, variance, epsilon, dy):
 
 
 def momentum_step(variable, velocity, gradient, rate, momentum, nesterov):
-    """See `regnet_tf.ops.momentum_step`; of two `tf.Variable`s."""
+    """See `regnet_tf.ops.momentum_step`; for two `tf.Variable`s."""
     tf.raw_ops.ResourceApplyMomentum(
         var=variable.handle,
         accum=velocity.handle,

@@ -1,6 +1,6 @@
-"""The Keras layers a RegNet is made of, from convolution to stage.
+"""The Keras layers of a RegNet, from a convolution to a stage.
 
-Everything is channels-last. Shape comments: N images, H rows, W columns, C input channels,
+All layers are channels-last. Shape comments: N images, H rows, W columns, C input channels,
 D inner channels of a block, F output channels.
 """
 
@@ -22,17 +22,18 @@ MOMENTUM = 0.9  # PyTorch's 0.1
 
 
 def fan_out_initializer(size, filters):
-    """The authors' N(0, sqrt(2 / (size * size * filters))) for convolutions."""
+    """Returns the authors' initializer of convolutions: N(0, sqrt(2 / (size * size * filters)))."""
     return keras.initializers.RandomNormal(stddev=(2 / (size * size * filters)) ** 0.5)
 
 
 @_register
 class BatchNorm(keras.layers.BatchNormalization):
-    """Batch normalization of the last axis through TensorFlow's fused kernel.
+    """Batch normalization of the last axis by TensorFlow's fused kernel.
 
-    Same arguments, variables and freezing as `keras.layers.BatchNormalization`, with the authors'
-    epsilon and momentum as defaults. Statistics are computed in float32 under every policy, and the
-    moving variance takes the unbiased variance of the batch, as PyTorch's does.
+    It has the arguments, the variables and the freezing of `keras.layers.BatchNormalization`. The
+    default epsilon and momentum are the authors'. Batch statistics are computed in float32 under
+    every dtype policy. The moving variance is updated with the unbiased batch variance, as in
+    PyTorch.
 
     Input and output shape: `(batch, height, width, channels)`.
     """
@@ -46,7 +47,7 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     def build(self, input_shape):
         super().build(input_shape)
-        # A constant stands for what `scale=False` or `center=False` leaves out.
+        # Constants replace gamma with `scale=False` and beta with `center=False`.
         self._ones = None if self.scale else ops.ones((input_shape[-1],))
         self._zeros = None if self.center else ops.zeros((input_shape[-1],))
 
@@ -72,13 +73,14 @@ class BatchNorm(keras.layers.BatchNormalization):
         return outputs
 
     def folded(self, kernel):
-        """The kernel of a convolution that normalizes with the moving statistics, and its bias.
+        """Folds the normalization by moving statistics into the convolution before it.
 
         Args:
-            kernel: `(size, size, channels / groups, filters)`, float32.
+            kernel: kernel of the convolution, `(size, size, channels / groups, filters)`, float32.
 
         Returns:
-            Tensors `(size, size, channels / groups, filters)` and `(filters,)`.
+            The new kernel and bias: tensors `(size, size, channels / groups, filters)` and
+            `(filters,)`.
         """
         scale = ops.rsqrt(self.moving_variance + self.epsilon)
         if self.scale:
@@ -91,21 +93,21 @@ class BatchNorm(keras.layers.BatchNormalization):
 
 @_register
 class ConvNorm(keras.layers.Layer):
-    """Convolution, normalization (or bias) and, if given, activation.
+    """Convolution, then normalization (or a bias), then an optional activation.
 
-    Padding is symmetric, `kernel_size // 2` on each side, as in PyTorch (Keras' "same" differs at
-    stride 2). The kernel starts as N(0, sqrt(2 / (kernel_size**2 * filters))).
+    The padding is symmetric, `kernel_size // 2` on each side, as in PyTorch. Keras' "same" padding
+    differs at stride 2. The kernel is initialized from N(0, sqrt(2 / (kernel_size**2 * filters))).
 
     Args:
-        filters: output channels.
+        filters: number of output channels.
         kernel_size: side of the kernel, odd.
-        stride: of both axes.
-        groups: must divide the input channels and `filters`.
-        dilation: of both axes.
+        stride: stride along both axes.
+        groups: number of groups; must divide the input channels and `filters`.
+        dilation: dilation along both axes.
         activation: one of `ACTIVATIONS`, or None.
-        normalization: "batch", "group" (groups of 16 channels), or None for a bias instead, as in
-            networks that `fuse` made.
-        synchronized: whether batch normalization takes its statistics over all replicas.
+        normalization: "batch", "group" (groups of 16 channels), or None for a bias instead.
+            Networks made by `fuse` have None.
+        synchronized: whether batch normalization computes its statistics over all replicas.
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, ceil(height / stride), ceil(width / stride), filters)`.
@@ -173,7 +175,7 @@ class ConvNorm(keras.layers.Layer):
         return self._activate(regnet_ops.add_bias(x, bias, self.groups))
 
     def _folds(self, training):
-        """Whether normalization is part of the kernel: wherever its statistics are given."""
+        """Whether the kernel includes the normalization: if it uses its moving statistics."""
         return self.normalization == "batch" and not (training and self.norm.trainable)
 
     def compute_output_shape(self, input_shape):
@@ -209,12 +211,12 @@ def _normalization(normalization, channels, synchronized, dtype):
 
 @_register
 class SqueezeExcite(keras.layers.Layer):
-    """Scales channels by a gate computed from their means (paper section 5, RegNetY).
+    """Scales each channel by a gate computed from the channel means (paper section 5, RegNetY).
 
     Args:
         squeeze_width: channels between the two fully connected layers. The authors take a quarter
-            of the *block's input* width, not of this layer's.
-        activation: between the two.
+            of the *block's input* width, not of this layer's input width.
+        activation: activation between the two fully connected layers.
 
     Input and output shape: `(batch, height, width, channels)`.
     """
@@ -264,11 +266,13 @@ class SqueezeExcite(keras.layers.Layer):
 
 @_register
 class DropPath(keras.layers.Layer):
-    """Stochastic depth: in training, drops a residual branch for whole images, scaling the others.
+    """Stochastic depth: randomly drops a residual branch for whole images in training.
+
+    The kept branches are scaled by `1 / (1 - rate)`.
 
     Args:
-        rate: probability of dropping, from 0 to below 1.
-        seed: of the layer's own random state.
+        rate: probability of dropping the branch, at least 0 and below 1.
+        seed: seed of the layer's random state.
 
     Input and output shape: `(batch, ...)`.
     """
@@ -299,26 +303,27 @@ class DropPath(keras.layers.Layer):
 
 @_register
 class XBlock(keras.layers.Layer):
-    """Residual bottleneck block of RegNetX: x + f(x), f = 1x1, grouped 3x3, 1x1 (paper figure 4).
+    """Residual bottleneck block of RegNetX (paper figure 4).
 
-    A 1x1 convolution stands on the shortcut where stride or width change.
+    The block computes `x + f(x)`. f is a 1x1, a grouped 3x3 and a 1x1 convolution. The shortcut has
+    a 1x1 convolution if the stride or the width changes.
 
     Args:
-        width: output channels.
+        width: number of output channels.
         group_width: channels per group of the 3x3 convolution.
-        stride: of the 3x3 convolution and the shortcut.
+        stride: stride of the 3x3 convolution and the shortcut.
         bottleneck_ratio: inner width / width.
-        dilation: of the 3x3 convolution.
+        dilation: dilation of the 3x3 convolution.
         drop_path_rate: probability of dropping f(x) for an image in training.
         activation: see `ConvNorm`.
         normalization: see `ConvNorm`.
         synchronized: see `ConvNorm`.
-        dilate: whether the block keeps the resolution of its input, but all its variables: the
-            stride is then left to the dilation of the blocks after it.
+        dilate: whether the block keeps the resolution of its input. The variables stay the same;
+            dilation of the later blocks replaces the stride.
 
     Input shape: `(batch, height, width, channels)`.
-    Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`, with stride 1 where
-        it dilates.
+    Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`, with stride 1 if
+        `dilate`.
     """
 
     def __init__(
@@ -343,7 +348,7 @@ class XBlock(keras.layers.Layer):
         check_choice("normalization", normalization, (None, *NORMALIZATIONS))
         self.dilation = dilation
         self.dilate = dilate
-        self.stride = 1 if dilate else stride  # that is taken; `shape` has the nominal one
+        self.stride = 1 if dilate else stride  # the stride in use; `shape` has the nominal one
         self.drop_path_rate = drop_path_rate
         self.activation = activation
         self.normalization = normalization
@@ -396,7 +401,7 @@ class XBlock(keras.layers.Layer):
         )
 
     def _gate(self, block_channels):
-        """What stands between the 3x3 and the last convolution, if anything."""
+        """Returns the layer between the 3x3 and the last convolution, or None."""
         return None
 
     def call(self, inputs, training=None):
@@ -454,28 +459,31 @@ class YBlock(XBlock):
 
 @_register
 class Stage(keras.layers.Layer):
-    """A row of equal blocks, named `block_1`, `block_2` ...; the first may stride.
+    """A sequence of equal blocks: `block_1`, `block_2` ... Only the first can have a stride.
 
     Args:
         width: output channels of every block.
         depth: number of blocks.
         group_width: channels per group of the 3x3 convolutions.
-        stride: of the first block.
+        stride: stride of the first block.
         bottleneck_ratio: inner width / width.
-        se_ratio: 0 for `XBlock`s, else `YBlock`s with this ratio.
-        drop_path_rates: stochastic depth rate of each block; 0 everywhere if not given.
+        se_ratio: 0 for blocks of type `XBlock`; otherwise the `se_ratio` of `YBlock`.
+        drop_path_rates: stochastic depth rate of each block; default: all 0.
         activation: see `ConvNorm`.
         normalization: see `ConvNorm`.
         synchronized: see `ConvNorm`.
-        dilation: of the first block's 3x3 convolution, and of the others' unless the stage dilates.
-        dilate: whether dilation replaces the stride: the first block keeps the resolution of its
-            input, and the others have `dilation * stride`. The variables stay the same.
-        remat: whether training keeps the blocks' inputs alone, and computes what is within a block
-            again for its gradients: less memory, more time, the same numbers.
+        dilation: dilation of the first block's 3x3 convolution. Without `dilate`, the other blocks
+            have the same dilation.
+        dilate: whether dilation replaces the stride. The first block then keeps the resolution of
+            its input, and the others have dilation `dilation * stride`. The variables stay the
+            same.
+        remat: whether to use gradient checkpointing: training stores only the inputs of the blocks,
+            and recomputes the rest for the gradients. It takes less memory and more time, and gives
+            the same numbers.
 
     Input shape: `(batch, height, width, channels)`.
-    Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`, with stride 1 where
-        it dilates.
+    Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`, with stride 1 if
+        `dilate`.
     """
 
     def __init__(
@@ -530,7 +538,7 @@ class Stage(keras.layers.Layer):
 
     @property
     def stride(self):
-        """The stride that is taken: 1 where the stage dilates."""
+        """The stride in use: 1 if `dilate`."""
         return self.blocks[0].stride
 
     def build(self, input_shape):
@@ -565,10 +573,10 @@ class Stage(keras.layers.Layer):
 
 @_register
 class Stem(keras.layers.Layer):
-    """The first convolution: 3x3, stride 2 (stride 1 for small images), normalization, activation.
+    """The first convolution of a RegNet: 3x3, with normalization and activation.
 
     Args:
-        width: output channels.
+        width: number of output channels.
         stride: 2, or 1 for small images.
         activation: see `ConvNorm`.
         normalization: see `ConvNorm`.
@@ -601,7 +609,7 @@ class Stem(keras.layers.Layer):
 
     @property
     def stride(self):
-        """Of the convolution."""
+        """Stride of the convolution."""
         return self.conv.stride
 
     def build(self, input_shape):
@@ -626,7 +634,9 @@ class Stem(keras.layers.Layer):
 
 @_register
 class Head(keras.layers.Dense):
-    """The classifier on pooled features; starts as N(0, 0.01) with zero biases, works in float32.
+    """The classifier on pooled features: a dense layer in float32.
+
+    The kernel is initialized from N(0, 0.01), the bias with zeros.
 
     Args:
         classes: number of outputs.
@@ -650,5 +660,5 @@ class Head(keras.layers.Dense):
 
 
 def _strided(size, stride):
-    """Output size of a convolution with symmetric padding; None stays None."""
+    """Returns the output size of a convolution with symmetric padding; None stays None."""
     return None if size is None else -(-size // stride)

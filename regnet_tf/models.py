@@ -13,7 +13,7 @@ from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from regnet_tf.variants import VARIANTS, RegNetConfig, get_config
 from regnet_tf.weights import Checkpoint, is_tag, weights_info
 
-#: Strides of a whole network: that of the published ones, and those that dilation allows.
+#: Total strides of a network: 32 in the published networks, 8 and 16 with dilation.
 OUTPUT_STRIDES = (8, 16, 32)
 
 
@@ -34,40 +34,43 @@ def build_regnet(
     dtype=None,
     name=None,
 ):
-    """Builds the network of a configuration: stem, stages, pooling, head.
+    """Builds a RegNet from its configuration: stem, stages, pooling, head.
 
     Args:
         config: a `RegNetConfig`.
-        include_top: whether the classifier stands on top.
-        weights: None for random initialization; True or "imagenet" for the best freely licensed
-            ImageNet-1k weights of the variant; a tag (see `list_weights`); the path of a weight
-            file (see `read_state_dict`), of such a model's `.keras` or `.weights.h5` file, or of
-            a folder as the Hugging Face hub keeps them.
+        include_top: whether to include the classifier.
+        weights: None for random initialization; True or "imagenet" for the best ImageNet-1k weights
+            of the variant with a free licence; a tag (see `list_weights`); or a path. A path may
+            be a weight file (see `read_state_dict`), a `.keras` or `.weights.h5` file of a model
+            built by this function, or a folder as the Hugging Face hub stores it.
         input_tensor: a Keras tensor to build on, instead of a new input.
         input_shape: `(height, width, channels)`; height and width may be None. Default
             `(None, None, 3)`.
-        pooling: without the classifier: None for the last feature map, "avg" or "max" for a vector.
-        classes: outputs of the classifier; by default as many as the weights have, or 1000. With
-            another number than the weights have, the classifier starts anew.
+        pooling: output without the classifier: None for the last feature map; "avg" or "max" for a
+            vector.
+        classes: number of outputs of the classifier; default: the number in the weights, or 1000.
+            If the number differs from the weights, the classifier is initialized at random.
         classifier_activation: "softmax", None for logits, or any activation Keras knows.
-        include_preprocessing: whether the model normalizes its images, uint8 RGB, itself.
-        output_stride: input pixels per pixel of the last feature map, at most: with 8 or 16,
-            dilation replaces the strides beyond it, and the variables stay the same.
-        synchronized: whether batch normalization takes its statistics over all replicas.
-        remat: whether training keeps the blocks' inputs alone and computes the rest again for the
-            gradients: less memory for large images, more time.
-        dtype: dtype policy, such as "mixed_bfloat16"; the global one by default. Normalization
+        include_preprocessing: whether the model itself normalizes its images, uint8 RGB.
+        output_stride: upper limit for the input pixels per pixel of the last feature map. With 8 or
+            16, dilation replaces the strides beyond it, and the variables stay the same.
+        synchronized: whether batch normalization computes its statistics over all replicas.
+        remat: whether to use gradient checkpointing: training stores only the inputs of the blocks,
+            and recomputes the rest for the gradients. It takes less memory for large images, and
+            more time.
+        dtype: dtype policy, such as "mixed_bfloat16"; default: the global policy. Normalization
             statistics, pooled features and the classifier are float32 under every policy.
-        name: of the model; by default the weights' tag or the configuration's name.
+        name: name of the model; default: the tag of the weights or the name of the configuration.
 
     Returns:
-        A `keras.Model` whose layers are `stem`, `stage_1` ..., `pool` and `head`. Output shape
+        A `keras.Model` with the layers `stem`, `stage_1` ..., `pool` and `head`. Output shape
         `(batch, classes)`; without the classifier `(batch, channels)` or
         `(batch, height / stride, width / stride, channels)`.
 
     Raises:
-        ValueError: naming the argument that is out of range, or for weights that do not fit.
-        OSError: for weights that can not be downloaded or read.
+        ValueError: if an argument is out of range (the message names it), or for weights that do
+            not fit.
+        OSError: for weights that cannot be downloaded or read.
     """
     check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig")
     check_choice("pooling", pooling, (None, "avg", "max"))
@@ -98,14 +101,14 @@ def build_regnet(
         inputs = sources[0] if len(sources) == 1 else sources
     tag = checkpoint.tag if checkpoint else None
     model = keras.Model(inputs, x, name=name or tag or config.name)
-    model.dtype_policy = policy  # by which `compile` knows that mixed_float16 needs loss scaling
+    model.dtype_policy = policy  # tells `compile` that mixed_float16 needs loss scaling
     if checkpoint:
         checkpoint.load_into(model)
     return model
 
 
 def _trunk(config, x, output_stride, synchronized, remat, dtype):
-    """Stem and stages on a tensor."""
+    """Applies stem and stages to a tensor."""
     options = {
         "activation": config.activation,
         "normalization": config.normalization,
@@ -139,7 +142,7 @@ def _trunk(config, x, output_stride, synchronized, remat, dtype):
 
 
 def _number_of_classes(classes, checkpoint):
-    """As wished, else as the weights have, else 1000."""
+    """Returns `classes` if given, else the number in the weights, else 1000."""
     if classes is None and checkpoint and checkpoint.classes == 0:
         raise ValueError(
             f"`weights` {checkpoint.origin} have no classifier: pass `include_top=False`, or the"
@@ -149,7 +152,7 @@ def _number_of_classes(classes, checkpoint):
 
 
 def _preprocessing_layer(checkpoint, dtype):
-    """Levels of 0 to 255 to the network's range."""
+    """Returns a layer that maps levels of 0 to 255 to the network's input range."""
     info = weights_info(checkpoint.tag) if checkpoint and checkpoint.tag else None
     mean = info.mean if info else IMAGENET_MEAN
     std = info.std if info else IMAGENET_STD
@@ -162,18 +165,19 @@ def _preprocessing_layer(checkpoint, dtype):
 
 
 def create_model(name, **kwargs):
-    """A RegNet by any of its names.
+    """Builds a RegNet by any of its names.
 
     Args:
-        name: display, function, timm's, torchvision's, mmpretrain's or Hugging Face's name (see
-            `get_config`); or a tag of published weights, such as "regnety_032.ra_in1k", whose
-            weights `weights=True` then means.
-        **kwargs: arguments of `build_regnet` (`name` is taken: `model_name` names the model), and
-            fields of `RegNetConfig` to change, such as `drop_path_rate=0.1`.
+        name: display name, function name, or the name in timm, torchvision, mmpretrain or Hugging
+            Face (see `get_config`); or a tag of published weights, such as "regnety_032.ra_in1k".
+            With a tag, `weights=True` loads the weights of that tag.
+        **kwargs: arguments of `build_regnet`, and fields of `RegNetConfig` to change, such as
+            `drop_path_rate=0.1`. Use `model_name` to name the model.
 
     Raises:
-        ValueError: for an unknown variant, with the nearest names, or an argument out of range.
-        OSError: for weights that can not be downloaded or read.
+        ValueError: for an unknown variant (the message lists the nearest names), or an argument out
+            of range.
+        OSError: for weights that cannot be downloaded or read.
     """
     changes = {field: kwargs.pop(field) for field in list(kwargs) if field in _CONFIG_FIELDS}
     if "model_name" in kwargs:
@@ -189,7 +193,7 @@ def create_model(name, **kwargs):
 
 
 def find_config(name, weights, changes):
-    """The configuration and the weights that a variant's name or a tag stands for."""
+    """Returns the configuration and the weights for a variant's name or a tag."""
     if is_tag(name):
         weights = name if weights is True else weights
         name = weights_info(name).variant
@@ -201,7 +205,7 @@ _CONFIG_FIELDS = {field.name for field in dataclasses.fields(RegNetConfig)} - {"
 
 
 def _model_function(key):
-    """The function of one variant of the paper, with the signature of `keras.applications`."""
+    """Returns the function of one variant, with the signature of `keras.applications`."""
     variant = VARIANTS[key]
     cost = complexity(variant.config)
 
@@ -268,15 +272,15 @@ RegNetY32GF = _model_function("regnety_320")
 def freeze(model, upto):
     """Freezes a network from its input up to and including a layer, for fine-tuning.
 
-    Frozen normalization runs in inference mode. Compile the model (again) afterwards;
-    `model.trainable = True` undoes it.
+    Frozen normalization runs in inference mode. Compile the model (again) afterwards. Set
+    `model.trainable = True` to undo the freezing.
 
     Args:
         model: made by `build_regnet`.
         upto: name of the last frozen layer: "stem", "stage_1" ...
 
     Raises:
-        ValueError: where the model has no such layer.
+        ValueError: if the model has no layer of this name.
     """
     names = [layer.name for layer in model.layers]
     check_choice("upto", upto, names)
@@ -285,10 +289,10 @@ def freeze(model, upto):
 
 
 def freeze_normalization(model):
-    """Keeps batch normalization in inference mode in training, as detectors do with few images.
+    """Freezes batch normalization, so that it runs in inference mode in training.
 
-    All other variables go on learning. Compile the model (again) afterwards; `model.trainable =
-    True` undoes it.
+    Detectors do so when a batch has few images. All other variables remain trainable. Compile the
+    model (again) afterwards. Set `model.trainable = True` to undo the freezing.
 
     Args:
         model: a `keras.Model` that holds RegNet layers.
@@ -299,7 +303,7 @@ def freeze_normalization(model):
 
 
 def _inputs(least, input_tensor, input_shape, include_preprocessing):
-    """The tensor the network stands on."""
+    """Returns the input tensor of the network."""
     if input_tensor is not None:
         tensor_ok = keras.backend.is_keras_tensor(input_tensor)
         check("input_tensor", input_tensor, tensor_ok, "a Keras tensor, as `keras.Input` returns")

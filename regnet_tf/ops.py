@@ -1,8 +1,9 @@
 """Grouped convolution, batch normalization and resizing at the full speed of each backend.
 
-The only file that looks at the backend. Keras 3 compiles every grouped convolution with XLA, which
-on a CPU costs a factor of 20 in training, and normalizes training batches through a chain of small
-operations. Here both go to TensorFlow's own kernels; on other backends to `keras.ops`.
+This file selects the kernels for the backend. Keras 3 compiles every grouped convolution with XLA,
+which makes training on a CPU 20 times slower. It normalizes training batches by a chain of small
+operations. On TensorFlow, this file uses TensorFlow's own kernels for both. On other backends it
+uses `keras.ops`.
 """
 
 import importlib
@@ -11,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-# TensorFlow and its kernels, where it is the backend.
+# TensorFlow and the kernels for it; None on other backends.
 tf: Any = None
 kernels: Any = None
 if keras.backend.backend() == "tensorflow":
@@ -20,18 +21,20 @@ if keras.backend.backend() == "tensorflow":
 
 
 def supports_jit() -> bool:
-    """Whether Keras may compile these operations with XLA: everywhere but on TensorFlow's CPU."""
+    """Whether Keras may compile these operations with XLA: always but for TensorFlow on a CPU."""
     return tf is None or kernels.has_accelerator()
 
 
 def conv2d(x, kernel, stride=1, dilation=1):
-    """Convolution with symmetric padding `dilation * (size // 2)`, grouped if the shapes say so.
+    """Convolution with symmetric padding of `dilation * (size // 2)` pixels.
+
+    The shapes of x and the kernel give the number of groups.
 
     Args:
         x: `(batch, height, width, channels)`.
         kernel: `(size, size, channels / groups, filters)`, `size` odd.
-        stride: of both axes.
-        dilation: of both axes.
+        stride: stride along both axes.
+        dilation: dilation along both axes.
 
     Returns:
         `(batch, ceil(height / stride), ceil(width / stride), filters)`.
@@ -42,28 +45,33 @@ def conv2d(x, kernel, stride=1, dilation=1):
 
 
 def conv2d_keras(x, kernel, stride=1, dilation=1):
-    """The same as `conv2d` through `keras.ops`, on any backend; on TensorFlow grouped by XLA."""
+    """`conv2d` by `keras.ops`, on any backend.
+
+    On TensorFlow, XLA compiles grouped convolutions.
+    """
     pad = dilation * (kernel.shape[0] // 2)
     x = ops.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     return ops.conv(x, kernel, stride, "valid", "channels_last", dilation)
 
 
 def add_bias(x, bias, groups=1):
-    """Adds bias `(channels,)` to the outputs x of a convolution with so many groups.
+    """Adds a bias `(channels,)` to the output x of a convolution with `groups` groups.
 
-    In the form that TensorFlow's graph optimizer fuses: BiasAdd, which it also joins with the add
-    and the activation after it. Where oneDNN is off its fused convolution refuses groups, and a
-    plain sum stays apart there.
+    On TensorFlow this is BiasAdd. The graph optimizer fuses it with the convolution, and with the
+    addition and the activation after it. With groups it is a plain sum, which is not fused: without
+    oneDNN, the fused convolution does not support groups.
     """
     return x + bias if tf is None or groups > 1 else tf.nn.bias_add(x, bias)
 
 
 def resize_nearest(x, size):
-    """Resizes without interpolation, as PyTorch: pixel i is the old pixel `floor(i * old / new)`.
+    """Resizes by nearest-neighbour interpolation, as PyTorch does.
+
+    Pixel i of the output is pixel `floor(i * old / new)` of the input.
 
     Args:
         x: `(batch, height, width, channels)`.
-        size: `(height, width)`: integers, or scalar tensors where the graph does not know them.
+        size: `(height, width)`: integers, or scalar tensors if the graph does not know the size.
     """
     if _has_size(x, size):
         return x
@@ -75,18 +83,18 @@ def resize_nearest(x, size):
 
 
 def resize_bilinear(x, size):
-    """Resizes by linear interpolation between the centres of pixels, without antialiasing.
+    """Resizes by bilinear interpolation between pixel centres, without antialiasing.
 
     Args:
         x: `(batch, height, width, channels)`.
-        size: `(height, width)`, as `resize_nearest` takes it.
+        size: `(height, width)`, as in `resize_nearest`.
     """
     if _has_size(x, size):
         return x
     if tf is None:
         return ops.image.resize(x, size, "bilinear", data_format="channels_last")
     resized = tf.raw_ops.ResizeBilinear(images=x, size=size, half_pixel_centers=True)
-    return tf.cast(resized, x.dtype)  # it is float32
+    return tf.cast(resized, x.dtype)  # `resized` is float32
 
 
 def _has_size(x, size):
@@ -94,7 +102,7 @@ def _has_size(x, size):
 
 
 def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
-    """Normalizes x `(batch, height, width, channels)` with given statistics `(channels,)`."""
+    """Normalizes x `(batch, height, width, channels)` with the given statistics `(channels,)`."""
     if not _has_kernel(x):
         return _normalize(x, gamma, beta, mean, variance, epsilon)
     return kernels.batch_norm_inference(x, gamma, beta, mean, variance, epsilon)
@@ -103,19 +111,19 @@ def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
 def batch_norm_training(
     x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, synchronized=False
 ):
-    """Normalizes with the batch's own statistics, computed in float32, and moves others on.
+    """Normalizes with float32 batch statistics, and updates the moving statistics.
 
     Args:
         x: `(batch, height, width, channels)`.
         gamma, beta: `(channels,)`.
-        moving_mean, moving_variance: `(channels,)`, of the batches before.
-        momentum: what stays of them.
-        epsilon: added to the variance.
-        synchronized: whether statistics are those of all replicas (TensorFlow only).
+        moving_mean, moving_variance: `(channels,)`, moving statistics of the previous batches.
+        momentum: weight of the previous moving statistics.
+        epsilon: constant added to the variance.
+        synchronized: whether to compute the statistics over all replicas (TensorFlow only).
 
     Returns:
-        `(y, moving_mean, moving_variance)`. The variance takes the batch's unbiased one, as
-        PyTorch keeps it for inference.
+        `(y, moving_mean, moving_variance)`. The moving variance is updated with the unbiased batch
+        variance, as in PyTorch.
     """
     if _has_kernel(x) and not synchronized:
         return kernels.batch_norm_training(
@@ -136,20 +144,20 @@ def batch_norm_training(
 
 
 def replicas() -> int:
-    """How many replicas train together."""
+    """Returns the number of replicas that train together."""
     return 1 if tf is None else tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def momentum_step(variable, velocity, gradient, rate, momentum, nesterov):
-    """A step of SGD with momentum, in place, as `torch.optim.SGD` takes it.
+    """Takes a step of SGD with momentum in place, as `torch.optim.SGD` does.
 
     Args:
-        variable: what learns.
-        velocity: a Keras variable of its shape.
-        gradient: a tensor of its shape.
-        rate: the learning rate, a scalar tensor of its type.
+        variable: the variable to update.
+        velocity: a Keras variable of the same shape.
+        gradient: a tensor of the same shape.
+        rate: the learning rate, a scalar tensor of the same dtype.
         momentum: a float.
-        nesterov: whether momentum looks ahead.
+        nesterov: whether to use Nesterov momentum.
     """
     if kernels is not None:
         kernels.momentum_step(variable, velocity.value, gradient, rate, momentum, nesterov)
@@ -160,10 +168,10 @@ def momentum_step(variable, velocity, gradient, rate, momentum, nesterov):
 
 
 def rematerialize(layer, inputs):
-    """The output of a layer in training, whose gradients compute what is within it again.
+    """Calls a layer in training and recomputes its inner values for the gradients.
 
-    The second time must neither move statistics on nor draw other branches to drop: the layer is
-    called as a function of its variables, which get their new values once.
+    The recomputation must not update moving statistics again or draw new branches to drop. The
+    layer is therefore called as a function of its variables, which get their new values once.
     """
     state = [ops.copy(variable) for variable in layer.non_trainable_variables]
     trainable = [ops.copy(variable) for variable in layer.trainable_variables]
@@ -174,7 +182,7 @@ def rematerialize(layer, inputs):
         outputs, updated = layer.stateless_call(trainable, state, inputs, training=True)
         if tf is None:
             return outputs, updated
-        updates.append(updated)  # TensorFlow wants gradients of all that is returned
+        updates.append(updated)  # TensorFlow expects gradients of all outputs
         return outputs
 
     outputs = call(inputs, *trainable)

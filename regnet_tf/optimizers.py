@@ -1,4 +1,4 @@
-"""SGD as PyTorch has it, in one operation of TensorFlow for each variable."""
+"""SGD as in PyTorch, with one TensorFlow operation for each variable."""
 
 import keras
 from keras import ops
@@ -8,10 +8,10 @@ from regnet_tf._checks import check_choice, check_number
 
 
 class L2(keras.optimizers.Optimizer):
-    """Weight decay as the gradient of an L2 loss, for an optimizer of Keras to inherit.
+    """Base class for Keras optimizers that adds weight decay as the gradient of an L2 loss.
 
-    Keras' own `weight_decay` shrinks variables beside the gradient instead, which for the same
-    number is about a tenth of the decay.
+    Keras' own `weight_decay` shrinks the variables separately from the gradient. For the same
+    number, this is about a tenth of the decay.
     """
 
     def _init_l2(self, l2, undecayed):
@@ -41,24 +41,25 @@ class L2(keras.optimizers.Optimizer):
 
 @keras.saving.register_keras_serializable(package="regnet_tf")
 class SGD(L2, keras.optimizers.SGD):
-    """SGD with momentum and L2, as `torch.optim.SGD` does it.
+    """SGD with momentum and L2 regularization, as in `torch.optim.SGD`.
 
         gradient += l2 * variable
         velocity = momentum * velocity + gradient
         variable -= learning_rate * (gradient + momentum * velocity)   # nesterov
-        variable -= learning_rate * velocity                           # else
+        variable -= learning_rate * velocity                           # otherwise
 
-    The SGD of Keras keeps past learning rates in its velocity, which differs wherever the learning
-    rate changes. It also takes about ten operations for each variable, which TensorFlow traces and
-    optimizes in the first training step; this one takes one, and three more for L2.
+    Keras' SGD keeps past learning rates in its velocity. Its results therefore differ when the
+    learning rate changes. It also takes about ten operations for each variable, which TensorFlow
+    traces and optimizes in the first training step. This optimizer takes one, and three more for
+    L2.
 
     Args:
         learning_rate: a float.
-        momentum: from 0 to 1, a float.
-        nesterov: whether momentum looks ahead.
+        momentum: a float from 0 to 1.
+        nesterov: whether to use Nesterov momentum.
         l2: weight decay, at least 0.
-        undecayed: which variables have no decay: "none", those of "normalization", or "vectors",
-            which are these and biases.
+        undecayed: variables without weight decay: "none"; "normalization", for the variables of
+            normalization layers; or "vectors", for these and biases.
         **kwargs: further arguments of `keras.optimizers.SGD`.
     """
 
@@ -69,7 +70,7 @@ class SGD(L2, keras.optimizers.SGD):
         self._init_l2(l2, undecayed)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        rate = ops.cast(learning_rate, learning_rate.dtype)  # read once, and not for each variable
+        rate = ops.cast(learning_rate, learning_rate.dtype)  # read once, not for each variable
         if regnet_ops.replicas() > 1 or keras.backend.backend() != "tensorflow":
             super()._backend_update_step(grads, trainable_variables, rate)
             return

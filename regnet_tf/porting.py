@@ -1,7 +1,7 @@
-"""Other projects' state dicts -> our variables, and back; numpy in, numpy out.
+"""Converts other projects' state dicts to our variables and back, in numpy.
 
-A `Source` is a table of names: what a project calls the convolution and the normalization of each
-of our layers. Every rule works in both directions.
+A `Source` is a project's table of names: its names for the convolution and the normalization of
+each of our layers. Every rule works in both directions.
 """
 
 import dataclasses
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     import keras
 
 
-#: Names of a convolution and its normalization, or the one name of a layer.
+#: Names of a convolution and its normalization, or the single name of a layer.
 Names = tuple[str, str] | str
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """How one project names its tensors.
+    """The tensor names of one project.
 
     Attributes:
         stem: names of the stem's convolution and normalization.
-        block: prefix of a block; `{stage}`, `{stage0}`, `{res}` and `{block}`, `{block0}` are its
-            numbers, counted from 1, 0 or 2.
-        layers: our layer within a block -> names of its convolution and normalization, or the one
-            name of a squeeze-and-excitation layer.
+        block: prefix of a block. `{stage}` and `{block}` are numbers counted from 1. `{stage0}` and
+            `{block0}` are counted from 0, and `{res}` is the stage counted from 2.
+        layers: our layer within a block -> names of its convolution and normalization, or the
+            single name of a squeeze-and-excitation layer.
         head: name of the classifier.
-        gated: changes of `layers` where blocks have squeeze-and-excitation.
-        prefixes: what may stand before a name, or be missing there.
-        bgr: whether the network takes blue, green, red.
+        gated: changes of `layers` for blocks with squeeze-and-excitation.
+        prefixes: optional prefixes of a name.
+        bgr: whether the channels of the network's input are blue, green, red.
     """
 
     stem: tuple[str, str]
@@ -47,11 +47,11 @@ class Source:
 
     @property
     def head_names(self):
-        """The classifier's tensors."""
+        """Names of the classifier's tensors."""
         return (f"{self.head}.weight", f"{self.head}.bias")
 
     def strip(self, name):
-        """The name without what wrappers add, such as DistributedDataParallel's `module.`."""
+        """Returns the name without wrappers' parts, such as DistributedDataParallel's `module.`."""
         for prefix in (*self.prefixes, *self.prefixes):
             name = name.removeprefix(prefix)
         return _PART.sub("", name)
@@ -155,10 +155,10 @@ SOURCES = {
     ),
 }
 
-#: Of PyTorch's batch normalization, a counter that inference never reads; and of self-supervised
-#: training, heads that no classifier uses.
+#: Tensors to skip: the counter of PyTorch's batch normalization, which inference never reads, and
+#: heads of self-supervised training, which no classifier uses.
 _IGNORED = re.compile(r"num_batches_tracked$|projection_head|prototypes")
-#: VISSL's groups of blocks in networks too large for one device, such as the largest of SEER.
+#: VISSL's groups of blocks in networks too large for one device, such as the largest SEER.
 _PART = re.compile(r"\bblock\d+-part\d+\.")
 _PATH = re.compile(
     r"(?P<stem>stem/conv)|(?P<head>head)"
@@ -174,7 +174,7 @@ _NORM = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Port:
-    """One variable and the tensor it corresponds to: its name and shape at the source."""
+    """One variable, and the name and shape of the source's tensor for it."""
 
     variable: "keras.Variable"
     name: str
@@ -183,20 +183,20 @@ class _Port:
     is_head: bool
 
     def to_ours(self, tensor, bgr):
-        """The source's tensor in the variable's layout: OIHW -> HWIO, or (out, in) -> (in, out)."""
+        """Converts a source's tensor to our layout: OIHW -> HWIO, or (out, in) -> (in, out)."""
         if tensor.ndim > 1:
             tensor = np.moveaxis(tensor, (0, 1), (-1, -2)).reshape(self.variable.shape)
         return self._turn(tensor, bgr)
 
     def to_source(self, bgr):
-        """The variable's value in the source's layout."""
+        """Returns the variable's value in the source's layout."""
         value = self._turn(np.array(np.asarray(self.variable), "float32"), bgr)
         if value.ndim == 1:
             return value
         return np.ascontiguousarray(np.moveaxis(value, (-1, -2), (0, 1))).reshape(self.shape)
 
     def _turn(self, kernel, bgr):
-        """Blue, green, red <-> red, green, blue, where there are three channels."""
+        """Swaps BGR and RGB in the stem's kernel if `bgr`, and if it has three input channels."""
         turn = bgr and self.is_stem_kernel and kernel.shape[-2] == 3
         return kernel[..., ::-1, :] if turn else kernel
 
@@ -207,23 +207,25 @@ def load_state_dict(
     source: str = "auto",
     skip_head: bool = False,
 ) -> str:
-    """Loads another project's weights into a RegNet. All is checked before a variable changes.
+    """Loads another project's weights into a RegNet.
 
-    Networks that take blue, green, red (pycls, mmpretrain) have their first convolution turned, so
-    that the model takes red, green, blue like every other.
+    All tensors are checked before any variable changes. The networks of pycls and mmpretrain take
+    blue, green, red. The input channels of their first convolution are reversed, so that the model
+    takes red, green, blue like every other.
 
     Args:
-        model: made by `build_regnet` or one of the model functions; without a classifier, that of
-            the state dict is left out.
+        model: made by `build_regnet` or one of the model functions. For a model without a
+            classifier, the classifier in the state dict is skipped.
         state_dict: the source's names -> arrays in PyTorch's layout.
-        source: a key of `SOURCES`; "auto" tells by the names.
+        source: a key of `SOURCES`; "auto" finds it by the names.
         skip_head: whether the classifier keeps its values, for another number of classes.
 
     Returns:
-        The source.
+        The key of the source.
 
     Raises:
-        ValueError: with all missing, left-over and misshapen tensors, or for an unknown source.
+        ValueError: for missing, left-over or misshapen tensors (the message lists all), or for an
+            unknown source.
     """
     check_choice("source", source, ("auto", *SOURCES))
     state_dict = {name: tensor for name, tensor in state_dict.items() if not _IGNORED.search(name)}
@@ -256,7 +258,7 @@ def load_state_dict(
 
 
 def count_classes(state_dict: Mapping[str, np.ndarray]) -> int:
-    """Outputs of the classifier in a state dict of any source; 0 where it has none."""
+    """Returns the number of classifier outputs in a state dict of any source; 0 without one."""
     linear = [
         tensor.shape[0]
         for name, tensor in state_dict.items()
@@ -266,7 +268,9 @@ def count_classes(state_dict: Mapping[str, np.ndarray]) -> int:
 
 
 def to_state_dict(model: "keras.Model", source: str = "timm") -> dict[str, np.ndarray]:
-    """The model's weights under another project's names, in PyTorch's layout: the way back.
+    """Returns a model's weights under another project's names, in PyTorch's layout.
+
+    It is the inverse of `load_state_dict`.
 
     Args:
         model: made by `build_regnet` or one of the model functions.
@@ -308,7 +312,7 @@ def _some(names, most=8):
 
 
 def _tell_source(model: "keras.Model", state_dict: Mapping[str, np.ndarray]) -> str:
-    """The source whose names for this model occur most often in the state dict."""
+    """Returns the source whose names for this model occur most often in the state dict."""
 
     def known(source):
         rules = SOURCES[source]
@@ -325,13 +329,13 @@ def _tell_source(model: "keras.Model", state_dict: Mapping[str, np.ndarray]) -> 
 
 
 def _ports(model: "keras.Model", rules: Source) -> Iterator[_Port]:
-    """Every variable of the model with the source's name and shape for it."""
+    """Yields every variable of the model with the source's name and shape for it."""
     gated = any("/se/" in variable.path for variable in model.variables)
     layers = {**rules.layers, **(rules.gated if gated else {})}
     for variable in model.variables:
         match = _PATH.search(variable.path)
         if match is None:
-            continue  # random states
+            continue  # state of a random generator
         weight = variable.path[match.end() + 1 :]
         name = _source_name(match, weight, rules, layers)
         shape = tuple(variable.shape)
@@ -344,7 +348,7 @@ def _ports(model: "keras.Model", rules: Source) -> Iterator[_Port]:
 
 
 def _source_name(match, weight, rules, layers):
-    """`stage_1/block_2/conv_1` and `norm/gamma` -> `s1.b2.conv1.bn.weight`."""
+    """Names a tensor: `stage_1/block_2/conv_1` and `norm/gamma` -> `s1.b2.conv1.bn.weight`."""
     if match["head"]:
         return f"{rules.head}.{'weight' if weight == 'kernel' else weight}"
     prefix, names = "", rules.stem

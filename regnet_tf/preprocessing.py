@@ -1,15 +1,15 @@
-"""Photographs to network inputs: decode, resize, crop, normalize; and class scores to names.
+"""Prepares images for networks (decode, resize, crop, normalize), and names predicted classes.
 
-The one place where an image is prepared, eager, in `tf.data` and in exported signatures alike:
+All images are prepared here: in eager mode, in `tf.data` and in exported signatures.
 
     preprocessing = Preprocessing(image_size=224, crop_fraction=0.875)
     decode_predictions(model.predict(preprocessing("cat.jpg")))
 
     paths.map(preprocessing.from_file, num_parallel_calls=tf.data.AUTOTUNE).batch(64)
 
-Images are RGB, `(height, width, 3)`, uint8. Decoding and resizing equal Pillow's, hence timm's and
-torchvision's evaluation, in every pixel; as there, an orientation in a file's metadata is ignored.
-TensorFlow is imported when first needed.
+Images are RGB, `(height, width, 3)`, uint8. Decoding and resizing equal Pillow's in every pixel.
+They therefore equal the evaluation of timm and torchvision. As there, the orientation in a file's
+metadata is ignored. TensorFlow is imported when first needed.
 """
 
 import dataclasses
@@ -40,24 +40,25 @@ DEFAULT_CROP_FRACTION = 0.875
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How a photograph becomes the input of a network.
+    """Turns images into the input of a network: resizes, crops and normalizes them.
 
-    The shorter side is resized (to `resize_size`, or to `image_size / crop_fraction`, cut to an
-    integer), the square of `image_size` in its middle is taken, with zeros around it where the
-    resized image is smaller; then `(level / 255 - mean) / std`.
+    The shorter side is resized to `resize_size`, or to `image_size / crop_fraction` rounded down.
+    Then the central square with side `image_size` is cropped. A resized image that is smaller is
+    padded with zeros. Finally, levels become `(level / 255 - mean) / std`.
 
     Args:
         image_size: side of the network's input in pixels.
-        crop_fraction: timm's `crop_pct`, part of the shorter side that is kept; 0.875 unless it or
-            `resize_size` is given.
-        resize_size: torchvision's, length of the shorter side in pixels, instead.
-        interpolation: "bilinear" or "bicubic" as Pillow does them, antialiased; or "pycls", as
-            pycls tests: bilinear on floats, without antialiasing, the crop's odd pixel last.
-        mean: of each channel, R, G, B, on a scale of 0 to 1.
-        std: standard deviation of each channel on that scale.
+        crop_fraction: part of the shorter side that is kept, timm's `crop_pct`. Default: 0.875,
+            unless `resize_size` is given.
+        resize_size: length of the shorter side in pixels, as in torchvision. Pass it instead of
+            `crop_fraction`.
+        interpolation: "bilinear" or "bicubic", antialiased as in Pillow; or "pycls", as in pycls'
+            tests: bilinear on floats, without antialiasing, the crop's odd pixel last.
+        mean: mean of each channel (R, G, B) on a scale of 0 to 1.
+        std: standard deviation of each channel on the same scale.
 
     Raises:
-        ValueError: naming the field that is out of range.
+        ValueError: if a field is out of range; the message names it.
     """
 
     image_size: int = 224
@@ -88,63 +89,64 @@ class Preprocessing:
 
     @property
     def shorter_side(self) -> int:
-        """Pixels to which the shorter side is resized."""
+        """Length of the shorter side after resizing, in pixels."""
         if self.resize_size is not None:
             return self.resize_size
         return math.floor(self.image_size / (self.crop_fraction or DEFAULT_CROP_FRACTION))
 
     def __call__(self, source):
-        """One or more images as a batch for the network.
+        """Prepares one or more images as a batch for the network.
 
         Args:
-            source: the path of a file; an encoded file as bytes; an array or tensor, uint8, of
+            source: the path of a file; the bytes of an encoded file; a uint8 array or tensor of
                 shape `(height, width, 3)` or `(batch, height, width, 3)`; a string tensor of
-                encoded files, of shape `()` or `(batch,)`; or a list of any of those.
+                encoded files, of shape `()` or `(batch,)`; or a list of any of these.
 
         Returns:
             Tensor `(batch, image_size, image_size, 3)`, float32.
 
         Raises:
-            ValueError: for another dtype, rank or number of channels; for what is no JPEG or PNG,
-                or is damaged, with the file's name. Inside a graph: TensorFlow's errors, when run.
-            FileNotFoundError: if there is no such file.
+            ValueError: for another dtype, rank or number of channels; for a file that is not a JPEG
+                or PNG, or is damaged (the message names it). Inside a graph, TensorFlow raises its
+                errors when the graph runs.
+            FileNotFoundError: if the file does not exist.
         """
         return self.normalize(self._crops(source))
 
     def from_file(self, path):
-        """The image of a file, for `tf.data`: `path` may be a string tensor.
+        """Prepares the image in a file. For `tf.data`, `path` may be a string tensor.
 
         Returns:
             Tensor `(image_size, image_size, 3)`, float32.
 
         Raises:
-            ValueError: naming the file, if it is no JPEG or PNG or is damaged. Inside a graph:
-                TensorFlow's error, when run.
-            FileNotFoundError: if there is no such file.
+            ValueError: if the file is not a JPEG or PNG, or is damaged; the message names it.
+                Inside a graph, TensorFlow raises its error when the graph runs.
+            FileNotFoundError: if the file does not exist.
         """
         return self.normalize(self.resize_and_crop(_images().decode_file(path)))
 
     def from_bytes(self, image_bytes):
-        """The image of an encoded file, bytes or a string tensor of shape `()`.
+        """Prepares an encoded image: the file's bytes, or a string tensor of shape `()`.
 
         Returns:
             Tensor `(image_size, image_size, 3)`, float32.
 
         Raises:
-            ValueError: for what is no JPEG or PNG, or is damaged. Inside a graph: TensorFlow's
-                error, when run.
+            ValueError: if the image is not a JPEG or PNG, or is damaged. Inside a graph,
+                TensorFlow raises its error when the graph runs.
         """
         return self.normalize(self.resize_and_crop(decode_image(image_bytes)))
 
     def resize_and_crop(self, images):
-        """Resizes, then takes the middle.
+        """Resizes images, then crops the central square.
 
         Args:
             images: uint8, `(height, width, 3)` or `(batch, height, width, 3)`.
 
         Returns:
             Tensor `(image_size, image_size, 3)` or `(batch, image_size, image_size, 3)`; uint8, or
-            for "pycls" float32 that is not rounded.
+            unrounded float32 for "pycls".
 
         Raises:
             ValueError: for another dtype, rank or number of channels, or no pixels.
@@ -154,10 +156,10 @@ class Preprocessing:
         return crop(images) if images.shape.rank == 3 else self._map(crop, images)
 
     def normalize(self, images):
-        """Levels of 0 to 255 to the network's range.
+        """Maps levels of 0 to 255 to the network's input range.
 
         Args:
-            images: `(..., 3)`, RGB, any number type.
+            images: `(..., 3)`, RGB, any numeric dtype.
 
         Returns:
             Tensor of the same shape, float32.
@@ -174,18 +176,18 @@ class Preprocessing:
         images = tf.cast(images, tf.float32)
         if shape.rank is None or shape.rank < 2 or shape[-2] is None:
             return images * scale + offset
-        # Rows of pixels are several times faster than broadcasting to three channels.
+        # Scaling whole rows is several times faster than broadcasting over three channels.
         rows = tf.reshape(images, [*tf.unstack(tf.shape(images)[:-2]), 3 * shape[-2]])
         rows = rows * np.tile(scale, shape[-2]) + np.tile(offset, shape[-2])
         return tf.ensure_shape(tf.reshape(rows, tf.shape(images)), shape[:-1].concatenate(3))
 
     def to_dict(self) -> dict:
-        """A dict of JSON types, from which `from_dict` makes an equal one."""
+        """Returns a dict of JSON types. `from_dict` turns it into an equal preprocessing."""
         return {**dataclasses.asdict(self), "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_dict(cls, fields: dict) -> "Preprocessing":
-        """The preprocessing that `to_dict` was made of.
+        """Returns the preprocessing from a dict made by `to_dict`.
 
         Raises:
             ValueError: for an unknown field or a value out of range.
@@ -195,11 +197,11 @@ class Preprocessing:
         return cls(**fields)
 
     def replace(self, **changes: Any) -> "Preprocessing":
-        """A copy with these fields changed."""
+        """Returns a copy with the given fields changed."""
         return replaced(self, changes)
 
     def _crops(self, source):
-        """The crops of one or more images, from whatever holds them."""
+        """Returns the crops of one or more images, from any source that `__call__` takes."""
         import tensorflow as tf
 
         if isinstance(source, (list, tuple)):
@@ -216,7 +218,7 @@ class Preprocessing:
         return crops[None] if crops.shape.rank == 3 else crops
 
     def _map(self, function, elements):
-        """A batch of crops, each a function of one element."""
+        """Applies a function to each element; returns a batch of crops."""
         import tensorflow as tf
 
         shape = [self.image_size, self.image_size, 3]
@@ -225,10 +227,11 @@ class Preprocessing:
 
 
 def decode_image(image_bytes):
-    """An image from its encoded file, JPEG or PNG (or GIF that is not animated).
+    """Decodes a JPEG or PNG image (or a GIF that is not animated).
 
-    Equal to Pillow's `convert("RGB")`: gray becomes RGB, transparency is dropped. Of 16-bit PNGs
-    the higher byte is kept (Pillow clips gray ones). CMYK JPEGs come within 1 level of Pillow's.
+    The result equals Pillow's `convert("RGB")`: gray becomes RGB, transparency is dropped. For
+    16-bit PNGs the higher byte is kept (Pillow clips gray ones). CMYK JPEGs differ from Pillow's by
+    at most 1 level.
 
     Args:
         image_bytes: the content of the file; bytes, or a string tensor of shape `()`.
@@ -237,8 +240,8 @@ def decode_image(image_bytes):
         Tensor `(height, width, 3)`, uint8.
 
     Raises:
-        ValueError: for what is no such image, or is damaged. Inside a graph: TensorFlow's error,
-            when run.
+        ValueError: for an image of another format, or a damaged one. Inside a graph, TensorFlow
+            raises its error when the graph runs.
     """
     import tensorflow as tf
 
@@ -251,30 +254,30 @@ def decode_image(image_bytes):
 
 
 def load_image(path):
-    """The image in a file.
+    """Reads the image in a file.
 
     Args:
-        path: of a JPEG or PNG, wherever TensorFlow reads files.
+        path: path of a JPEG or PNG, in any file system that TensorFlow can read.
 
     Returns:
         Numpy array `(height, width, 3)`, uint8.
 
     Raises:
-        ValueError: naming the file, if it is no such image or is damaged.
-        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not a JPEG or PNG, or is damaged; the message names it.
+        FileNotFoundError: if the file does not exist.
     """
     return _images().decode_file(path).numpy()
 
 
 def preprocess_input(x, data_format=None):
-    """Normalizes images by ImageNet's mean and standard deviation, on any backend of Keras.
+    """Normalizes images by ImageNet's mean and standard deviation, on any Keras backend.
 
     Args:
-        x: RGB levels of 0 to 255; array or tensor (symbolic ones too) of 3 or 4 axes.
-        data_format: "channels_last" or "channels_first"; Keras' setting by default.
+        x: RGB levels of 0 to 255: an array or a tensor (also symbolic) with 3 or 4 axes.
+        data_format: "channels_last" or "channels_first"; default: Keras' setting.
 
     Returns:
-        float32 of the same shape; an array for an array (a new one), else a tensor.
+        float32 of the same shape: a new array for an array, a tensor for a tensor.
 
     Raises:
         ValueError: for another shape or `data_format`.
@@ -296,18 +299,18 @@ def preprocess_input(x, data_format=None):
 
 
 def decode_predictions(preds, top=5):
-    """The classes of ImageNet that score highest.
+    """Returns the ImageNet classes with the highest scores.
 
     Args:
-        preds: scores, `(batch, 1000)`; array or tensor.
-        top: how many classes of each image.
+        preds: scores, an array or tensor `(batch, 1000)`.
+        top: number of classes to return for each image.
 
     Returns:
-        For each image a list of `(synset, name, score)`, the highest score first. Names are those
-        of `keras.applications`: "great_white_shark".
+        For each image a list of `(synset, name, score)`, the highest score first. Names are as in
+        `keras.applications`: "great_white_shark".
 
     Raises:
-        ValueError: for another shape, or a `top` beyond 1 to 1000.
+        ValueError: for another shape, or if `top` is not from 1 to 1000.
     """
     preds = ops.convert_to_numpy(preds) if ops.is_tensor(preds) else np.asarray(preds)
     classes = imagenet_classes()
@@ -324,7 +327,7 @@ def decode_predictions(preds, top=5):
 
 @functools.cache
 def imagenet_classes() -> tuple[tuple[str, str], ...]:
-    """ImageNet's 1000 classes in the order of the labels: `("n01440764", "tench, Tinca tinca")`."""
+    """Returns ImageNet's 1000 classes in label order: `("n01440764", "tench, Tinca tinca")`."""
     file = importlib.resources.files("regnet_tf") / "data" / "imagenet_classes.txt"
     lines = file.read_text(encoding="utf-8").splitlines()
     split = (line.partition(" ") for line in lines if not line.startswith("#"))
@@ -332,7 +335,7 @@ def imagenet_classes() -> tuple[tuple[str, str], ...]:
 
 
 def _images():
-    """The TensorFlow part, imported at its first use."""
+    """Imports the TensorFlow part at its first use."""
     from regnet_tf import _images
 
     return _images
@@ -344,10 +347,10 @@ def _short_name(words):
 
 @functools.cache
 def _scale_and_offset(mean, std):
-    """`(x / 255 - mean) / std` as `x * scale + offset`.
+    """Returns scale and offset, so that `(x / 255 - mean) / std` is `x * scale + offset`.
 
-    A graph optimizer turns divisions into products, which changes the last bit; it has nothing to
-    change here, so that a graph computes what eager execution does.
+    Graph optimizers turn divisions into products, which changes the last bit. This form has no
+    division, so a graph computes the same as eager execution.
     """
     mean, std = np.array(mean), np.array(std)
     return (1 / (255 * std)).astype("float32"), (-mean / std).astype("float32")

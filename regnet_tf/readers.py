@@ -1,4 +1,4 @@
-"""Weight files -> state dicts: names and numpy arrays, whatever the format."""
+"""Reads weight files of several formats as state dicts: names and numpy arrays."""
 
 import argparse
 import os
@@ -14,12 +14,12 @@ import safetensors.numpy
 from regnet_tf._errors import MissingPackageError, first_line
 from regnet_tf._files import read_arrays
 
-#: Endings of the files of PyTorch; only they need torch.
+#: Suffixes of PyTorch's files. Only these files need torch.
 TORCH_SUFFIXES = (".pth", ".pth.tar", ".pyth", ".pt", ".torch", ".bin")
 SUFFIXES = (".safetensors", ".npz", *TORCH_SUFFIXES)
 
-#: Where projects keep the weights within a checkpoint, outermost first: pycls, mmpretrain and
-#: timm's trainer, torchvision's and others' trainers, ClassyVision and VISSL.
+#: Keys of a checkpoint under which projects nest the weights, outermost first: pycls, mmpretrain
+#: and timm's trainer, torchvision's and others' trainers, ClassyVision and VISSL.
 _NESTS = ("model_state", "state_dict", "classy_state_dict", "base_model", "model")
 
 
@@ -28,17 +28,17 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Args:
         path: a file whose name ends in one of `SUFFIXES`, or a folder as the Hugging Face hub
-            keeps them, with `model.safetensors` or `pytorch_model.bin`. Files of PyTorch need
-            torch, and are read with `weights_only=True`: they can not run code.
+            stores it, with `model.safetensors` or `pytorch_model.bin`. PyTorch's files need torch.
+            They are read with `weights_only=True`, so they cannot run code.
 
     Returns:
-        The source's names -> arrays; half-precision tensors as float32. Where a trainer keeps
-        weights and a moving average of them, the weights.
+        The source's names -> arrays; half-precision tensors become float32. If a trainer stored
+        both weights and their moving average, the weights are returned.
 
     Raises:
-        FileNotFoundError: where there is no such file.
-        MissingPackageError: where torch is needed and missing.
-        ValueError: for an unknown ending, or a file that is damaged or holds no weights.
+        FileNotFoundError: if the file does not exist.
+        MissingPackageError: if torch is needed and not installed.
+        ValueError: for an unknown suffix, or a file that is damaged or holds no weights.
     """
     file = _file_in(Path(path))
     if file.suffix == ".safetensors":
@@ -56,10 +56,12 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def write_state_dict(path: str | os.PathLike, state_dict: Mapping[str, Any]) -> None:
-    """Writes names and arrays as `.safetensors` or `.npz`, beside the target, then renamed.
+    """Writes names and arrays to a `.safetensors` or `.npz` file.
+
+    A temporary file in the same folder is written first, and then renamed.
 
     Raises:
-        ValueError: for another ending.
+        ValueError: for another suffix.
     """
     path = Path(path)
     if path.suffix not in (".safetensors", ".npz"):
@@ -77,7 +79,7 @@ def write_state_dict(path: str | os.PathLike, state_dict: Mapping[str, Any]) -> 
 
 
 def _file_in(path):
-    """The weight file of a hub-style folder; any other path as it is."""
+    """Returns the weight file in a hub-style folder; another path is returned unchanged."""
     if path.is_dir():
         for name in ("model.safetensors", "pytorch_model.bin"):
             if (path / name).is_file():
@@ -113,7 +115,7 @@ def _read_torch(path):
             " it where torch is installed with `regnet weights convert`"
         ) from error
     try:
-        # timm's and torchvision's trainers keep their arguments beside the weights.
+        # timm's and torchvision's trainers store their arguments with the weights.
         with safe_globals([argparse.Namespace]):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, OSError ...
@@ -135,9 +137,9 @@ def _read_torch(path):
 
 
 def _flat(checkpoint):
-    """The mapping of names to tensors inside a checkpoint's nestings."""
+    """Returns the mapping of names to tensors that is nested in a checkpoint."""
     while isinstance(checkpoint, dict):
-        if isinstance(checkpoint.get("trunk"), dict):  # ClassyVision: trunk and heads apart
+        if isinstance(checkpoint.get("trunk"), dict):  # ClassyVision: separate trunk and heads
             return {**checkpoint["trunk"], **_head(checkpoint.get("heads"))}
         nest = next((key for key in _NESTS if isinstance(checkpoint.get(key), dict)), None)
         if nest is None:
@@ -147,9 +149,11 @@ def _flat(checkpoint):
 
 
 def _head(heads):
-    """VISSL's heads as they are; of ClassyVision's, by block and name, the tensors of the only one.
+    """Returns the tensors of a checkpoint's heads.
 
-    Heads of another form, such as a list, are left out: no classifier has it.
+    VISSL's heads are returned unchanged. ClassyVision nests heads by block and name: the tensors of
+    its only head are returned. Heads of another form, such as a list, are skipped, because no
+    classifier has this form.
     """
     while isinstance(heads, dict) and len(heads) == 1:
         (only,) = heads.values()
@@ -160,7 +164,7 @@ def _head(heads):
 
 
 def _float32(tensor):
-    """bfloat16 and half precision as float32; anything else as it is."""
+    """Converts bfloat16 and half precision to float32; other dtypes stay."""
     halves = tensor.dtype.kind not in "fiub" or tensor.dtype.itemsize == 2
     return tensor.astype("float32") if halves else tensor
 

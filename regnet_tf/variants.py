@@ -1,4 +1,4 @@
-"""What a RegNet is made of, the published ones, and their names; numpy only.
+"""Configurations of RegNets, the published variants, and their names; numpy only.
 
 Sources of the numbers: pycls' `configs/dds_baselines` (the 24 of the paper), torchvision's
 `models/regnet.py` (`_tv`, and RegNetY-128GF), ClassyVision's SEER models (64, 128 and 256 GF),
@@ -46,7 +46,7 @@ _SHAPE = ("stem_width", "stem_stride", "activation", "normalization")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RegNetConfig:
-    """Everything that defines one network, but its classifier and its weights.
+    """Defines one network, except its classifier and its weights.
 
     The stages come from the width generator (`depth`, `initial_width`, `width_slope`,
     `width_multiplier`, `group_width`), or, as in the AnyNet design space, from `explicit_stages`.
@@ -59,9 +59,9 @@ class RegNetConfig:
         width_multiplier: w_m, above 1.
         group_width: g, channels per group of the 3x3 convolutions.
         bottleneck_ratio: inner width / width of each block (the paper's b is its inverse).
-        quantum: generated widths are multiples of it before the group width is considered.
-        rounding: how widths are made compatible with the group width: "nearest" (the paper's
-            authors) or "torchvision".
+        quantum: generated widths are multiples of it, before they are fitted to the group width.
+        rounding: how widths are fitted to the group width: "nearest" (the paper's authors) or
+            "torchvision".
         stride: stride of each generated stage's first block, 1 or 2.
         explicit_stages: a sequence of `StageConfig` (or of their fields as dicts) instead of the
             generator's numbers.
@@ -70,10 +70,11 @@ class RegNetConfig:
         stem_stride: 2, or 1 for small images.
         activation: one of `ACTIVATIONS`.
         normalization: "batch", or "group" (groups of 16 channels).
-        drop_path_rate: stochastic depth of the last block; grows linearly from 0 at the first.
+        drop_path_rate: stochastic depth rate of the last block; the rate grows linearly from 0 at
+            the first block.
 
     Raises:
-        ValueError: naming the field that is out of range.
+        ValueError: if a field is out of range; the message names it.
 
     Examples:
         >>> config = RegNetConfig(
@@ -164,7 +165,7 @@ class RegNetConfig:
 
     @property
     def stages(self) -> tuple[StageConfig, ...]:
-        """The stages: `width`, `depth`, `group_width`, `stride`, `bottleneck_ratio` of each."""
+        """`StageConfig` of each stage, generated or explicit."""
         if self.explicit_stages is not None:
             return self.explicit_stages
         return generate_stages(
@@ -177,7 +178,7 @@ class RegNetConfig:
 
     @property
     def block_widths(self) -> BlockWidths:
-        """Per-block continuous and quantized widths; generated configurations only."""
+        """Continuous and quantized width of each block; only for generated configurations."""
         check("explicit_stages", self.explicit_stages, self.explicit_stages is None, "None")
         return block_widths(**self._numbers(_GENERATOR[:4]), quantum=self.quantum)
 
@@ -191,7 +192,7 @@ class RegNetConfig:
 
     @property
     def total_stride(self) -> int:
-        """Input pixels per pixel of the last feature map; the smallest image it accepts."""
+        """Input pixels per pixel of the last feature map; also the smallest accepted image side."""
         stride = self.stem_stride
         for stage in self.stages:
             stride *= stage.stride
@@ -204,12 +205,12 @@ class RegNetConfig:
         return [[next(rates) for _ in range(stage.depth)] for stage in self.stages]
 
     def to_dict(self) -> dict:
-        """A dict of JSON types, from which `from_dict` makes an equal configuration."""
+        """Returns a dict of JSON types. `from_dict` turns it into an equal configuration."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, fields: dict) -> "RegNetConfig":
-        """The configuration that `to_dict` was made of, also when JSON made lists of its tuples.
+        """Returns the configuration from a dict made by `to_dict`. JSON's lists count as tuples.
 
         Raises:
             ValueError: for an unknown field or a value out of range.
@@ -220,9 +221,9 @@ class RegNetConfig:
 
     @property
     def identity(self) -> str:
-        """Twelve hexadecimal digits, equal for equal networks.
+        """Twelve hexadecimal digits that are equal for equal networks.
 
-        The name does not count, nor whether stages of equal shape were generated or given.
+        The name does not count. Generated and explicit stages of equal shape are equal.
         """
         stages = [
             [stage.width, stage.depth, stage.inner_width, stage.group_width, stage.stride]
@@ -234,12 +235,12 @@ class RegNetConfig:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def replace(self, **changes: Any) -> "RegNetConfig":
-        """A copy with these fields changed."""
+        """Returns a copy with the given fields changed."""
         return replaced(self, changes)
 
 
 class Variant(NamedTuple):
-    """One row of `VARIANTS`: the generator's numbers, and what differs from the defaults."""
+    """One row of `VARIANTS`: the generator's numbers, and the fields that differ from defaults."""
 
     display_name: str
     depth: int
@@ -303,7 +304,7 @@ VARIANTS = {
 
 
 def list_variants(pattern: str = "*") -> list[str]:
-    """Keys of `VARIANTS` that match a shell-style pattern.
+    """Returns the keys of `VARIANTS` that match a shell-style pattern.
 
     Examples:
         >>> list_variants("regnety_00*")
@@ -313,20 +314,20 @@ def list_variants(pattern: str = "*") -> list[str]:
 
 
 def is_variant(name: object) -> bool:
-    """Whether a name is one of a known variant."""
+    """Whether a name is the name of a known variant."""
     return isinstance(name, str) and name.lower() in _names()
 
 
 def variant_key(name: str) -> str:
-    """timm's key of a variant, from any of its names.
+    """Returns timm's key of a variant, from any of its names.
 
-    Known are, whatever the case: the display name (`RegNetX-400MF`), the function name
+    The case does not count. Known names are: the display name (`RegNetX-400MF`), the function name
     (`RegNetX400MF`), timm's key (`regnetx_004`), `keras.applications`' (`RegNetX004`), Hugging
     Face's (`regnet-x-004`), mmpretrain's (`regnetx_400mf`), and torchvision's (`regnet_x_400mf`,
     which is torchvision's network: `regnetx_004_tv`).
 
     Raises:
-        ValueError: for an unknown name, with the nearest known ones.
+        ValueError: for an unknown name; the message lists the nearest known names.
 
     Examples:
         >>> variant_key("RegNetX-400MF"), variant_key("regnet-x-004")
@@ -350,7 +351,7 @@ def variant_key(name: str) -> str:
 
 
 def get_config(name: str, **changes: Any) -> RegNetConfig:
-    """The configuration of a variant, by any of its names (see `variant_key`).
+    """Returns the configuration of a variant, by any of its names (see `variant_key`).
 
     Args:
         name: the variant.
@@ -367,7 +368,7 @@ def get_config(name: str, **changes: Any) -> RegNetConfig:
 
 @functools.cache
 def _names() -> dict[str, str]:
-    """Every accepted name in lower case -> key."""
+    """Returns every accepted name in lower case -> key."""
     names = {}
     for key, variant in VARIANTS.items():
         display = variant.display_name.lower()

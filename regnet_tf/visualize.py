@@ -1,4 +1,4 @@
-"""Pictures of what a network sees."""
+"""Pictures of predictions: class scores and Grad-CAM heat maps."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from regnet_tf.backbones import feature_layers
 
 
 def draw_predictions(image, predictions, path):
-    """Saves an image beside its most probable classes.
+    """Saves an image next to a bar chart of its most probable classes.
 
     Args:
         image: uint8 array `(height, width, 3)`.
-        predictions: `(synset, name, score)` of each class, as `decode_predictions` gives them for
+        predictions: `(synset, name, score)` of each class, as `decode_predictions` returns them for
             one image.
-        path: of the PNG to write.
+        path: path of the PNG to write.
 
     Raises:
-        MissingPackageError: where matplotlib is missing.
+        MissingPackageError: if matplotlib is not installed.
     """
     figure = import_optional("matplotlib.figure", extra="pictures").Figure(
         figsize=(9, 4), layout="constrained"
@@ -40,28 +40,28 @@ def draw_predictions(image, predictions, path):
 
 
 def grad_cam(model, image, class_index=None, layer=None, picture=None, opacity=0.5, path=None):
-    """An image under the heat of what speaks for a class in it, blue to red.
+    """Overlays a Grad-CAM heat map on an image, from blue to red.
 
-    Grad-CAM (Selvaraju et al. 2017): the sum of a feature map's channels, each weighted by the mean
-    gradient of the class's logit; of it the positive part, relative to its maximum.
+    Grad-CAM (Selvaraju et al. 2017) sums the channels of a feature map, each weighted by the mean
+    gradient of the class's logit. The positive part is kept, and divided by its maximum.
 
     Args:
-        model: a classifier: `build_regnet`'s, `fuse` of one, or another functional model that holds
-            a RegNet's layers. The softmax of a `Dense` layer at its end is left out.
-        image: array `(height, width, channels)` as the model takes it.
-        class_index: which class; by default the most probable one.
-        layer: the feature map's level, such as "P4", or a layer's name; by default the last level.
-        picture: uint8 array `(height, width, 3)` to lay the heat on; by default the image, its
-            values stretched to 0 to 255 where they are not uint8.
-        opacity: of the heat, from 0 to 1.
-        path: of a PNG or JPEG file to write it to, or None.
+        model: a classifier: made by `build_regnet`, made from it by `fuse`, or another functional
+            model that holds a RegNet's layers. The softmax of a final `Dense` layer is skipped.
+        image: array `(height, width, channels)`, as the model takes it.
+        class_index: index of the class; default: the most probable class.
+        layer: level of the feature map, such as "P4", or name of a layer; default: the last level.
+        picture: uint8 array `(height, width, 3)` to draw the heat map on; default: the image, with
+            its values stretched to 0 to 255 if they are not uint8.
+        opacity: opacity of the heat map, from 0 to 1.
+        path: path of the PNG or JPEG file to write, or None.
 
     Returns:
-        A uint8 array `(height, width, 3)`.
+        The image with the heat map: a uint8 array `(height, width, 3)`.
 
     Raises:
-        ValueError: naming the argument that does not fit.
-        NotImplementedError: on Keras' other backends.
+        ValueError: if an argument does not fit; the message names it.
+        NotImplementedError: on Keras backends other than TensorFlow.
     """
     image = np.asarray(image)
     ok = image.ndim == 3 and 0 not in image.shape
@@ -87,12 +87,13 @@ def grad_cam(model, image, class_index=None, layer=None, picture=None, opacity=0
 
 
 def class_heat(model, image, class_index=None, layer=None):
-    """Grad-CAM's numbers: how much each pixel of a feature map speaks for a class.
+    """Returns the Grad-CAM heat map of a class at the resolution of the feature map.
 
-    Args and errors: those of `grad_cam`.
+    See `grad_cam` for the arguments and errors.
 
     Returns:
-        A float32 array `(rows, columns)` of the feature map, from 0 to 1; all 0 where nothing does.
+        A float32 array `(rows, columns)` of the feature map, from 0 to 1; all 0 if no pixel
+        supports the class.
     """
     if keras.backend.backend() != "tensorflow":
         raise NotImplementedError("Grad-CAM takes its gradients on Keras' TensorFlow backend")
@@ -111,7 +112,7 @@ def class_heat(model, image, class_index=None, layer=None):
     softmax = isinstance(last, keras.layers.Dense) and last.activation is keras.activations.softmax
     tapped = keras.Model(model.inputs[0], [tensor, last.input if softmax else model.outputs[0]])
     with tf.GradientTape() as tape:
-        tape.watch([weight.value for weight in model.weights])  # or frozen ones leave no trace
+        tape.watch([weight.value for weight in model.weights])  # else the tape ignores frozen ones
         maps, scores = tapped(image[None], training=False)  # 1 H W C, 1 N
         if softmax:
             scores = tf.cast(scores, last.compute_dtype) @ last.kernel
@@ -126,7 +127,7 @@ def class_heat(model, image, class_index=None, layer=None):
 
 
 def _feature_map(model, levels, layer):
-    """The tensor that `layer` means."""
+    """Returns the tensor that `layer` selects."""
     if layer is None:
         return list(levels.values())[-1]
     names = [one.name for one in model.layers]
@@ -138,7 +139,7 @@ def _feature_map(model, levels, layer):
 
 
 def _as_picture(image):
-    """A network's input as uint8 `(height, width, 3)`."""
+    """Converts a network's input to uint8 `(height, width, 3)`."""
     if image.dtype != "uint8":
         low, high = image.min(), image.max()
         image = np.round((image - low) * (255 / max(high - low, 1e-6))).astype("uint8")

@@ -1,7 +1,7 @@
-"""The table of published weights (`data/weights.json`): what there is, download, loading.
+"""The table of published weights (`data/weights.json`): look up, download and load.
 
-The rows name checkpoints on the Hugging Face hub in timm's way, `variant.tag`; each says how its
-images are prepared, under which licence it stands, and which accuracy its source publishes.
+Each row describes a checkpoint on the Hugging Face hub, named `variant.tag` as in timm. It gives
+the preprocessing, the licence and the accuracies that the source publishes.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ _log = logging.getLogger("regnet_tf")
 #: Licences that allow commercial use.
 FREE_LICENSES = ("mit", "apache-2.0", "bsd-3-clause")
 
-#: Files that Keras writes and reads itself.
+#: Suffixes of the files that Keras writes and reads itself.
 KERAS_SUFFIXES = (".keras", ".weights.h5")
 
 
@@ -40,18 +40,18 @@ class WeightsInfo:
     """One published checkpoint.
 
     Attributes:
-        tag: its name: the variant's timm key, a point, and how it was trained.
-        hub_repository: where it lies on the Hugging Face hub.
-        classes: outputs of its classifier; 0 where it has none.
-        image_size: side in pixels, in training and, unless `test_image_size` differs, evaluation.
-        crop_fraction: part of the shorter side that is kept, likewise.
-        test_image_size: side at which its source evaluates it best.
-        test_crop_fraction: likewise.
-        interpolation: of the resizing.
-        mean: of the normalization, per channel (red, green, blue), of pixels from 0 to 1.
-        std: likewise.
-        license: as the hub states it.
-        origin: where it was trained, if elsewhere.
+        tag: its name: the variant's timm key, a dot, and how it was trained.
+        hub_repository: its repository on the Hugging Face hub.
+        classes: number of outputs of its classifier; 0 without a classifier.
+        image_size: side of the training images in pixels.
+        crop_fraction: part of the shorter side that is kept in training.
+        test_image_size: image side in the source's best evaluation.
+        test_crop_fraction: kept part of the shorter side in the source's best evaluation.
+        interpolation: interpolation for resizing images.
+        mean: mean per channel (red, green, blue) for normalization, for pixels from 0 to 1.
+        std: standard deviation per channel for normalization, on the same scale.
+        license: licence as the hub states it.
+        origin: the project that trained it, if not the hub repository's.
         published: accuracies in percent and how each was measured, by source.
     """
 
@@ -85,7 +85,11 @@ class WeightsInfo:
         return max((entry["top1"] for entry in self.published), default=None)
 
     def preprocessing(self, test: bool = True) -> Preprocessing:
-        """How images are prepared for it: as its source evaluates it, or as it was trained."""
+        """Returns the preprocessing of images for these weights.
+
+        Args:
+            test: True for the source's best evaluation, False for training.
+        """
         return Preprocessing(
             image_size=self.test_image_size if test else self.image_size,
             crop_fraction=self.test_crop_fraction if test else self.crop_fraction,
@@ -108,15 +112,15 @@ def _table() -> dict[str, WeightsInfo]:
 
 
 def list_weights(pattern: str = "*") -> list[str]:
-    """Tags of published weights that match a shell-style pattern, such as `"regnety_*"`."""
+    """Returns the tags of published weights that match a pattern, such as `"regnety_*"`."""
     return [tag for tag in _table() if fnmatch(tag, pattern)]
 
 
 def weights_info(tag: str) -> WeightsInfo:
-    """The row of one tag.
+    """Returns the row of a tag.
 
     Raises:
-        ValueError: for an unknown tag, with the nearest ones.
+        ValueError: for an unknown tag; the message lists the nearest ones.
     """
     info = _table().get(tag)
     if info is None:
@@ -135,12 +139,12 @@ def is_tag(name: object) -> TypeGuard[str]:
 
 
 def best_weights(variant: str) -> str:
-    """The tag that `weights="imagenet"` means.
+    """Returns the tag that `weights="imagenet"` selects for a variant.
 
-    That is the freely licensed one of 1,000 classes whose best published top-1 accuracy is highest.
+    It has the highest published top-1 accuracy of the tags with a free licence and 1,000 classes.
 
     Raises:
-        ValueError: where the variant has none.
+        ValueError: if the variant has no tag with a free licence and 1,000 classes.
     """
     key = variant_key(variant)
     rows = [i for i in _table().values() if i.variant == key and i.is_free and i.classes == 1000]
@@ -154,14 +158,14 @@ def best_weights(variant: str) -> str:
 
 
 def resolve_tag(weights: bool | str | os.PathLike, variant: str) -> str | None:
-    """The tag that a `weights` argument means for a variant, or None for a path.
+    """Returns the tag that a `weights` argument selects for a variant, or None for a path.
 
     Args:
         weights: True or "imagenet", a tag, or a path.
-        variant: any name of the network that will take them.
+        variant: any name of the network that will take the weights.
 
     Raises:
-        ValueError: for a tag of another network, and for what is neither tag nor path.
+        ValueError: for a tag of another network, and for a text that is neither tag nor path.
     """
     if weights is True or weights == "imagenet":
         return best_weights(variant)
@@ -179,15 +183,15 @@ def _looks_like_path(text):
 
 
 def download(tag: str) -> Path:
-    """The checkpoint's file, from the Hugging Face hub's cache or else from the hub.
+    """Returns the path of a checkpoint's file in the Hugging Face hub's cache.
 
-    The hub's client caches, resumes and respects `HF_HUB_OFFLINE`; the file is then checked against
-    the SHA-256 that the hub states.
+    The hub's client downloads the file if it is not cached. It resumes downloads and respects
+    `HF_HUB_OFFLINE`. The file is then checked against the SHA-256 that the hub states.
 
     Raises:
         ValueError: for an unknown tag.
-        OSError: where the file is not cached and can not be downloaded, with where to put it; and
-            where it is damaged.
+        OSError: if the file is not cached and cannot be downloaded; the message says where to put
+            it. Also if the file is damaged.
     """
     info = weights_info(tag)
     if not info.is_free:
@@ -207,7 +211,10 @@ def download(tag: str) -> Path:
 
 
 def _verify(path):
-    """The cache names each large file by its SHA-256, as the hub states it."""
+    """Raises OSError unless the file has the SHA-256 that the hub states.
+
+    The hub's cache names each large file by its SHA-256.
+    """
     stated = path.resolve().name
     if not re.fullmatch("[0-9a-f]{64}", stated):
         return
@@ -222,12 +229,12 @@ def _verify(path):
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """Weights that were found and read, before there is a network to take them.
+    """Weights that were found and read, before the network is built.
 
     Attributes:
-        origin: what the user gave.
-        tag: of the published weights, or None for a file.
-        classes: outputs of the classifier in it; 0 for none, None for Keras' own files.
+        origin: the user's `weights` argument, or the tag that it selects.
+        tag: tag of the published weights, or None for a file.
+        classes: number of outputs of the classifier; 0 without one, None for Keras' own files.
         state_dict: names -> arrays; None for Keras' own files, which Keras reads.
     """
 
@@ -238,15 +245,16 @@ class Checkpoint:
 
     @classmethod
     def find(cls, weights: bool | str | os.PathLike, variant: str) -> "Checkpoint":
-        """Finds and reads what a `weights` argument means.
+        """Finds and reads the weights that a `weights` argument selects.
 
         Args:
             weights: True or "imagenet", a tag, or a path, as `build_regnet` takes them.
-            variant: any name of the network that will take them; only "imagenet" needs it known.
+            variant: any name of the network that will take the weights. With "imagenet" it must be
+                the name of a known variant.
 
         Raises:
-            ValueError: for an unknown tag or one of another network, and for a damaged file.
-            OSError: for a file that is missing or can not be downloaded.
+            ValueError: for an unknown tag, a tag of another network, or a damaged file.
+            OSError: for a file that is missing or cannot be downloaded.
         """
         tag = resolve_tag(weights, variant)
         path = download(tag) if tag else Path(str(weights))
@@ -258,10 +266,12 @@ class Checkpoint:
         return cls(tag or str(weights), tag, count_classes(state_dict), state_dict)
 
     def load_into(self, model):
-        """Loads a network of `build_regnet`; another number of classes keeps its own classifier.
+        """Loads the weights into a network of `build_regnet`.
+
+        If the number of classes differs, the classifier keeps its values.
 
         Raises:
-            ValueError: for weights that do not fit; nothing is changed then.
+            ValueError: for weights that do not fit; the network is then unchanged.
         """
         if self.state_dict is None:
             self._load_keras_file(model)
@@ -275,7 +285,7 @@ class Checkpoint:
     def _load_keras_file(self, model):
         try:
             model.load_weights(self.origin)
-        except Exception as error:  # Keras passes on those of zipfile and h5py too
+        except Exception as error:  # also errors of zipfile and h5py
             raise ValueError(
                 f"`weights` {self.origin} is damaged or does not fit {model.name}:"
                 f" {first_line(error)}"
@@ -283,15 +293,15 @@ class Checkpoint:
 
 
 def preprocessing_for(weights: "str | keras.Model") -> Preprocessing:
-    """How images are prepared for published weights or a network that has them.
+    """Returns the preprocessing of images for published weights or a network with them.
 
     Args:
         weights: a tag; a variant's name, for its "imagenet" weights; or a model made with
-            published weights, which is named by their tag. A model of fixed input size gets images
-            of that size; one that includes preprocessing gets them as they are, 0 to 255.
+            published weights and named by their tag. A model with a fixed input size gets images
+            of that size. A model that includes preprocessing gets levels of 0 to 255.
 
     Raises:
-        ValueError: for an unknown tag or variant, or a model of another name.
+        ValueError: for an unknown tag or variant, or a model whose name is not a tag.
     """
     if isinstance(weights, str):
         return weights_info(weights if is_tag(weights) else best_weights(weights)).preprocessing()

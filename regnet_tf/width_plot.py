@@ -1,4 +1,4 @@
-"""A picture of how a RegNet's widths come about; no window system is needed."""
+"""Plots how a RegNet's widths are generated; needs no window system."""
 
 import numpy as np
 
@@ -9,15 +9,14 @@ _BLUE, _ORANGE, _DARK, _GREY = "#1f5fa8", "#e07b1a", "#9a4f08", "#666666"
 
 
 def draw_widths(config, path):
-    """Saves the width of every block: on the line, quantized, and as the network has it.
+    """Saves a plot of the width of every block: on the line, quantized, and in the network.
 
     Args:
-        config: a `RegNetConfig`. Where its stages are given and not generated, only their widths
-            are drawn.
-        path: of the PNG to write.
+        config: a `RegNetConfig`. If its stages are explicit, only their widths are drawn.
+        path: path of the PNG to write.
 
     Raises:
-        MissingPackageError: where matplotlib is missing.
+        MissingPackageError: if matplotlib is not installed.
     """
     figure = import_optional("matplotlib.figure", extra="pictures").Figure(
         (8, 4.5), layout="constrained"
@@ -41,7 +40,7 @@ def draw_widths(config, path):
 
 
 def _draw_stages(axes, stages):
-    """The stages' widths as bars behind the blocks."""
+    """Draws the stages' widths as bars behind the blocks."""
     depths, widths = ([getattr(s, field) for s in stages] for field in ("depth", "width"))
     starts = np.cumsum([0, *depths[:-1]]) - 0.5
     style = {"color": _ORANGE, "alpha": 0.3, "edgecolor": _ORANGE, "align": "edge"}

@@ -1,8 +1,8 @@
-"""Four numbers and a depth -> the stages of a RegNet (paper section 3.3); numpy only.
+"""Generates the stages of a RegNet from four numbers and a depth (paper section 3.3); numpy only.
 
-Blocks get widths on a line, `u_j = initial_width + width_slope * j`; the line is quantized to
-`initial_width * width_multiplier ** s_j`, rounded to a multiple of `quantum`; blocks of equal width
-form a stage; stage widths are then made compatible with the group width.
+Blocks get widths on a line, `u_j = initial_width + width_slope * j`. The line is quantized to
+`initial_width * width_multiplier ** s_j`, rounded to a multiple of `quantum`. Blocks of equal width
+form a stage. Stage widths are then fitted to the group width.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from regnet_tf._checks import (
 )
 
 MAX_DEPTH = 64
-MAX_WIDTH = 2**20  # far above any network; arithmetic is exact below
+MAX_WIDTH = 2**20  # far above any network; arithmetic is exact up to here
 WIDTH_ROUNDINGS = ("nearest", "torchvision")
 
 
@@ -37,7 +37,7 @@ class StageConfig:
         bottleneck_ratio: `inner_width / width`. The paper's b is the inverse of this.
 
     Raises:
-        ValueError: for values out of range, and for groups that do not divide the inner width.
+        ValueError: for values out of range, or a group width that does not divide the inner width.
     """
 
     width: int
@@ -73,7 +73,7 @@ class StageConfig:
 
 
 class BlockWidths(NamedTuple):
-    """Per-block widths, each an array of shape `(depth,)`: on the line, and on the grid."""
+    """Widths of the blocks on the line and quantized, each an array of shape `(depth,)`."""
 
     continuous: np.ndarray
     quantized: np.ndarray
@@ -105,9 +105,9 @@ def block_widths(
     width_multiplier: float,
     quantum: int = 8,
 ) -> BlockWidths:
-    """Continuous and quantized width of every block, before the group width is considered.
+    """Returns the widths of all blocks, before they are fitted to the group width.
 
-    Rounding is half to even in both places, as in pycls (RegNetX-1.6GF has an exact tie).
+    Both roundings are half to even, as in pycls (RegNetX-1.6GF has an exact tie).
 
     Examples:
         The first six blocks of RegNetX-200MF.
@@ -128,7 +128,7 @@ def block_widths(
 def width_exponents(
     continuous: np.ndarray, initial_width: int | np.ndarray, width_multiplier: float | np.ndarray
 ) -> np.ndarray:
-    """s_j, whole numbers: how often w_m multiplies w_0 for widths u_j on the line.
+    """Returns s_j, the whole exponents of w_m for widths u_j on the line.
 
     The arguments are numbers, or arrays that broadcast with each other.
     """
@@ -141,7 +141,7 @@ def quantized_widths(
     width_multiplier: float | np.ndarray,
     quantum: int = 8,
 ) -> np.ndarray:
-    """w_j: the widths on the grid that belong to exponents s_j.
+    """Returns w_j, the quantized widths for exponents s_j.
 
     The arguments are numbers, or arrays that broadcast with each other.
     """
@@ -152,16 +152,16 @@ def quantized_widths(
 def compatible_width(
     width: int, group_width: int, bottleneck_ratio: float = 1.0, rounding: str = "nearest"
 ) -> tuple[int, int]:
-    """The width and group width nearest to the wished ones that a grouped convolution accepts.
+    """Returns the nearest width and group width that a grouped convolution accepts.
 
-    The group width is capped by the inner width, and the inner width becomes a multiple of it.
+    The group width is at most the inner width. The inner width becomes a multiple of it.
 
     Args:
-        width: wished output width.
-        group_width: wished channels per group.
+        width: requested output width.
+        group_width: requested channels per group.
         bottleneck_ratio: inner width / width: below 1, or a whole number.
-        rounding: "nearest" as pycls and timm do (half to even), or "torchvision", whose
-            `_make_divisible` rounds halves up and never goes below 0.9 of the wish.
+        rounding: "nearest" as in pycls and timm (half to even), or "torchvision": its
+            `_make_divisible` rounds halves up and never goes below 0.9 of the requested width.
 
     Returns:
         `(width, group_width)`, two integers.
@@ -206,7 +206,7 @@ def check_bottleneck_ratio(bottleneck_ratio):
 
 
 def _check_ratio(ratio):
-    """Raises ValueError for a bottleneck ratio that widths can not be computed with."""
+    """Raises ValueError for a bottleneck ratio from which widths cannot be computed."""
     check_number("bottleneck_ratio", ratio, above=0, below=MAX_WIDTH)
     check("bottleneck_ratio", ratio, ratio >= 1 / MAX_WIDTH, f"at least 1/{MAX_WIDTH:,}")
 
@@ -222,7 +222,7 @@ def generate_stages(
     stride: int = 2,
     rounding: str = "nearest",
 ) -> tuple[StageConfig, ...]:
-    """The stages of the RegNet with these parameters.
+    """Returns the stages of the RegNet with the given parameters.
 
     Args:
         depth: d, number of blocks, 1 to 64.
@@ -231,12 +231,12 @@ def generate_stages(
         width_multiplier: w_m, above 1.
         group_width: g, channels per group.
         bottleneck_ratio: inner width / width.
-        quantum: block widths are multiples of it before the group width is considered.
+        quantum: block widths are multiples of it, before they are fitted to the group width.
         stride: stride of each stage's first block.
         rounding: see `compatible_width`.
 
     Raises:
-        ValueError: naming the argument that is out of range.
+        ValueError: if an argument is out of range; the message names it.
 
     Examples:
         RegNetX-200MF.

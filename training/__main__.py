@@ -1,4 +1,4 @@
-"""`regnet train`: trains a RegNet by a recipe. See `regnet train --help`."""
+"""`regnet train`: trains a RegNet with a recipe. See `regnet train --help`."""
 
 import argparse
 import os
@@ -32,7 +32,7 @@ def main(arguments=None) -> int:
     """Runs the command; returns its exit status.
 
     Args:
-        arguments: list of strings; those of the process by default.
+        arguments: list of strings; `sys.argv[1:]` by default.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -53,7 +53,7 @@ def _train(options, arguments):
 
     recipe = get_recipe(options.recipe, **_changes(options))
     workdir = options.workdir or Path("runs") / recipe.name
-    verbose = 1 if sys.stdout.isatty() else 2  # bars fill a file with lines
+    verbose = 1 if sys.stdout.isatty() else 2  # in a file, bars would write many lines
     strategy = strategies.make_strategy(options.strategy)
     try:
         if recipe.pretraining and recipe.decoder is None:
@@ -87,7 +87,7 @@ def _train(options, arguments):
 
 
 def _begin_again(error, arguments):
-    """Replaces this process by itself: it waits for a worker that was lost, and goes on with it."""
+    """Restarts this process. It then waits for the lost worker and resumes the run."""
     from regnet_tf._errors import first_line
 
     text = f"A worker was lost ({first_line(error)}); waiting for it to come back."
@@ -138,7 +138,7 @@ def _parser():
 
 
 def _changes(options):
-    """The fields to change. An option of its own wins over --set."""
+    """Returns the fields to change. Dedicated options take precedence over --set."""
     from .recipes import parse_change
 
     changes = dict(parse_change(text) for text in options.set)

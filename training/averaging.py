@@ -1,4 +1,4 @@
-"""The exponential moving average of a network over its training (EMA)."""
+"""Exponential moving average (EMA) of a network during training."""
 
 import contextlib
 
@@ -6,15 +6,15 @@ import tensorflow as tf
 
 
 class ModelAverage:
-    """Averages of all of a model's floating-point variables, normalization statistics included.
+    """Moving averages of a model's floating-point variables, including normalization statistics.
 
-    Keras' own (`use_ema` of its optimizers) leaves the statistics out, which then belong to other
-    weights; torchvision's and timm's average them.
+    torchvision and timm average the statistics as well. Keras' own average (`use_ema` of its
+    optimizers) does not, so its averaged weights and the statistics do not match.
 
     Args:
         model: a Keras model.
-        decay: what of the average is kept at an update, above 0 and below 1.
-        strategy: that the model's variables were made under.
+        decay: share of the average to keep at each update, above 0 and below 1.
+        strategy: strategy that the model's variables were created under.
     """
 
     def __init__(self, model, decay, strategy):
@@ -27,7 +27,7 @@ class ModelAverage:
 
     @property
     def variables(self) -> dict:
-        """Name -> average."""
+        """The averages: name -> variable."""
         return dict(zip(self._names, self._averages, strict=True))
 
     @tf.function(autograph=False)
@@ -38,13 +38,13 @@ class ModelAverage:
 
     @tf.function(autograph=False)
     def copy(self):
-        """Makes the averages equal to the model."""
+        """Sets the averages to the model's variables."""
         for average, variable in zip(self._averages, self._variables, strict=True):
             average.assign(variable)
 
     @contextlib.contextmanager
     def swapped_in(self):
-        """Inside, the model computes with the averages; afterwards it is as it was."""
+        """Context manager in which the model uses the averages; restores the model at the end."""
         self._swap()
         try:
             yield
@@ -52,7 +52,7 @@ class ModelAverage:
             self._swap()
 
     def load_into_model(self):
-        """Makes the averages the model's values, for good."""
+        """Sets the model's variables to the averages permanently."""
         for average, variable in zip(self._averages, self._variables, strict=True):
             variable.assign(average)
 

@@ -33,9 +33,9 @@ MODES = ("train", "forward")
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What is measured: one variant at one batch size, image size (pixels) and precision.
+    """One variant at one batch size, image size (pixels) and precision.
 
-    With an `output_stride` its feature maps, without its classifier.
+    With an `output_stride`, its feature maps are measured, without its classifier.
     """
 
     variant: str
@@ -45,7 +45,7 @@ class Setting:
     output_stride: int | None = None
 
     def data(self):
-        """Random images `(batch, size, size, 3)` float32 and labels `(batch,)` int32."""
+        """Returns random images `(batch, size, size, 3)` float32 and labels `(batch,)` int32."""
         import numpy as np
 
         rng = np.random.default_rng(0)
@@ -56,7 +56,7 @@ class Setting:
 
 @dataclasses.dataclass
 class Contender:
-    """One implementation: `run[mode]()` does one batch; `seconds[mode]` collects its times."""
+    """One implementation: `run[mode]()` runs one batch; `seconds[mode]` collects its times."""
 
     name: str
     run: dict[str, Callable[[], object]]
@@ -65,7 +65,7 @@ class Contender:
     seconds: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
     def measure(self, mode):
-        """Runs one batch; the first time counts apart, since it traces and compiles."""
+        """Runs one batch. The first time is kept apart, as it includes tracing and compilation."""
         start = time.perf_counter()
         self.run[mode]()
         elapsed = time.perf_counter() - start
@@ -76,7 +76,7 @@ class Contender:
 
 
 def keras_contender(name, setting, modes):
-    """regnet_tf's network, trained by `train_on_batch` with the paper's optimizer."""
+    """Returns regnet_tf's network, trained by `train_on_batch` with the paper's optimizer."""
     import keras
     import tensorflow as tf
 
@@ -88,7 +88,7 @@ def keras_contender(name, setting, modes):
     model = regnet_tf.create_model(setting.variant, input_shape=shape, dtype=setting.precision)
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True)
     model.compile(optimizer, "sparse_categorical_crossentropy")
-    optimizer.build(model.trainable_variables)  # or the first step is traced twice
+    optimizer.build(model.trainable_variables)  # else the first step is traced twice
     built = time.perf_counter() - start
     run = {
         "train": lambda: model.train_on_batch(images, labels),
@@ -99,7 +99,7 @@ def keras_contender(name, setting, modes):
 
 @contextlib.contextmanager
 def stock_keras():
-    """Inside, regnet_tf's layers use Keras' own convolution and batch normalization."""
+    """Context manager in which regnet_tf uses Keras' convolution and batch normalization."""
     import keras
 
     from regnet_tf import layers, ops
@@ -114,7 +114,7 @@ def stock_keras():
 
 
 def stock_contender(setting, modes):
-    """The same network through Keras' stock convolution and normalization."""
+    """Returns the same network with Keras' stock convolution and normalization."""
     contender = keras_contender("stock keras", setting, modes)
 
     def inside(run):
@@ -129,7 +129,7 @@ def stock_contender(setting, modes):
 
 
 def timm_contender(setting, modes):
-    """timm's network of the same name in PyTorch, channels_last, autocast under bfloat16."""
+    """Returns timm's network of the same name in PyTorch: channels_last, autocast if mixed."""
     torch, timm = import_timm()
     images, labels = (torch.from_numpy(array) for array in setting.data())
     start = time.perf_counter()
@@ -158,7 +158,7 @@ def timm_contender(setting, modes):
 
 
 def import_timm():
-    """PyTorch and timm, on machines without torchvision's compiled operations too."""
+    """Imports PyTorch and timm, even without torchvision's compiled operations."""
     from regnet_tf._torch import import_with_torch
 
     try:
@@ -171,8 +171,9 @@ def run_setting(setting, modes, repeats, stock=False, timm=False):
     """Measures all contenders on one setting, in turns.
 
     Returns:
-        A JSON-able dict: the setting, and per contender build and first-step seconds, and per mode
-        images/s (median, min, max) and the ratio of regnet_tf's speed to the contender's.
+        A dict of JSON types: the setting, and for each contender the seconds to build and of the
+        first step. For each mode it has the images/s (median, min, max) and the ratio of
+        regnet_tf's speed to the contender's.
     """
     if setting.output_stride is None:
         contenders = _classifiers(setting, modes, stock, timm)
@@ -230,7 +231,7 @@ def _summary(contender, ours, setting):
 
 
 def table(results) -> str:
-    """The results as a markdown table."""
+    """Returns the results as a markdown table."""
     from regnet_tf._markdown import markdown_table
 
     columns = ["variant", "batch", "pixels", "precision", "implementation", "training img/s"]
@@ -260,7 +261,7 @@ def _speed_cells(speed):
 
 
 def environment(threads) -> dict:
-    """Machine and versions, for whoever reads the figures later."""
+    """Returns processor, threads and versions, to record with the results."""
     from importlib import metadata
 
     from regnet_tf._cpu import onednn, processor
@@ -279,7 +280,7 @@ def environment(threads) -> dict:
 
 
 def set_threads(threads):
-    """Limits both frameworks to this many cores; must come before anything is computed."""
+    """Limits both frameworks to this many cores. Call it before any computation."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -339,10 +340,10 @@ def _parser():
 def main(arguments=None):
     """Runs the command; returns its exit status.
 
-    It prints a table and writes the same as JSON. "compare" is a command of its own.
+    It prints a table and writes the same as JSON. "compare" is a separate command.
 
     Args:
-        arguments: list of strings; those of the process by default.
+        arguments: list of strings; `sys.argv[1:]` by default.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["compare"]:
@@ -398,7 +399,7 @@ def _add_memory(setting, rows):
 
 
 def _measure_training(parser, options, variant):
-    """Training by a recipe, under a strategy, on data."""
+    """Measures the training of a recipe under a strategy."""
     from . import benchmark_training
     from .recipes import get_recipe
     from .strategies import make_strategy

@@ -1,6 +1,6 @@
-"""Feature maps of a RegNet: speed beside timm's `features_only`, and memory with and without remat.
+"""Benchmarks feature maps: speed compared with timm's `features_only`, and memory with remat.
 
-A training step takes the mean square of all maps for a loss: what stands on them costs nothing.
+The loss of a training step is the mean square of all maps, so that no head adds any cost.
 """
 
 import concurrent.futures
@@ -15,7 +15,7 @@ LEVELS = (2, 3, 4, 5)
 
 
 def keras_features(name, setting, remat=False):
-    """regnet_tf's backbone as a contender: `(name, run, seconds to build)`."""
+    """Returns regnet_tf's backbone as a contender: `(name, run, seconds to build)`."""
     import keras
     import tensorflow as tf
 
@@ -52,7 +52,7 @@ def keras_features(name, setting, remat=False):
 
 
 def timm_features(setting):
-    """timm's network of the same maps in PyTorch, channels_last, autocast under bfloat16."""
+    """Returns timm's network with the same maps in PyTorch: channels_last, bfloat16 autocast."""
     from .benchmark import import_timm
 
     torch, timm = import_timm()
@@ -86,11 +86,11 @@ def timm_features(setting):
 
 
 def peak_memory(setting, remat) -> dict:
-    """What training takes at most, in a process of its own.
+    """Measures the peak memory of training in a separate process.
 
     Returns:
-        Dict, in MiB: "peak", of the whole process, and "step", what two steps took beyond the
-        libraries and the network.
+        Dict, in MiB: "peak" of the whole process, and "step", the memory of two training steps
+        beyond the libraries and the network.
     """
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool:
@@ -107,7 +107,7 @@ def _memory(setting, remat):
 
 
 def _resident():
-    """What the process has now, in MiB; its high-water mark where the system does not tell."""
+    """Returns the current memory of the process, in MiB; its peak if the system does not tell."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:

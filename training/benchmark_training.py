@@ -1,6 +1,6 @@
-"""How fast a recipe trains here: its input pipeline, its step, and both together.
+"""Measures the training speed of a recipe: input pipeline, training step, and both together.
 
-The three are measured in turns, so that a machine that slows down slows all of them.
+The three are measured in turns, so that a slowdown of the machine affects all of them.
 """
 
 import statistics
@@ -20,26 +20,28 @@ from .data.table import TableSplit
 from .fitting import build
 
 SYNTHETIC = "synthetic"
-_BUFFERED = 4  # batches that may be ready before their time is taken
+_BUFFERED = 4  # number of batches that may be prefetched before a measurement starts
 
 
 def measure_training(recipe, strategy, data_dir=None, repeats=5, steps=10) -> dict:
-    """Images per second of a recipe's input, of its step, and of both together.
+    """Measures the images per second of a recipe's input, of its step, and of both together.
 
     Args:
-        recipe: a `Recipe`; its `data` may be "synthetic", random images in memory, for which the
-            step alone is measured.
+        recipe: a `Recipe`. If its `data` is "synthetic", only the step is measured, on random
+            images in memory.
         strategy: a `tf.distribute.Strategy`.
-        data_dir: where tensorflow-datasets keeps its data.
-        repeats: turns.
-        steps: batches of each measurement.
+        data_dir: data directory of tensorflow-datasets.
+        repeats: number of turns.
+        steps: number of batches per measurement.
 
     Returns:
-        Dict: "recipe", "variant", "data", "batch_size", "compute", and for "input", "step" and
-        "both" a dict of "images_per_second" (median), "min" and "max".
+        Dict with the keys "recipe", "variant", "data", "batch_size", "image_size" and "compute".
+        For "input", "step" and "both", it has a dict of "images_per_second" (median), "min" and
+        "max".
 
     Raises:
-        UserError: as `training.data.load` does, or where batches do not fit the data or devices.
+        UserError: as in `training.data.load`, or if the batch size does not fit the data or
+            devices.
     """
     strategies.check_batch_size(recipe, strategy)
     data = _synthetic(recipe) if recipe.data == SYNTHETIC else load(recipe.data, data_dir)
@@ -102,7 +104,7 @@ def measure_training(recipe, strategy, data_dir=None, repeats=5, steps=10) -> di
 
 
 def table(result) -> str:
-    """A result as a markdown table."""
+    """Returns a result as a markdown table."""
     about = (
         f"{result['variant']}, recipe {result['recipe']}, {result['data']}, batches of"
         f" {result['batch_size']} images of {result['image_size']} pixels, on"
@@ -119,7 +121,7 @@ def table(result) -> str:
 
 
 def _synthetic(recipe):
-    """Random images of 1000 classes, as many as a batch has."""
+    """Returns a data set with one batch of random images of 1000 classes."""
     rng = np.random.default_rng(0)
     shape = (recipe.batch_size, recipe.image_size, recipe.image_size, 3)
     images = rng.integers(0, 256, shape, "uint8")

@@ -1,4 +1,4 @@
-"""What happens between the steps and epochs of a run: Keras callbacks."""
+"""Keras callbacks of a training run."""
 
 import csv
 import math
@@ -13,10 +13,10 @@ from regnet_tf._files import replacing
 
 
 class Stopped(Exception):
-    """The run was told to stop; its state is saved.
+    """A signal stopped the run; its state is saved.
 
     Attributes:
-        signal: number of the signal that told so.
+        signal: number of the signal.
     """
 
     def __init__(self, number):
@@ -25,7 +25,7 @@ class Stopped(Exception):
 
 
 class StopSignals:
-    """While entered, SIGTERM and SIGINT wait until the step that runs is done and saved."""
+    """Context manager that delays SIGTERM and SIGINT until the current step is done and saved."""
 
     def __init__(self):
         self.received = None
@@ -35,13 +35,13 @@ class StopSignals:
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
                 self._before[number] = signal.signal(number, self._receive)
-            except ValueError:  # not in the main thread, where signals can not be had
+            except ValueError:  # only the main thread can handle signals
                 break
         return self
 
     def _receive(self, number, _):
         if self.received is not None:
-            raise KeyboardInterrupt  # the second time at once
+            raise KeyboardInterrupt  # the second signal stops immediately
         self.received = number
 
     def __exit__(self, *_):
@@ -50,17 +50,17 @@ class StopSignals:
 
 
 class Bookkeeping(keras.callbacks.Callback):
-    """Counts steps, saves checkpoints, stops a run that diverges or is told to stop.
+    """Counts steps, saves checkpoints, and stops a run that diverges or receives a signal.
 
-    It must come after callbacks that change the logs of an epoch.
+    Add it after all callbacks that change the logs of an epoch.
 
     Args:
         checkpoints: the `Checkpoints` to save to; None for a process that writes nothing.
-        progress: the `Progress` to keep.
-        every: steps between checkpoints, beside that at the end of an epoch.
-        steps_per_epoch: after the last of which the epoch's end does what is to be done.
+        progress: the `Progress` to update.
+        every: steps between checkpoints. Every epoch ends with a checkpoint as well.
+        steps_per_epoch: steps of an epoch. After the last one, `on_epoch_end` saves and stops.
         stop_signals: a `StopSignals`.
-        score: of an epoch's logs, by which the best one is known; the higher the better.
+        score: name of the entry in an epoch's logs that selects the best epoch; higher is better.
     """
 
     def __init__(self, checkpoints, progress, every, steps_per_epoch, stop_signals, score):
@@ -89,7 +89,7 @@ class Bookkeeping(keras.callbacks.Callback):
         score = row.get(self._score)
         if score is not None and (self._progress.best is None or score > self._progress.best):
             self._progress.best, self._progress.best_step = score, self._progress.step
-        self._saved_step = None  # the history and the best step are new
+        self._saved_step = None  # save again: history and best step have changed
         self._save()
         self._stop_if_told()
 
@@ -116,11 +116,11 @@ class Bookkeeping(keras.callbacks.Callback):
 
 
 class KeptMetrics(keras.callbacks.Callback):
-    """Gives a run that goes on amid an epoch what its metrics had seen.
+    """Restores the metrics of a run that resumes in the middle of an epoch.
 
     Args:
         variables: the metrics' variables, by name; Keras sets them to 0 when `fit` begins.
-        values: for them, by name.
+        values: their values to restore, by name.
     """
 
     def __init__(self, variables, values):
@@ -139,8 +139,8 @@ class EpochTest(keras.callbacks.Callback):
 
     Args:
         test: a `training.testing.Test`.
-        named: function of its means to a dict of results.
-        prepare: function of the epoch, called before; for precise statistics.
+        named: function from the test's means to a dict of results.
+        prepare: function that is called with the epoch before the test, for precise statistics.
         average: a `ModelAverage` to test instead of the network itself, or None.
     """
 
@@ -163,12 +163,12 @@ class EpochTest(keras.callbacks.Callback):
 
 
 class Averaging(keras.callbacks.Callback):
-    """Updates a `ModelAverage` after every so many steps of a run.
+    """Updates a `ModelAverage` every `steps` steps of a run.
 
     Args:
         average: the `ModelAverage`.
-        steps: between two updates.
-        first_step: before which an update makes it equal to the network.
+        steps: steps between two updates.
+        first_step: last step of the warm-up. Until then, an update copies the network.
         progress: the `Progress` that counts the steps.
     """
 
@@ -189,11 +189,11 @@ class Averaging(keras.callbacks.Callback):
 
 
 class Speed(keras.callbacks.Callback):
-    """Adds images/s and the share of time spent waiting for input to an epoch's logs.
+    """Adds the images per second and the share of time spent waiting for input to the logs.
 
     Args:
-        batch_size: of all replicas together.
-        epochs: of the run, for the time left.
+        batch_size: batch size over all replicas.
+        epochs: epochs of the run, to estimate the remaining time.
         say: function that prints a line after each epoch, or None.
     """
 
@@ -224,11 +224,11 @@ class Speed(keras.callbacks.Callback):
 
 
 class HistoryFile(keras.callbacks.Callback):
-    """Writes all epochs of a run to a CSV file, those before an interruption too.
+    """Writes all epochs of a run to a CSV file, including those before an interruption.
 
     Args:
-        path: of the file.
-        progress: the `Progress` whose history it is.
+        path: path of the file.
+        progress: the `Progress` with the history to write.
     """
 
     def __init__(self, path, progress):
@@ -246,7 +246,7 @@ class HistoryFile(keras.callbacks.Callback):
 
 
 def say_epoch(epochs):
-    """A function that prints how an epoch went, and how long the others will take."""
+    """Returns a function that prints the results of an epoch and the remaining time."""
 
     def say(epoch, logs, seconds_left):
         parts = [f"epoch {epoch + 1}/{epochs}"]
@@ -268,7 +268,7 @@ def say_epoch(epochs):
 
 
 def _duration(seconds):
-    """`1:02:03` or `2:03`."""
+    """Formats seconds as `1:02:03` or `2:03`."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

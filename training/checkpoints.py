@@ -1,4 +1,4 @@
-"""What a run needs to go on where it was killed, in files that are whole or absent."""
+"""Checkpoints to resume a killed run. They are written atomically: complete or absent."""
 
 import dataclasses
 import json
@@ -13,19 +13,19 @@ from regnet_tf._errors import UserError, first_line
 from regnet_tf._files import read_arrays, replacing
 
 _NAME = re.compile(r"step-(\d+)\.npz")
-_ABOUT = "about"  # the entry of JSON beside the arrays
+_ABOUT = "about"  # the JSON entry of the file; all other entries are variables
 
 
 @dataclasses.dataclass
 class Progress:
-    """Where a run is.
+    """The progress of a run.
 
     Attributes:
-        step: batches done, of the whole run.
-        history: a dict for each finished epoch.
-        best: the highest test accuracy so far, 0 to 1; None before the first test.
-        best_step: when it was reached.
-        seconds: that the run has taken.
+        step: number of batches since the start of the run.
+        history: one dict for each finished epoch.
+        best: highest test score so far, 0 to 1; None before the first test.
+        best_step: step with the highest score.
+        seconds: time spent on the run.
     """
 
     step: int = 0
@@ -36,16 +36,16 @@ class Progress:
 
 
 class Checkpoints:
-    """The checkpoints of a run: `step-N.npz` files in a folder, the last few and the best one.
+    """The checkpoints of a run: `step-N.npz` files in a folder.
 
-    Every value is stored under its variable's name and checked against the checksum of the file's
-    format when it is read.
+    The last few checkpoints and the best one are kept. Each value is stored under its variable's
+    name. Reading verifies the checksums of the file format.
 
     Args:
-        folder: a `Path`; made when the first checkpoint is written.
-        variables: function that gives the variables of the run, by name: of the network, the
-            optimizer, averages and metrics.
-        keep: how many of the last ones stay, beside the best one.
+        folder: a `Path`; created with the first checkpoint.
+        variables: function that returns the variables of the run by name: network, optimizer,
+            moving averages and metrics.
+        keep: number of last checkpoints to keep. The best one is kept as well.
     """
 
     def __init__(self, folder, variables, keep=3):
@@ -54,10 +54,10 @@ class Checkpoints:
         self._variables = variables
 
     def save(self, progress) -> Path:
-        """Writes a checkpoint, then deletes those that are no longer kept.
+        """Writes a checkpoint, then deletes old ones.
 
         Raises:
-            UserError: if it can not be written; earlier ones are as they were.
+            UserError: if it cannot be written; earlier checkpoints remain unchanged.
         """
         arrays = {name: local_value(variable) for name, variable in self._variables().items()}
         about = json.dumps(dataclasses.asdict(progress))
@@ -78,16 +78,17 @@ class Checkpoints:
         return target
 
     def restore(self, say=print) -> Progress:
-        """Sets the variables to the newest checkpoint that is whole.
+        """Restores the variables from the newest undamaged checkpoint.
 
         Args:
-            say: told of each damaged checkpoint.
+            say: function that is called with a message for each damaged checkpoint.
 
         Returns:
-            Where that run was; the beginning, if there is no checkpoint.
+            The progress of the checkpoint, or of a new run if there is no checkpoint.
 
         Raises:
-            UserError: where the checkpoint is of another network or optimizer; nothing is changed.
+            UserError: if the checkpoint belongs to another network or optimizer; no variable is
+                changed.
         """
         for path in reversed(self.paths()):
             try:
@@ -101,7 +102,7 @@ class Checkpoints:
         return Progress()
 
     def paths(self) -> list[Path]:
-        """The checkpoints, oldest first."""
+        """Returns the paths of the checkpoints, oldest first."""
         found = self.folder.iterdir() if self.folder.is_dir() else ()
         return sorted((path for path in found if _NAME.fullmatch(path.name)), key=_step_of)
 
@@ -120,10 +121,10 @@ class Checkpoints:
 
 
 def local_value(variable):
-    """A variable's value as numpy, without talking to other processes.
+    """Returns a variable's value as a numpy array, without communication with other processes.
 
-    Where replicas keep values of their own it is their mean (normalization statistics that are not
-    synchronized) or their sum (metrics).
+    If the replicas hold different values, the result is their sum for metrics, and their mean for
+    unsynchronized normalization statistics.
     """
     value = variable.value if isinstance(variable, keras.Variable) else variable
     if not isinstance(value, tf.distribute.DistributedValues):

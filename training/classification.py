@@ -1,4 +1,4 @@
-"""What is particular to naming an image's class: network, figures, pictures."""
+"""The classification task: network, metrics and figures."""
 
 import keras
 import numpy as np
@@ -9,12 +9,12 @@ import regnet_tf
 from . import report
 from .data.batches import limited_test_batches
 
-#: By which epochs are compared.
+#: The metric that selects the best epoch.
 SCORE = "accuracy"
 
 
 def build_network(recipe, data):
-    """The network of a recipe: a `keras.Model` to probabilities `(batch, classes)`."""
+    """Returns the network of a recipe: a `keras.Model` to probabilities `(batch, classes)`."""
     return regnet_tf.build_regnet(
         recipe.config,
         input_shape=recipe.input_shape,
@@ -25,28 +25,28 @@ def build_network(recipe, data):
 
 
 def measure(labels, probabilities):
-    """Cross-entropy (labels not smoothed), top-1 and top-5 hits of each image `(3, batch)`."""
+    """Returns cross-entropy without smoothing, top-1 and top-5 hits per image, `(3, batch)`."""
     losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
     hits = [tf.math.in_top_k(labels, probabilities, k) for k in (1, 5)]
     return tf.stack([losses, *(tf.cast(hit, tf.float32) for hit in hits)])
 
 
 def named(means) -> dict:
-    """The means of `measure`'s figures by name."""
+    """Returns the means of `measure` by name."""
     return dict(zip(("loss", "accuracy", "top5_accuracy"), map(float, means), strict=True))
 
 
 def cost(model, recipe, data):
-    """Parameters, and multiply-adds for one image."""
+    """Returns the number of parameters, and of multiply-adds for one image."""
     cost = regnet_tf.complexity(recipe.config, recipe.image_size, classes=len(data.class_names))
     return {"parameters": cost.parameters, "macs": cost.macs}
 
 
 def evaluate(model, recipe, data):
-    """The final test of a network.
+    """Runs the final test of a network.
 
     Returns:
-        `(results, figures)`: what `run.json` says, see `results`, and pictures by file name.
+        `(results, figures)`: the results for `run.json`, see `results`, and figures by file name.
     """
     labels, probabilities = predict(model, limited_test_batches(recipe, data))
     title = f"{data.name}, {recipe.config.name}"
@@ -63,7 +63,7 @@ def evaluate(model, recipe, data):
 
 
 def predict(model, batches):
-    """A model's probabilities for every image of a pass.
+    """Returns a model's probabilities for all images.
 
     Args:
         model: a classifier.
@@ -80,13 +80,13 @@ def predict(model, batches):
 
 
 def results(labels, probabilities):
-    """Accuracy from 0 to 1, and the counts it comes from."""
+    """Returns the accuracy from 0 to 1, the number of correct images and of all test images."""
     correct = int(np.sum(labels == probabilities.argmax(-1)))
     return {"accuracy": correct / len(labels), "correct": correct, "test_images": len(labels)}
 
 
 def summary(results) -> str:
-    """The results in a line."""
+    """Returns the results in one line."""
     return (
         f"Test accuracy {results['accuracy']:.2%} ({results['correct']} of"
         f" {results['test_images']} images)"
@@ -94,7 +94,7 @@ def summary(results) -> str:
 
 
 def _images_at(batches, indices):
-    """The images at these places of a pass, in the order of `indices`."""
+    """Returns the images at these indices, in the order of `indices`."""
     found = {}
     wanted = set(indices)
     for index, (image, _) in enumerate(batches.unbatch()):

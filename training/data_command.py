@@ -1,4 +1,4 @@
-"""`regnet data`: prepares data sets and shows what training makes of them."""
+"""`regnet data`: prepares data sets and inspects them as training sees them."""
 
 import argparse
 import sys
@@ -30,7 +30,7 @@ def main(arguments=None) -> int:
     """Runs the command; returns its exit status.
 
     Args:
-        arguments: list of strings; those of the process by default.
+        arguments: list of strings; `sys.argv[1:]` by default.
     """
     parser, commands = _parser()
     options = parser.parse_args(arguments)
@@ -92,7 +92,7 @@ def _prepare(options):
         print(f"{options.name} needs no preparation.")
         return
     builder = tfds_catalog.find(options.name, options.data_dir)
-    progress = sys.stderr.isatty()  # bars fill a file with lines
+    progress = sys.stderr.isatty()  # in a file, bars would write many lines
     if not prepare.prepare(builder, options.manual_dir, options.any_size, options.files, progress):
         print(f"{options.name} is prepared already.")
     print(builder.data_dir)

@@ -1,4 +1,4 @@
-"""`regnet evaluate`: accuracies of trained networks, beside the published ones."""
+"""`regnet evaluate`: measures accuracies of trained networks and compares published ones."""
 
 import argparse
 import csv
@@ -25,14 +25,14 @@ matched with the classes of a network that knows 1000.
 Each network's results are a folder below --out: evaluation.json, classes.csv (accuracy of each
 class), confusion.csv and confusion.png. What is there already is not computed again."""
 
-_IMAGENET = 50_000  # images of its validation set, on which accuracies are published
+_IMAGENET = 50_000  # images of the validation set that published accuracies refer to
 
 
 def main(arguments=None) -> int:
     """Runs the command; returns its exit status.
 
     Args:
-        arguments: list of strings; those of the process by default.
+        arguments: list of strings; `sys.argv[1:]` by default.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -83,9 +83,9 @@ class Job:
 
     Attributes:
         model: tag or path.
-        folder: for its results, below `--out`.
+        folder: folder for the results, below `--out`.
         preprocessing: None for the network's own.
-        published: the entry of the weights' table to compare with, or None.
+        published: published accuracy to compare with, an entry of the weights' table, or None.
     """
 
     model: str
@@ -95,7 +95,7 @@ class Job:
 
 
 def _jobs(options):
-    """What is to be evaluated."""
+    """Returns the jobs that the command line asks for."""
     from regnet_tf._errors import UserError, nearest
     from regnet_tf.weights import is_tag, list_weights, weights_info
 
@@ -125,14 +125,14 @@ def _jobs(options):
 
 
 def _folder_name(model):
-    """Of a tag itself; of a path its last parts."""
+    """Returns the folder name of a model: a tag itself, or the last parts of a path."""
     path = Path(model)
     name = path.parent.name + "_" + path.stem if path.stem == "model" else path.name
     return re.sub(r"[^\w.-]", "_", name.strip("_")) or "model"
 
 
 def _published_setting(info, entry):
-    """How images were prepared for a published accuracy."""
+    """Returns the preprocessing of a published accuracy."""
     from regnet_tf import Preprocessing
 
     by_pycls = "no antialiasing" in entry["interpolation"]
@@ -147,7 +147,7 @@ def _published_setting(info, entry):
 
 
 def _split(options, jobs):
-    """The data set and its split that is asked for, before any network is loaded."""
+    """Loads the data set; returns it with the requested split. Runs before networks are loaded."""
     from regnet_tf._errors import UserError
 
     from .data import load
@@ -180,7 +180,7 @@ def _trained_on(model):
 
 
 _KEYS = ("model", "data", "split", "images", "top1", "top5", "images_per_second", "preprocessing")
-_loaded = {}  # the last network, which the next job may need in another setting
+_loaded = {}  # the last network; the next job may use it in another setting
 
 
 def _predictor(model, variant):
@@ -196,7 +196,7 @@ def _predictor(model, variant):
 
 
 def _evaluated(job, data, split, options):
-    """Evaluates a network in a setting, writes the results, returns what `evaluation.json` says."""
+    """Evaluates a network in a setting, writes the results and returns `evaluation.json`."""
     from regnet_tf._files import print_paths
 
     from . import evaluation
@@ -224,7 +224,7 @@ def _evaluated(job, data, split, options):
 
 
 def _finished(folder):
-    """What an earlier evaluation wrote last, if it came so far."""
+    """Returns the result of an earlier evaluation if it finished, else None."""
     from regnet_tf._files import read_json
 
     file = folder / "evaluation.json"
@@ -238,14 +238,14 @@ def _preprocessing_of(result):
 
 
 def _changes(options):
-    """The fields of a `Preprocessing` that the command line gives."""
+    """Returns the fields of `Preprocessing` that the command line changes."""
     fields = ("image_size", "crop_fraction", "resize_size", "interpolation")
     given = {field: getattr(options, field) for field in fields}
     return {field: value for field, value in given.items() if value is not None}
 
 
 def _setting(job, predictor, options):
-    """How images are prepared for a network."""
+    """Returns the preprocessing for a network, with the changes of the command line."""
     from regnet_tf import Preprocessing
     from regnet_tf._errors import UserError
 
@@ -274,7 +274,7 @@ def _describe(preprocessing):
 
 
 def _line(result, job):
-    """A result in a line."""
+    """Returns a result in one line."""
     top5 = "" if result["top5"] is None else f", top-5 {result['top5']:.3f} %"
     text = (
         f"{result['model']}: top-1 {result['top1']:.3f} %{top5},"
@@ -289,7 +289,7 @@ _COLUMNS = ("model", "by", "pixels", "of", "interpolation", "published", "here",
 
 
 def _write_comparison(rows, out):
-    """The table of published and measured accuracies, as text, CSV and markdown."""
+    """Prints and writes the table of published and measured accuracies."""
     from regnet_tf._files import print_paths, replacing
     from regnet_tf._markdown import markdown_table
 

@@ -1,4 +1,4 @@
-"""What a trained network gets right, counted and written down."""
+"""Evaluates trained networks and writes the results."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from regnet_tf.preprocessing import imagenet_classes
 from . import report
 from .data.batches import test_batches
 
-#: What `write_evaluation` leaves in its folder; the first one comes last.
+#: The files of `write_evaluation`. The first one is written last.
 FILES = {
     "evaluation.json": "accuracy, setting, speed",
     "classes.csv": "accuracy of each class",
@@ -24,23 +24,24 @@ FILES = {
 
 
 def evaluate(predictor, split, preprocessing, batch_size=50, labels=None, verbose=1) -> dict:
-    """Counts what a network gets right.
+    """Evaluates a classifier on a split of a data set.
 
     Args:
         predictor: a `training.predictors.Predictor`.
-        split: of a `training.data.DataSet`.
+        split: a split of a `training.data.DataSet`.
         preprocessing: a `regnet_tf.Preprocessing`.
-        batch_size: images at a time.
-        labels: for each class of the data set the network's class; None where they are the same.
+        batch_size: images per batch.
+        labels: the network's class for each class of the data set; None if they are the same.
         verbose: 1 for a progress bar, 0 for none.
 
     Returns:
-        Dict: "images", "top1" and "top5" (percent; the latter None for 5 classes and fewer),
-        "images_per_second" (decoding included), "confusion" (`(classes of the data set, classes of
-        the network)` counts, numpy), "top5_correct" (count of each class, numpy).
+        Dict with the keys "images"; "top1" and "top5" (percent; "top5" is None for 5 or fewer
+        classes); "images_per_second" (including decoding); "confusion" (numpy array of counts,
+        `(classes of the data set, classes of the network)`); "top5_correct" (numpy array, a count
+        for each class).
 
     Raises:
-        UserError: where the network gives what is no number.
+        UserError: if the network returns scores that are not finite.
     """
     labels = np.arange(predictor.classes) if labels is None else np.asarray(labels)
     confusion = np.zeros((len(labels), predictor.classes), "int64")
@@ -69,24 +70,24 @@ def evaluate(predictor, split, preprocessing, batch_size=50, labels=None, verbos
 
 
 def _rank(scores, labels):
-    """How many classes come before the label's; of equal scores the first one counts as higher."""
+    """Returns the rank of each label by score, from 0. In a tie, the lower index ranks higher."""
     of_label = scores[np.arange(len(labels)), labels][:, None]
     earlier = np.arange(scores.shape[1]) < labels[:, None]
     return ((scores > of_label) | ((scores == of_label) & earlier)).sum(-1)
 
 
 def match_classes(class_names, classes):
-    """For each class of a data set, the class of a network.
+    """Maps the classes of a data set to the classes of a network.
 
     Args:
-        class_names: of the data set.
-        classes: the number of classes of the network.
+        class_names: class names of the data set.
+        classes: number of classes of the network.
 
     Returns:
-        Numpy array of indices, or None where they are the same.
+        Numpy array of indices, or None if they are the same.
 
     Raises:
-        UserError: where they can not be matched.
+        UserError: if the classes cannot be matched.
     """
     if len(class_names) == classes:
         return None
@@ -100,13 +101,13 @@ def match_classes(class_names, classes):
 
 
 def write_evaluation(folder, result, class_names, labels=None):
-    """Writes `FILES`.
+    """Writes `FILES` to a folder.
 
     Args:
-        folder: a `Path`; made if need be.
-        result: what `evaluate` returned, with whatever else `evaluation.json` shall say.
-        class_names: of the data set.
-        labels: for each class of the data set the network's class; None where they are the same.
+        folder: a `Path`; created if missing.
+        result: return value of `evaluate`, with any further entries for `evaluation.json`.
+        class_names: class names of the data set.
+        labels: the network's class for each class of the data set; None if they are the same.
 
     Returns:
         The content of `evaluation.json`.

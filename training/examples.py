@@ -1,4 +1,4 @@
-"""Images that a run keeps beside its network, for whoever exports it."""
+"""Writes example images of a run, for exporting its network."""
 
 import numpy as np
 import tensorflow as tf
@@ -8,17 +8,17 @@ from regnet_tf._files import replacing
 from .data.batches import decoded, resized_label
 from .data.parallel import parallel_map
 
-#: How many are kept: to calibrate integers with, and to check what was exported.
+#: Numbers of images: to calibrate integer quantization, and to check an exported network.
 CALIBRATION_IMAGES, TEST_IMAGES = 200, 500
 
 
 def write_examples(path, data, recipe):
-    """Writes training and test images, chosen at random, as the network sees them.
+    """Writes random training and test images, resized and cropped as for the network.
 
     Args:
-        path: of an `.npz` file: "images" and "labels" of the training images, "test_images" and
-            "test_labels"; images uint8 `(count, image_size, image_size, 3)`, labels int64
-            `(count,)`, or `(count, image_size, image_size)` where every pixel has a class.
+        path: path of an `.npz` file. It contains "images" and "labels" of training images, and
+            "test_images" and "test_labels". Images are uint8 `(count, image_size, image_size, 3)`,
+            labels int64 `(count,)`, or `(count, image_size, image_size)` for segmentation.
         data: a `training.data.DataSet`.
         recipe: a `training.recipes.Recipe`.
     """

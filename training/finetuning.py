@@ -1,4 +1,4 @@
-"""Fine-tuning against training from scratch, where images are few."""
+"""Compares fine-tuning with training from scratch on few images."""
 
 import datetime
 import time
@@ -17,7 +17,7 @@ from .data.batches import limited_test_batches
 from .examples import write_examples
 from .recipes import Recipe, pretraining_recipe
 
-#: What a run leaves in its directory. `run.json` comes last and marks the run as finished.
+#: The files of a run's directory. `run.json` is written last and marks the run as finished.
 FILES = {
     "pretrained.npz": "weights of the network that fine-tuning starts from",
     "model.keras": "fine-tuned network of the first choice of images",
@@ -30,20 +30,21 @@ _WAYS = ("fine_tuned", "from_scratch")
 
 
 def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, choices=3) -> dict:
-    """Trains a network, and fine-tunes it to other classes of which few images are given.
+    """Pretrains a network and fine-tunes it to other classes with few images.
 
-    The same images, with the same recipe, also train a network from scratch. Both are repeated with
-    other choices of images: a choice's seed is the recipe's plus its number, and decides new
-    weights, order and augmentation as well.
+    For comparison, the same images and recipe also train a network from scratch. Both trainings are
+    repeated with other random choices of images. The seed of choice number i, counted from 0, is
+    the recipe's seed plus i. It also determines new weights, order and augmentation.
 
     Args:
-        recipe: a `Recipe` with `pretraining` and without a decoder; for the network to start from
-            see `training.recipes.pretraining_recipe`.
-        workdir: directory for `FILES`; made if need be. An unfinished run in it is begun anew.
-        overwrite: whether a finished run in it may be replaced.
-        verbose: Keras' progress in the first training; 0 for no other line either.
-        data_dir: where tensorflow-datasets keeps its data.
-        choices: how many choices of images.
+        recipe: a `Recipe` with `pretraining` and without a decoder. See
+            `training.recipes.pretraining_recipe` for the pretraining.
+        workdir: directory for `FILES`; created if missing. An unfinished run in it restarts from
+            scratch.
+        overwrite: whether to replace a finished run in it.
+        verbose: Keras' progress in the pretraining; 0 to print nothing at all.
+        data_dir: data directory of tensorflow-datasets.
+        choices: number of random choices of images.
 
     Returns:
         The content of `run.json`: a dict with the keys "recipe", "pretraining" ("recipe", "data",
@@ -52,9 +53,9 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, ch
         "started", "seconds".
 
     Raises:
-        ValueError: for a recipe with a decoder, as `pretraining_recipe` does, or for fewer than 1
-            of `choices`.
-        UserError: as `training.train.train_and_evaluate` does.
+        ValueError: if the recipe has a decoder, if `choices` is below 1, or as in
+            `pretraining_recipe`.
+        UserError: as in `training.train.train_and_evaluate`.
     """
     started, clock = datetime.datetime.now().astimezone(), time.perf_counter()
     check_int("choices", choices, minimum=1)
@@ -109,10 +110,10 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, ch
 
 
 def summary(run) -> str:
-    """The outcome of a run in a line.
+    """Returns the outcome of a run in one line.
 
     Args:
-        run: what `finetune` returned.
+        run: return value of `finetune`.
     """
     results, choices = run["results"], run["results"]["choices"]
     images = _images(Recipe.from_dict(run["recipe"]))
@@ -129,7 +130,7 @@ def _images(recipe):
 
 
 def _pretrain(recipe, data, workdir, verbose):
-    """Trains the network to start from, writes its weights, returns its results."""
+    """Runs the pretraining, writes its weights and returns its results."""
     keras.utils.set_random_seed(recipe.seed)
     model = fitting.build(recipe, data)
     if verbose:
@@ -145,9 +146,9 @@ def _tested(model, recipe, data):
 
 
 def _compare(recipe, data_dir, workdir, models):
-    """Learns from one choice of images in both ways; `models` keeps the networks for the next one.
+    """Trains on one choice of images, fine-tuned and from scratch, and returns the accuracies.
 
-    The first fine-tuned network is written.
+    `models` keeps the networks for the next choice. The first fine-tuned network is written.
     """
     data = train.load_for(recipe, data_dir)
     accuracies = {}
@@ -171,9 +172,9 @@ def _compare(recipe, data_dir, workdir, models):
 
 
 def _restart(model, new):
-    """Makes a trained network equal to a new one. TensorFlow need not trace its steps again."""
+    """Resets a trained network to a new one, so that TensorFlow does not trace its steps again."""
     model.set_weights(new.get_weights())
-    for variable in model.optimizer.variables:  # velocities; each epoch sets the learning rate
+    for variable in model.optimizer.variables:  # momentum; each epoch sets the learning rate
         variable.assign(keras.ops.zeros_like(variable))
 
 

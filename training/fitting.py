@@ -1,4 +1,4 @@
-"""The network of a recipe, ready to train, and its training by `fit`."""
+"""Builds the network of a recipe and trains it with `fit`."""
 
 import time
 
@@ -13,13 +13,14 @@ from .tasks import task_of
 
 
 class FittedModel(keras.Model):
-    """A functional model for `fit` under any strategy.
+    """A functional model whose `fit` works under any strategy.
 
-    Make it outside the strategy's scope of a network made inside, then compile and fit it inside:
-    Keras 3 otherwise averages a batch of data over the machines to learn its shape, which fails.
+    Build the network inside the strategy's scope and this model outside it. Then compile and fit
+    inside the scope. Otherwise Keras 3 averages a batch of data over the machines to infer its
+    shape, which fails.
 
     Attributes:
-        wait_seconds: how long steps have waited for their batches, in all.
+        wait_seconds: total time that steps have waited for their batches.
     """
 
     def __init__(self, *args, **kwargs):
@@ -27,9 +28,9 @@ class FittedModel(keras.Model):
         self.wait_seconds = 0.0
 
     def train_step(self, data):
-        """As Keras does; for several machines the metrics are vectors of length 1.
+        """Runs Keras' training step; with several machines, metrics are vectors of length 1.
 
-        Keras averages metrics over machines along their first axis, which scalars have not.
+        Keras averages metrics over machines along their first axis. Scalars have no axis.
         """
         metrics = super().train_step(data)
         if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
@@ -37,17 +38,17 @@ class FittedModel(keras.Model):
         return metrics
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """The mean loss and accuracy of an epoch so far.
+        """Returns the mean loss and accuracy of the current epoch.
 
-        By TensorFlow's argmax: Keras' treats negative zeros apart, which over the pixels of a map
-        takes longer than the loss does.
+        This uses TensorFlow's argmax. Keras' argmax handles negative zeros separately, which takes
+        longer than the loss for the pixels of a map.
         """
         right = tf.equal(tf.argmax(y, -1), tf.argmax(y_pred, -1))
         self.accuracy.update_state(right, sample_weight)
         return self.get_metrics_result()
 
     def make_train_function(self, force=False):
-        """Keras' step, with the time to get a batch measured apart."""
+        """Makes Keras' training function and measures the time to fetch each batch."""
         if self.train_function is not None and not force:
             return
         super().make_train_function(force)
@@ -63,15 +64,15 @@ class FittedModel(keras.Model):
 
 
 def build(recipe, data, state_dict=None, strategy=None) -> FittedModel:
-    """The compiled network of a recipe.
+    """Returns the compiled network of a recipe.
 
     Args:
         recipe: a `Recipe`.
         data: its `training.data.DataSet`.
-        state_dict: weights to start from, as `regnet_tf.to_state_dict` gives them. Classifier and
-            decoder start anew nevertheless, and what `recipe.freeze` says is frozen. By default the
-            whole network starts anew.
-        strategy: to make its variables under; TensorFlow's current one by default.
+        state_dict: initial weights, as returned by `regnet_tf.to_state_dict`. Classifier and
+            decoder are still initialized randomly, and layers up to `recipe.freeze` are frozen. By
+            default the whole network is initialized randomly.
+        strategy: strategy that creates the variables; TensorFlow's current one by default.
     """
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
@@ -81,12 +82,13 @@ def build(recipe, data, state_dict=None, strategy=None) -> FittedModel:
             if recipe.freeze is not None:
                 regnet_tf.freeze(network, recipe.freeze)
         optimizer = make_optimizer(recipe)
-        # With its variables made inside the first step, TensorFlow would trace that step twice.
+        # If the first step created these variables, TensorFlow would trace the step twice.
         optimizer.build(network.trainable_variables)
     model = FittedModel(network.inputs, network.outputs, name=network.name)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     with strategy.scope():
-        # Not by `compile`, whose metrics have no variables before the first step to be restored to.
+        # Metrics given to `compile` have no variables before the first step, so a checkpoint
+        # could not restore them.
         model.accuracy = keras.metrics.Mean(name="accuracy")
         model.compile(optimizer, loss)
     return model
@@ -96,22 +98,22 @@ def fit(model, recipe, data, strategy=None, callbacks=(), first_step=0, verbose=
     """Trains a compiled network.
 
     Args:
-        model: what `build` made.
+        model: return value of `build`.
         recipe: a `Recipe`.
         data: its `training.data.DataSet`.
-        strategy: that the model was built for.
-        callbacks: beside the learning rate's.
-        first_step: batches that the network has been trained on.
-        verbose: Keras' progress: "auto" or 1 for bars, 2 for a line an epoch, 0 for none.
+        strategy: strategy that the model was built with.
+        callbacks: callbacks to add to the learning rate's.
+        first_step: number of batches that the network was already trained on.
+        verbose: Keras' progress: "auto" or 1 for bars, 2 for one line per epoch, 0 for none.
 
     Returns:
-        Dict of lists, a value for each epoch of this call.
+        Dict of lists, with one value for each epoch of this call.
     """
     strategy = strategy or tf.distribute.get_strategy()
     steps = steps_per_epoch(data.train, recipe)
     epoch, done = divmod(first_step, steps)
     parts = [(first_step, recipe.epochs, steps)]
-    if done:  # Keras knows epochs of equal length alone: the rest of one is fitted by itself
+    if done:  # Keras needs epochs of equal length, so finish the current epoch in its own `fit`
         parts = [(first_step, epoch + 1, steps - done), ((epoch + 1) * steps, recipe.epochs, steps)]
     history = {}
     for start, end, steps_per_part in parts:
@@ -129,7 +131,7 @@ def fit(model, recipe, data, strategy=None, callbacks=(), first_step=0, verbose=
                 epochs=end,
                 steps_per_epoch=steps_per_part,
                 callbacks=[learning_rate_callback(recipe), *callbacks],
-                shuffle=False,  # the batches are
+                shuffle=False,  # the batches are shuffled already
                 verbose=verbose,
             )
         for name, values in fitted.history.items():

@@ -1,4 +1,4 @@
-"""`python -m training.model_zoo`: writes the page of all networks, published weights and speeds."""
+"""`python -m training.model_zoo`: writes the page of networks, published weights and speeds."""
 
 import argparse
 import json
@@ -24,7 +24,7 @@ def main(arguments=None) -> int:
     """Runs the command; returns its exit status.
 
     Args:
-        arguments: list of strings; those of the process by default.
+        arguments: list of strings; `sys.argv[1:]` by default.
     """
     parser = argparse.ArgumentParser(
         prog="python -m training.model_zoo",
@@ -52,16 +52,17 @@ def _write(records, out):
 
 
 def read_records(folder) -> list[dict]:
-    """The recorded speeds in a folder, newest first.
+    """Reads the recorded speeds in a folder, newest first.
 
     Args:
         folder: a `Path`; may be missing.
 
     Returns:
-        What `training.benchmark` wrote into each file, with "date" and "machine" of its name.
+        The content of each file, as written by `training.benchmark`, with "date" and "machine" from
+        the file's name.
 
     Raises:
-        UserError: for a file of another name or content.
+        UserError: if a file has another name or content.
     """
     return [_read_record(path) for path in sorted(folder.glob("*.json"), reverse=True)]
 

@@ -1,4 +1,4 @@
-"""The page of all networks: what they cost, published weights and accuracies, recorded speeds."""
+"""The page of all networks: costs, published weights and accuracies, recorded speeds."""
 
 import json
 from importlib import resources
@@ -68,10 +68,10 @@ that of the other in the same process, the median of the ratios turn by turn.
 
 
 def page(records) -> str:
-    """The page, as markdown.
+    """Returns the page as markdown.
 
     Args:
-        records: as `training.model_zoo.read_records` gives them.
+        records: return value of `training.model_zoo.read_records`.
     """
     parts = [_HEAD, _NETWORKS]
     speeds = _speeds_of_networks(records)
@@ -94,12 +94,12 @@ def page(records) -> str:
 
 
 def _variants(family):
-    """Key -> row of the variants of a family."""
+    """Returns the variants of a family: key -> row."""
     return {key: row for key, row in VARIANTS.items() if row.display_name.startswith(family)}
 
 
 def _infos(family):
-    """The published weights of a family."""
+    """Returns the published weights of a family."""
     return [weights_info(tag) for tag in list_weights(f"{family.lower()}_*")]
 
 
@@ -118,7 +118,7 @@ def _networks_table(family, speeds):
 
 
 def _best_accuracy(key):
-    """Top-1, by whom, and tag of what `weights="imagenet"` means; empty where it means none."""
+    """Returns top-1, source and tag of `weights="imagenet"`; empty texts if it has none."""
     try:
         info = weights_info(best_weights(key))
     except ValueError:
@@ -140,7 +140,7 @@ def _structure_table(family):
 
 
 def _about():
-    """Where the table of published weights comes from."""
+    """Returns the text about the sources of the published weights."""
     rows = json.loads(resources.files("regnet_tf").joinpath("data/weights.json").read_text())
     return rows["_about"]
 
@@ -181,11 +181,11 @@ def _accuracies_table(family):
 
 
 def _speeds_of_networks(records):
-    """The speeds that stand beside the networks: of the newest record of whole networks.
+    """Returns the speeds for the table of networks, from the newest record of whole networks.
 
     Returns:
-        Empty where there is none; else "title" of the record, "setting" in words, "modes" (mode ->
-        its name) and "variants": key -> mode -> speed.
+        Dict with the "title" of the record, the "setting" in words, "modes" (a list) and
+        "variants": key -> mode -> speed. Empty if there is no record.
     """
     for record in records:
         groups = [rows for rows in _settings(record) if rows[0]["output_stride"] is None]
@@ -200,7 +200,7 @@ def _speeds_of_networks(records):
 
 
 def _settings(record):
-    """The results of a record, a list for each setting in which networks were measured."""
+    """Returns the results of a record, one list per setting of the measurements."""
     groups = {}
     for result in record["results"]:
         setting = ("output_stride", "precision", "batch_size", "image_size")
@@ -214,7 +214,7 @@ def _setting(result):
 
 
 def _record_section(record):
-    """The machine and the versions, and a table for each setting."""
+    """Returns the section of a record: machine, versions, and one table per setting."""
     versions = [f"{name} {version}" for name, version in record["versions"].items()]
     lines = [
         f"### {record['machine']}, {record['date']}",

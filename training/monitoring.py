@@ -1,18 +1,18 @@
-"""A run as TensorBoard shows it."""
+"""Logs of a run for TensorBoard."""
 
 import keras
 import tensorflow as tf
 
 
 class TensorBoardLog(keras.callbacks.Callback):
-    """Scalars of steps and epochs, the network's graph, and some training images.
+    """Logs scalars of steps and epochs, the network's graph, and some training images.
 
     Args:
-        folder: for the log files.
+        folder: folder for the log files.
         recipe: the `Recipe`.
         progress: the `Progress` of the run, which counts the steps.
         images: a few training images `(count, height, width, 3)`, 0 to 1.
-        every: steps between points of the curves of steps.
+        every: steps between two logged points of the step curves.
     """
 
     def __init__(self, folder, recipe, progress, images, every=20):

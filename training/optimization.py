@@ -1,4 +1,4 @@
-"""The learning rate of each epoch, and the optimizer of a recipe."""
+"""Learning rate schedule and optimizer of a recipe."""
 
 import math
 
@@ -9,18 +9,18 @@ from regnet_tf.optimizers import L2, SGD
 
 
 def learning_rate(recipe, epoch):
-    """The learning rate of an epoch, by the recipe's schedule.
+    """Returns the learning rate of an epoch by the recipe's schedule.
 
-    - "cosine": half a cosine over all epochs, multiplied with a linear warm-up over the first ones
+    - "cosine": half a cosine over all epochs, multiplied by a linear warm-up in the first epochs
       (pycls: `lr_fun_cos` and `get_epoch_lr`).
-    - "cosine_after_warmup": a linear warm-up, then half a cosine over the epochs that are left
+    - "cosine_after_warmup": a linear warm-up, then half a cosine over the remaining epochs
       (torchvision's references: `LinearLR`, then `CosineAnnealingLR`).
-    - "steps": a linear warm-up, then a fall by `decay_rate` every `decay_epochs`, counted from the
-      beginning (timm: `StepLRScheduler`).
+    - "steps": a linear warm-up, then a decay by `decay_rate` every `decay_epochs`. Epochs are
+      counted from the beginning (timm: `StepLRScheduler`).
 
     Args:
         recipe: a `Recipe`.
-        epoch: from 0 to `recipe.epochs - 1`.
+        epoch: epoch from 0 to `recipe.epochs - 1`.
 
     Returns:
         The learning rate, a float.
@@ -36,12 +36,12 @@ def learning_rate(recipe, epoch):
 
 
 def _half_cosine(progress):
-    """From 1 to 0 as progress goes from 0 to 1."""
+    """Falls from 1 to 0 as progress goes from 0 to 1."""
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def _warmup(recipe, epoch):
-    """What a linear warm-up multiplies the learning rate with."""
+    """Returns the factor of the learning rate in a linear warm-up."""
     if epoch >= recipe.warmup_epochs:
         return 1.0
     progress = epoch / recipe.warmup_epochs
@@ -49,14 +49,14 @@ def _warmup(recipe, epoch):
 
 
 def learning_rate_callback(recipe):
-    """The Keras callback that sets `learning_rate(recipe, epoch)` and logs it."""
+    """Returns a Keras callback that sets and logs `learning_rate(recipe, epoch)`."""
     return keras.callbacks.LearningRateScheduler(lambda epoch, _: learning_rate(recipe, epoch))
 
 
 def make_optimizer(recipe):
-    """The optimizer of a recipe; its learning rate is that of the first epoch.
+    """Returns the optimizer of a recipe, with the learning rate of the first epoch.
 
-    Its name is fixed: Keras would number it, and checkpoints keep variables by their paths.
+    Its name is fixed, because checkpoints store variables by path and Keras would number the name.
     """
     options = {
         "momentum": float(recipe.momentum),
@@ -71,13 +71,14 @@ def make_optimizer(recipe):
 
 @keras.saving.register_keras_serializable(package="training")
 class RMSpropWithL2(L2, keras.optimizers.RMSprop):
-    """RMSprop as TensorFlow 1 and timm (`rmsproptf`) have it, with L2 inside the gradient.
+    """RMSprop as in TensorFlow 1 and timm (`rmsproptf`), with L2 inside the gradient.
 
-    Its mean squares start at 1, where those of Keras start at 0: early steps are small.
+    The moving average of squared gradients starts at 1, so early steps are small. In Keras, it
+    starts at 0.
 
     Args:
         learning_rate: a float.
-        l2: at least 0.
+        l2: L2 factor, at least 0.
         undecayed: as for `regnet_tf.SGD`.
         **kwargs: further arguments of `keras.optimizers.RMSprop`.
     """

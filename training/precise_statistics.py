@@ -1,7 +1,7 @@
-"""Normalization statistics over many images instead of moving averages, as pycls tests with.
+"""Precise normalization statistics over many images, instead of moving averages, as in pycls.
 
-The mean of the batches' means and unbiased variances, over images as they are trained on
-(`compute_precise_bn_stats` of pycls).
+The statistics are averages of the batches' means and unbiased variances, over augmented training
+images (`compute_precise_bn_stats` of pycls).
 """
 
 import keras
@@ -11,16 +11,18 @@ from .data.batches import steps_per_epoch, training_batches
 
 
 def precise_statistics(model, recipe, data, strategy):
-    """What sets them before the test of an epoch, from the first images of its training.
+    """Returns a function that sets the statistics before the test of an epoch.
+
+    It uses the first training images of the epoch.
 
     Args:
         model: a Keras model.
-        recipe: the `Recipe` that trains it.
+        recipe: the `Recipe` of its training.
         data: its `training.data.DataSet`.
-        strategy: that the model's variables were made under.
+        strategy: strategy that the model's variables were created under.
 
     Returns:
-        A function of the epoch; None where the recipe keeps the moving averages.
+        A function of the epoch, or None if the recipe keeps the moving averages.
     """
     if not recipe.precise_images:
         return None
@@ -39,13 +41,13 @@ def precise_statistics(model, recipe, data, strategy):
 
 
 def set_precise_statistics(model, batches, steps, strategy):
-    """Sets every batch normalization's moving mean and variance.
+    """Sets the moving mean and variance of all batch normalization layers.
 
     Args:
-        model: a Keras model; its other variables stay as they are.
-        batches: iterator of `(images, labels)`, distributed as the strategy does it.
-        steps: how many to take.
-        strategy: that the model's variables were made under.
+        model: a Keras model; its other variables remain unchanged.
+        batches: iterator of `(images, labels)`, distributed by the strategy.
+        steps: number of batches.
+        strategy: strategy that the model's variables were created under.
     """
     layers = [
         layer
@@ -70,7 +72,7 @@ def set_precise_statistics(model, batches, steps, strategy):
     before = [tf.convert_to_tensor(variable.value) for variable in seeds]
     try:
         for layer in layers:
-            layer.momentum = 0.0  # when traced: a batch's statistics replace the moving ones
+            layer.momentum = 0.0  # traced with 0, each batch's statistics replace the moving ones
         total = None
         for _ in range(steps):
             images = next(batches)[0]
@@ -86,5 +88,5 @@ def set_precise_statistics(model, batches, steps, strategy):
 
 
 def _random_states(model):
-    """States of random layers, which a look at images must not advance."""
+    """Returns the states of random layers, which this computation must not change."""
     return [variable for variable in model.variables if variable.dtype.startswith("uint")]

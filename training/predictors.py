@@ -1,4 +1,4 @@
-"""Trained networks in whatever form, as functions from images to class scores."""
+"""Loads trained networks of any format as functions from images to class scores."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,13 +18,14 @@ class Predictor:
     """A classifier.
 
     Attributes:
-        name: to call it by, and its results' folder.
-        classes: the number of classes.
-        scores: function from uint8 crops, or from float32 normalized images where `normalized`,
-            `(batch, size, size, 3)` to scores `(batch, classes)`, numpy.
-        normalized: which of them.
-        preprocessing: as the network was published or trained with; None where that is unknown.
-        image_size: the only side of images it takes, in pixels; None for any.
+        name: name of the network and of its results' folder.
+        classes: number of classes.
+        scores: function from images `(batch, size, size, 3)` to scores `(batch, classes)`, a numpy
+            array. Images are normalized float32 if `normalized`, else uint8 crops.
+        normalized: whether `scores` takes normalized images.
+        preprocessing: preprocessing that the network was published or trained with; None if
+            unknown.
+        image_size: the only image side that the network accepts, in pixels; None for any.
     """
 
     name: str
@@ -36,17 +37,17 @@ class Predictor:
 
 
 def load_predictor(model, variant=None) -> Predictor:
-    """A classifier from a tag or a path.
+    """Loads a classifier from a tag or a path.
 
     Args:
-        model: a tag of `regnet_tf.list_weights`; a folder that `regnet train` wrote; a
-            `.keras` file; a weight file of `variant`; a SavedModel; or a `.tflite` file. A
-            SavedModel or `.tflite` file that takes uint8 normalizes its images itself.
+        model: a tag of `regnet_tf.list_weights`; a folder written by `regnet train`; a `.keras`
+            file; a weight file of `variant`; a SavedModel; or a `.tflite` file. A SavedModel or
+            `.tflite` file with uint8 input normalizes its images itself.
         variant: name of the network of a weight file.
 
     Raises:
-        UserError: for what is none of these, or no classifier.
-        ValueError, OSError: for damaged files and weights that can not be downloaded.
+        UserError: if `model` is none of these, or not a classifier.
+        ValueError, OSError: if a file is damaged, or weights cannot be downloaded.
     """
     path = Path(model)
     if (path / "saved_model.pb").is_file():
@@ -107,7 +108,7 @@ def _of_saved_model(path):
 
 
 def _preferred(names, order):
-    """The first name of an order that is there, else the first one there is."""
+    """Returns the first name of `order` that is in `names`, else the first of `names`."""
     return next(name for name in (*order, *names) if name in names)
 
 
@@ -140,7 +141,7 @@ def _of_tflite(path):
 
 
 def _quantized(images, details):
-    """Images in the type that a `.tflite` file takes."""
+    """Returns images in the input type of a `.tflite` file."""
     scale, zero = details["quantization"]
     if details["dtype"] == np.int8:
         images = np.clip(np.round(images / scale) + zero, -128, 127)

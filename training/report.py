@@ -1,4 +1,4 @@
-"""Pictures of a training run, as matplotlib figures. No window system is needed."""
+"""Figures of a training run, with matplotlib. No window system is needed."""
 
 import numpy as np
 
@@ -9,17 +9,17 @@ _BLUE, _ORANGE, _RED, _GREY = "#1f5fa8", "#e07b1a", "#c8202f", "#666666"
 _SCORES = {"accuracy": ("test accuracy", _ORANGE), "mean_iou": ("test mean IoU", _RED)}
 _COLUMNS, _ROWS = 12, 5
 _SCENES_PER_ROW = 4
-_MOST_NAMED_CLASSES = 30  # above, names and counts of a confusion matrix would be unreadable
+_MOST_NAMED_CLASSES = 30  # with more classes, names and counts in a matrix are unreadable
 
 
 def curves(history, title, score="accuracy"):
-    """Losses, accuracies and learning rate over the epochs.
+    """Draws losses, accuracies and learning rate over the epochs.
 
     Args:
-        history: a dict per epoch: "loss", "val_loss", "accuracy", "val_accuracy" (from 0 to 1),
+        history: one dict per epoch: "loss", "val_loss", "accuracy", "val_accuracy" (from 0 to 1),
             "learning_rate".
-        title: of the figure.
-        score: what the test is judged by, "accuracy" or "mean_iou"; drawn with the accuracies.
+        title: title of the figure.
+        score: main test metric, "accuracy" or "mean_iou"; drawn with the accuracies.
     """
     history = {name: [epoch[name] for epoch in history] for name in history[0]}
     figure = empty_figure((12, 3.8), title)
@@ -53,13 +53,13 @@ def curves(history, title, score="accuracy"):
 
 
 def confusion(labels, predicted, class_names, title):
-    """Confusion matrix of predictions, see `confusion_of_counts`.
+    """Draws the confusion matrix of predictions, see `confusion_of_counts`.
 
     Args:
         labels: true classes `(count,)`.
         predicted: predicted classes `(count,)`.
         class_names: a name for every class.
-        title: of the figure.
+        title: title of the figure.
     """
     classes = len(class_names)
     counts = np.zeros((classes, classes), int)
@@ -69,12 +69,12 @@ def confusion(labels, predicted, class_names, title):
 
 
 def confusion_of_counts(counts, class_names, title):
-    """Confusion matrix: how many images of each class went to each class; errors are red.
+    """Draws a confusion matrix of counts, with errors in red.
 
     Args:
         counts: `(true class, predicted class)`.
         class_names: a name for every class.
-        title: of the figure.
+        title: title of the figure.
     """
     classes = len(class_names)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -83,7 +83,7 @@ def confusion_of_counts(counts, class_names, title):
     figure = empty_figure((6.4, 6.4), title)
     axes = figure.subplots()
     axes.imshow(np.ma.masked_where(~right, shares), cmap="Blues", vmin=0, vmax=1.4)
-    # A single error among dozens must still be seen, so its share is stretched.
+    # The square root makes a single error among dozens visible.
     wrong = np.ma.masked_where(right | (counts == 0), np.sqrt(shares))
     axes.imshow(wrong, cmap="Reds", vmin=0, vmax=1)
     axes.set_xlabel("predicted")
@@ -100,25 +100,25 @@ def confusion_of_counts(counts, class_names, title):
 
 
 def confusion_of_pixels(counts, class_names, title):
-    """Confusion matrix of pixels, in percent of each true class.
+    """Draws a confusion matrix of pixels, in percent of each true class.
 
     Args:
-        counts: pixels `(true class, predicted class)`.
+        counts: pixel counts `(true class, predicted class)`.
         class_names: a name for every class.
-        title: of the figure.
+        title: title of the figure.
     """
     percent = np.round(100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)).astype(int)
     return confusion_of_counts(percent, class_names, f"{title}: % of each class's pixels")
 
 
 def segmentations(scenes, class_names, title):
-    """A sheet of images, each beside its true and its predicted map of classes.
+    """Draws a sheet of images, each next to its true and its predicted map of classes.
 
     Args:
-        scenes: list of `(image, true, predicted)`: `(height, width, channels)`, and twice
+        scenes: list of `(image, true, predicted)`: image `(height, width, channels)`, maps
             `(height, width)`.
         class_names: a name for every class.
-        title: of the figure.
+        title: title of the figure.
     """
     rows = -(-len(scenes) // _SCENES_PER_ROW)
     figure = empty_figure((3.4 * _SCENES_PER_ROW, 1.3 * rows + 0.9), title)
@@ -141,12 +141,12 @@ def segmentations(scenes, class_names, title):
 
 
 def comparison(choices, ways, title):
-    """Test accuracies of several ways to train, as bars side by side, their means as lines.
+    """Draws test accuracies of several ways to train as bars, and their means as lines.
 
     Args:
-        choices: for every choice of images a dict: way -> accuracy, 0 to 1; "seed" names it.
+        choices: one dict per choice of images, with its "seed" and way -> accuracy, 0 to 1.
         ways: the keys to compare.
-        title: of the figure.
+        title: title of the figure.
     """
     figure = empty_figure((6.4, 4.2), title)
     axes = figure.subplots()
@@ -166,12 +166,12 @@ def comparison(choices, ways, title):
 
 
 def select_examples(labels, probabilities, most=_COLUMNS * _ROWS):
-    """Which test images to show: wrong ones first, then right ones from all over.
+    """Selects test images to show: wrong ones first, then evenly spaced right ones.
 
     Args:
         labels: true classes `(count,)`.
         probabilities: `(count, classes)`.
-        most: how many at most.
+        most: maximum number of images.
 
     Returns:
         List of indices.
@@ -184,14 +184,14 @@ def select_examples(labels, probabilities, most=_COLUMNS * _ROWS):
 
 
 def predictions(images, labels, probabilities, class_names, title):
-    """A sheet of images with what they were taken for; wrong ones are framed in red.
+    """Draws a sheet of images with their predictions; wrong ones have a red frame.
 
     Args:
         images: list of `(height, width, channels)` arrays.
         labels: true classes `(count,)`.
         probabilities: `(count, classes)`.
         class_names: a name for every class.
-        title: of the figure.
+        title: title of the figure.
     """
     rows = -(-len(images) // _COLUMNS)
     figure = empty_figure((_COLUMNS, 1.22 * rows + 0.5), f"{title}: predictions for test images")
@@ -215,14 +215,14 @@ def predictions(images, labels, probabilities, class_names, title):
 
 
 def empty_figure(size, title):
-    """An empty figure; size in inches."""
+    """Returns an empty figure; size in inches."""
     figure = import_optional("matplotlib.figure").Figure(size, layout="constrained")
     figure.suptitle(title)
     return figure
 
 
 def _displayable(image):
-    """The image with values from 0 to 1; one channel without its axis."""
+    """Scales an image to 0 to 1; removes the axis of a single channel."""
     low, high = image.min(), image.max()
     image = (image - low) / max(high - low, 1e-6)
     return image[..., 0] if image.shape[-1] == 1 else image

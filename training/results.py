@@ -1,4 +1,4 @@
-"""The results of a long job on disk: a JSON line for each, whole or cut off."""
+"""The results of a long job in a JSON lines file. Only its last line may be truncated."""
 
 import contextlib
 import json
@@ -7,16 +7,16 @@ from pathlib import Path
 
 from regnet_tf._errors import UserError
 
-#: The status of a result that is none, because it failed.
+#: The status of a failed result.
 FAILED = "failed"
 
 
 class Results:
-    """A file of results, each a dict with an "identity"; one process at a time may write it.
+    """A file of results, each a dict with an "identity". Only one process may write at a time.
 
     Args:
         folder: directory of the job, as a `Path`.
-        check: function that raises ValueError, TypeError or KeyError for a dict that is no result.
+        check: function that raises ValueError, TypeError or KeyError if a dict is not a result.
     """
 
     def __init__(self, folder, check):
@@ -24,23 +24,23 @@ class Results:
         self._check = check
 
     def read(self) -> dict:
-        """Identity -> result, the last one where it was tried again.
+        """Reads all results as a dict: identity -> last result.
 
-        A last line that was cut off when its writer was killed does not count.
+        A truncated last line, from a process that was killed, is ignored.
 
         Raises:
-            UserError: for any other line that is no result.
+            UserError: if any other line is not a result.
         """
         return {result["identity"]: result for result in self._lines()[0]}
 
     @contextlib.contextmanager
     def writing(self):
-        """Gives a function that appends a result and returns when it is on the disk.
+        """Context manager with a function that appends a result and waits until it is on disk.
 
-        A line that was cut off is removed first.
+        A truncated last line is removed first.
 
         Raises:
-            UserError: where another process writes to the same folder, or a line is no result.
+            UserError: if another process writes to the same folder, or a line is not a result.
         """
         with open(self.path, "ab") as file:
             _lock(file, self.path.parent)
@@ -55,7 +55,7 @@ class Results:
             yield append
 
     def _lines(self):
-        """The results, and the length of the file as far as it is whole."""
+        """Returns the results, and the length of the file up to its last complete line."""
         content = self.path.read_bytes() if self.path.exists() else b""
         *lines, _ = content.split(b"\n")
         return [self._parsed(n, line) for n, line in enumerate(lines, 1)], content.rfind(b"\n") + 1
@@ -70,7 +70,7 @@ class Results:
 
 
 def _lock(file, folder):
-    """Keeps other processes from writing; ends with the process, however that ends."""
+    """Locks the file against other writers until this process ends, even if it is killed."""
     try:
         import fcntl
     except ModuleNotFoundError:  # on Windows

@@ -1,4 +1,4 @@
-"""What is particular to naming the class of every pixel: network, figures, pictures."""
+"""The segmentation task: network, metrics and figures."""
 
 import keras
 import numpy as np
@@ -9,13 +9,13 @@ import regnet_tf
 from . import report
 from .data.batches import limited_test_batches
 
-#: By which epochs are compared.
+#: The metric that selects the best epoch.
 SCORE = "mean_iou"
 _SHOWN = 24
 
 
 def build_network(recipe, data):
-    """The network of a recipe, to probabilities `(batch, height, width, classes)`."""
+    """Returns the network of a recipe, with outputs `(batch, height, width, classes)`."""
     levels = range(1, 2 + len(recipe.config.stages))
     backbone = regnet_tf.backbone(
         recipe.config,
@@ -34,7 +34,7 @@ def build_network(recipe, data):
 
 
 def measure(labels, probabilities):
-    """Cross-entropy and pixels of every true and predicted class `(1 + classes**2, batch)`."""
+    """Returns cross-entropy and confusion matrix of each image, `(1 + classes**2, batch)`."""
     losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
     classes = probabilities.shape[-1]
     true = tf.one_hot(labels, classes)  # N H W T
@@ -45,14 +45,14 @@ def measure(labels, probabilities):
 
 
 def named(means) -> dict:
-    """The means of `measure`'s figures as loss, share of pixels that are right, and mean IoU."""
+    """Returns loss, mean IoU and pixel accuracy from the means of `measure`."""
     loss, *counts = means
     classes = round(len(counts) ** 0.5)
     return {"loss": float(loss), **_scores(np.reshape(counts, (classes, classes)))}
 
 
 def _scores(confusion):
-    """Mean IoU, and the share of pixels that are right."""
+    """Returns mean IoU and pixel accuracy."""
     return {
         "mean_iou": float(np.nanmean(intersection_over_union(confusion))),
         "accuracy": float(np.trace(confusion) / confusion.sum()),
@@ -60,10 +60,10 @@ def _scores(confusion):
 
 
 def intersection_over_union(confusion):
-    """Of each class: pixels that are and are called so, as a share of those that are or are called.
+    """Returns the intersection over union of each class.
 
     Args:
-        confusion: pixels `(true class, predicted class)`.
+        confusion: pixel counts `(true class, predicted class)`.
 
     Returns:
         `(classes,)`, NaN for a class without pixels.
@@ -74,15 +74,15 @@ def intersection_over_union(confusion):
 
 
 def cost(model, recipe, data):
-    """Parameters."""
+    """Returns the number of trainable parameters."""
     return {"parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables)}
 
 
 def evaluate(model, recipe, data):
-    """The final test of a network.
+    """Runs the final test of a network.
 
     Returns:
-        `(results, figures)`: what `run.json` says, see `results`, and pictures by file name.
+        `(results, figures)`: the results for `run.json`, see `results`, and figures by file name.
     """
     classes = len(data.class_names)
     confusion, shown = np.zeros((classes, classes), "int64"), []
@@ -100,7 +100,10 @@ def evaluate(model, recipe, data):
 
 
 def results(confusion, class_names):
-    """Mean IoU and each class's, 0 to 1 (None for one without pixels), and the pixels counted."""
+    """Returns mean IoU, pixel accuracy, IoU of each class, and the number of pixels.
+
+    Scores are from 0 to 1; the IoU of a class without pixels is None.
+    """
     ious = zip(class_names, intersection_over_union(confusion), strict=True)
     return {
         **_scores(confusion),
@@ -110,7 +113,7 @@ def results(confusion, class_names):
 
 
 def summary(results) -> str:
-    """The results in a line."""
+    """Returns the results in one line."""
     return (
         f"Test mean IoU {results['mean_iou']:.4f} ({results['accuracy']:.2%} of"
         f" {results['pixels']:,} pixels right)"

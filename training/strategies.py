@@ -1,4 +1,4 @@
-"""Where a run computes: one device, several of a machine, or several machines."""
+"""Distribution strategies: one device, several devices, or several machines."""
 
 import json
 import os
@@ -14,15 +14,15 @@ STRATEGIES = ("none", "mirrored", "multiworker", "tpu")
 
 
 def make_strategy(name="none", devices=None):
-    """A `tf.distribute.Strategy`.
+    """Returns a `tf.distribute.Strategy`.
 
     Args:
-        name: "none" for one device; "mirrored" for all GPUs of this machine (or the CPU); for
-            machines that `TF_CONFIG` or SLURM name, "multiworker"; "tpu".
-        devices: for "mirrored" the only devices to use, such as `["CPU:0", "CPU:1"]`.
+        name: "none" for one device; "mirrored" for all GPUs of this machine (or the CPU);
+            "multiworker" for the machines listed by `TF_CONFIG` or SLURM; "tpu".
+        devices: for "mirrored", the devices to use, such as `["CPU:0", "CPU:1"]`; all by default.
 
     Raises:
-        UserError: for an unknown name, or where nothing says which machines there are.
+        UserError: if the name is unknown, or if no variable lists the machines.
     """
     try:
         check_choice("strategy", name, STRATEGIES)
@@ -38,17 +38,17 @@ def make_strategy(name="none", devices=None):
 
 
 def is_chief(strategy) -> bool:
-    """Whether this process is the one that writes files and prints."""
+    """Returns whether this process writes files and prints."""
     return _task_id(strategy) == 0
 
 
 def is_multi_worker(strategy) -> bool:
-    """Whether other processes take part."""
+    """Returns whether the strategy uses several processes."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def describe(strategy) -> dict:
-    """How many devices compute, and which, as JSON types; and what oneDNN does on the processor."""
+    """Returns number and kind of devices, processor and oneDNN settings, as JSON types."""
     resolver = strategy.cluster_resolver
     workers = len(resolver.cluster_spec().as_dict().get("worker", [])) if resolver else 0
     return {
@@ -62,7 +62,7 @@ def describe(strategy) -> dict:
 
 
 def check_batch_size(recipe, strategy):
-    """Raises a `UserError` where replicas could not share a batch evenly."""
+    """Raises a `UserError` if the replicas cannot share a batch evenly."""
     replicas = strategy.num_replicas_in_sync
     if recipe.batch_size % replicas:
         raise UserError(
@@ -78,7 +78,7 @@ def _task_id(strategy):
 
 
 def _resolver():
-    """Who the workers are: `TF_CONFIG` where it is set, else SLURM's variables."""
+    """Returns the cluster from `TF_CONFIG` if it is set, else from SLURM's variables."""
     if "TF_CONFIG" in os.environ:
         _check_tf_config(os.environ["TF_CONFIG"])
         return tf.distribute.cluster_resolver.TFConfigClusterResolver()

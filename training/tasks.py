@@ -1,8 +1,8 @@
-"""What a recipe's network learns to name."""
+"""The task of a recipe: classification or segmentation."""
 
 from . import classification, segmentation
 
 
 def task_of(recipe):
-    """The module with what is particular to a recipe's task; both have the same functions."""
+    """Returns the module of a recipe's task. Both modules have the same functions."""
     return classification if recipe.decoder is None else segmentation

@@ -1,4 +1,4 @@
-"""Tests of a network in training, on all devices, every image exactly once."""
+"""Tests a network during training on all devices, with every image exactly once."""
 
 import tensorflow as tf
 
@@ -7,17 +7,17 @@ from .data.parallel import made_ahead, parallel_map
 
 
 class Test:
-    """Means over the images of a split.
+    """Computes means of metrics over the images of a split.
 
-    Each worker tests a part of the images and each of its replicas an equal share of a batch. What
-    is missing of the last batches is filled with images that do not count.
+    Each worker tests a part of the images. Its replicas share each batch evenly. The last batches
+    are padded with images that are not counted.
 
     Args:
-        model: its variables made under the strategy.
-        measure: function of labels and the network's outputs of a batch to figures of each image,
-            float32 `(figures, batch)`.
-        split: of a `training.data.DataSet`.
-        recipe: a `Recipe`, whose `preprocessing`, `batch_size` and `max_steps` count.
+        model: a model with variables created under the strategy.
+        measure: function from a batch of labels and network outputs to metrics of each image,
+            float32 `(metrics, batch)`.
+        split: a split of a `training.data.DataSet`.
+        recipe: a `Recipe`; its `preprocessing`, `batch_size` and `max_steps` are used.
         strategy: a `tf.distribute.Strategy`.
     """
 
@@ -32,10 +32,11 @@ class Test:
         )
 
     def __call__(self):
-        """Tests the network as it is now.
+        """Tests the network with its current weights.
 
         Returns:
-            `(means, images)`: of each figure, float64 `(figures,)`, and how many images counted.
+            `(means, images)`: the mean of each metric, float64 `(metrics,)`, and the number of
+            counted images.
         """
         batches = iter(self._batches)
         total = sum(tf.cast(self._sums(*next(batches)), tf.float64) for _ in range(self.steps))
@@ -55,7 +56,7 @@ class Test:
 
 
 def _padded(split, recipe, steps, context):
-    """One worker's `(images, labels, counted)` batches, one for each of its replicas in turns."""
+    """Returns a worker's `(images, labels, counted)` batches, for its replicas in turns."""
     workers, index = context.num_input_pipelines, context.input_pipeline_id
     examples = test_examples(split, recipe.preprocessing, (index, workers))
     examples = parallel_map(examples, lambda image, label: (image, label, 1.0))

@@ -32,7 +32,7 @@ from .recipes import Recipe, pretraining_recipe
 from .tasks import task_of
 from .testing import Test
 
-#: What a run leaves in its directory. `run.json` comes last and marks the run as finished.
+#: The files of a run's directory. `run.json` is written last and marks the run as finished.
 FILES = {
     "model.keras": "trained model",
     "examples.npz": "training and test images, for export",
@@ -44,9 +44,9 @@ FILES = {
     "logs": "for TensorBoard",
     "run.json": "recipe, results, versions, times",
 }
-#: What it also leaves there if its recipe has `pretraining`.
+#: The directory inside it for the first run of a recipe with `pretraining`.
 PRETRAINING = "pretraining"
-_KEPT = ("recipe", "data", "results", "seconds")  # of its run.json
+_KEPT = ("recipe", "data", "results", "seconds")  # keys of its run.json
 _CHECKPOINT_STEPS = 1000
 
 
@@ -59,37 +59,38 @@ def train_and_evaluate(
     strategy=None,
     checkpoint_steps=_CHECKPOINT_STEPS,
 ) -> dict:
-    """Trains a network on a data set, tests it, and writes everything down.
+    """Trains and tests a network and writes `FILES` to a directory.
 
-    A run that was killed goes on at its last checkpoint when it is started again. Under several
-    workers each of them calls this; the first one writes, to a directory that all of them see.
+    If a run was killed, call this again: it resumes from the last checkpoint. With several workers,
+    call this in every worker and give all of them the same directory. Only the first worker writes.
 
-    A network with a decoder may start from a classifier, which a run of its own trains before, in
-    the directory `PRETRAINING` of `workdir`; see `training.recipes.pretraining_recipe`.
+    A network with a decoder may start from a pretrained classifier. A separate run trains that
+    classifier first, in the directory `PRETRAINING` of `workdir`; see
+    `training.recipes.pretraining_recipe`.
 
     Args:
         recipe: a `Recipe`.
-        workdir: directory for `FILES`; made if need be.
-        overwrite: whether to begin anew, even over a finished run.
-        verbose: progress: "auto" or 1 for bars, 2 for a line an epoch, 0 for none.
-        data_dir: where tensorflow-datasets keeps its data.
+        workdir: directory for `FILES`; created if missing.
+        overwrite: whether to restart from scratch, even over a finished run.
+        verbose: progress: "auto" or 1 for bars, 2 for one line per epoch, 0 for none.
+        data_dir: data directory of tensorflow-datasets.
         strategy: a `tf.distribute.Strategy`; one device by default.
-        checkpoint_steps: steps between checkpoints, beside those at the end of each epoch.
+        checkpoint_steps: steps between checkpoints. Every epoch ends with a checkpoint as well.
 
     Returns:
         The content of `run.json`: a dict with the keys "recipe", "preprocessing", "pretraining"
         (None, or the "recipe", "data", "results" and "seconds" of that run), "model", "data",
-        "results" (what the task's `results` returns), "versions", "source", "compute", "started",
-        "seconds" ("training" of this network alone, "total" of everything).
+        "results" (from the task's `results` function), "versions", "source", "compute", "started",
+        "seconds" ("training": this network only; "total": everything).
 
     Raises:
-        ValueError: for a classifier's recipe with `pretraining`, which
-            `training.finetuning.finetune` runs.
-        UserError: before any training, if a package is missing, the data set unknown or smaller
-            than a batch, `workdir` unusable or holding a finished run or another one's checkpoints,
-            or if several workers would have to wait for pretraining; later, if the loss is no
-            longer a number or a file can not be written.
-        training.callbacks.Stopped: after SIGTERM or SIGINT, when the state of the run is saved.
+        ValueError: if a recipe with `pretraining` has no decoder; use
+            `training.finetuning.finetune` for it.
+        UserError: before training, if a package is missing; if the data set is unknown or smaller
+            than a batch; if `workdir` is not writable, or holds a finished run or the checkpoints
+            of another run; or if there are several workers and the recipe has `pretraining`.
+            During training, if the loss is not finite or a file cannot be written.
+        training.callbacks.Stopped: after SIGTERM or SIGINT, once the state of the run is saved.
     """
     started, clock = datetime.datetime.now().astimezone(), time.perf_counter()
     first = _first_recipe(recipe)
@@ -158,15 +159,15 @@ def train_and_evaluate(
 
 
 class Run:
-    """A network in training, and its way from one checkpoint to the next.
+    """A network in training, with its checkpoints.
 
     Args:
         recipe: a `Recipe`.
         data: its `DataSet`.
         workdir: directory for the files of the run.
         strategy: a `tf.distribute.Strategy`.
-        verbose: as `train_and_evaluate` takes it.
-        state_dict: weights to start from, see `training.fitting.build`.
+        verbose: as in `train_and_evaluate`.
+        state_dict: initial weights, see `training.fitting.build`.
     """
 
     def __init__(self, recipe, data, workdir, strategy, verbose, state_dict=None):
@@ -180,7 +181,7 @@ class Run:
         self.progress = Progress()
 
     def restore(self):
-        """Goes to the last checkpoint, if there is one, and says so."""
+        """Restores the last checkpoint, if any, and prints what will be trained."""
         say = print if self.verbose else lambda text: None
         self.progress = self.checkpoints.restore(say)
         self._metrics = {}
@@ -192,11 +193,11 @@ class Run:
             say(f"Goes on after step {self.progress.step:,} of {steps:,}.")
 
     def train(self, checkpoint_steps):
-        """Trains to the end, or to a signal.
+        """Trains until the last epoch, or until a stop signal arrives.
 
         Raises:
-            UserError: if the loss is no longer a number, or a file can not be written.
-            Stopped: after SIGTERM or SIGINT, when the state is saved.
+            UserError: if the loss is not finite, or a file cannot be written.
+            Stopped: after SIGTERM or SIGINT, once the state is saved.
         """
         bars = 1 if self.verbose in ("auto", 1) else 0
         with callbacks.StopSignals() as stop_signals:
@@ -233,14 +234,14 @@ class Run:
         ]
         if writes:
             made.append(callbacks.HistoryFile(self.workdir / "history.csv", progress))
-            # Their layers have variables, which a callback, inside the strategy's scope and on one
-            # worker alone, must not make.
+            # Create the samples here, as augmentation layers have variables. A callback must not
+            # create variables: it runs inside the strategy's scope and on one worker only.
             samples = self._samples()
             made.append(TensorBoardLog(self.workdir / "logs", recipe, progress, samples))
         return made
 
     def _state(self):
-        """The variables of the run, by name."""
+        """Returns the variables of the run, by name."""
         state = {f"network/{variable.path}": variable for variable in self.model.variables}
         state |= {f"optimizer/{v.path}": v for v in self.model.optimizer.variables}
         if self.average is not None:
@@ -248,32 +249,33 @@ class Run:
         return state | self._metric_variables()
 
     def _metric_variables(self):
-        """Those of the metrics, which hold what an epoch has seen so far."""
+        """Returns the metrics' variables, by name. They hold the sums of the current epoch."""
         variables = self.model.metrics_variables
         return {f"metrics/{number}": variable for number, variable in enumerate(variables)}
 
     def _samples(self):
-        """A few training images, 0 to 1."""
+        """Returns a few training images, from 0 to 1."""
         recipe, data = self.recipe, self.data
         images, _ = next(iter(training_batches(data.train, recipe, len(data.class_names))))
         return tf.clip_by_value(images[:16] * recipe.std + recipe.mean, 0, 1)
 
 
 def summary(run) -> str:
-    """The outcome of a run in a line.
+    """Returns the outcome of a run in one line.
 
     Args:
-        run: what `train_and_evaluate` returned.
+        run: return value of `train_and_evaluate`.
     """
     outcome = task_of(Recipe.from_dict(run["recipe"])).summary(run["results"])
     return f"{outcome}, {run['seconds']['total']:.0f} seconds"
 
 
 def load_for(recipe, data_dir=None):
-    """The data set of a recipe, or the part of it that the recipe keeps.
+    """Returns the data set of a recipe, restricted to the recipe's classes and images.
 
     Raises:
-        UserError: as `training.data.load` does, or if there is nothing to train on or to test with.
+        UserError: as in `training.data.load`; if the data set lacks a training or a test split; or
+            if `decoder` does not fit the labels.
     """
     data = load(recipe.data, data_dir, recipe.classes, recipe.images_per_class, recipe.seed)
     for split, purpose in ((data.train, "train on"), (data.test, "test with")):
@@ -290,7 +292,7 @@ def load_for(recipe, data_dir=None):
 
 
 def _first_recipe(recipe):
-    """The recipe of the run that trains the network to start from; None where there is none."""
+    """Returns the recipe of the pretraining run, or None without `pretraining`."""
     if recipe.pretraining is None:
         return None
     allowed = "None without a decoder, but for `training.finetuning.finetune`"
@@ -299,10 +301,10 @@ def _first_recipe(recipe):
 
 
 def _pretrain(recipe, workdir, verbose, **how):
-    """Trains the network to start from, unless that is done.
+    """Runs the pretraining, unless it is already finished.
 
     Returns:
-        The part of its `run.json` that the run to come keeps, and the seconds it took earlier.
+        The part of its `run.json` to keep, and the seconds that an earlier call spent on it.
     """
     seconds = 0.0
     run = _finished_run(recipe, workdir)
@@ -316,7 +318,7 @@ def _pretrain(recipe, workdir, verbose, **how):
 
 
 def _finished_run(recipe, workdir):
-    """What a run that is done says of itself; None if it is not done."""
+    """Returns `run.json` of a finished run, or None if the run is not finished."""
     path = workdir / "run.json"
     if not path.exists():
         return None
@@ -330,7 +332,7 @@ def _finished_run(recipe, workdir):
 
 
 def check_unfinished(workdir, overwrite):
-    """Raises a `UserError` where the directory holds a finished run that may not be replaced."""
+    """Raises a `UserError` if the directory holds a finished run and `overwrite` is False."""
     if (workdir / "run.json").exists() and not overwrite:
         raise UserError(
             f"{workdir} holds a finished run. Give another --workdir, or --overwrite to replace it."
@@ -338,7 +340,7 @@ def check_unfinished(workdir, overwrite):
 
 
 def check_batch_size(recipe, data):
-    """Raises a `UserError` where the data set is smaller than a batch."""
+    """Raises a `UserError` if the data set is smaller than a batch."""
     if recipe.batch_size > data.train.size:
         raise UserError(
             f"`batch_size` must be at most {data.train.size}, the number of training images of "
@@ -347,7 +349,7 @@ def check_batch_size(recipe, data):
 
 
 def make_directory(workdir):
-    """Makes the directory if need be; raises a `UserError` where nothing can be written to it."""
+    """Creates the directory if missing; raises a `UserError` if it is not writable."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=workdir):
@@ -357,7 +359,7 @@ def make_directory(workdir):
 
 
 def _clear(workdir):
-    """Deletes what an earlier run has left, `run.json` first: it would mark the rest as whole."""
+    """Deletes the files of an earlier run, `run.json` first, as it marks the run as finished."""
     for name in ("run.json", *FILES, PRETRAINING):
         path = workdir / name
         if path.is_dir():
@@ -367,7 +369,7 @@ def _clear(workdir):
 
 
 def write_model(model, path):
-    """Saves the network alone: no training code is needed to load it."""
+    """Saves only the network, so that no training code is needed to load it."""
     network = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     with replacing(path) as partial:
         network.save(partial)
@@ -380,7 +382,7 @@ def _write_pictures(workdir, figures):
 
 
 def announcement(model, recipe, data, strategy=None):
-    """What is about to be trained, on what, and how a batch is shared."""
+    """Returns a text about the network, the data set, the device and the split of a batch."""
     compute = strategies.describe(strategy or tf.distribute.get_strategy())
     replicas = compute["replicas"]
     parameters = task_of(recipe).cost(model, recipe, data)["parameters"]
@@ -398,7 +400,7 @@ def announcement(model, recipe, data, strategy=None):
 
 
 def data_facts(data):
-    """What `run.json` says of a data set."""
+    """Returns the entry of a data set in `run.json`."""
     return {
         "name": data.name,
         "class_names": list(data.class_names),
@@ -414,14 +416,14 @@ def write_run(run, workdir):
 
 
 def versions():
-    """Versions of everything that numbers may depend on."""
+    """Returns the versions of Python and of the packages that affect the results."""
     packages = {"keras": keras, "tensorflow": tf, "numpy": np, "regnet_tf": regnet_tf}
     numbers = {name: package.__version__ for name, package in packages.items()}
     return {"python": platform.python_version(), **numbers}
 
 
 def source_state():
-    """The commit of the code and whether files differ from it; None outside a checkout of git."""
+    """Returns the git commit and whether files were changed since; None outside a git checkout."""
 
     def git(*arguments):
         command = ["git", "-C", Path(__file__).parent, *arguments]

@@ -1,4 +1,4 @@
-"""Design spaces, as the paper designs them: described, drawn from, fitted and compared.
+"""Design spaces of the paper: describe them, draw from them, fit and compare them.
 
 numpy only; nothing is trained here.
 """

@@ -1,7 +1,8 @@
-"""What the errors of a population of networks say about its design space; numpy only.
+"""Analysis of a design space by the errors of its networks; numpy only.
 
-Sources: "Designing Network Design Spaces" (Radosavovic et al. 2020), section 3.1; weights and
-Kolmogorov-Smirnov statistic: "On Network Design Spaces for Visual Recognition" (the same, 2019).
+Sources: "Designing Network Design Spaces" (Radosavovic et al. 2020), section 3.1. For weights and
+the Kolmogorov-Smirnov statistic: "On Network Design Spaces for Visual Recognition" (the same
+authors, 2019).
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from regnet_tf._checks import check, check_int, check_number
 
 
 class Band(NamedTuple):
-    """Least, median and greatest value of what a bootstrap gave, at some level of confidence."""
+    """Lower bound, median and upper bound of a bootstrap, at a level of confidence."""
 
     low: np.ndarray
     median: np.ndarray
@@ -24,12 +25,12 @@ class Band(NamedTuple):
 def error_distribution(
     errors: ArrayLike, thresholds: ArrayLike, weights: ArrayLike | None = None
 ) -> np.ndarray:
-    """F(e), the share of the networks whose error is *below* e (equation 1).
+    """Returns F(e), the share of the networks with an error *below* e (equation 1).
 
     Args:
-        errors: of the networks, `(networks,)`.
-        thresholds: e, an array of any shape.
-        weights: of the networks, see `balanced_weights`; equal by default.
+        errors: errors of the networks, `(networks,)`.
+        thresholds: the values e, an array of any shape.
+        weights: weights of the networks, see `balanced_weights`; equal by default.
 
     Returns:
         The shares, from 0 to 1, in the shape of `thresholds`.
@@ -41,14 +42,14 @@ def error_distribution(
     errors, weights = _population("errors", errors, weights)
     order = np.argsort(errors)
     below = np.concatenate([[0], np.cumsum(weights[order])])
-    # The sum of all weights is 1 but for its rounding.
+    # The weights sum to 1 only within rounding.
     return np.minimum(1, below[np.searchsorted(errors[order], thresholds, side="left")])
 
 
 def error_quantile(errors: ArrayLike, share: float, weights: ArrayLike | None = None) -> float:
-    """The smallest error e such that at least this share of the networks has an error up to e.
+    """Returns the smallest error that at least this share of the networks does not exceed.
 
-    A share of 0 gives the least error: `share` near 0 is the tail of the good networks.
+    A `share` of 0 returns the lowest error. A `share` near 0 is the tail of the good networks.
 
     Examples:
         >>> error_quantile([10, 20, 30, 40], share=0.5)
@@ -64,14 +65,14 @@ def error_quantile(errors: ArrayLike, share: float, weights: ArrayLike | None = 
 
 
 def expected_minimum(errors: ArrayLike, draws: ArrayLike) -> np.ndarray:
-    """The mean of the least error among so many networks, drawn without putting back.
+    """Returns the expected lowest error among a number of networks, sampled without replacement.
 
-    Says how good the best network of a search of a given length is; exact, not simulated.
+    This is the error of the best network in a random search of a given length, on average. The
+    result is exact, not simulated.
 
     Args:
-        errors: of the networks, `(networks,)`.
-        draws: how many are drawn, an integer or an array of integers from 1 to the number of
-            networks.
+        errors: errors of the networks, `(networks,)`.
+        draws: sample size, an integer or an array of integers from 1 to the number of networks.
 
     Examples:
         >>> expected_minimum([10, 20, 30], [1, 2, 3]).round(2)
@@ -81,7 +82,7 @@ def expected_minimum(errors: ArrayLike, draws: ArrayLike) -> np.ndarray:
     draws = np.asarray(draws)
     ok = draws.dtype.kind in "iu" and np.all((draws >= 1) & (draws <= len(errors)))
     check("draws", draws, bool(ok), f"integers from 1 to {len(errors)}")
-    # The chance that the k best are all missed: (n-k over m) / (n over m), factor by factor.
+    # Probability that all of the k best are missed: (n-k over m) / (n over m), factor by factor.
     left = len(errors) - np.arange(len(errors))  # n, n-1, ..., 1
     missed = np.maximum(0, 1 - draws[..., None] / left)
     survival = np.cumprod(missed, axis=-1)
@@ -91,17 +92,17 @@ def expected_minimum(errors: ArrayLike, draws: ArrayLike) -> np.ndarray:
 
 
 def balanced_weights(costs: ArrayLike, edges: ArrayLike) -> np.ndarray:
-    """Weights by which a population has the same total in every interval of a cost.
+    """Returns weights that give every interval of a cost the same total weight.
 
-    Two populations whose flops are distributed differently are compared fairly with the weights of
-    the same `edges`; intervals without networks count for nothing.
+    Use them to compare two populations with different distributions of flops: pass the same `edges`
+    for both. Intervals without networks have no weight.
 
     Args:
-        costs: of the networks, such as their flops, `(networks,)`.
-        edges: of the intervals, rising; all costs lie within the first and the last.
+        costs: costs of the networks, for example flops, `(networks,)`.
+        edges: edges of the intervals, ascending. All costs must lie within the first and the last.
 
     Returns:
-        Weights with the sum 1.
+        Weights `(networks,)` with the sum 1.
     """
     costs, _ = _population("costs", costs, None)
     edges = np.asarray(edges, float)
@@ -121,7 +122,7 @@ def kolmogorov_smirnov(
     weights_a: ArrayLike | None = None,
     weights_b: ArrayLike | None = None,
 ) -> float:
-    """The greatest difference between the error distributions of two populations, 0 to 1."""
+    """Returns the largest difference between the error distributions of two populations, 0 to 1."""
     thresholds = np.nextafter(np.concatenate([errors_a, errors_b]).astype(float), np.inf)
     shares = (
         error_distribution(errors, thresholds, weights)
@@ -139,15 +140,17 @@ def distribution_band(
     repeats: int = 1000,
     level: float = 0.95,
 ) -> Band:
-    """How sure the error distribution is: networks are drawn again, with putting back.
+    """Returns a confidence band of the error distribution, by bootstrap.
+
+    The networks are sampled with replacement.
 
     Args:
-        errors: of the networks, `(networks,)`.
-        thresholds: e, `(thresholds,)`.
+        errors: errors of the networks, `(networks,)`.
+        thresholds: the values e, `(thresholds,)`.
         seed: the same seed gives the same band.
-        weights: of the networks; equal by default.
-        repeats: how often the population is drawn.
-        level: of confidence, such as 0.95.
+        weights: weights of the networks; equal by default.
+        repeats: number of bootstrap samples.
+        level: level of confidence, such as 0.95.
 
     Returns:
         Three arrays `(thresholds,)`.
@@ -170,18 +173,18 @@ def best_range(
     repeats: int = 10_000,
     level: float = 0.95,
 ) -> Band:
-    """Where the best value of a parameter lies: the paper's empirical bootstrap.
+    """Returns the range of the best value of a parameter, by the paper's empirical bootstrap.
 
-    A share of the networks is drawn with putting back, the best of them taken, and all repeated.
+    Each repeat samples a share of the networks with replacement and takes the best of them.
 
     Args:
-        values: of the parameter, such as the depth, for each network: `(networks,)`, or
-            `(networks, parameters)` for several.
-        errors: of the networks, `(networks,)`.
+        values: values of the parameter, such as the depth, for each network: `(networks,)`, or
+            `(networks, parameters)` for several parameters.
+        errors: errors of the networks, `(networks,)`.
         seed: the same seed gives the same range.
-        share: of the networks in one draw.
-        repeats: how often.
-        level: of confidence, such as 0.95.
+        share: share of the networks in one sample.
+        repeats: number of samples.
+        level: level of confidence, such as 0.95.
 
     Returns:
         Three numbers, or three arrays `(parameters,)`.
@@ -195,13 +198,13 @@ def best_range(
     _check_bootstrap(repeats, level)
     rng = np.random.default_rng(seed)
     drawn = max(1, int(len(errors) * share))
-    # The best of a draw is the one of the lowest rank: only ranks need to be drawn.
+    # The best network of a sample has the lowest rank, so only ranks are drawn.
     ranks = rng.integers(len(errors), size=(repeats, drawn)).min(axis=1)
     return _band(values[np.argsort(errors, kind="stable")[ranks]], level)
 
 
 def best_models(configs: Sequence, errors: ArrayLike, count: int = 1) -> list[tuple]:
-    """The networks of the least errors, best first: `(configuration, error)` of each."""
+    """Returns the networks with the lowest errors, best first, as `(configuration, error)`."""
     errors, _ = _population("errors", errors, None)
     ok = len(configs) == len(errors)
     check("configs", f"{len(configs)} of them", ok, f"one for each of the {len(errors)} errors")
@@ -211,7 +214,7 @@ def best_models(configs: Sequence, errors: ArrayLike, count: int = 1) -> list[tu
 
 
 def _population(name, numbers, weights):
-    """Numbers and weights as checked arrays; the weights have the sum 1."""
+    """Checks numbers and weights and returns them as arrays; the weights have the sum 1."""
     numbers = np.asarray(numbers, float)
     ok = numbers.ndim == 1 and len(numbers) > 0 and bool(np.all(np.isfinite(numbers)))
     check(name, numbers, ok, "finite numbers, one for each network")
@@ -230,6 +233,6 @@ def _check_bootstrap(repeats, level):
 
 
 def _band(samples, level):
-    """Quantiles over the first axis."""
+    """Returns a `Band` of quantiles over the first axis."""
     outside = (1 - level) / 2
     return Band(*np.quantile(samples, (outside, 0.5, 1 - outside), axis=0))

@@ -16,20 +16,21 @@ from regnet_tf.widths import compatible_widths
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AnyNetSpace(DesignSpace):
-    """Stages with depth, width, bottleneck ratio and group width of their own, unless shared.
+    """Design space AnyNet: each stage has a depth, width, bottleneck ratio and group width.
 
-    Depths, widths, group widths and ratios are drawn log-uniformly. As in pycls, each width is then
-    made compatible with its group width.
+    All stages may share the bottleneck ratio or the group width. Depths, widths, group widths and
+    ratios are drawn log-uniformly. As in pycls, each width is then made compatible with its group
+    width.
 
     Args:
-        max_depth: most blocks of a stage.
-        max_width: greatest width before the group width is considered, a multiple of `quantum`.
+        max_depth: maximum number of blocks in a stage.
+        max_width: maximum width before the group width is considered, a multiple of `quantum`.
         shared_bottleneck_ratio: whether all stages have the same ratio.
         shared_group_width: whether all stages have the same group width.
-        nondecreasing_widths: whether widths do not fall from stage to stage.
-        nondecreasing_depths: whether depths do not fall from stage to stage.
+        nondecreasing_widths: whether widths must not decrease from stage to stage.
+        nondecreasing_depths: whether depths must not decrease from stage to stage.
 
-    The other arguments: see `DesignSpace`.
+    See `DesignSpace` for the other arguments.
     """
 
     max_depth: int = 16
@@ -48,7 +49,7 @@ class AnyNetSpace(DesignSpace):
 
     @property
     def degrees_of_freedom(self) -> int:
-        """16 for AnyNetX A, 13 for B, 10 for C, D and E."""
+        """Number of free parameters: 16 for AnyNetX A, 13 for B, 10 for C, D and E."""
         choices = (
             (range(self.max_depth), self.stages),
             (self._widths, self.stages),
@@ -59,10 +60,10 @@ class AnyNetSpace(DesignSpace):
 
     @property
     def size(self) -> int:
-        """How many settings there are, exactly.
+        """Exact number of settings.
 
-        The paper's table gives D and E as that of C divided by 4! and (4!)^2, which leaves out that
-        widths or depths may be equal; sequences that do not fall are counted here.
+        The paper's table gives the size of C divided by 4! for D, and by (4!)^2 for E. That ignores
+        equal widths and equal depths. This property counts all nondecreasing sequences.
         """
         depths = _sequences(self.max_depth, self.stages, self.nondecreasing_depths)
         widths = _sequences(len(self._widths), self.stages, self.nondecreasing_widths)
@@ -70,7 +71,7 @@ class AnyNetSpace(DesignSpace):
         return depths * widths * ratios * len(self.group_widths) ** self._group_count
 
     def draw(self, rng: np.random.Generator, count: int) -> Candidates:
-        """`count` networks; each is valid."""
+        """Draws `count` networks, all of them valid."""
         shape = (count, self.stages)
         depths = _draw(range(1, self.max_depth + 1), rng, shape, self.nondecreasing_depths)
         widths = _draw(self._widths, rng, shape, self.nondecreasing_widths)
@@ -84,7 +85,7 @@ class AnyNetSpace(DesignSpace):
         widths, depths = ([getattr(s, field) for s in stages] for field in ("width", "depth"))
         if max(depths) > self.max_depth or (self.nondecreasing_depths and _falls(depths)):
             return False
-        # Compatible widths do not fall where wished ones do not: to compare those is enough.
+        # If the drawn widths do not decrease, neither do the compatible ones: compare only those.
         if self.nondecreasing_widths and _falls(widths):
             return False
         ratios = {stage.bottleneck_ratio for stage in stages}
@@ -96,7 +97,7 @@ class AnyNetSpace(DesignSpace):
         return bool(set.intersection(*wishes) if self.shared_group_width else all(wishes))
 
     def _wishes(self, stage):
-        """The group widths of the space that can have led to this stage."""
+        """Returns the group widths of the space that can lead to this stage."""
         made = _compatible(self._widths, self.group_widths, stage.bottleneck_ratio)
         return {g for g in self.group_widths if (stage.width, stage.group_width) in made[g]}
 
@@ -119,7 +120,7 @@ def _draw(values, rng, shape, nondecreasing):
 
 
 def _sequences(choices, length, nondecreasing):
-    """How many sequences of so many choices there are."""
+    """Returns the number of sequences of a length, from a number of choices."""
     return math.comb(choices + length - 1, length) if nondecreasing else choices**length
 
 
@@ -129,7 +130,7 @@ def _falls(numbers):
 
 @functools.cache
 def _compatible(widths, group_widths, ratio):
-    """Wished group width -> the `(width, group_width)` that some wished width leads to."""
+    """Returns a dict: drawn group width -> set of the possible `(width, group_width)`."""
     return {
         g: set(zip(*(array.tolist() for array in compatible_widths(widths, g, ratio)), strict=True))
         for g in group_widths

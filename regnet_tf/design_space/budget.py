@@ -1,4 +1,4 @@
-"""A RegNet for a budget of multiply-adds; numpy only."""
+"""RegNets for a budget of multiply-adds; numpy only."""
 
 import math
 
@@ -9,17 +9,17 @@ from regnet_tf.design_space.sampling import sample
 from regnet_tf.variants import RegNetConfig
 
 TOLERANCE = 0.02
-_PIXELS = 224**2  # of the images that the limits below are for
+_PIXELS = 224**2  # image size of the limits below
 _NETWORKS = 50
 _TRIES = 500_000
-_LARGE = 16e9  # flops at 224 pixels from which pycls advises wider ranges for w_0, w_a and g
+_LARGE = 16e9  # flops at 224 pixels; above it, pycls advises wider ranges for w_0, w_a and g
 
 
 def limits(flops: float, image_size: int = 224) -> tuple[float, float]:
-    """The most parameters and activations of a good network of so many flops.
+    """Returns the maximum parameters and activations of a good network with these flops.
 
-    With F of 10^9 flops at 224 pixels, 3 + 5.5 F and 6.5 sqrt(F) million: after the lower plots of
-    the paper's figure 12, the formulas from pycls' `sweep/config.py`.
+    With F in 10^9 flops at 224 pixels, they are 3 + 5.5 F million and 6.5 sqrt(F) million. Source:
+    the lower plots of the paper's figure 12; the formulas are from pycls' `sweep/config.py`.
     """
     scale = image_size**2 / _PIXELS
     billions = flops / scale / 1e9
@@ -36,23 +36,23 @@ def regnets_of(
     count: int = 5,
     seed: int = 0,
 ) -> list[RegNetConfig]:
-    """RegNets that cost nearly so much, nearest first.
+    """Returns RegNets with nearly these flops, nearest first.
 
-    50 networks within the tolerance are drawn from RegNetX or RegNetY (the paper's final
-    constraints, four stages, `limits`), and sorted by how far their flops are from the budget. To
-    know the best one would need training: the paper trains 25 of them for each of its variants.
+    It draws 50 networks within the tolerance from RegNetX or RegNetY, with the paper's final
+    constraints, four stages and `limits`. It sorts them by the distance of their flops from the
+    budget. Only training can tell which one is best: the paper trains 25 of them for each variant.
 
     Args:
         flops: the budget, in multiply-adds.
         se_ratio: 0 for RegNetX; 0.25 for RegNetY.
-        image_size: side of the images.
-        classes: outputs of the classifier.
-        tolerance: greatest relative difference from the budget.
-        count: how many networks to return.
+        image_size: height and width of the images, in pixels.
+        classes: number of outputs of the classifier.
+        tolerance: maximum relative difference from the budget.
+        count: number of networks to return.
         seed: the same seed gives the same networks.
 
     Raises:
-        UserError: where no such network is found.
+        UserError: if too few networks are found.
     """
     check_number("flops", flops, above=0)
     check_number("tolerance", tolerance, above=0, below=1)

@@ -1,4 +1,4 @@
-"""Many networks at once, as arrays, and what each of them costs; numpy only."""
+"""Many networks as arrays, and their costs; numpy only."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class StageArrays(NamedTuple):
-    """The same stage of many networks, as `count_parts` wants it; arrays `(networks,)`."""
+    """The same stage of many networks, for `count_parts`; arrays `(networks,)`."""
 
     width: np.ndarray
     depth: np.ndarray
@@ -25,16 +25,16 @@ class StageArrays(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Candidates:
-    """Networks of one design space, a row for each.
+    """Networks of one design space, one in each row.
 
     Args:
-        space: the design space; gives the stem, the strides and the squeeze-and-excitation.
-        widths: of the stages, compatible with the group widths, `(networks, stages)`.
-        depths: of the stages, the same shape.
-        group_widths: of the stages, the same shape.
-        bottleneck_ratios: of the stages, the same shape; inner width / width.
-        generators: where the stages were generated, the generator's numbers: field of
-            `RegNetConfig` -> array `(networks,)`.
+        space: the design space, which sets the stem, the strides and the squeeze-and-excitation.
+        widths: widths of the stages, compatible with the group widths, `(networks, stages)`.
+        depths: depths of the stages, `(networks, stages)`.
+        group_widths: group widths of the stages, `(networks, stages)`.
+        bottleneck_ratios: inner width / width of the stages, `(networks, stages)`.
+        generators: numbers of the generator, if it generated the stages: field of `RegNetConfig`
+            -> array `(networks,)`.
     """
 
     space: "DesignSpace"
@@ -48,7 +48,7 @@ class Candidates:
         return len(self.widths)
 
     def __getitem__(self, rows: Any) -> "Candidates":
-        """Some of the rows, chosen by an array of indices or of booleans."""
+        """Returns the rows that an array of indices or booleans selects."""
         generators = self.generators and {k: array[rows] for k, array in self.generators.items()}
         return Candidates(
             self.space,
@@ -66,12 +66,12 @@ class Candidates:
 
     @property
     def keys(self) -> list[bytes]:
-        """For each network a text that another one has if and only if its stages are the same."""
+        """A key for each network; two keys are equal if and only if the stages are the same."""
         columns = (self.widths, self.depths, self.group_widths, self.inner_widths)
         return [row.tobytes() for row in np.concatenate(columns, axis=1).astype(np.int64)]
 
     def complexity(self, image_size: int = 224, classes: int = 1000) -> Complexity:
-        """What `complexity` counts for each network; its fields are arrays `(networks,)`."""
+        """Returns the `Complexity` of all networks; its fields are arrays `(networks,)`."""
         inner = self.inner_widths
         columns = (self.widths, self.depths, inner, inner // self.group_widths)
         stages = [
@@ -83,7 +83,7 @@ class Candidates:
         return total(count_parts(self.space, stages, (image_size, image_size), classes))
 
     def configs(self) -> list[RegNetConfig]:
-        """The networks as configurations, named after the design space."""
+        """Returns the networks as configurations, named after the design space."""
         frame = {"name": self.space.name, **self.space.frame}
         if self.generators is None:
             return [

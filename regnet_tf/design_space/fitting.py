@@ -1,7 +1,7 @@
-"""The quantized line that is nearest to the block widths of a network; numpy only.
+"""Fit of a quantized line to the block widths of a network; numpy only.
 
-Paper section 3.3: for a network of any kind, d is its depth and w_0, w_a, w_m are searched for the
-least mean log ratio of predicted to observed block widths, e_fit.
+Paper section 3.3: d is the depth of any network. w_0, w_a and w_m are searched for the minimum
+e_fit, the mean log ratio of predicted to observed block widths.
 """
 
 import dataclasses
@@ -24,22 +24,22 @@ from regnet_tf.widths import (
 
 PAPER_MULTIPLIERS = (1.5, 3.0)
 _STEP = 0.01  # of the search over w_m
-_EQUAL = 1e-9  # sums of logarithms that differ by less are taken for equal
+_EQUAL = 1e-9  # sums of logarithms that differ by less count as equal
 
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """The numbers of a generator, and how far its widths are from those observed.
+    """The numbers of a generator, and the error of its widths.
 
     Attributes:
         depth: d.
         initial_width: w_0.
         width_slope: w_a.
         width_multiplier: w_m.
-        group_width: g that the predicted widths are compatible with, or None.
+        group_width: g with which the predicted widths are compatible, or None.
         bottleneck_ratio: inner width / width.
         quantum: w_0 and the predicted widths are multiples of it.
-        rounding: how the predicted widths were made compatible.
+        rounding: how the predicted widths were made compatible with g.
         error: e_fit, the mean of `|log(predicted width / observed width)|` over the blocks.
     """
 
@@ -54,10 +54,10 @@ class Fit:
     error: float
 
     def config(self, **fields: Any) -> RegNetConfig:
-        """The fitted network.
+        """Returns the configuration of the fitted network.
 
         Args:
-            **fields: other fields of `RegNetConfig`; `group_width` if none was given to the fit.
+            **fields: other fields of `RegNetConfig`. Pass `group_width` if the fit had none.
         """
         own = dataclasses.asdict(self)
         del own["error"]
@@ -75,24 +75,24 @@ def fit_regnet(
 ) -> Fit:
     """Fits a quantized line to the widths of a network's blocks.
 
-    The search is over all multiples of the quantum for w_0 and over w_m in steps of 0.01; for each
-    pair the best w_a is found exactly, since the error only changes where a block's exponent does.
-    Of equally good fits the one is taken whose line is nearest to the widths.
+    The search covers all multiples of the quantum for w_0, and w_m in steps of 0.01. For each pair
+    it finds the best w_a exactly, since the error changes only where a block's exponent changes.
+    Among equally good fits, it takes the one with the line nearest to the widths.
 
     Args:
         widths_per_block: width of every block in order, 1 to 64 numbers.
-        group_width: if given, predicted widths are made compatible with it, as the widths of a
-            finished network are; else they are the multiples of `quantum` before that.
-        bottleneck_ratio: inner width / width; matters with `group_width`.
+        group_width: if given, predicted widths are made compatible with it, as in a finished
+            network. If None, predicted widths are the multiples of `quantum` before that step.
+        bottleneck_ratio: inner width / width; used only with `group_width`.
         quantum: see `block_widths`.
         rounding: see `compatible_width`.
-        width_multipliers: least and greatest w_m; the paper's range by default.
+        width_multipliers: minimum and maximum w_m; the paper's range by default.
 
     Raises:
-        ValueError: naming the argument that is out of range.
+        ValueError: if an argument is out of range; it names the argument.
 
     Examples:
-        The widths of RegNetX-200MF, which other slopes than its own give as well.
+        The widths of RegNetX-200MF. The fit finds another slope that gives the same widths.
 
         >>> fit = fit_regnet([24] + [56] + [152] * 4 + [368] * 7)
         >>> fit.initial_width, fit.width_slope, fit.width_multiplier, fit.error
@@ -127,12 +127,12 @@ def fit_regnet(
 
 
 def widths_of(config: RegNetConfig) -> list[int]:
-    """The width of every block of a network, as `fit_regnet` takes them."""
+    """Returns the width of every block of a network, for `fit_regnet`."""
     return [width for stage in config.stages for width in [stage.width] * stage.depth]
 
 
 class _Tie(NamedTuple):
-    """One of the best fits: w_0, w_m, and the interval of w_a between which nothing changes."""
+    """One of the best fits: error, w_0, w_m, and the interval of w_a with this error."""
 
     error: float
     initial: int
@@ -152,11 +152,11 @@ def _checked(widths):
 def _search(
     observed: np.ndarray, multipliers: np.ndarray, quantum: int, finish: Callable
 ) -> list[_Tie]:
-    """All pairs of w_0 and w_m of the least error."""
+    """Returns all pairs of w_0 and w_m with the minimum error."""
     best, ties = np.inf, []
     initials = np.arange(quantum, observed.max() + quantum, quantum)
-    # The first block has width w_0, so its error alone is a bound: the nearest w_0 come first, and
-    # the search is over where the bound is too much.
+    # The first block has width w_0, so its error alone is a lower bound. The search tries the
+    # nearest w_0 first, and ends when the bound exceeds the best error.
     bounds = np.abs(np.log(finish(initials.astype(int)) / observed[0])) / len(observed)
     for place in np.argsort(bounds, kind="stable"):
         if bounds[place] > best + _EQUAL:
@@ -171,13 +171,13 @@ def _search(
 
 
 def _best_slopes(observed, initial, multipliers, quantum, finish):
-    """For each w_m the least error, and where the interval of w_a that has it starts and ends.
+    """Returns for each w_m the minimum error, and the start and end of its interval of w_a.
 
-    As w_a grows, one block after the other takes its next exponent; the error changes there alone,
-    by a known step, so that a running sum over the sorted places has the error of every w_a.
+    As w_a grows, one block after the other takes its next exponent. The error changes only there,
+    by a known step. A running sum over the sorted places therefore gives the error of every w_a.
     """
     depth = len(observed)
-    # With greater exponents even the second block would be wider than all that was observed.
+    # With larger exponents, even the second block would be wider than all observed widths.
     most = np.log(observed.max() * depth / initial) / np.log(multipliers[0])
     exponents = np.arange(max(1, int(np.ceil(most)) + 1))
     predicted = finish(quantized_widths(exponents, initial, multipliers[:, None], quantum))
@@ -199,13 +199,13 @@ def _best_slopes(observed, initial, multipliers, quantum, finish):
 
 
 def _line_error(observed, tie):
-    """How far the line itself is from the widths."""
+    """Returns the mean absolute log ratio of the line itself to the widths."""
     line = tie.initial + np.mean(tie.slopes) * np.arange(len(observed))
     return float(np.mean(np.abs(np.log(line / observed))))
 
 
 def _shortest(start, end):
-    """The number with the fewest decimals near the middle of an interval."""
+    """Returns the number with the fewest decimals near the middle of an interval."""
     middle = (start + end) / 2
     rounded = (round(middle, digits) for digits in range(12))
     return next((value for value in rounded if start < value < end), middle)

@@ -1,6 +1,7 @@
-"""Laws by which design spaces draw numbers: uniform and log-uniform on a grid; numpy only.
+"""Distributions from which design spaces draw numbers; numpy only.
 
-They are those of pycls' `sweep/random.py`, written as the share of each value.
+They are uniform or log-uniform on a grid. They follow pycls' `sweep/random.py`, written as the
+probability of each value.
 """
 
 from typing import NamedTuple
@@ -10,24 +11,27 @@ from numpy.typing import ArrayLike
 
 
 class Law(NamedTuple):
-    """Values in rising order and the share of each; two arrays `(values,)`."""
+    """Values in ascending order and their probabilities; two arrays `(values,)`."""
 
     values: np.ndarray
     shares: np.ndarray
 
     def draw(self, rng, shape):
-        """Independent values, an array of this shape."""
-        # Not `rng.choice`: its numbers may change with numpy's version.
+        """Draws independent values; returns an array of this shape."""
+        # Not `rng.choice`: its results may change between versions of numpy.
         found = np.searchsorted(np.cumsum(self.shares), rng.random(shape), side="right")
         return self.values[np.minimum(found, len(self.values) - 1)]
 
     def draw_nondecreasing(self, rng, count, length):
-        """Sequences that do not fall, as if drawn independently and thrown away where they fall.
+        """Draws nondecreasing sequences.
+
+        The distribution is the same as for independent draws that are rejected if they decrease.
 
         Returns:
             An array `(count, length)`.
         """
-        # rest[i]: the mass of all that may follow value i. Chosen by it, no draw is thrown away.
+        # rest[i] is the mass of all sequences that may follow value i. Weighted by it, no draw is
+        # rejected.
         masses = []
         rest = np.ones(len(self.values))
         for _ in range(length):
@@ -44,19 +48,19 @@ class Law(NamedTuple):
 
 
 def uniform(values: ArrayLike) -> Law:
-    """Every value as often as any other."""
+    """Returns the law that gives every value the same probability."""
     values = np.asarray(values)
     return Law(values, np.full(len(values), 1 / len(values)))
 
 
 def log_uniform(values: ArrayLike) -> Law:
-    """Values drawn log-uniformly from an interval and rounded up to the next of `values`.
+    """Returns the law of log-uniform draws from an interval, rounded up to the next of `values`.
 
-    The interval begins one step, but at most half the first value, below the first value. Powers of
-    two are thereby equally likely.
+    The interval begins one step below the first value, but at most half the first value below it.
+    Powers of two are therefore equally likely.
 
     Args:
-        values: positive, in rising order.
+        values: positive numbers in ascending order.
     """
     values = np.asarray(values)
     if len(values) == 1:

@@ -10,8 +10,8 @@ ANYNETX_D = ANYNETX_C.replace(name="AnyNetX_D", nondecreasing_widths=True)
 ANYNETX_E = ANYNETX_D.replace(name="AnyNetX_E", nondecreasing_depths=True)
 REGNET = RegNetSpace(name="RegNet")
 
-#: The final constraints of section 4; group widths as pycls draws them, multiples of 8 up to 128
-#: ("for models over 16GF, higher ranges are necessary").
+#: RegNetX with the final constraints of section 4. Group widths are multiples of 8 up to 128, as in
+#: pycls ("for models over 16GF, higher ranges are necessary").
 REGNETX = REGNET.replace(
     name="RegNetX",
     depths=(12, 28),

@@ -1,4 +1,4 @@
-"""Networks of a design space whose costs lie within windows; numpy only."""
+"""Sampling of networks with costs within given windows; numpy only."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from regnet_tf._errors import UserError
 from regnet_tf.design_space.spaces import DesignSpace
 from regnet_tf.variants import RegNetConfig
 
-BATCH = 8192  # networks drawn at once; never depends on `count`, so that longer lists go on alike
+BATCH = 8192  # networks drawn at once; fixed, so that a longer list begins with the shorter one
 TRIES = 2_000_000
 
 
@@ -23,24 +23,25 @@ def sample(
     classes: int = 1000,
     tries: int = TRIES,
 ) -> list[RegNetConfig]:
-    """Distinct networks of a design space, drawn until enough lie within the windows.
+    """Draws distinct networks of a design space, until enough lie within the windows.
 
-    No network is built: costs are counted on arrays. The paper draws 500 networks of 360 to 400
+    It builds no network: costs are counted on arrays. The paper draws 500 networks of 360 to 400
     million flops from each space (section 3.1).
 
     Args:
-        space: where to draw from.
-        count: how many networks.
+        space: design space to draw from.
+        count: number of networks.
         seed: the same seed gives the same list, and a longer list begins with the shorter one.
-        flops: `(least, most)`, as `complexity(...).flops` counts them; None for any.
-        parameters: `(least, most)`.
-        activations: `(least, most)`.
-        image_size: side of the images; by default the space's own.
-        classes: outputs of the classifier.
-        tries: after how many draws in a row without a new network within the windows to give up.
+        flops: `(minimum, maximum)`, as `complexity(...).flops` counts them; None for any.
+        parameters: `(minimum, maximum)`, or None for any.
+        activations: `(minimum, maximum)`, or None for any.
+        image_size: height and width of the images, in pixels; by default the space's `image_size`.
+        classes: number of outputs of the classifier.
+        tries: give up after this number of consecutive draws without a new network within the
+            windows.
 
     Raises:
-        UserError: with the windows and what was seen, where too few networks are found.
+        UserError: if too few networks are found; it gives the windows and the range of costs seen.
 
     Examples:
         >>> from regnet_tf import complexity
@@ -87,7 +88,7 @@ def _check_window(name, window):
 
 
 def _within(candidates, windows, image_size, classes, seen):
-    """The candidates within all windows; widens `seen` by the costs of all of them."""
+    """Returns the candidates within all windows; extends `seen` by the costs of all candidates."""
     if not windows or not len(candidates):
         return candidates
     costs = candidates.complexity(image_size, classes)
@@ -100,7 +101,7 @@ def _within(candidates, windows, image_size, classes, seen):
 
 
 def _new_rows(candidate_keys, keys):
-    """Rows of the networks not met before; adds them to `keys`."""
+    """Returns the rows of networks that are not in `keys` yet, and adds their keys."""
     rows = []
     for row, key in enumerate(candidate_keys):
         if key not in keys:

@@ -1,8 +1,8 @@
-"""Design spaces: sets of networks that can be described, drawn from and counted; numpy only.
+"""Base class of design spaces: sets of networks to describe, draw from and count; numpy only.
 
-Sources: "Designing Network Design Spaces" (Radosavovic et al. 2020), sections 3.2 to 3.4
-and 4, and for what the paper leaves open (grids of w_0, w_a, w_m and g, and laws of drawing) its
-authors' code, pycls: `sweep/samplers.py`, `sweep/random.py` and `sweep/config.py`.
+Source: "Designing Network Design Spaces" (Radosavovic et al. 2020), sections 3.2 to 3.4 and 4. The
+paper leaves open the grids of w_0, w_a, w_m and g, and the distributions of the draws. They follow
+its authors' code, pycls: `sweep/samplers.py`, `sweep/random.py` and `sweep/config.py`.
 """
 
 import abc
@@ -20,18 +20,18 @@ from regnet_tf.widths import check_bottleneck_ratio
 
 POWERS_OF_TWO = (1, 2, 4, 8, 16, 32)
 _FRAME = ("se_ratio", "stem_width", "stem_stride", "activation")
-_DRAWS = (64, *[8192] * 24)  # at once, for one valid network
+_DRAWS = (64, *[8192] * 24)  # batch sizes of the draws for one valid network
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DesignSpace(abc.ABC):
-    """What all design spaces have.
+    """Base class of all design spaces.
 
     Args:
         name: display name.
         stages: number of stages.
         quantum: widths are multiples of it before the group width is considered.
-        bottleneck_ratios: choices of inner width / width. The paper's b is the inverse: its 1, 2, 4
+        bottleneck_ratios: choices of inner width / width. The paper's b is the inverse: b = 1, 2, 4
             are 1, 0.5, 0.25 here.
         group_widths: choices of channels per group of the 3x3 convolutions.
         stride: stride of each stage's first block, 1 or 2.
@@ -39,10 +39,10 @@ class DesignSpace(abc.ABC):
         stem_width: channels of the stem.
         stem_stride: 2, or 1 for small images.
         activation: one of `regnet_tf.variants.ACTIVATIONS`.
-        image_size: side of the images that costs are counted for, unless another one is given.
+        image_size: default height and width of the images for which costs are counted, in pixels.
 
     Raises:
-        ValueError: naming the field that is out of range.
+        ValueError: if a field is out of range; it names the field.
     """
 
     name: str
@@ -57,7 +57,7 @@ class DesignSpace(abc.ABC):
     activation: str = "relu"
     image_size: int = 224
 
-    normalization = "batch"  # no field: every network of a space has it
+    normalization = "batch"  # not a field: the same for all networks of all spaces
 
     def __post_init__(self):
         plain(self)
@@ -83,7 +83,7 @@ class DesignSpace(abc.ABC):
 
     @property
     def total_stride(self) -> int:
-        """Input pixels per pixel of the last feature map; the smallest image it accepts."""
+        """Input pixels per pixel of the last feature map; also the minimum image size."""
         return self.stem_stride * self.stride**self.stages
 
     @property
@@ -94,29 +94,29 @@ class DesignSpace(abc.ABC):
     @property
     @abc.abstractmethod
     def degrees_of_freedom(self) -> int:
-        """How many numbers describe a network; those with a single choice do not count."""
+        """Number of free parameters of a network; parameters with one choice do not count."""
 
     @property
     @abc.abstractmethod
     def size(self) -> int:
-        """How many settings of these numbers there are."""
+        """Number of settings of these parameters."""
 
     @abc.abstractmethod
     def draw(self, rng: np.random.Generator, count: int) -> Candidates:
-        """The valid ones of `count` networks, drawn by the laws of the paper's authors."""
+        """Draws `count` networks by the laws of the paper's authors; returns the valid ones."""
 
     @abc.abstractmethod
     def _holds(self, config: RegNetConfig) -> bool:
-        """Whether a configuration within the frame is a member."""
+        """Whether a configuration with the fields of `frame` is a member."""
 
     def sample(self, rng: np.random.Generator) -> RegNetConfig:
-        """One network of the space.
+        """Draws one network of the space.
 
         Args:
             rng: a `numpy.random.Generator`.
 
         Raises:
-            ValueError: where no setting of the numbers is valid.
+            ValueError: if none of the drawn networks is valid.
         """
         for batch in _DRAWS:
             found = self.draw(rng, batch)
@@ -125,7 +125,7 @@ class DesignSpace(abc.ABC):
         raise ValueError(f"No network of {sum(_DRAWS):,} drawn from {self.name} is valid")
 
     def contains(self, config: RegNetConfig) -> bool:
-        """Whether a configuration is a member; name and stochastic depth do not count."""
+        """Whether a configuration is a member; name and stochastic depth are ignored."""
         check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig")
         framed = all(getattr(config, field) == value for field, value in self.frame.items())
         framed = framed and config.normalization == self.normalization
@@ -136,7 +136,7 @@ class DesignSpace(abc.ABC):
         return self.contains(config)
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with these fields changed."""
+        """Returns a copy with these fields changed."""
         return replaced(self, changes)
 
     @property

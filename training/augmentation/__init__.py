@@ -1,8 +1,7 @@
-"""Random changes of training images: of each by itself, and of whole batches.
+"""Random augmentation of training images and of whole batches.
 
-Everything is a function of its inputs and of a seed, two int64 numbers, and keeps no state: an
-image at its place in a run is changed in the same way however many are prepared at once, and in a
-run that goes on where another one ended.
+All functions are stateless: they depend only on their inputs and a seed of two int64 numbers. So
+the result for an image does not depend on parallelism, or on whether a run was resumed.
 """
 
 import tensorflow as tf
@@ -45,15 +44,14 @@ CROPS = ("whole", "random_resized")
 
 
 def image_augmentation(recipe):
-    """What a recipe does to one training image.
+    """Returns the augmentation of a recipe for one training image.
 
-    In this order: crop, flip, policy, lighting, normalization, erasing. What a recipe does without
-    costs nothing.
+    The order is: crop, flip, policy, lighting, normalization, erasing. Disabled steps cost nothing.
 
     Args:
-        recipe: a `Recipe`; of it count
-            - `crop`: "random_resized", `random_resized_crop` with the shares `crop_area`; or
-              "whole", `whole_image`; to `image_size` with `interpolation`;
+        recipe: a `Recipe`. These fields are used:
+            - `crop`: "random_resized" for `random_resized_crop` with the shares `crop_area`, or
+              "whole" for `whole_image`; both to `image_size` with `interpolation`;
             - `flip`: whether to mirror half of the images;
             - `policy`: see `check_policy`;
             - `lighting`: standard deviation for `lighting`, 0 for none;
@@ -61,13 +59,13 @@ def image_augmentation(recipe):
             - `erasing`: probability for `random_erasing`, 0 for none, and `erasing_mode`.
 
     Returns:
-        A function of an image (uint8 `(height, width, 3)`, or an encoded file, a string scalar) and
-        a seed (int64 `(2,)`, which alone decides all changes) to the normalized image, float32
-        `(image_size, image_size, 3)`.
+        A function from an image and a seed to the normalized image, float32 `(image_size,
+        image_size, 3)`. The image is uint8 `(height, width, 3)`, or an encoded file, a string
+        scalar. The seed, int64 `(2,)`, determines all changes.
 
     Raises:
-        ValueError: for another `crop`, `policy`, `erasing_mode` or `interpolation`; of the last
-            two not before an image comes.
+        ValueError: if `crop`, `policy`, `erasing_mode` or `interpolation` is unknown. The last two
+            are checked with the first image.
     """
     check_choice("crop", recipe.crop, CROPS)
     crop, change = _crop(recipe), _policy(recipe)
@@ -93,16 +91,16 @@ def image_augmentation(recipe):
 
 
 def batch_augmentation(recipe):
-    """What a recipe does to a batch of normalized training images.
+    """Returns the augmentation of a recipe for a batch of normalized training images.
 
     Args:
-        recipe: a `Recipe`; its `translation`, `rotation` and `zoom` count, see `augmentation`, then
-            `mixup` and `cutmix`, see `mix`; and its `seed`.
+        recipe: a `Recipe`. First `translation`, `rotation` and `zoom` are applied, see
+            `augmentation`, then `mixup` and `cutmix`, see `mix`. Its `seed` is used as well.
 
     Returns:
-        A function of images `(batch, height, width, channels)`, float32; their labels `(batch,
-        classes)`, one-hot, float32; and the number of their batch in the run, which alone decides
-        the changes. It returns `(images, labels)` of the same shapes.
+        A function of images `(batch, height, width, channels)`, float32; one-hot labels `(batch,
+        classes)`, float32; and the number of the batch in the run, which determines all changes.
+        It returns `(images, labels)` of the same shapes.
     """
     move = augmentation(recipe)
 
@@ -116,7 +114,7 @@ def batch_augmentation(recipe):
 
 
 def _crop(recipe):
-    """The crop of a recipe, a function of an image and a seed."""
+    """Returns the crop of a recipe as a function of an image and a seed."""
     size, interpolation = recipe.image_size, recipe.interpolation
     if recipe.crop == "whole":
         return lambda image, seed: whole_image(image, size, interpolation)
@@ -126,7 +124,7 @@ def _crop(recipe):
 
 
 def _policy(recipe):
-    """The policy of a recipe, a function of a uint8 image and a seed; None for none."""
+    """Returns the policy of a recipe as a function of a uint8 image and a seed, or None."""
     policy = check_policy(recipe.policy)
     if not isinstance(policy, RandAugment):
         return policy and trivial_augment_wide

@@ -1,11 +1,11 @@
-"""Random boxes of random area and shape, as "Inception" crops and random erasing draw them."""
+"""Random boxes for "Inception" crops and random erasing."""
 
 import math
 from typing import NamedTuple
 
 import tensorflow as tf
 
-#: How often a box may turn out too large before it is given up; so torchvision, timm and pycls.
+#: Number of attempts to draw a box that fits, as in torchvision, timm and pycls.
 TRIES = 10
 
 
@@ -19,21 +19,21 @@ class Box(NamedTuple):
 
 
 def random_box(image_shape, seed, area, ratio, least=1, margin=0):
-    """The first of `TRIES` boxes that fits into an image.
+    """Draws `TRIES` random boxes and returns the first one that fits into an image.
 
     Args:
         image_shape: `(height, width)`, an int32 tensor of shape `(2,)`, in pixels.
-        seed: int64 `(2,)`; alone decides the box.
+        seed: int64 `(2,)`; determines the box.
         area: `(least, most)` share of the image's area; uniform.
         ratio: `(least, most)` width divided by height; its logarithm is uniform.
-        least: of the box' sides in pixels.
-        margin: pixels by which the box' sides must be shorter than the image's.
+        least: smallest side of the box in pixels.
+        margin: minimum difference between the sides of the image and of the box, in pixels.
 
     Returns:
-        `(fits, box)`: whether one of them fits, and a `Box` anywhere in the image, of no meaning
-        where none fits.
+        `(fits, box)`: whether one of the boxes fits, and a `Box` at a random position in the image.
+        Ignore the box if none fits.
     """
-    # All numbers of a box from one operation: most of the time of small ones is their start.
+    # Draw all random numbers in one operation, as small operations are dominated by overhead.
     numbers = tf.random.stateless_uniform([2 * TRIES + 2], seed)
     areas, ratios, position = tf.split(numbers, [TRIES, TRIES, 2])
     pixels = tf.cast(tf.reduce_prod(tf.cast(image_shape, tf.int64)), tf.float32)

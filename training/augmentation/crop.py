@@ -1,4 +1,4 @@
-"""Crops for training: a random part of an image or the whole of it, at the network's size."""
+"""Crops for training: a random crop or the whole image, resized to the network's size."""
 
 import tensorflow as tf
 
@@ -12,38 +12,39 @@ RATIO = (3 / 4, 4 / 3)
 
 
 def random_resized_crop(image, seed, image_size, area=AREA, ratio=RATIO, interpolation="bilinear"):
-    """A part of random area, shape and position (see `crop_box`), resized to a square.
+    """Crops an image at random area, shape and position (see `crop_box`); resizes to a square.
 
     Args:
-        image: uint8 `(height, width, 3)`, or an encoded file, a string scalar. Of a JPEG little
-            more than the part is decoded.
-        seed: int64 `(2,)`; alone decides the part.
+        image: uint8 `(height, width, 3)`, or an encoded file, a string scalar. Of a JPEG, little
+            more than the crop is decoded.
+        seed: int64 `(2,)`; determines the crop.
         image_size: side of the result in pixels.
         area: `(least, most)` share of the image's area.
         ratio: `(least, most)` width divided by height.
         interpolation: see `resize`.
 
     Returns:
-        float32 `(image_size, image_size, 3)`, levels of 0 to 255, not rounded.
+        float32 `(image_size, image_size, 3)`, levels from 0 to 255, not rounded.
 
     Raises:
-        ValueError: for another `interpolation`. TensorFlow's, when run, for what is no image.
+        ValueError: if `interpolation` is unknown. At run time, TensorFlow raises its own error if
+            the bytes are not an image.
     """
     part = _cut(image, lambda shape: crop_box(shape, seed, area, ratio))
     return resize(part, image_size, interpolation)
 
 
 def crop_box(image_shape, seed, area=AREA, ratio=RATIO):
-    """A random part of an image, as torchvision's `RandomResizedCrop` and timm draw it.
+    """Returns a random box of an image, as in torchvision's `RandomResizedCrop` and timm.
 
-    The first of ten random boxes that fits, else the largest one in the middle whose shape is
-    allowed. Known as "Inception" crops, from "Going Deeper with Convolutions" (Szegedy et al.,
-    2014), section 6. pycls draws the ratio, not its logarithm, uniformly, and falls back to the
-    crop that it tests with.
+    Of ten random boxes, the first one that fits is used. If none fits, the largest centered box
+    with an allowed ratio is used. These are "Inception" crops, from "Going Deeper with
+    Convolutions" (Szegedy et al., 2014), section 6. pycls differs: it draws the ratio uniformly,
+    not its logarithm, and falls back to its test crop.
 
     Args:
         image_shape: `(height, width)`, an int32 tensor of shape `(2,)`, in pixels.
-        seed: int64 `(2,)`; alone decides.
+        seed: int64 `(2,)`; determines the box.
         area: `(least, most)` share of the image's area; uniform.
         ratio: `(least, most)` width divided by height; its logarithm is uniform.
 
@@ -56,7 +57,7 @@ def crop_box(image_shape, seed, area=AREA, ratio=RATIO):
 
 
 def whole_image(image, image_size, interpolation="bilinear"):
-    """The whole image, resized to a square.
+    """Resizes the whole image to a square.
 
     Args:
         image: uint8 `(height, width, 3)`, or an encoded file, a string scalar.
@@ -64,21 +65,22 @@ def whole_image(image, image_size, interpolation="bilinear"):
         interpolation: see `resize`.
 
     Returns:
-        float32 `(image_size, image_size, 3)`, levels of 0 to 255, not rounded.
+        float32 `(image_size, image_size, 3)`, levels from 0 to 255, not rounded.
 
     Raises:
-        ValueError: for another `interpolation`. TensorFlow's, when run, for what is no image.
+        ValueError: if `interpolation` is unknown. At run time, TensorFlow raises its own error if
+            the bytes are not an image.
     """
     image = decode_image(image) if image.dtype == tf.string else image
     return resize(image, image_size, interpolation)
 
 
 def random_flip(image, seed):
-    """The image, or with probability 0.5 its mirror image, left for right.
+    """Flips an image horizontally with probability 0.5.
 
     Args:
         image: `(height, width, channels)`.
-        seed: int64 `(2,)`; alone decides.
+        seed: int64 `(2,)`; determines whether to flip.
 
     Returns:
         Tensor of the same shape and dtype.
@@ -87,20 +89,20 @@ def random_flip(image, seed):
 
 
 def resize(image, image_size, interpolation):
-    """An image resized to a square.
+    """Resizes an image to a square.
 
     Args:
         image: uint8 `(height, width, 3)`.
         image_size: side of the result in pixels.
-        interpolation: as `regnet_tf.Preprocessing` has it: "bilinear" and "bicubic" are antialiased
-            and within a level of Pillow's; "pycls" is bilinear without antialiasing, which takes a
-            quarter of the time.
+        interpolation: as in `regnet_tf.Preprocessing`. "bilinear" and "bicubic" are antialiased
+            and differ from Pillow by at most one level. "pycls" is bilinear without antialiasing,
+            which takes a quarter of the time.
 
     Returns:
-        float32 `(image_size, image_size, 3)`, levels of 0 to 255, not rounded.
+        float32 `(image_size, image_size, 3)`, levels from 0 to 255, not rounded.
 
     Raises:
-        ValueError: for another `interpolation`.
+        ValueError: if `interpolation` is unknown.
     """
     check_choice("interpolation", interpolation, INTERPOLATIONS)
     method = "bicubic" if interpolation == "bicubic" else "bilinear"
@@ -111,14 +113,14 @@ def resize(image, image_size, interpolation):
 
     if interpolation == "pycls":
         return resized(antialias=False)
-    # Antialiasing changes nothing where no side shrinks, but is slow all the same.
+    # Without a side that shrinks, antialiasing has no effect but is still slow.
     shrinks = tf.reduce_any(tf.shape(image)[:2] > image_size)
     levels = tf.cond(shrinks, lambda: resized(antialias=True), lambda: resized(antialias=False))
     return tf.clip_by_value(levels, 0.0, 255.0) if method == "bicubic" else levels
 
 
 def _cut(image, box_of):
-    """The part of an image that `box_of` its shape asks for, uint8 `(height, width, 3)`."""
+    """Crops an image to the box `box_of(shape)`; returns uint8 `(height, width, 3)`."""
     if image.dtype != tf.string:
         return _slice(image, box_of)
     return tf.cond(
@@ -137,11 +139,11 @@ def _slice(image, box_of):
 def _decode_and_cut(image_bytes, box_of):
     shape = tf.io.extract_jpeg_shape(image_bytes)
     box = box_of(shape[:2])
-    # Most JPEGs have half as many colors as pixels. With a pixel more on either side, they are
-    # interpolated as in the whole image.
+    # Most JPEGs store colors at half the resolution. Decode one more pixel on both sides, so that
+    # colors are interpolated as in the whole image.
     left = tf.maximum(box.left - 1, 0)
     right = tf.minimum(box.left + box.width + 1, shape[1])
-    # The default method of decoding is no faster, and not Pillow's.
+    # The default `dct_method` is no faster and differs from Pillow's.
     part = tf.image.decode_and_crop_jpeg(
         image_bytes,
         tf.stack([box.top, left, box.height, right - left]),
@@ -153,7 +155,7 @@ def _decode_and_cut(image_bytes, box_of):
 
 
 def _middle(shape, ratio):
-    """The largest box in the middle of an image whose sides are in an allowed ratio."""
+    """Returns the largest centered box of an image with an allowed ratio."""
     height, width = shape[0], shape[1]
     high, wide = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
     box_height = tf.minimum(height, tf.cast(tf.round(wide / ratio[0]), tf.int32))

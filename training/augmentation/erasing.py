@@ -1,4 +1,4 @@
-"""Random erasing: a box of a normalized image is overwritten."""
+"""Random erasing: overwrites a random box of a normalized image."""
 
 import tensorflow as tf
 
@@ -6,7 +6,7 @@ from regnet_tf._checks import check_choice
 
 from .boxes import random_box
 
-#: mode -> shares of the image's area, and the box' width divided by its height.
+#: mode -> ranges of the box' share of the image's area, and of its width divided by its height.
 _SHAPES = {
     "zero": ((0.02, 0.33), (1 / 3.3, 1 / 0.3)),
     "pixel": ((0.02, 1 / 3), (0.3, 1 / 0.3)),
@@ -15,23 +15,23 @@ ERASING_MODES = tuple(_SHAPES)
 
 
 def random_erasing(image, seed, probability, mode="zero"):
-    """Overwrites a random box of an image, or leaves the image as it is.
+    """Overwrites a random box of an image with the given probability.
 
-    From "Random Erasing Data Augmentation" (Zhong et al., 2017). After normalization, so that 0 is
-    the mean color.
+    From "Random Erasing Data Augmentation" (Zhong et al., 2017). Apply it after normalization, so
+    that 0 is the mean color.
 
     Args:
         image: float32 `(height, width, channels)`, normalized.
-        seed: int64 `(2,)`; alone decides.
-        probability: of erasing.
-        mode: "zero" for zeros in a box like that of torchvision's `RandomErasing`; "pixel" for
-            noise of standard deviation 1 in one like that of timm's with this mode.
+        seed: int64 `(2,)`; determines the result.
+        probability: probability of erasing.
+        mode: "zero" for zeros, with the box sizes of torchvision's `RandomErasing`; "pixel" for
+            noise of standard deviation 1, with the box sizes of timm's mode "pixel".
 
     Returns:
         float32 of the same shape.
 
     Raises:
-        ValueError: for another `mode`.
+        ValueError: if `mode` is unknown.
     """
     check_choice("erasing_mode", mode, ERASING_MODES)
     whether, where, what = tf.unstack(tf.random.split(seed, 3))

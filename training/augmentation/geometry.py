@@ -1,11 +1,11 @@
-"""Shears, shifts and rotations of an image, as Pillow does them with bilinear interpolation.
+"""Shears, shifts and rotations of an image, with bilinear interpolation as in Pillow.
 
-Images are uint8 `(height, width, 3)`. `fill`, float32 `(3,)`, levels of R, G and B, is what comes
-from outside the image. Results are within a level of Pillow's `Image.transform` and `Image.rotate`,
-but for single pixels that come from the very edge.
+Images are uint8 `(height, width, 3)`. `fill`, float32 `(3,)`, is the RGB color outside the image.
+Results differ from Pillow's `Image.transform` and `Image.rotate` by at most one level, except for
+single pixels at the very edge.
 
-TensorFlow's `ImageProjectiveTransformV3` takes twice as long as the shears and shifts here, blends
-with the fill at the edge, and has one level of fill for all channels.
+TensorFlow's `ImageProjectiveTransformV3` takes twice as long for shears and shifts. It also blends
+with the fill at the edge and has a single fill level for all channels.
 """
 
 import math
@@ -14,27 +14,27 @@ import tensorflow as tf
 
 
 def shear_x(image, factor, fill):
-    """Row y moves left by `factor * y` pixels (torchvision calls this an angle)."""
+    """Moves row y to the left by `factor * y` pixels (torchvision calls this an angle)."""
     return _move(image, factor * _middles(image, 0), 1, fill)
 
 
 def shear_y(image, factor, fill):
-    """Column x moves up by `factor * x` pixels."""
+    """Moves column x up by `factor * x` pixels."""
     return _move(image, factor * _middles(image, 1), 0, fill)
 
 
 def translate_x(image, pixels, fill):
-    """The image moves right by a number of pixels, which need not be whole."""
+    """Moves the image to the right by a number of pixels, which may be fractional."""
     return _move(image, tf.fill([tf.shape(image)[0]], -tf.cast(pixels, tf.float32)), 1, fill)
 
 
 def translate_y(image, pixels, fill):
-    """The image moves down by a number of pixels, which need not be whole."""
+    """Moves the image down by a number of pixels, which may be fractional."""
     return _move(image, tf.fill([tf.shape(image)[1]], -tf.cast(pixels, tf.float32)), 0, fill)
 
 
 def rotate(image, degrees, fill):
-    """The image turns counterclockwise around its middle."""
+    """Rotates the image counterclockwise around its center."""
     height, width = tf.shape(image)[0], tf.shape(image)[1]
     high, wide = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
     angle = tf.cast(degrees, tf.float32) * (math.pi / 180)
@@ -42,12 +42,12 @@ def rotate(image, degrees, fill):
     y = _middles(image, 0)[:, None] - high / 2
 
     def sources(x):
-        """Where the result's pixels of these columns come from, counted from the corner."""
+        """Returns the source coordinates of these columns' pixels, measured from the corner."""
         x = x - wide / 2
         return cosine * x + (wide / 2 - sine * y), sine * x + (high / 2 + cosine * y)
 
     def split(point, size):
-        """The pixel with its middle before that point, and how far behind it the point is."""
+        """Returns the last pixel whose center is before the point, and the distance from it."""
         point = tf.clip_by_value(point - 0.5, 0.0, size - 1)
         pixel = tf.floor(point)
         return pixel, point - pixel
@@ -57,7 +57,7 @@ def rotate(image, degrees, fill):
     inside = (u >= 0) & (u < wide) & (v >= 0) & (v < high)
     left, top = (tf.cast(split(*pair)[0], tf.int32) for pair in ((u, wide), (v, high)))
     index = tf.where(inside, top * width + left, height * width)
-    # Computed for each channel anew: TensorFlow is slow to repeat a number three times.
+    # Recompute the coordinates for each channel, as repeating values is slow in TensorFlow.
     u, v = sources(tf.repeat(x, 3))
     _, right_share = split(u, wide)
     _, lower_share = split(v, high)
@@ -70,13 +70,13 @@ def rotate(image, degrees, fill):
 
 
 def _move(image, offset, axis, fill):
-    """Each pixel comes from `offset` pixels further along an axis; one number for each line."""
+    """Shifts each line along an axis; each pixel comes from `offset` pixels further along."""
     shape = tf.shape(image)[:2]
     size, width = shape[axis], shape[1]
     offset = offset[:, None] if axis else offset[None]
     rows, columns = tf.range(shape[0])[:, None], tf.range(width)[None]
     place = columns if axis else rows
-    # Beyond the middle of a pixel at the edge, that pixel counts for its neighbour.
+    # Beyond the center of an edge pixel, use the edge pixel in place of its missing neighbour.
     nearest = place + _floor(offset + 0.5)
     inside = (nearest >= 0) & (nearest < size)
     first = place + _floor(offset)
@@ -93,10 +93,10 @@ def _move(image, offset, axis, fill):
 
 
 def _look_up(image, fill):
-    """A function of pixels' places to their levels, `(height, 3 * width)`.
+    """Returns a function from pixel indices to levels, `(height, 3 * width)`.
 
-    Pixels are counted row by row. After the image's come those of the fill, as many as are looked
-    up to interpolate one pixel.
+    Indices count the pixels row by row. The image's pixels are followed by pixels of the fill,
+    enough to interpolate one pixel.
     """
     height, width = tf.shape(image)[0], tf.shape(image)[1]
     fills = tf.broadcast_to(tf.cast(fill, tf.float32), [width + 2, 3])
@@ -109,12 +109,12 @@ def _between(first, second, share):
 
 
 def _as_image(levels, image):
-    # Pillow cuts decimals off; what rounding has put just below an integer is meant to be it.
+    # Pillow truncates. The small number corrects rounding errors just below an integer.
     return tf.reshape(tf.cast(levels + 2.0**-8, tf.uint8), tf.shape(image))
 
 
 def _middles(image, axis):
-    """Of the pixels along an axis; the first one's is 0.5."""
+    """Returns the centers of the pixels along an axis, starting with 0.5."""
     return tf.range(tf.cast(tf.shape(image)[axis], tf.float32)) + 0.5
 
 

@@ -1,14 +1,14 @@
-"""Random shifts, rotations and changes of scale of whole batches, by Keras' layers."""
+"""Random shifts, rotations and zooms of whole batches with Keras' layers."""
 
 import keras
 import tensorflow as tf
 
 
 class _Seeds(keras.random.SeedGenerator):
-    """Seeds for Keras' random functions that depend on nothing but two given numbers.
+    """A seed generator for Keras that depends only on two given numbers.
 
-    Keras' own generator counts its calls in a variable. Batches that are prepared ahead of training
-    would advance it, and a run that goes on where another one ended could not set it back.
+    Keras' own generator counts its calls in a variable. Prefetched batches would advance it, and a
+    resumed run could not reset it.
     """
 
     def __init__(self, seed, number):
@@ -21,15 +21,15 @@ class _Seeds(keras.random.SeedGenerator):
 
 
 def augmentation(recipe):
-    """The shifts, rotations and changes of scale that a recipe asks for.
+    """Returns the shifts, rotations and zooms of a recipe.
 
     Args:
-        recipe: a `Recipe`; its `translation`, `rotation`, `zoom` and `seed` count.
+        recipe: a `Recipe`; its `translation`, `rotation`, `zoom` and `seed` are used.
 
     Returns:
-        A function of images `(batch, height, width, channels)` and the number of their batch in the
-        run, which alone decides the changes, to as many changed images. What was outside an image
-        is filled with 0.
+        A function from images `(batch, height, width, channels)` and the number of the batch in the
+        run to the changed images. The seed and the number of the batch determine all changes. Areas
+        outside the original image are filled with 0.
     """
     options = {"fill_mode": "constant", "fill_value": 0.0}
     layers = []

@@ -1,22 +1,22 @@
-"""Mixup and cutmix: each image of a batch is mixed with the one before it.
+"""Mixup and CutMix: each image of a batch is mixed with the previous one.
 
-Keras' layers of these names draw a weight for each image, and `CutMix` draws even the parameter of
-the distribution it draws the weights from. Published recipes have one weight for a batch, as here.
+Here, as in published recipes, one weight is drawn per batch. Keras' layers of these names draw one
+weight per image, and `CutMix` even draws the parameter of the weights' distribution.
 """
 
 import tensorflow as tf
 
 
 def mixup(images, labels, seed, alpha):
-    """Weighted means of images and of their labels.
+    """Returns weighted means of neighbouring images and of their labels.
 
-    From "mixup: Beyond Empirical Risk Minimization" (Zhang et al., 2017). As torchvision has it,
-    the weight is one for the batch, and partners are neighbours: batches come shuffled.
+    From "mixup: Beyond Empirical Risk Minimization" (Zhang et al., 2017). As in torchvision, one
+    weight is drawn per batch. Neighbours can be partners because batches are shuffled.
 
     Args:
         images: float32 `(batch, height, width, channels)`.
         labels: float32 `(batch, classes)`, one-hot.
-        seed: int64 `(2,)`; alone decides the weight.
+        seed: int64 `(2,)`; determines the weight.
         alpha: above 0; the weight is drawn from Beta(alpha, alpha).
 
     Returns:
@@ -27,18 +27,18 @@ def mixup(images, labels, seed, alpha):
 
 
 def cutmix(images, labels, seed, alpha):
-    """Images with a box of another image in each, and labels weighted by the areas.
+    """Pastes a box of another image into each image, and weights the labels by area.
 
     From "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features"
-    (Yun et al., 2019). As torchvision has it, the box is one for the batch, its middle is anywhere,
-    and what reaches beyond the image is cut off.
+    (Yun et al., 2019). As in torchvision, one box is drawn per batch. Its center is anywhere in the
+    image, and the box is clipped at the image's border.
 
     Args:
         images: float32 `(batch, height, width, channels)`.
         labels: float32 `(batch, classes)`, one-hot.
-        seed: int64 `(2,)`; alone decides the box.
-        alpha: above 0; the share of the image that is kept, but for what is cut off, is drawn from
-            Beta(alpha, alpha).
+        seed: int64 `(2,)`; determines the box.
+        alpha: above 0; the share of the image to keep, before clipping, is drawn from Beta(alpha,
+            alpha).
 
     Returns:
         `(images, labels)` of the same shapes.
@@ -52,21 +52,21 @@ def cutmix(images, labels, seed, alpha):
 
     size = high - low
     box = tf.pad(tf.ones(size), tf.stack([low, shape - high], axis=1))[None, :, :, None]
-    # A `tf.where` would take several times as long.
+    # `tf.where` would be several times slower.
     mixed = images * (1 - box) + _partners(images) * box
     share = tf.cast(tf.reduce_prod(size), tf.float32) / tf.reduce_prod(sides)
     return mixed, _weighted(labels, 1.0 - share)
 
 
 def mix(images, labels, seed, mixup_alpha, cutmix_alpha):
-    """`mixup` or `cutmix`, each half of the time where a recipe has both; so timm and torchvision.
+    """Applies `mixup` or `cutmix`; with both, each half of the time, as in timm and torchvision.
 
     Args:
         images: float32 `(batch, height, width, channels)`.
         labels: float32 `(batch, classes)`, one-hot.
-        seed: int64 `(2,)`; alone decides.
-        mixup_alpha: parameter of `mixup`; 0 for none.
-        cutmix_alpha: parameter of `cutmix`; 0 for none.
+        seed: int64 `(2,)`; determines the result.
+        mixup_alpha: alpha of `mixup`; 0 for none.
+        cutmix_alpha: alpha of `cutmix`; 0 for none.
 
     Returns:
         `(images, labels)` of the same shapes.
@@ -85,8 +85,8 @@ def mix(images, labels, seed, mixup_alpha, cutmix_alpha):
 
 
 def _beta(seed, alpha):
-    """A random number from Beta(alpha, alpha), float32 of shape ()."""
-    # A small alpha makes numbers too small for float32.
+    """Returns a random number from Beta(alpha, alpha), float32 of shape ()."""
+    # With a small alpha, the gamma variates are too small for float32.
     x, y = tf.unstack(tf.random.stateless_gamma([2], seed, alpha, dtype=tf.float64))
     return tf.cast(tf.math.divide_no_nan(x, x + y), tf.float32)
 
@@ -96,5 +96,5 @@ def _partners(batch):
 
 
 def _weighted(batch, weight):
-    """`weight` of each element and the rest of the one before it."""
+    """Returns the weighted mean of each element, with `weight`, and the previous element."""
     return weight * batch + (1.0 - weight) * _partners(batch)

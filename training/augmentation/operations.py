@@ -1,66 +1,69 @@
-"""Changes of an image's levels, as Pillow's `ImageOps` and `ImageEnhance` do them, exactly.
+"""Color operations with exactly the results of Pillow's `ImageOps` and `ImageEnhance`.
 
-Images are uint8 `(height, width, 3)`, R, G, B.
+Images are uint8 `(height, width, 3)`, RGB.
 """
 
 import tensorflow as tf
 
-# 65536 times the weights of R, G and B in gray; three equal columns, for gray in three channels.
+# Weights of R, G and B in gray, times 65536. Three equal columns give gray in three channels.
 _GRAY = [[19595.0] * 3, [38470.0] * 3, [7471.0] * 3]
 
 
 def brightness(image, factor):
-    """Levels times `factor`."""
+    """Multiplies all levels by `factor`."""
     return _blend(0.0, image, factor)
 
 
 def color(image, factor):
-    """Between gray (`factor` 0) and the image (1), or beyond."""
+    """Interpolates, or extrapolates, between gray (`factor` 0) and the image (1)."""
     return _blend(_gray(image), image, factor)
 
 
 def contrast(image, factor):
-    """Between the mean gray (`factor` 0) and the image (1), or beyond."""
+    """Interpolates, or extrapolates, between the mean gray (`factor` 0) and the image (1)."""
     gray = tf.cast(_gray(image), tf.int32)[..., 0]
     mean = tf.floor(tf.cast(tf.reduce_sum(gray) / tf.size(gray), tf.float32) + 0.5)
     return _blend(mean, image, factor)
 
 
 def sharpness(image, factor):
-    """Between a blurred image (`factor` 0) and the image (1), or beyond; not of edge pixels."""
+    """Interpolates, or extrapolates, between a blurred image (`factor` 0) and the image (1).
+
+    Edge pixels remain unchanged.
+    """
     levels = tf.cast(image, tf.float32)
     rows = levels[:-2] + levels[1:-1] + levels[2:]
     window = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
-    # The middle counts 5 times among 13; a half, which rounding would depend on, can not occur.
+    # The center has weight 5 of 13. So no value ends in exactly .5, where rounding could differ.
     inner = levels[1:-1, 1:-1]
     blurred = tf.floor((window + 4 * inner) / 13 + 0.5)
     return _blend(levels + tf.pad(blurred - inner, [[1, 1], [1, 1], [0, 0]]), image, factor)
 
 
 def posterize(image, bits):
-    """Only the upper `bits` of each level, 0 to 8."""
+    """Keeps only the upper `bits` of each level, 0 to 8."""
     lower = tf.bitwise.left_shift(1, 8 - tf.cast(bits, tf.int32)) - 1
     return tf.bitwise.bitwise_and(image, tf.cast(255 - lower, tf.uint8))
 
 
 def solarize(image, threshold):
-    """Levels from `threshold` on are inverted."""
+    """Inverts all levels of at least `threshold`."""
     above = tf.cast(tf.cast(image, tf.float32) >= threshold, tf.uint8)
     return tf.bitwise.bitwise_xor(image, 255 * above)
 
 
 def solarize_add(image, addition):
-    """`addition`, 0 to 128, to levels below 128."""
+    """Adds `addition`, 0 to 128, to all levels below 128."""
     return image + tf.cast(addition, tf.uint8) * tf.cast(image < 128, tf.uint8)
 
 
 def invert(image):
-    """255 minus each level."""
+    """Inverts all levels: 255 minus the level."""
     return 255 - image
 
 
 def autocontrast(image):
-    """Each channel is stretched from 0 to 255."""
+    """Stretches each channel to the range 0 to 255."""
     low = tf.cast(tf.reduce_min(image, axis=(0, 1)), tf.float64)
     high = tf.cast(tf.reduce_max(image, axis=(0, 1)), tf.float64)
     scale = tf.where(high > low, 255 / tf.maximum(high - low, 1), 1)
@@ -71,7 +74,7 @@ def autocontrast(image):
 
 
 def equalize(image):
-    """Each channel is mapped so that its levels become equally frequent."""
+    """Equalizes the histogram of each channel."""
     rows, repeats = _as_rows(image)
     index = tf.cast(rows, tf.int32) + tf.tile([0, 256, 512], repeats)
     counts = tf.math.bincount(tf.reshape(index, [-1]), minlength=768, maxlength=768)
@@ -87,28 +90,28 @@ def equalize(image):
 
 
 def _as_rows(image):
-    """`(height, 3 * width)`, and `[width]`.
+    """Returns the image as rows, `(height, 3 * width)`, and `[width]`.
 
-    TensorFlow takes several times as long to add three numbers to all pixels.
+    TensorFlow is several times slower at adding three numbers to all pixels.
     """
     width = tf.shape(image)[1]
     return tf.reshape(image, [-1, 3 * width]), width[None]
 
 
 def _gray(image):
-    """The image without colors, float32 `(height, width, 3)`, integers."""
-    # Integers below 2**24 all along, which are exact in float32 in any order.
+    """Converts an image to gray, float32 `(height, width, 3)` with integer values."""
+    # All values are integers below 2**24, so float32 sums are exact in any order.
     levels = tf.reshape(tf.cast(image, tf.float32), [-1, 3])
     gray = tf.floor((tf.matmul(levels, _GRAY) + 32768.0) / 65536.0)
     return tf.reshape(gray, tf.shape(image))
 
 
 def _blend(first, second, share):
-    """`first` with a share of `second`, which may be below 0 or above 1."""
+    """Blends `first` with a share of `second`; the share may be below 0 or above 1."""
     share = tf.cast(share, tf.float32)
     return _as_levels(first + share * (tf.cast(second, tf.float32) - first))
 
 
 def _as_levels(x):
-    """Cut off at 0 and 255 and, as in Pillow, decimals too."""
+    """Clips to 0 to 255 and truncates to uint8, as Pillow does."""
     return tf.cast(tf.clip_by_value(x, 0, 255), tf.uint8)

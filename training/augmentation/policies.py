@@ -1,8 +1,8 @@
-"""RandAugment as timm has it, and TrivialAugment as torchvision has it: random operations.
+"""RandAugment as in timm, and TrivialAugment as in torchvision.
 
-Keras' `RandAugment` draws one operation for a whole batch and computes all eleven of them, and its
-magnitudes are others: not what networks were published with. Here each image has its own
-operations, and only these are computed.
+Here, operations are drawn for each image, and only these operations are computed. Keras'
+`RandAugment` draws one operation per batch, computes all eleven, and has other magnitudes. So it
+does not match the training of published networks.
 """
 
 import dataclasses
@@ -22,14 +22,14 @@ _BINS = 31
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandAugment:
-    """What timm writes as "rand-m9-n2-p0.5-mstd0.5-inc1".
+    """The parameters of RandAugment; in timm's notation "rand-m9-n2-p0.5-mstd0.5-inc1".
 
     Attributes:
         magnitude: mean strength of operations, 0 to 10; timm's "m".
-        std: standard deviation of the strength, which is cut off at 0 and 10; "mstd".
-        count: operations on an image; "n".
-        probability: with which each of them is done; "p".
-        increasing: whether all operations are the stronger the greater the magnitude; "inc".
+        std: standard deviation of the strength, which is clipped to 0 to 10; "mstd".
+        count: number of operations per image; "n".
+        probability: probability of applying each operation; "p".
+        increasing: whether the effect of all operations increases with the magnitude; "inc".
     """
 
     magnitude: float
@@ -39,7 +39,7 @@ class RandAugment:
     increasing: bool
 
 
-#: The parts of a RandAugment's name, and the values they may have.
+#: The parts of a RandAugment's name, and patterns of their values.
 _PARTS = {
     "m": r"\d|10",
     "n": r"[1-9]",
@@ -50,18 +50,19 @@ _PARTS = {
 
 
 def check_policy(text):
-    """What a recipe's policy stands for.
+    """Parses the policy of a recipe.
 
     Args:
-        text: None; "trivial_augment_wide"; or a RandAugment as timm writes it, such as
-            "rand-m9-mstd0.5-inc1". Its parts, in any order, may be "m" (0 to 10, 10 by default),
-            "n" (1 to 9; 2), "p" (to 1; 0.5), "mstd" (below 100; 0) and "inc" (0 or 1; 0).
+        text: None; "trivial_augment_wide"; or a RandAugment in timm's notation, such as
+            "rand-m9-mstd0.5-inc1". The parts may have any order: "m" (0 to 10, by default 10), "n"
+            (1 to 9, by default 2), "p" (up to 1, by default 0.5), "mstd" (below 100, by default 0)
+            and "inc" (0 or 1, by default 0).
 
     Returns:
         None, the text "trivial_augment_wide", or a `RandAugment`.
 
     Raises:
-        ValueError: naming `policy`.
+        ValueError: if the policy is invalid; the message names `policy`.
     """
     if text is None or text == "trivial_augment_wide":
         return text
@@ -78,7 +79,7 @@ def check_policy(text):
 
 
 def _parts(text):
-    """The parts of a RandAugment's name; None for another text."""
+    """Returns the parts of a RandAugment's name, or None for another text."""
     name, *parts = text.split("-")
     values = {}
     for part in parts:
@@ -90,9 +91,9 @@ def _parts(text):
     return values if name == "rand" else None
 
 
-#: The operations of `rand_augment`: name -> function of the image; a strength of 0 to 1; the same,
-#: or its negative, half of the time each; and the fill. The first is for what is left out. Of some,
-#: the effect is the greater the smaller the strength is, or least in the middle.
+#: The operations of `rand_augment`: name -> function of the image; a strength from 0 to 1; the same
+#: strength with a random sign; and the fill. The first operation replaces skipped ones. The effect
+#: of some operations decreases with the strength, or is smallest for a medium strength.
 RAND_AUGMENT = {
     "identity": lambda image, *_: tf.identity(image),
     "autocontrast": lambda image, *_: operations.autocontrast(image),
@@ -115,7 +116,7 @@ RAND_AUGMENT = {
         image, 0.45 * signed * _side(image, 0), fill
     ),
 }
-#: The same operations, the effect of all of which increases with the strength.
+#: The same operations; here the effect of all of them increases with the strength.
 RAND_AUGMENT_INCREASING = {
     **RAND_AUGMENT,
     "posterize": lambda image, level, *_: operations.posterize(image, 4 - tf.floor(4 * level)),
@@ -125,7 +126,7 @@ RAND_AUGMENT_INCREASING = {
     "brightness": lambda image, _, signed, __: operations.brightness(image, 1 + 0.9 * signed),
     "sharpness": lambda image, _, signed, __: operations.sharpness(image, 1 + 0.9 * signed),
 }
-#: The operations of `trivial_augment_wide`, in the same form. Shifts are of whole pixels.
+#: The operations of `trivial_augment_wide`, in the same form. Shifts are by whole pixels.
 TRIVIAL_AUGMENT_WIDE = {
     "identity": RAND_AUGMENT["identity"],
     "shear_x": lambda image, _, signed, fill: geometry.shear_x(image, 0.99 * signed, fill),
@@ -153,22 +154,22 @@ def _side(image, axis):
 
 
 def _whole(pixels):
-    """Decimals cut off, on either side of 0."""
+    """Truncates toward 0."""
     return tf.cast(tf.cast(pixels, tf.int32), tf.float32)
 
 
 def rand_augment(image, seed, spec, fill=GRAY):
-    """A few random operations, one after the other.
+    """Applies a few random operations in sequence.
 
     From "RandAugment: Practical automated data augmentation with a reduced search space" (Cubuk et
-    al., 2020), with timm's operations, magnitudes and noise; the same one may be drawn twice. All
-    interpolation is bilinear, where timm by default draws between that and bicubic.
+    al., 2020), with timm's operations, magnitudes and noise. Operations are sampled with
+    replacement. Interpolation is always bilinear; timm by default draws bilinear or bicubic.
 
     Args:
         image: uint8 `(height, width, 3)`.
-        seed: int64 `(2,)`; alone decides.
+        seed: int64 `(2,)`; determines the result.
         spec: a `RandAugment`.
-        fill: levels of R, G and B for what comes from outside the image; timm takes the mean color.
+        fill: RGB levels for the area outside the image; timm uses the mean color.
 
     Returns:
         uint8 of the same shape.
@@ -180,7 +181,7 @@ def rand_augment(image, seed, spec, fill=GRAY):
 
 
 def trivial_augment_wide(image, seed, fill=(0.0, 0.0, 0.0)):
-    """One random operation of random strength.
+    """Applies one random operation of random strength.
 
     From "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation" (Müller and Hutter,
     2021), with torchvision's operations and magnitudes. Interpolation is bilinear, as in
@@ -188,8 +189,8 @@ def trivial_augment_wide(image, seed, fill=(0.0, 0.0, 0.0)):
 
     Args:
         image: uint8 `(height, width, 3)`.
-        seed: int64 `(2,)`; alone decides.
-        fill: levels of R, G and B for what comes from outside the image.
+        seed: int64 `(2,)`; determines the result.
+        fill: RGB levels for the area outside the image.
 
     Returns:
         uint8 of the same shape.
@@ -198,7 +199,7 @@ def trivial_augment_wide(image, seed, fill=(0.0, 0.0, 0.0)):
 
 
 def draw_rand_augment(seed, spec):
-    """What `rand_augment` does.
+    """Draws the operations and strengths of `rand_augment`.
 
     Args:
         seed: int64 `(2,)`.
@@ -206,26 +207,26 @@ def draw_rand_augment(seed, spec):
 
     Returns:
         `(indices, levels, signed)`, each of shape `(spec.count,)`: indices of the operations in
-        `RAND_AUGMENT`, int32; their strengths of 0 to 1, float32; the same or their negatives.
+        `RAND_AUGMENT`, int32; their strengths from 0 to 1, float32; the same with random signs.
     """
-    # All numbers at once: most of the time of small operations is their start.
+    # Draw all random numbers in one operation, as small operations are dominated by overhead.
     which, whether, sides, noise = tf.unstack(tf.random.stateless_uniform([4, spec.count], seed))
     indices = 1 + tf.cast(which * (len(RAND_AUGMENT) - 1), tf.int32)
     indices = tf.where(whether < spec.probability, indices, 0)
-    noise = tf.math.ndtri(tf.maximum(noise, 2.0**-24))  # normal, and not of infinity
+    noise = tf.math.ndtri(tf.maximum(noise, 2.0**-24))  # normal; the minimum avoids infinity
     levels = tf.clip_by_value(spec.magnitude + spec.std * noise, 0.0, 10.0) / 10
     return indices, levels, tf.where(sides < 0.5, -levels, levels)
 
 
 def draw_trivial_augment(seed):
-    """What `trivial_augment_wide` does.
+    """Draws the operation and strength of `trivial_augment_wide`.
 
     Args:
         seed: int64 `(2,)`.
 
     Returns:
         `(index, level, signed)`, scalars: index of the operation in `TRIVIAL_AUGMENT_WIDE`, int32;
-        its strength, one of 31 from 0 to 1, float32; the same or its negative.
+        its strength, one of 31 from 0 to 1, float32; the same with a random sign.
     """
     which, strength, side = tf.unstack(tf.random.stateless_uniform([3], seed))
     index = tf.cast(which * len(TRIVIAL_AUGMENT_WIDE), tf.int32)
@@ -234,11 +235,11 @@ def draw_trivial_augment(seed):
 
 
 def _apply(table, image, index, level, signed, fill):
-    """The operation of that index in a table. The others are not computed."""
+    """Applies the operation at an index of a table. The others are not computed."""
     inputs = [image, level, signed, tf.constant(fill, tf.float32)]
     signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in inputs]
-    # `tf.switch_case` puts all branches into one graph, where passing over those that are not
-    # wanted takes about as long as the one that is.
+    # `tf.switch_case` puts all branches into one graph. Skipping the other branches would then take
+    # about as long as computing the wanted one.
     return tf.raw_ops.StatelessCase(
         branch_index=index,
         input=inputs,
@@ -250,5 +251,5 @@ def _apply(table, image, index, level, signed, fill):
 
 @functools.cache
 def _traced(change):
-    """The `tf.function` of an operation, the same one each time."""
+    """Returns the `tf.function` of an operation, cached."""
     return tf.function(change, autograph=False)

@@ -1,5 +1,5 @@
-"""This project beside its peers: `regnet benchmark compare`.
+"""Comparison of this project with its peers: `regnet benchmark compare`.
 
-Each measurement is a process of its own, of a script in `workers`, which the peer's environment
-runs; none of them imports another's library.
+Each measurement is a separate process: the peer's environment runs a script in `workers`. No
+process imports the library of another peer.
 """

@@ -1,4 +1,4 @@
-"""`regnet benchmark compare`: this project beside its peers. See its --help."""
+"""`regnet benchmark compare`: compares this project with its peers. See its --help."""
 
 import argparse
 import json
@@ -57,12 +57,12 @@ _FILES = {
 
 
 def main(arguments) -> int:
-    """Runs the command; returns its exit status.
+    """Runs the command and returns its exit status.
 
     Args:
-        arguments: list of strings, those behind "compare".
+        arguments: list of strings: the arguments after "compare".
     """
-    shell = dict(os.environ)  # start_tensorflow sets variables that are not the peers'
+    shell = dict(os.environ)  # start_tensorflow sets variables that the peers must not see
     defer_library()
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -190,7 +190,7 @@ def _compare(options, shell):
 
 
 def _rewrite(folder):
-    """Writes the pages of a comparison that was made."""
+    """Writes the pages again, from `comparison.json`."""
     from regnet_tf._errors import UserError, import_optional
     from regnet_tf._files import print_paths
 
@@ -206,7 +206,7 @@ def _rewrite(folder):
 
 
 def _checked(options):
-    """The variants' keys, and options as they count. Raises for what is not possible."""
+    """Checks the options, fills in defaults and returns the keys; raises for impossible ones."""
     from regnet_tf._checks import check_int, check_number
     from regnet_tf.variants import variant_key
 
@@ -221,7 +221,7 @@ def _checked(options):
 
 
 def _install(options, shell):
-    """Installs what was asked for; name -> why it could not be."""
+    """Installs the requested peers; returns a dict: name -> reason of a failure."""
     from regnet_tf._errors import UserError
 
     from .contenders import PEERS, install
@@ -239,7 +239,7 @@ def _install(options, shell):
 
 
 def _locate(options, shell, failed):
-    """The contenders, this project first; and name -> why the others are left out."""
+    """Returns the installed contenders, this project first, and a dict: name -> why left out."""
     from regnet_tf._errors import UserError
 
     from .contenders import PEERS, PROJECT, locate
@@ -296,7 +296,7 @@ def _parts(options):
 
 
 def _report(options, variants, installed, absent, settings, results):
-    """The content of `comparison.json`."""
+    """Returns the content of `comparison.json`."""
     import dataclasses
 
     from ..benchmark import environment

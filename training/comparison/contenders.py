@@ -1,4 +1,4 @@
-"""Who is compared, and where each of them is installed."""
+"""The contenders of the comparison, and the environments in which they are installed."""
 
 import dataclasses
 import importlib.metadata
@@ -19,19 +19,19 @@ _WORKERS = Path(__file__).parent / "workers"
 _FIND_PACKAGES = _WORKERS / "find_packages.py"
 _KERAS_PEERS = _WORKERS / "keras_peers.py"
 _TORCH_PEERS = _WORKERS / "torch_peers.py"
-#: Runs the files that others export.
+#: Worker that runs the files that other workers export.
 EXPORTED_FILES = _WORKERS / "exported_files.py"
-_LOOKING = 120  # seconds in which a Python should have said what it has
+_LOOKING = 120  # time-out in seconds for the list of packages of a Python
 
 
 @dataclasses.dataclass(frozen=True)
 class Exporter:
-    """Who writes files.
+    """A worker script that exports files.
 
     Attributes:
-        worker: the script that does it.
-        peer: whose network it is, as the script knows it.
-        form: of the files.
+        worker: path of the script.
+        peer: the script's name of the peer that has the network.
+        form: form of the files.
     """
 
     worker: Path
@@ -44,18 +44,20 @@ class Contender:
     """A library that has RegNets, or a runtime for them.
 
     Attributes:
-        name: of the library; its worker knows it by that.
+        name: name of the contender; its worker uses the same name.
         worker: the script that imports, builds and runs its network.
-        modules: that it needs.
-        packages: whose versions matter, its own first.
-        requirements: what pip is asked for; `{package}` stands for the version here. Without any it
-            comes with this project, and runs in the running Python.
-        how: how its network is run.
-        parts: those of `PARTS` that it takes part in.
-        source: the `Exporter` of what a runtime runs; None for a library, which has networks.
-        variables: pairs of name and value, for the environment of its processes, where the user
-            has not set them.
-        same_as: the contender whose library it is, run otherwise; None for a library of its own.
+        modules: modules that it needs.
+        packages: packages with versions to report, its own package first.
+        requirements: requirements for pip. `{package}` is replaced by the version installed here.
+            If empty, the contender comes with this project and runs in the running Python.
+        how: description of how its network is run.
+        parts: the parts in `PARTS` in which it is measured.
+        source: the `Exporter` of the file that a runtime runs; None for a library, which has its
+            own networks.
+        variables: pairs of name and value for the environment of its processes. The user's
+            variables take precedence.
+        same_as: name of the contender with the same library, if this one only runs it differently;
+            else None.
     """
 
     name: str
@@ -71,31 +73,31 @@ class Contender:
 
     @property
     def library(self) -> str:
-        """By which its virtual environment is named."""
+        """The library's name, which is also the name of its virtual environment."""
         return self.same_as or self.name
 
     @property
     def installation(self) -> str:
-        """The command that installs it."""
+        """The command that installs the contender."""
         if self.requirements:
             return f"regnet benchmark compare --install {self.name}"
         return "pip install 'regnet_tf[export]'"
 
     def exporter(self, part) -> Exporter | None:
-        """Who writes the file that it runs in a part; None where it runs its own network."""
+        """Returns the exporter of the file to run in a part; None if it runs its own network."""
         return Exporter(self.worker, self.name, part) if part in FORMS else self.source
 
 
 @dataclasses.dataclass(frozen=True)
 class Installed:
-    """A contender in an environment.
+    """A contender that is installed in an environment.
 
     Attributes:
         contender: a `Contender`.
-        python: path of the interpreter that has it.
-        python_version: of that.
-        versions: package -> version.
-        own_environment: whether it is in an environment of its own, or in the running Python.
+        python: path of the interpreter that has it installed.
+        python_version: version of the interpreter.
+        versions: dict: package -> version.
+        own_environment: True for a separate environment, False for the running Python.
     """
 
     contender: Contender
@@ -107,8 +109,8 @@ class Installed:
 
 _KERAS = "train_on_batch and predict_on_batch, graphs of TensorFlow"
 _TORCH = "eager, channels_last, inference_mode"
-# By default glibc gives large tensors back to the system when they are freed, so that PyTorch's
-# next step takes their pages one fault at a time. TensorFlow with oneDNN keeps them.
+# By default, glibc returns the memory of large tensors to the system when they are freed. PyTorch's
+# next step then gets it back one page fault at a time. TensorFlow with oneDNN keeps the memory.
 _KEEPING_MEMORY = (
     ("MALLOC_MMAP_THRESHOLD_", "4000000000"),
     ("MALLOC_TRIM_THRESHOLD_", "8000000000"),
@@ -145,7 +147,7 @@ _TIMM_TUNED = dataclasses.replace(
 
 
 def _of_onnx(name, how):
-    """A runtime for timm's network in an ONNX file."""
+    """Returns a contender that runs timm's network from an ONNX file."""
     return Contender(
         name,
         EXPORTED_FILES,
@@ -219,21 +221,21 @@ PEERS = {
 
 
 def environments_folder() -> Path:
-    """Where environments are kept unless someone says otherwise: the user's cache."""
+    """Returns the default folder of the environments, in the user's cache directory."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "regnet_tf" / "peers"
 
 
 def install(contender, folder, shell):
-    """Makes an environment for a peer and installs it there by pip, whose settings count.
+    """Creates an environment for a peer and installs the peer there by pip, with pip's settings.
 
     Args:
         contender: a `Contender`.
-        folder: a `Path`, of the environments.
-        shell: the user's variables.
+        folder: a `Path`: the folder of the environments.
+        shell: the user's environment variables.
 
     Raises:
-        UserError: where it can not be done, with what pip says.
+        UserError: if the installation fails; it gives pip's message.
     """
     python = _python_of(folder / contender.library)
     try:
@@ -251,12 +253,12 @@ def install(contender, folder, shell):
 
 
 def locate(contender, folder, shell) -> Installed | None:
-    """Finds a contender in its own environment, else in the running Python, else None.
+    """Finds a contender in its own environment, else in the running Python; None if missing.
 
     Args:
         contender: a `Contender`.
-        folder: a `Path`, of the environments.
-        shell: the user's variables.
+        folder: a `Path`: the folder of the environments.
+        shell: the user's environment variables.
     """
     own_python = _python_of(folder / contender.library)
     places = [(sys.executable, False)]
@@ -267,7 +269,7 @@ def locate(contender, folder, shell) -> Installed | None:
         variables = environment(shell, own)
         try:
             found = run_worker(python, _FIND_PACKAGES, request, _LOOKING, variables)
-        except Failure:  # an environment that is broken has nothing
+        except Failure:  # a broken environment counts as missing
             continue
         if not found["missing"]:
             return Installed(contender, python, found["python"], found["versions"], own)
@@ -275,11 +277,11 @@ def locate(contender, folder, shell) -> Installed | None:
 
 
 def environment(shell, own) -> dict[str, str]:
-    """The variables of a worker.
+    """Returns the environment variables of a worker.
 
     Args:
-        shell: the user's, without those that this program has set for itself.
-        own: whether it runs in an environment of its own, which this project is no part of.
+        shell: the user's variables, without the variables that this program has set for itself.
+        own: whether the worker runs in a separate environment, without this project.
     """
     left_out = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "TF_USE_LEGACY_KERAS")
     variables = {

@@ -1,20 +1,20 @@
-"""What is measured, and in which regimes."""
+"""Parts of a measurement, and regimes."""
 
-#: Of a network: those of a library, and files that it exports.
+#: Parts measured for a network: in its library, and in the forms of the files that it exports.
 LIBRARY = ("training", "inference", "latency")
 FORMS = ("saved_model", "tflite")
 PARTS = (*LIBRARY, *FORMS)
 
-#: Of these a call takes a batch of images; of the others one image.
+#: Parts in which a call takes a batch of images; in the others it takes one image.
 BATCHED = ("training", "inference")
 
-#: The files of these forms take batches of any size.
+#: Forms with files that take any batch size.
 ANY_BATCH = ("saved_model", "onnx")
 
-#: The machine as it is, with the user's own variables.
+#: Regime with the user's own variables, unchanged.
 NATIVE = "native"
-#: Regime -> variables of all processes. TensorFlow and PyTorch compute with oneDNN; it reads the
-#: second one itself, so that processors with AVX-512 do as those without.
+#: Regime -> variables of all processes. TensorFlow and PyTorch compute with oneDNN. oneDNN itself
+#: reads ONEDNN_MAX_CPU_ISA, so a processor with AVX-512 computes like a processor without it.
 REGIMES = {
     NATIVE: {},
     "avx2": {"TF_ENABLE_ONEDNN_OPTS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"},
@@ -23,9 +23,9 @@ REGIMES = {
 
 
 def in_a_shell(variables) -> str:
-    """Variables as in a shell; "none" where there are none.
+    """Returns variables as written in a shell, or "none" without variables.
 
     Args:
-        variables: dict from name to value, or pairs of them.
+        variables: dict: name -> value, or pairs of name and value.
     """
     return " ".join(f"{name}={value}" for name, value in dict(variables).items()) or "none"

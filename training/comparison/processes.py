@@ -1,4 +1,4 @@
-"""Worker processes: a request in, an answer out, or the reason why there is none."""
+"""Worker processes: they take a request and return an answer, or the reason of a failure."""
 
 import contextlib
 import json
@@ -8,15 +8,15 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-_KEPT = 4000  # characters of what a worker that failed has said
+_KEPT = 4000  # last characters of a failed worker's output to keep
 
 
 class Failure(Exception):
-    """A worker gave no answer.
+    """Raised when a worker gives no answer.
 
     Attributes:
-        reason: why, in a line.
-        log: the end of what it said.
+        reason: reason in one line.
+        log: end of the worker's output.
     """
 
     def __init__(self, reason, log=""):
@@ -26,21 +26,22 @@ class Failure(Exception):
 
 
 def run_worker(python, script, request, timeout, environment) -> dict:
-    """Runs a script in a fresh process, and ends all that it has started.
+    """Runs a script in a fresh process, and ends all processes that it has started.
 
     Args:
         python: path of the interpreter.
-        script: a `Path` of `workers`, or another that takes two JSON files: the request, and the
-            answer to write, which is a dict; where it fails, one with the reason as "error".
-        request: what to do, a dict.
-        timeout: seconds that it may take.
-        environment: its variables.
+        script: a `Path` of a script in `workers`, or of another script with two arguments: the
+            JSON files of the request and of the answer. The script writes the answer as a dict. If
+            it fails, the dict has the reason as "error".
+        request: request, a dict.
+        timeout: maximum seconds that the script may take.
+        environment: environment variables of the process.
 
     Returns:
-        The answer.
+        The answer, a dict.
 
     Raises:
-        Failure: where it ran out of time, was killed, or failed.
+        Failure: if the script timed out, was killed, or failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "request.json"), Path(folder, "answer.json")
@@ -69,7 +70,7 @@ def run_worker(python, script, request, timeout, environment) -> dict:
 
 
 def _end(process):
-    """Kills a process and those it has started, where the system knows groups of them."""
+    """Kills a process, and its children if the system has process groups."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A comparison as markdown and as a picture."""
+"""Report of a comparison, as markdown and as a figure."""
 
 import math
 
@@ -16,7 +16,7 @@ _COLUMNS = 5
 
 
 def markdown(report) -> str:
-    """The report as a page.
+    """Returns the report as a markdown page.
 
     Args:
         report: the content of `comparison.json`.
@@ -54,12 +54,12 @@ def _about(settings):
 
 
 def table(results, parts, notes) -> str:
-    """Medians and spreads.
+    """Returns the medians and their ranges as a markdown table.
 
     Args:
-        results: of `summarize`.
-        parts: that were measured.
-        notes: the `_Notes` that the table refers to.
+        results: result of `summarize`.
+        parts: the parts that were measured.
+        notes: the `_Notes` to which the table adds its footnotes.
     """
     metrics = metrics_of(parts)
     headings = ["network", "regime", "contender", "parameters"]
@@ -75,7 +75,7 @@ def table(results, parts, notes) -> str:
 
 
 def ratios(results, parts) -> str:
-    """How many times as fast this project is; nothing where it has no peers."""
+    """Returns a table with how many times as fast this project is; empty without peers."""
     if len(results[0]["rows"]) < 2:
         return ""
     metrics = [metric for metric in metrics_of(parts) if metric.key in COMPARED]
@@ -92,7 +92,7 @@ def ratios(results, parts) -> str:
 
 
 def regimes_table(regimes) -> str:
-    """What each regime sets, and what TensorFlow then computes with."""
+    """Returns a table with each regime's variables and the kernels that TensorFlow then uses."""
     rows = [
         [regime["name"], in_a_shell(regime["variables"]), regime["onednn"] or _MISSING]
         for regime in regimes
@@ -102,7 +102,7 @@ def regimes_table(regimes) -> str:
 
 
 def contenders_table(contenders) -> str:
-    """Versions, and how each of them runs; those that are not there too, with the reason."""
+    """Returns a table with versions and descriptions; for missing contenders, the reason."""
     rows = []
     for contender in contenders:
         versions = ", ".join(f"{name} {number}" for name, number in contender["versions"].items())
@@ -115,19 +115,19 @@ def contenders_table(contenders) -> str:
 
 
 class _Notes:
-    """Numbered footnotes; equal ones are one."""
+    """Numbered footnotes; equal texts share a number."""
 
     def __init__(self):
         self._texts = []
 
     def refer(self, text):
-        """The mark of a note."""
+        """Returns the mark of a note, which is added if new."""
         if text not in self._texts:
             self._texts.append(text)
         return f"[{self._texts.index(text) + 1}]"
 
     def text(self):
-        """All of them, as a list."""
+        """Returns all notes as a markdown list."""
         return "\n".join(f"- [{n}] {text}" for n, text in enumerate(self._texts, 1))
 
 
@@ -142,7 +142,7 @@ def _parameters(row, result, notes):
 
 
 def _cell(row, metric, notes):
-    """The number, its spread, and a mark where a part of it is missing."""
+    """Returns the number and its range, with a mark for each part that failed."""
     marks = [
         notes.refer(f"{row['contender']}, {part}: {row['failed'][part]}")
         for part in metric.parts
@@ -160,9 +160,9 @@ def _spread(value, digits):
 
 
 def draw(report):
-    """Bars of the medians with their spreads, as a matplotlib figure.
+    """Draws bars of the medians with their ranges; returns a matplotlib figure.
 
-    There is a block for each network in each regime.
+    The figure has a block for each network in each regime.
 
     Args:
         report: the content of `comparison.json`.

@@ -1,4 +1,4 @@
-"""The measurements of a comparison: which there are, in turns, and what came of each."""
+"""Measurements of a comparison: plans them in turns, runs them and keeps the results."""
 
 import dataclasses
 import hashlib
@@ -24,13 +24,13 @@ _CLASSES = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the measurements of a part have in common.
+    """Settings that all measurements of a part share.
 
     Attributes:
-        batch_size: images of a call.
-        image_size: pixels.
-        threads: to compute with.
-        seconds: that steps are repeated for.
+        batch_size: number of images in a call.
+        image_size: height and width of the images, in pixels.
+        threads: number of threads to compute with.
+        seconds: duration for which steps are repeated.
     """
 
     batch_size: int
@@ -41,16 +41,16 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """One process.
+    """One measurement, which is one process.
 
     Attributes:
         variant: key of the network.
-        turn: from 1; 0 for an export.
+        turn: number of the turn, from 1; 0 for an export.
         part: one of `PARTS`, or `EXPORT`.
         installed: an `Installed` contender.
-        settings: `Settings`.
+        settings: a `Settings`.
         regime: one of `REGIMES`; `NATIVE` for an export.
-        form: of the file, for an export.
+        form: form of the file, for an export.
     """
 
     variant: str
@@ -63,11 +63,11 @@ class Measurement:
 
     @property
     def name(self):
-        """The contender's."""
+        """The contender's name."""
         return self.installed.contender.name
 
     def to_dict(self) -> dict:
-        """What it is, but for the place of the environment."""
+        """Returns a description of the measurement, without the path of the environment."""
         fields = ("variant", "regime", "turn", "part", "form")
         return {
             "contender": self.name,
@@ -78,19 +78,19 @@ class Measurement:
 
     @property
     def identity(self) -> str:
-        """The same for measurements that need not be repeated."""
+        """Key of the measurement; measurements with equal keys are done once."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def check_result(result):
-    """Raises ValueError, TypeError or KeyError for a dict that `Runner` did not make."""
+    """Raises a ValueError, TypeError or KeyError if a dict is not a result of `Runner`."""
     check_choice("status", result["status"], (MEASURED, FAILED))
     check("identity", result["identity"], isinstance(result["identity"], str), "a text")
 
 
 def plan(variants, regimes, installed, settings, parts, repeats) -> list[Measurement]:
-    """All measurements but the exports, contenders taking turns."""
+    """Returns all measurements except the exports; contenders take turns."""
     one_image = dataclasses.replace(settings, batch_size=1)
     return [
         Measurement(variant, turn, part, one, settings if part in BATCHED else one_image, regime)
@@ -104,14 +104,14 @@ def plan(variants, regimes, installed, settings, parts, repeats) -> list[Measure
 
 
 class Runner:
-    """Does measurements, one at a time, and keeps what came of them.
+    """Runs measurements one at a time, and keeps their results.
 
     Args:
-        folder: a `Path`; exported networks go there.
-        shell: the user's variables.
-        done: identity -> result, of what was measured before.
-        append: function that keeps a result.
-        timeout: seconds that a process may take.
+        folder: a `Path`: the folder for exported networks.
+        shell: the user's environment variables.
+        done: dict: identity -> result of an earlier measurement.
+        append: function that saves a result.
+        timeout: maximum seconds that a process may take.
         say: called with a line about each measurement.
     """
 
@@ -126,10 +126,12 @@ class Runner:
         self._spent = 0.0  # seconds
 
     def run(self, measurements) -> list[dict]:
-        """Does what is not done yet; what failed in one turn is left out in the later ones.
+        """Runs the measurements that are not done yet.
+
+        A measurement that fails in one turn is left out in the later turns.
 
         Returns:
-            The results, exports among them, in order.
+            The results in order, including those of the exports.
         """
         self._todo = sum(one.identity not in self._done for one in measurements)
         results, failed = [], set()
@@ -145,7 +147,10 @@ class Runner:
         return results
 
     def _results(self, measurement):
-        """Of a measurement, after that of the export it needs; it fails where that failed."""
+        """Returns the result of a measurement, after the result of the export that it needs.
+
+        If the export failed, the measurement fails with the same reason.
+        """
         contender, part = measurement.installed.contender, measurement.part
         worker, peer = contender.worker, contender.name
         exporter = contender.exporter(part)
@@ -163,7 +168,7 @@ class Runner:
         return [{**exported, "regime": measurement.regime}, result]
 
     def _exported(self, measurement, exporter):
-        """The result of an export; it is repeated where its file has gone and is needed."""
+        """Returns the result of an export; repeats it if a file that is needed is gone."""
         export = _export(measurement, exporter.form)
         folder = self._folder / f"{export.name}-{export.variant}-{export.form}-{export.identity}"
         done = self._done.get(export.identity)
@@ -177,13 +182,13 @@ class Runner:
         return self._result(export, exporter.worker, exporter.peer, request)
 
     def _result(self, measurement, worker, peer, more=None):
-        """What is known of a measurement, or comes of it now.
+        """Returns the known result of a measurement, or measures it now.
 
         Args:
             measurement: a `Measurement`.
-            worker: the script.
-            peer: as the script knows it.
-            more: of the request.
+            worker: path of the worker script.
+            peer: the script's name of the peer.
+            more: more entries of the request, a dict.
         """
         if measurement.identity in self._done:
             return self._done[measurement.identity]
@@ -226,7 +231,7 @@ class Runner:
 
 
 def _export(measurement, form):
-    """The export that a measurement needs: files are the same in every turn and regime."""
+    """Returns the export that a measurement needs; it is the same in every turn and regime."""
     settings = measurement.settings
     if form in ANY_BATCH:
         settings = dataclasses.replace(settings, batch_size=1)
@@ -235,9 +240,9 @@ def _export(measurement, form):
 
 
 def _place(measurement, shell):
-    """The Python of a measurement and its variables.
+    """Returns the Python interpreter of a measurement, and its environment variables.
 
-    Exported files of all contenders run in the same Python, by the same variables.
+    Exported files of all contenders run in the same Python with the same variables.
     """
     if measurement.part in FORMS:
         python, variables = sys.executable, environment(shell, own=False)
@@ -251,7 +256,7 @@ def _place(measurement, shell):
 
 
 def outcome(result) -> str:
-    """What came of a measurement, in a few words."""
+    """Returns the result of a measurement in a few words."""
     if result["status"] == FAILED:
         return result["reason"]
     facts, part = result["facts"], result["part"]
@@ -263,12 +268,12 @@ def outcome(result) -> str:
 
 
 def network(variant) -> dict:
-    """A network for workers that know nothing of this project: its stages and what is usual.
+    """Returns the description of a network for workers, which do not import this project.
 
     Returns:
         Dict: "key", timm's name; "classes"; lists "depths", "widths" and "group_widths" of the
-        stages; "group_width" before it was capped; "se_ratio"; "plain", whether activation,
-        normalization and stem are those of the paper.
+        stages; "group_width" before it was capped; "se_ratio"; "plain", whether the network has
+        the activation, normalization and stem of the paper.
     """
     config = get_config(variant)
     return {

@@ -1,4 +1,4 @@
-"""What the measurements of a comparison say: medians, spreads, ratios, and why some are missing."""
+"""Summary of a comparison: medians, ranges, ratios, and reasons of failures."""
 
 import collections
 import dataclasses
@@ -13,15 +13,15 @@ from .parts import LIBRARY, REGIMES
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A number that measurements give.
+    """A metric of the measurements.
 
     Attributes:
-        key: in JSON.
-        heading: of a column, with the unit.
-        parts: the measurements that give it.
-        value: function from their facts and settings to the number.
-        digits: to print, behind the point.
-        more_is_better: or less.
+        key: key in JSON.
+        heading: heading of the column, with the unit.
+        parts: the parts that give the metric.
+        value: function from a measurement's facts and settings to the number.
+        digits: number of decimals to print.
+        more_is_better: whether a larger number is better.
     """
 
     key: str
@@ -63,32 +63,32 @@ METRICS = (
     Metric("tflite_ms", "TFLite (ms)", ("tflite",), _latency),
 )
 
-#: Those whose ratios are told.
+#: Keys of the metrics for which ratios are reported.
 COMPARED = ("training", "inference", "latency_ms", "saved_model_ms", "tflite_ms")
 
 
 def metrics_of(parts) -> list[Metric]:
-    """Those that some parts give, in order."""
+    """Returns the metrics that these parts give, in order."""
     return [metric for metric in METRICS if set(metric.parts) & set(parts)]
 
 
 def summarize(results, variants, regimes, installed) -> list[dict]:
-    """Medians over the turns.
+    """Summarizes the results by medians over the turns.
 
     Args:
-        results: of `Runner.run`.
+        results: result of `Runner.run`.
         variants: keys of the networks.
-        regimes: names of them.
+        regimes: names of the regimes.
         installed: list of `Installed`.
 
     Returns:
-        For each network in each regime a dict: "variant"; "name"; "regime"; "parameters", as this
-        project counts them; and "rows", for each contender a dict:
+        A dict for each network in each regime: "variant"; "name"; "regime"; "parameters", as this
+        project counts them; and "rows", a dict for each contender:
 
-        - "contender"; "parameters", None where it was not built;
-        - "values": `Metric.key` -> "median", "min", "max" and "turns", the number in each;
-        - "regnet_tf_is_faster_by": `Metric.key` -> the median of the ratios turn by turn;
-        - "failed": part -> why.
+        - "contender"; "parameters", None if it was not built;
+        - "values": `Metric.key` -> "median", "min", "max" and "turns", the number in each turn;
+        - "regnet_tf_is_faster_by": `Metric.key` -> median of the ratios in each turn;
+        - "failed": part -> reason.
     """
     by_what = collections.defaultdict(list)
     for result in results:
@@ -108,11 +108,11 @@ def summarize(results, variants, regimes, installed) -> list[dict]:
 
 
 def describe_regimes(results, regimes) -> list[dict]:
-    """What each regime was: "name", "variables", and "onednn", the kernels that TensorFlow had.
+    """Describes each regime: "name", "variables", and "onednn", the kernels that TensorFlow used.
 
     Args:
-        results: of `Runner.run`.
-        regimes: names of them.
+        results: result of `Runner.run`.
+        regimes: names of the regimes.
     """
     kernels = {
         result["regime"]: result["facts"]["onednn"]
@@ -126,7 +126,7 @@ def describe_regimes(results, regimes) -> list[dict]:
 
 
 def _rows(results):
-    """Of each contender, this project first."""
+    """Returns the row of each contender, this project first."""
     rows = [_row(name, found) for name, found in results.items()]
     ours = rows[0]["values"]
     for row in rows:
@@ -152,7 +152,10 @@ def _row(name, results):
 
 
 def _value(metric, results):
-    """By turn; the mean where more than one part of a turn gives the number."""
+    """Summarizes a metric over the turns; returns None without results.
+
+    If several parts of a turn give the metric, the turn has their mean.
+    """
     turns = collections.defaultdict(list)
     for result in results:
         if result["part"] in metric.parts:
@@ -169,7 +172,7 @@ def _value(metric, results):
 
 
 def _ratio(key, ours, theirs):
-    """How many times as fast this project is: the median over the turns that both have."""
+    """Returns how many times as fast this project is: the median over the common turns."""
     (more_is_better,) = (metric.more_is_better for metric in METRICS if metric.key == key)
     ratios = [
         ours[turn] / theirs[turn] if more_is_better else theirs[turn] / ours[turn]
@@ -179,5 +182,5 @@ def _ratio(key, ours, theirs):
 
 
 def is_same_network(row, parameters) -> bool:
-    """Whether a contender's network has as many parameters as it should; True where unknown."""
+    """Whether a contender's network has the expected number of parameters; True if unknown."""
     return row["parameters"] in (None, parameters)

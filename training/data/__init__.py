@@ -1,9 +1,12 @@
-"""Data sets by name or folder: labelled images, some to train on and some to test with.
+"""Data sets by name or folder: labelled images with a training and a test split.
 
-A split of a data set (`TableSplit`, `TfdsSplit`) has a `size`, `examples(shard)` in a fixed order,
-and `shuffled(seed, epoch, shard)`. Both are a `tf.data.Dataset` of `(image, label)`: the image a
-uint8 tensor `(height, width, 3)` or the content of its file, a string tensor of shape `()`; the
-label an int64 index into the data set's `class_names`, or a uint8 map of them, `(height, width)`.
+A split (`TableSplit`, `TfdsSplit`) has a `size` and two methods: `examples(shard)` in a fixed order
+and `shuffled(seed, epoch, shard)`. Both return a `tf.data.Dataset` of `(image, label)`.
+
+- The image is a uint8 tensor `(height, width, 3)`, or the content of its file, a string tensor of
+  shape `()`.
+- The label is an int64 index into the data set's `class_names`, or a uint8 map of these indices,
+  `(height, width)`.
 """
 
 import dataclasses
@@ -17,7 +20,7 @@ from . import digit_scenes, digits, folder, tfds_catalog
 from .table import TableSplit
 from .tfds_catalog import TfdsSplit
 
-#: name -> function that loads what comes with an installed package.
+#: name -> function that loads a data set included in an installed package.
 EMBEDDED = {
     "digits": digits.load,
     "digit_crops": digit_scenes.load_crops,
@@ -30,10 +33,10 @@ class DataSet:
     """Labelled images.
 
     Attributes:
-        name: as it was asked for.
-        class_names: a name for every class, of those that were kept.
-        train: the split to train on; None where there is none.
-        test: the split to test with; None where there is none.
+        name: name that was passed to `load`.
+        class_names: names of the classes that were kept.
+        train: the training split, or None.
+        test: the test split, or None.
     """
 
     name: str
@@ -49,22 +52,22 @@ class DataSet:
 
 
 def load(name, data_dir=None, classes=None, images_per_class=None, seed=0) -> DataSet:
-    """Loads a data set or a part of it.
+    """Loads a data set, or selected classes and images of it.
 
     Args:
         name: a key of `EMBEDDED`; a folder of class folders, or of `train` and `validation` (or
-            `val`, `test`) with class folders in each; or a data set for image classification of
+            `val`, `test`) with class folders in each; or an image classification data set of
             tensorflow-datasets, such as "imagenet2012".
-        data_dir: where tensorflow-datasets keeps its data; its own default by default.
-        classes: names of the only classes to keep, in the order of their new labels; None for all.
-        images_per_class: how many training images of each class to keep; None for all. Test images
-            are kept all the same.
-        seed: of the choice of these images.
+        data_dir: data directory of tensorflow-datasets; None for its default.
+        classes: names of the classes to keep, in the order of their new labels; None for all.
+        images_per_class: number of training images to keep of each class; None for all. Test
+            images are always kept.
+        seed: seed for the choice of training images.
 
     Raises:
-        UserError: for an unknown name, with the nearest ones, an empty folder, an unknown class,
-            more images a class than there are, or a missing package.
-        ValueError: for an `images_per_class` below 1.
+        UserError: if the name is unknown (with the nearest names), a folder is empty, a class is
+            unknown, a class has fewer than `images_per_class` images, or a package is missing.
+        ValueError: if `images_per_class` is below 1.
     """
     if images_per_class is not None:
         check_int("images_per_class", images_per_class, minimum=1)
@@ -80,7 +83,7 @@ def load(name, data_dir=None, classes=None, images_per_class=None, seed=0) -> Da
     else:
         known = [*EMBEDDED, *tfds_catalog.known()]
         near = difflib.get_close_matches(name, known, cutoff=0.5) or list(EMBEDDED)
-        if len(known) == len(EMBEDDED):  # it may be one of those
+        if len(known) == len(EMBEDDED):  # tensorflow-datasets is missing; it may have the name
             import_optional("tensorflow_datasets")
         raise UserError(f"No data set is called {name!r}. Nearest: {', '.join(near)}.")
     data = DataSet(name=name, class_names=class_names, train=train, test=test)
@@ -92,7 +95,7 @@ def load(name, data_dir=None, classes=None, images_per_class=None, seed=0) -> Da
 
 
 def _with_classes(data, classes):
-    """The data set without the images of other classes; labels are indices into `classes`."""
+    """Returns only the images of these classes; labels are indices into `classes`."""
     unknown = [repr(one) for one in classes if one not in data.class_names]
     if unknown:
         raise UserError(
@@ -109,7 +112,7 @@ def _with_classes(data, classes):
 
 
 def _with_few_images(data, images_per_class, seed):
-    """The data set with as many training images of each class, chosen at random."""
+    """Returns the data set with a random choice of training images of each class."""
     _check_tables(data, f"images_per_class={images_per_class}")
     for label, name in enumerate(data.class_names):
         there_are = int((data.train.labels == label).sum())
@@ -122,7 +125,7 @@ def _with_few_images(data, images_per_class, seed):
 
 
 def _check_tables(data, received):
-    """Parts are made of what is listed in memory: not of a data set of tensorflow-datasets."""
+    """Raises a `UserError` unless the splits are tables with one class per image."""
     listed = not isinstance(data.train, TfdsSplit) and not isinstance(data.test, TfdsSplit)
     if not listed or data.is_pixelwise:
         raise UserError(

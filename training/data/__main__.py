@@ -1,4 +1,4 @@
-"""`python -m training.data` is `regnet data`."""
+"""Runs `regnet data` as `python -m training.data`."""
 
 import sys
 

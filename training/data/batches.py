@@ -1,7 +1,7 @@
-"""Batches of prepared images, to train on and to test with.
+"""Batches of prepared images, for training and tests.
 
-Everything random is a function of the recipe's seed and an image's place in the run: a run that
-goes on at its thousandth step sees what it would have seen.
+All randomness depends only on the recipe's seed and an image's position in the run. So a run that
+resumes sees the same batches as a run without interruption.
 """
 
 import tensorflow as tf
@@ -13,26 +13,26 @@ from .parallel import made_ahead, parallel_map
 
 
 def steps_per_epoch(split, recipe) -> int:
-    """Batches of an epoch; the images of an incomplete last one are left to other epochs."""
+    """Returns the number of batches in an epoch; an incomplete last batch is dropped."""
     steps = split.size // recipe.batch_size
     return steps if recipe.max_steps is None else min(steps, recipe.max_steps)
 
 
 def training_batches(split, recipe, classes, first_step=0, context=None) -> tf.data.Dataset:
-    """The batches of all epochs, one after the other. Each epoch has an order of its own.
+    """Returns the batches of all epochs in sequence. Each epoch has a different order.
 
     Args:
-        split: of a `training.data.DataSet`.
+        split: a split of a `training.data.DataSet`.
         recipe: a `training.recipes.Recipe`.
         classes: number of classes.
-        first_step: batches to leave out, of a run that has got so far.
-        context: a `tf.distribute.InputContext`, of a worker that reads its part of each batch and
-            gives it in equal shares to its replicas, in turns. None for whole batches.
+        first_step: number of batches to skip, to resume a run.
+        context: the `tf.distribute.InputContext` of a worker. The worker reads its part of each
+            batch and distributes it evenly over its replicas, in turns. None for whole batches.
 
     Returns:
-        `(images, labels)` batches: images float32 `(batch, image_size, image_size, 3)`, labels
-        float32 `(batch, classes)`, or `(batch, image_size, image_size, classes)` where every pixel
-        has one; one-hot.
+        `(images, labels)` batches: images float32 `(batch, image_size, image_size, 3)`; one-hot
+        labels float32 `(batch, classes)`, or `(batch, image_size, image_size, classes)` for
+        segmentation.
     """
     context = context or tf.distribute.InputContext()
     workers, index = context.num_input_pipelines, context.input_pipeline_id
@@ -54,7 +54,7 @@ def training_batches(split, recipe, classes, first_step=0, context=None) -> tf.d
 
     @tf.autograph.experimental.do_not_convert
     def examples_of(epoch):
-        # Where files are shared out whole, a worker's may be a few images short.
+        # When each worker reads whole files, one worker may have a few images too few: repeat.
         return split.shuffled(recipe.seed, epoch, (index, workers)).repeat().take(count)
 
     examples = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(examples_of)
@@ -67,13 +67,13 @@ def training_batches(split, recipe, classes, first_step=0, context=None) -> tf.d
 
 
 def test_examples(split, preprocessing, shard=(0, 1), normalized=True) -> tf.data.Dataset:
-    """Every image of a split exactly once, in a fixed order.
+    """Returns every image of a split exactly once, in a fixed order.
 
     Args:
-        split: of a `training.data.DataSet`.
+        split: a split of a `training.data.DataSet`.
         preprocessing: a `regnet_tf.Preprocessing`.
-        shard: `(index, count)`, as the split's `examples` take it.
-        normalized: whether to normalize images, or leave them uint8.
+        shard: `(index, count)`, as in the split's `examples`.
+        normalized: whether to normalize images; if False, they are uint8.
 
     Returns:
         `(image, label)`: images float32 `(image_size, image_size, 3)`; labels int64, or maps
@@ -89,19 +89,19 @@ def test_examples(split, preprocessing, shard=(0, 1), normalized=True) -> tf.dat
 
 
 def test_batches(split, preprocessing, batch_size, normalized=True) -> tf.data.Dataset:
-    """`test_examples` in batches, the last one of which may have fewer images."""
+    """Returns `test_examples` in batches; the last batch may be smaller."""
     examples = test_examples(split, preprocessing, normalized=normalized)
     return made_ahead(examples.batch(batch_size))
 
 
 def limited_test_batches(recipe, data):
-    """The batches that a recipe tests with."""
+    """Returns the test batches of a recipe, at most `max_steps`."""
     batches = test_batches(data.test, recipe.preprocessing, recipe.batch_size)
     return batches if recipe.max_steps is None else batches.take(recipe.max_steps)
 
 
 def resized_label(label, size):
-    """A map of classes at another resolution, int64; a class of a whole image as it is."""
+    """Resizes a map of classes, int64; returns a scalar class unchanged."""
     if label.shape.rank == 0:
         return label
     resized = tf.image.resize(label[..., None], (size, size), "nearest")
@@ -109,5 +109,5 @@ def resized_label(label, size):
 
 
 def decoded(image):
-    """An image of a split's examples, uint8 `(height, width, 3)`."""
+    """Decodes an image of a split's examples if necessary, uint8 `(height, width, 3)`."""
     return decode_image(image) if image.dtype == tf.string else image

@@ -1,7 +1,7 @@
-"""Handwritten digits on photographs: scenes with the class of every pixel, and single digits.
+"""Handwritten digits on photographs: scenes for segmentation, and crops with single digits.
 
-The digits are scikit-learn's scans, the three photographs come with scikit-learn and matplotlib.
-The images to test with show the digits that are held out there.
+The digits are scikit-learn's scans. The three photographs come with scikit-learn and matplotlib.
+Test images show digits of the held-out split only.
 """
 
 import dataclasses
@@ -17,18 +17,18 @@ from .table import TableSplit
 TRAIN_SCENES, TEST_SCENES = 2800, 200
 TRAIN_CROPS, TEST_CROPS = 10_000, 500
 _DIGIT_SIDES = (24, 28, 32, 36)
-_SMALLEST_PHOTOGRAPH = 0.25  # of its shorter side, of what a scene shows
-_LEAST_CONTRAST = 60  # levels, of nine tenths of a digit's pixels
-_TINT = 60  # levels by which a channel may differ from black or white
-_INK = 0.5  # of a digit's darkest pixel, from which on a pixel belongs to it
+_SMALLEST_PHOTOGRAPH = 0.25  # smallest part of a photograph in a scene, of the shorter side
+_LEAST_CONTRAST = 60  # levels; at least 90 % of a digit's pixels must have this contrast
+_TINT = 60  # largest difference of a channel from black or white, in levels
+_INK = 0.5  # smallest share of ink for a pixel to belong to the digit
 
 
 @dataclasses.dataclass(frozen=True)
 class _Layout:
-    side: int  # of an image, in pixels
+    side: int  # side of an image, in pixels
     least_digits: int
     most_digits: int
-    tries: int  # to find a free place for a digit
+    tries: int  # number of attempts to find a free place for a digit
 
 
 _SCENE = _Layout(side=64, least_digits=2, most_digits=4, tries=20)
@@ -36,11 +36,13 @@ _CROP = _Layout(side=36, least_digits=1, most_digits=1, tries=3)
 
 
 def load():
-    """Scenes of two to four digits each that do not touch, or fewer where there is no room.
+    """Loads scenes with two to four digits each, or fewer if there is no room.
+
+    The digits do not touch.
 
     Returns:
         `(class_names, train, test)`; images uint8 `(count, 64, 64, 3)`, labels uint8 `(count, 64,
-        64)`: 0 for the photograph, 1 more than the digit elsewhere.
+        64)`: 0 for the photograph, digit + 1 for a digit.
 
     Raises:
         UserError: if scikit-learn or matplotlib is not installed.
@@ -55,7 +57,7 @@ def load():
 
 
 def load_crops():
-    """Parts of photographs with one digit each: what scenes are made of.
+    """Loads crops of photographs with one digit each, made like the scenes.
 
     Returns:
         `(class_names, train, test)`; images uint8 `(count, 36, 36, 3)`, labels int64 `(count,)`.
@@ -73,7 +75,7 @@ def load_crops():
 
 
 def _photographs():
-    """uint8 `(height, width, 3)` each."""
+    """Returns the photographs, each uint8 `(height, width, 3)`."""
     samples = import_optional("sklearn.datasets").load_sample_images()
     china, flower = samples.images
     with import_optional("matplotlib.cbook").get_sample_data("grace_hopper.jpg") as file:
@@ -84,7 +86,7 @@ def _photographs():
 def _crops(split, photographs, count, seed):
     scenes = _scenes(split, photographs, count, seed, _CROP)
     labels = scenes.labels.max((1, 2)).astype("int64")
-    found = labels > 0  # elsewhere a digit could not be read
+    found = labels > 0  # the other crops have no legible digit
     return TableSplit(scenes.items[found], labels[found] - 1)
 
 
@@ -105,18 +107,18 @@ def _scenes(split, photographs, count, seed, layout=_SCENE):
 
 
 def _shares(photographs, count):
-    """Each photograph with the number of images it gets."""
+    """Returns pairs of a photograph and its number of images."""
     return [(one, len(range(i, count, len(photographs)))) for i, one in enumerate(photographs)]
 
 
 def _resized(items, side):
-    """The scans as shares of ink, float32 `(count, side, side)`."""
+    """Returns the resized scans as shares of ink, 0 to 1, float32 `(count, side, side)`."""
     ink = tf.image.resize(tf.cast(items[..., :1], tf.float32) / 255, (side, side), "bicubic")
     return np.clip(ink[..., 0].numpy(), 0, 1)
 
 
 def _backgrounds(photograph, count, side, rng):
-    """Random parts of a photograph, half of them mirrored, float32 `(count, side, side, 3)`."""
+    """Returns random crops, half of them mirrored, float32 `(count, side, side, 3)`."""
     shape = np.array(photograph.shape[:2])
     sides = rng.uniform(_SMALLEST_PHOTOGRAPH, 1, (count, 1)) * shape.min()
     starts = rng.uniform(size=(count, 2)) * (shape - sides)
@@ -128,7 +130,7 @@ def _backgrounds(photograph, count, side, rng):
 
 
 def _add_digit(image, label, ink, value, tries, rng):
-    """Writes a digit where there is room and it can be read; changes both arrays."""
+    """Draws a digit at a random place with room and contrast, in place on both arrays."""
     side, written = len(ink), ink >= _INK
     for _ in range(tries):
         top, left = rng.integers(len(image) - side + 1, size=2)
@@ -144,6 +146,6 @@ def _add_digit(image, label, ink, value, tries, rng):
 
 
 def _contrasting_color(level, rng):
-    """Dark ink on light places, chalk on dark ones, slightly tinted."""
+    """Returns a dark color for light places, a light one for dark places, slightly tinted."""
     tint = rng.uniform(0, _TINT, 3)
     return tint if level > 127 else 255 - tint

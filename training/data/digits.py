@@ -7,11 +7,11 @@ from regnet_tf._errors import import_optional
 from .table import TableSplit
 
 _TEST_SHARE = 0.25
-_SPLIT_SEED = 0  # not the run's: every run is tested on the same images
+_SPLIT_SEED = 0  # fixed, so that every run is tested on the same images
 
 
 def load():
-    """The digits as RGB images: paper black, ink white. A quarter of each class is held out.
+    """Loads the digits as RGB images, white on black. A quarter of each class is held out.
 
     Returns:
         `(class_names, train, test)`.

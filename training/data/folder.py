@@ -1,4 +1,4 @@
-"""A folder of class folders with images in them."""
+"""Data sets from a folder with one subfolder of images per class."""
 
 from pathlib import Path
 
@@ -13,21 +13,21 @@ _TRAIN, _TEST = ("train",), ("validation", "val", "test")
 
 
 def load(path):
-    """The images of a folder.
+    """Loads the images of a folder.
 
-    Classes are in the order of their folders' names; names that are all numbers, as ImageNet-V2
-    has them, in that of the numbers. Files other than JPEG and PNG, and hidden ones, are left out.
+    Classes are sorted by folder name, or numerically if all names are numbers, as in ImageNet-V2.
+    Hidden files, and files other than JPEG and PNG, are ignored.
 
     Args:
-        path: a folder with the folders `train` and `validation` (or `val`, or `test`), or one of
-            them alone, which hold a folder of images for each class; or with a folder for each
-            class, which are all to test with then.
+        path: a folder with a subfolder `train`, or `validation` (or `val`, or `test`), or both,
+            which contain one folder of images per class. Or a folder with one folder of images per
+            class; then all images are test images.
 
     Returns:
-        `(class_names, train, test)`; a split that does not exist is None.
+        `(class_names, train, test)`; a missing split is None.
 
     Raises:
-        UserError: for a folder without images, or other classes to test with than to train on.
+        UserError: if a folder has no images, or the splits have different classes.
     """
     path = Path(path)
     folders = {kind: _first(path, names) for kind, names in (("train", _TRAIN), ("test", _TEST))}
@@ -50,7 +50,7 @@ def _first(path, names):
 
 
 def _list(path):
-    """The names of the classes, the paths of their images, and the labels of these."""
+    """Returns the class names, and the paths and labels of all images."""
     folders = [one for one in path.iterdir() if one.is_dir() and not one.name.startswith(".")]
     are_numbers = all(one.name.isdecimal() for one in folders)
     folders.sort(key=lambda one: int(one.name) if are_numbers else one.name)

@@ -1,4 +1,4 @@
-"""What training makes of a data set: counts, a sheet of images, speed."""
+"""Inspects a data set as training sees it: counts, a sheet of images, speed."""
 
 import re
 import statistics
@@ -11,7 +11,7 @@ from regnet_tf._files import print_paths
 from ..recipes import RECIPES, get_recipe
 from . import load, sheet, speed, torchvision_loader
 
-#: Images per second of a device, where nobody says what theirs takes.
+#: Default for the images per second that a device consumes.
 WISHED_SPEED = 1000.0
 SECONDS = 5.0
 
@@ -29,18 +29,19 @@ def inspect(
     """Prints counts and the speed of the input pipeline, and writes a sheet of training images.
 
     Args:
-        name: of a data set, see `training.data.load`.
-        data_dir: where tensorflow-datasets keeps its data.
-        recipe: name of the recipe whose augmentation it is; None for the first one of this data
+        name: name of a data set, see `training.data.load`.
+        data_dir: data directory of tensorflow-datasets.
+        recipe: name of the recipe with the augmentation. None for the first recipe of this data
             set, else of ImageNet, else of the digits.
-        batch_size: None for the recipe's, or all images where there are fewer.
-        out: `Path` of the sheet, a PNG file; None for one in `runs/inspection`.
-        wished_speed: images per second that a device takes.
-        seconds: how long to measure.
-        compare_torchvision: whether to measure torchvision's loader, too.
+        batch_size: batch size; None for the recipe's, or the number of training images if that is
+            smaller.
+        out: `Path` of the sheet, a PNG file; None for a file in `runs/inspection`.
+        wished_speed: images per second that the device consumes.
+        seconds: duration of the measurement.
+        compare_torchvision: whether to measure torchvision's loader as well.
 
     Raises:
-        UserError, ValueError: before any work, for what is unknown, missing or out of range.
+        UserError, ValueError: before any work, if an argument is unknown, missing or out of range.
     """
     check_number("wished_speed", wished_speed, above=0)
     check_number("seconds", seconds, above=0)
@@ -79,13 +80,13 @@ def inspect(
 
 
 def _recipe_for(name):
-    """The first recipe of a data set; for others one of photographs, or of digits."""
+    """Returns the first recipe of a data set, else one of ImageNet, else one of the digits."""
     made_for = {recipe.data: recipe.name for recipe in reversed(RECIPES.values())}
     return next(made_for[data] for data in (name, "imagenet2012", "digits") if data in made_for)
 
 
 def _load(name, data_dir, recipe):
-    """The data set, or the part of it that a recipe of this data set trains on."""
+    """Loads the data set, restricted to the recipe's classes and images if it is the recipe's."""
     part = ()
     if recipe.data == name:
         part = (recipe.classes, recipe.images_per_class, recipe.seed)
@@ -118,5 +119,5 @@ def print_comparison(compared):
 
 
 def _file_name(name):
-    """A file's name for a data set, which may be a path."""
+    """Returns a file name for a data set, whose name may be a path."""
     return re.sub(r"[^\w.-]+", "_", str(name)).strip("_.") or "data"

@@ -1,4 +1,4 @@
-"""Data sets whose elements are made on all cores."""
+"""Parallel mapping and prefetching of `tf.data` data sets."""
 
 import os
 
@@ -6,19 +6,20 @@ import tensorflow as tf
 
 
 def parallel_map(dataset, function) -> tf.data.Dataset:
-    """`dataset.map` of a function that TensorFlow can trace as it is.
+    """Maps a function over a data set on all cores, without AutoGraph.
 
-    AutoGraph would rewrite it first, and all that it calls: in vain, and it takes seconds.
+    TensorFlow must be able to trace the function as it is. AutoGraph would rewrite it and all
+    functions that it calls, which takes seconds and is not needed.
     """
     function = tf.autograph.experimental.do_not_convert(function)
     return dataset.map(function, num_parallel_calls=os.cpu_count())
 
 
 def made_ahead(dataset) -> tf.data.Dataset:
-    """The data set with elements made before they are asked for: the last step of every pipeline.
+    """Returns the data set with prefetching. Use it as the last step of every pipeline.
 
-    It is not tuned while it runs. TensorFlow 2.21 ends the thread that tunes with a signal that it
-    may miss, and then an iterator's end waits for that thread's next turn: up to a minute.
+    Autotuning is off. TensorFlow 2.21 stops the tuning thread with a signal that the thread may
+    miss. The end of an iterator would then wait up to a minute for that thread.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

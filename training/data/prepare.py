@@ -1,4 +1,4 @@
-"""Writes the files of a data set of tensorflow-datasets, from downloads or from archives."""
+"""Prepares a data set of tensorflow-datasets from downloads or archives."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ from regnet_tf._errors import UserError, import_optional
 
 from .tfds_catalog import is_prepared
 
-#: data set -> archives that have to be downloaded by hand -> bytes.
+#: data set -> archives to download by hand -> bytes.
 ARCHIVES = {
     "imagenet2012": {
         "ILSVRC2012_img_train.tar": 147_897_477_120,
@@ -20,30 +20,30 @@ ARCHIVES = {
     }
 }
 
-# The files take 0.99 of the archives' space for photographs of ImageNet's size. What is written on
-# the way, sorted by hash into 1000 parts, tensorflow-datasets removes part by part as it goes on.
+# Disk space, as a multiple of the archives' size. For photographs of ImageNet's size the prepared
+# files take 0.99. Temporary files, sorted by hash into 1000 parts, are removed part by part.
 _SPACE = 1.02
 
 
 def prepare(builder, manual_dir=None, any_size=False, files=None, progress=True) -> bool:
-    """Writes the files of a data set, unless they are there.
+    """Writes the files of a data set, unless they exist.
 
     Args:
-        builder: what `training.data.tfds_catalog.find` returned; it knows of its data afterwards.
+        builder: return value of `training.data.tfds_catalog.find`. Afterwards it gives access to
+            the prepared data.
         manual_dir: folder of the archives that were downloaded by hand; None for the default of
             tensorflow-datasets, `downloads/manual` in its data folder.
-        any_size: whether archives of other sizes than the official ones are taken.
-        files: number of files of each split; None for the choice of tensorflow-datasets, which
-            keeps little data in one file and gives ImageNet 1024.
-        progress: whether to show bars on stderr.
+        any_size: whether to accept archives whose size differs from the official one.
+        files: number of files per split; None to let tensorflow-datasets choose: one file for
+            small data sets, 1024 for ImageNet.
+        progress: whether to show progress bars on stderr.
 
     Returns:
-        Whether there was anything to do.
+        True if the data set was prepared now, False if it already was.
 
     Raises:
-        UserError: before any work, with a line for everything that is missing, if archives are, or
-            have another size, or if the disk is too small; later, if a download or an archive
-            fails.
+        UserError: before any work, with one line per problem, if archives are missing or have
+            another size, or the disk is too small; later, if a download or an archive fails.
     """
     tfds = import_optional("tensorflow_datasets")
     if is_prepared(builder):
@@ -60,7 +60,7 @@ def prepare(builder, manual_dir=None, any_size=False, files=None, progress=True)
             builder.download_and_prepare(download_config=config)
     except tarfile.TarError as error:
         raise UserError(f"An archive in {manual_dir} is damaged: {error}.") from error
-    except Exception as error:  # whatever a download or another's code for the data set raises
+    except Exception as error:  # a download or third-party code may raise anything
         raise _cannot(builder, [f"{type(error).__name__}: {error}"]) from error
     if not is_prepared(builder):
         raise UserError(f"{builder.data_dir} holds incomplete data. Remove it and try again.")
@@ -68,7 +68,7 @@ def prepare(builder, manual_dir=None, any_size=False, files=None, progress=True)
 
 
 def _check(builder, manual_dir, any_size):
-    """Collects what stands in the way, so that one look tells all of it."""
+    """Raises one `UserError` that lists all problems."""
     official = ARCHIVES.get(builder.name, {})
     paths = {name: manual_dir / name for name in official}
     found = {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
@@ -95,7 +95,10 @@ def _cannot(builder, problems):
 
 
 def _lack_of_space(folder, needed):
-    """A list with a sentence, if a folder, which need not exist, has fewer free bytes."""
+    """Returns a list with an error message if the folder has too few free bytes, else [].
+
+    The folder need not exist.
+    """
     if "://" in str(folder):  # a bucket
         return []
     folder = Path(folder)
@@ -111,9 +114,9 @@ def _lack_of_space(folder, needed):
 
 @contextlib.contextmanager
 def _without_chatter():
-    """Without what tensorflow-datasets prints and warns of.
+    """Silences the messages and warnings of tensorflow-datasets.
 
-    That is: that ImageNet's test images, which have no labels, are not there, and that sizes are
+    They say that ImageNet's test images, which have no labels, are missing, and that sizes are
     unknown.
     """
     logger = logging.getLogger("absl")

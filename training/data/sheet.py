@@ -11,15 +11,15 @@ from .batches import training_batches
 
 _COLUMNS, _ROWS = 8, 5
 _LONGEST_NAME = 24  # letters that fit above an image
-_SMALLEST_SHARE = 0.05  # of a label that is named when images are mixed
+_SMALLEST_SHARE = 0.05  # a mixed image's second class is named from this share on
 
 
 def write_sheet(path, data, recipe):
-    """Writes the first images of the first epoch, as the network gets them, with their classes.
+    """Writes the first training images of the first epoch, augmented, with their classes.
 
     Args:
-        path: of a PNG file; its folder is made if need be.
-        data: a `training.data.DataSet`, of which there is a batch to train on at least.
+        path: path of a PNG file; its folder is created if missing.
+        data: a `training.data.DataSet` with at least one batch of training images.
         recipe: a `training.recipes.Recipe`.
 
     Raises:
@@ -44,21 +44,21 @@ def write_sheet(path, data, recipe):
 
 
 def displayable(image, recipe):
-    """The levels before normalization, from 0 to 1.
+    """Reverses the normalization of an image; returns values from 0 to 1.
 
     Args:
         image: float32 `(height, width, 3)`.
-        recipe: whose `mean` and `std` normalized it.
+        recipe: the `Recipe` with the `mean` and `std` of the normalization.
     """
     return np.clip(np.asarray(image) * recipe.std + recipe.mean, 0, 1)
 
 
 def title(label, class_names) -> str:
-    """The name of an image's class; of an image mixed of two their names and shares.
+    """Returns the name of an image's class, or names and shares for a mix of two images.
 
     Args:
         label: share of each class, `(classes,)`.
-        class_names: a name for every class; synsets of ImageNet are told in words.
+        class_names: a name for every class; synsets of ImageNet are translated to words.
     """
     best = np.argsort(-label, kind="stable")[:2]
     names = [_words(class_names[place]) for place in best]
@@ -69,7 +69,7 @@ def title(label, class_names) -> str:
 
 
 def _first(data, recipe):
-    """Images and labels of as many batches as fill the sheet, or as an epoch has."""
+    """Returns the first images and labels: enough to fill the sheet, or a whole epoch."""
     count = _ROWS * _COLUMNS
     batches = training_batches(data.train, recipe, len(data.class_names))
     taken = list(batches.take(-(-count // recipe.batch_size)).as_numpy_iterator())
@@ -78,5 +78,5 @@ def _first(data, recipe):
 
 
 def _words(name):
-    """The word "tench" for "n01440764"."""
+    """Returns the word of a synset, such as "tench" for "n01440764"; else the name itself."""
     return dict(imagenet_classes()).get(name, name).split(",")[0]

@@ -1,4 +1,4 @@
-"""How fast images are read and augmented, as training does it."""
+"""Measures the speed of the training input pipeline."""
 
 import dataclasses
 import math
@@ -12,11 +12,11 @@ _ENDLESS = 1_000_000  # epochs
 
 @dataclasses.dataclass(frozen=True)
 class Speed:
-    """What an input pipeline delivers.
+    """The speed of an input pipeline.
 
     Attributes:
-        images_per_second: on all cores.
-        cores: that this process may use.
+        images_per_second: images per second on all cores.
+        cores: number of cores that this process may use.
     """
 
     images_per_second: float
@@ -24,47 +24,48 @@ class Speed:
 
     @property
     def per_core(self) -> float:
-        """Images per second of one core, were all the same."""
+        """Images per second per core, assuming equal cores."""
         return self.images_per_second / self.cores
 
     def cores_for(self, images_per_second) -> int:
-        """How many such cores deliver as much as a device takes."""
+        """Returns the number of equal cores needed for this many images per second."""
         return math.ceil(images_per_second / self.per_core)
 
 
 def available_cores() -> int:
-    """The number of cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def measure(split, recipe, classes, seconds=5.0) -> Speed:
-    """Runs the input pipeline of training on its own.
+    """Measures the speed of the training input pipeline alone.
 
     Args:
-        split: of a `training.data.DataSet`, of a batch at least.
+        split: a split of a `training.data.DataSet`, with at least one batch.
         recipe: a `training.recipes.Recipe`.
         classes: number of classes.
-        seconds: how long, not counting the first batch.
+        seconds: duration of the measurement, without the first batch.
     """
     batches = iter(endless_batches(split, recipe, classes))
     return Speed(rate(batches, recipe.batch_size, seconds), available_cores())
 
 
 def endless_batches(split, recipe, classes):
-    """The batches of training, of whole epochs that do not end; arguments as for `measure`."""
+    """Returns an endless sequence of training batches; arguments as for `measure`."""
     return training_batches(split, recipe.replace(epochs=_ENDLESS, max_steps=None), classes)
 
 
 def rate(batches, batch_size, seconds, warmup=1) -> float:
-    """Images per second of an iterator of batches.
+    """Returns the images per second of an iterator of batches.
 
     Args:
-        batches: an iterator that does not end.
-        batch_size: images in a batch.
-        seconds: how long to take batches; the last one is waited for.
-        warmup: batches to take before: buffers and processes start with them.
+        batches: an endless iterator.
+        batch_size: images per batch.
+        seconds: duration of the measurement; the last batch is completed.
+        warmup: number of batches to take before the measurement, to fill buffers and start
+            processes.
     """
     for _ in range(warmup):
         next(batches)

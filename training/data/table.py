@@ -1,4 +1,4 @@
-"""A split whose images, or whose files' paths, are all in memory."""
+"""A split with all images, or all file paths, in memory."""
 
 import dataclasses
 import functools
@@ -11,7 +11,7 @@ from .parallel import parallel_map
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TableSplit:
-    """Labelled images in memory, or on disk with their paths in memory.
+    """Labelled images in memory, or on disk with paths in memory.
 
     Args:
         items: images, uint8 `(count, height, width, 3)`, or paths, strings `(count,)`.
@@ -27,20 +27,20 @@ class TableSplit:
         return len(self.labels)
 
     def examples(self, shard=(0, 1)) -> tf.data.Dataset:
-        """The images, each once, in the order of the table.
+        """Returns each image once, in the order of the table.
 
         Args:
-            shard: `(index, count)`: every `count`-th image, from the `index`-th on.
+            shard: `(index, count)`: every `count`-th image, starting at `index`.
         """
         return self._at(tf.range(self.size), shard)
 
     def shuffled(self, seed, epoch, shard=(0, 1)) -> tf.data.Dataset:
-        """The images, each once, in a random order of the whole split.
+        """Returns each image once, shuffled over the whole split.
 
         Args:
             seed: an integer.
-            epoch: number or scalar tensor: each epoch has an order of its own.
-            shard: as for `examples`. Shards of one epoch share no image.
+            epoch: number or scalar tensor; each epoch has a different order.
+            shard: as for `examples`. Shards of one epoch are disjoint.
         """
         seeds = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
         return self._at(tf.random.experimental.stateless_shuffle(tf.range(self.size), seeds), shard)
@@ -55,18 +55,18 @@ class TableSplit:
 
     @functools.cached_property
     def _tensors(self):
-        with tf.init_scope():  # once, and not in every graph that reads them
+        with tf.init_scope():  # create them once, not in every graph that reads them
             return tf.constant(self.items), tf.constant(self.labels)
 
     def with_labels(self, kept) -> "TableSplit":
-        """Only the images with these labels; new labels are indices into `kept`."""
+        """Returns only the images with these labels; new labels are indices into `kept`."""
         new_labels = np.full(max(self.labels.max(initial=-1), *kept) + 1, -1)
         new_labels[kept] = np.arange(len(kept))
         chosen = np.isin(self.labels, kept)
         return TableSplit(self.items[chosen], new_labels[self.labels[chosen]])
 
     def with_few(self, count, seed) -> "TableSplit":
-        """Only `count` images of each class, chosen at random."""
+        """Returns `count` images of each class, sampled without replacement."""
         rng = np.random.default_rng(seed)
         places = [
             rng.choice(np.flatnonzero(self.labels == label), count, replace=False)

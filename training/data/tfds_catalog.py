@@ -1,4 +1,4 @@
-"""Data sets for image classification of tensorflow-datasets, images left encoded."""
+"""Image classification data sets of tensorflow-datasets, with encoded images."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ from regnet_tf._errors import UserError, import_optional, nearest
 from .parallel import parallel_map
 
 _FILES_IN_TURNS = 16
-_SHUFFLE_BUFFER = 10_000  # encoded images, 110 KB each in ImageNet
+_SHUFFLE_BUFFER = 10_000  # encoded images; about 110 KB each in ImageNet
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,10 +21,10 @@ class TfdsSplit:
     """A split of a prepared data set.
 
     Args:
-        builder: a `tfds.core.DatasetBuilder` whose data is prepared.
-        name: of the split, such as "train".
-        image_key: of the image in an example.
-        label_key: of its label.
+        builder: a `tfds.core.DatasetBuilder` with prepared data.
+        name: name of the split, such as "train".
+        image_key: key of the image in an example.
+        label_key: key of the label in an example.
     """
 
     builder: object
@@ -38,24 +38,24 @@ class TfdsSplit:
         return self.builder.info.splits[self.name].num_examples
 
     def examples(self, shard=(0, 1)) -> tf.data.Dataset:
-        """The images, each once, encoded, in the order of the files.
+        """Returns each image once, encoded, in the order of the files.
 
         Args:
-            shard: `(index, count)`: every `count`-th image, from the `index`-th on.
+            shard: `(index, count)`: every `count`-th image, starting at `index`.
         """
         return self._examples(tf.data.TFRecordDataset(self._files), shard)
 
     def shuffled(self, seed, epoch, shard=(0, 1)) -> tf.data.Dataset:
-        """The images, each once, encoded, in a random order.
+        """Returns each image once, encoded, in a random order.
 
-        That is an order of the files, of which 16 are read in turns, and of the images within a
-        buffer. Outside of graphs TensorFlow's global seed counts too.
+        The files are shuffled and 16 of them are read in turns. The images are then shuffled within
+        a buffer. Outside of graphs, the order also depends on TensorFlow's global seed.
 
         Args:
             seed: an integer.
-            epoch: number or scalar tensor: each epoch has an order of its own.
-            shard: `(index, count)`. Shards of one epoch share no image. A shard reads files of its
-                own where their number is a multiple of `count`.
+            epoch: number or scalar tensor; each epoch has a different order.
+            shard: `(index, count)`. Shards of one epoch are disjoint. If the number of files is a
+                multiple of `count`, each shard reads different files.
         """
         seeds = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
         files = tf.random.experimental.stateless_shuffle(tf.constant(self._files), seeds)
@@ -68,10 +68,11 @@ class TfdsSplit:
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        # An order of its own for each epoch and seed, which `shuffle` takes as one number.
+        # `shuffle` takes a single seed, so derive one from seed and epoch.
         seed = tf.random.stateless_uniform([], seeds, 1, tf.int64.max, tf.int64)
         if not tf.executing_eagerly():
-            # Of this function's graph alone: `shuffle` takes no tensor where the global seed is 0.
+            # This affects only this function's graph. With global seed 0, `shuffle` would reject a
+            # tensor as seed.
             tf.random.set_seed(1)
         return self._examples(records, shard).shuffle(
             _SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=False
@@ -82,7 +83,7 @@ class TfdsSplit:
         return [str(path) for path in self.builder.info.splits[self.name].filepaths]
 
     def _examples(self, records, shard):
-        """Serialized examples as (encoded image, label)."""
+        """Parses serialized examples to (encoded image, label)."""
         tfds = import_optional("tensorflow_datasets")
         index, count = shard
         features = self.builder.info.features
@@ -97,18 +98,18 @@ class TfdsSplit:
 
 
 def load(name, data_dir):
-    """A prepared data set.
+    """Loads a prepared data set.
 
     Args:
-        name: as tensorflow-datasets has it, such as "imagenet2012" or "imagenet_v2/topimages".
-        data_dir: where its data is; None for the default of tensorflow-datasets.
+        name: name in tensorflow-datasets, such as "imagenet2012" or "imagenet_v2/topimages".
+        data_dir: data directory; None for the default of tensorflow-datasets.
 
     Returns:
-        `(class_names, train, test)`; a split that does not exist is None.
+        `(class_names, train, test)`; a missing split is None.
 
     Raises:
-        UserError: as `find` does; if the data is not prepared, with the command that does it, or
-            if it is in other files than TFRecords.
+        UserError: as in `find`; if the data is not prepared (with the command to prepare it); or
+            if its file format is not TFRecord.
     """
     builder = find(name, data_dir)
     if not is_prepared(builder):
@@ -132,18 +133,18 @@ def load(name, data_dir):
 
 
 def find(name, data_dir=None):
-    """What tensorflow-datasets knows of a data set, prepared or not.
+    """Returns the builder of a data set in tensorflow-datasets, prepared or not.
 
     Args:
-        name: as tensorflow-datasets has it; a configuration or version may follow.
-        data_dir: where its data is or will be; None for the default of tensorflow-datasets.
+        name: name in tensorflow-datasets, optionally with a configuration or version.
+        data_dir: data directory; None for the default of tensorflow-datasets.
 
     Returns:
         A `tfds.core.DatasetBuilder`.
 
     Raises:
-        UserError: if tensorflow-datasets is missing, or has no such data set (with the nearest
-            names) or configuration, or if the data set is none of images with one label each.
+        UserError: if tensorflow-datasets is missing; if it lacks the data set (with the nearest
+            names) or configuration; or if the data set is not one of images with one label each.
     """
     tfds = import_optional("tensorflow_datasets")
     if not is_known(name):
@@ -152,7 +153,7 @@ def find(name, data_dir=None):
         )
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except (ValueError, AssertionError) as error:  # an unknown configuration, an unknown version
+    except (ValueError, AssertionError) as error:  # unknown configuration, unknown version
         raise UserError(f"{name} does not exist: {_reason(error)}") from error
     features, keys = builder.info.features, builder.info.supervised_keys
     if not keys or not _are_image_and_label(tfds, features, keys):
@@ -161,18 +162,18 @@ def find(name, data_dir=None):
 
 
 def is_prepared(builder) -> bool:
-    """Whether the data of a builder is there, whole."""
+    """Returns whether the data of a builder is completely prepared."""
     return bool(builder.info.splits)
 
 
 def is_known(name) -> bool:
-    """Whether tensorflow-datasets has a data set of that name; a configuration may follow it."""
+    """Returns whether tensorflow-datasets has this data set; the name may have a configuration."""
     return name.partition("/")[0].partition(":")[0] in known()
 
 
 @functools.cache
 def known() -> tuple[str, ...]:
-    """The names of all of its data sets; none where it is not installed."""
+    """Returns all names in tensorflow-datasets, or an empty tuple if it is not installed."""
     if importlib.util.find_spec("tensorflow_datasets") is None:
         return ()
     return tuple(
@@ -181,12 +182,12 @@ def known() -> tuple[str, ...]:
 
 
 def _reason(error):
-    """What is wrong, without the arguments before it and the list of names after it."""
+    """Returns the reason in an error, without the arguments before and the names after it."""
     return str(error).partition('}": ')[2].partition(". Here are")[0].rstrip(".") + "."
 
 
 def _are_image_and_label(tfds, features, keys):
-    """Whether an example is an image that can be left encoded, and its class."""
+    """Returns whether an example is a uint8 image with a class label."""
     image, label = (features[key] for key in keys[:2])
     is_image = isinstance(image, tfds.features.Image) and np.dtype(image.np_dtype) == np.uint8
     return is_image and isinstance(label, tfds.features.ClassLabel)

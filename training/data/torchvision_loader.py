@@ -1,4 +1,4 @@
-"""torchvision's way to the same batches, to compare speeds: PyTorch's workers, Pillow's images."""
+"""Loads the same batches with torchvision (PyTorch workers, Pillow images) to compare speeds."""
 
 import dataclasses
 import statistics
@@ -9,16 +9,16 @@ from regnet_tf._torch import import_with_torch
 from . import speed
 
 _ENDLESS = 10**9  # images
-_WAIT = 120  # seconds, for a batch of a worker that may have died
+_WAIT = 120  # seconds to wait for a batch, as a worker may have died
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Images per second, a figure for each turn.
+    """Images per second of each turn.
 
     Attributes:
-        ours: of `training.data.batches.training_batches`.
-        theirs: of torchvision's loader.
+        ours: speeds of `training.data.batches.training_batches`.
+        theirs: speeds of torchvision's loader.
     """
 
     ours: tuple[float, ...]
@@ -26,7 +26,7 @@ class Comparison:
 
     @property
     def ratios(self) -> list[float]:
-        """How much faster ours is, turn by turn."""
+        """`ours / theirs` for each turn."""
         return [one / other for one, other in zip(self.ours, self.theirs, strict=True)]
 
     @property
@@ -36,19 +36,18 @@ class Comparison:
 
 
 def compare(folder, split, recipe, classes, turns=5, seconds=5.0) -> Comparison:
-    """Measures both in turns, so that a machine that slows down slows both.
+    """Measures both pipelines in turns, so that a slowdown of the machine affects both.
 
-    Both read the same files, take a random part of each at the recipe's size, flip and normalize
-    it; ours does whatever else the recipe asks for. torchvision has as many workers as there are
-    cores.
+    Both read the same files, apply random resized crops at the recipe's size, flip and normalize.
+    Ours also applies the recipe's other augmentations. torchvision uses one worker per core.
 
     Args:
-        folder: of class folders, which `split` was listed from.
+        folder: folder of class folders, from which `split` was loaded.
         split: a `training.data.table.TableSplit` of files.
         recipe: a `training.recipes.Recipe`.
         classes: number of classes.
-        turns: of each.
-        seconds: of a turn, not counting its start.
+        turns: number of turns for each pipeline.
+        seconds: duration of a turn, without its start.
 
     Raises:
         UserError: if PyTorch or torchvision is not installed.
@@ -58,7 +57,8 @@ def compare(folder, split, recipe, classes, turns=5, seconds=5.0) -> Comparison:
     prepared_ahead = loader.prefetch_factor * loader.num_workers
     ours, theirs = [], []
     for _ in range(turns):
-        # A new iterator each time: the threads or processes of one end before the other starts.
+        # A new iterator each time, so that one pipeline's threads or processes end before the
+        # other pipeline starts.
         ours.append(speed.rate(iter(batches), recipe.batch_size, seconds, warmup=3))
         theirs.append(
             speed.rate(iter(loader), recipe.batch_size, seconds, warmup=prepared_ahead + 1)
@@ -67,11 +67,12 @@ def compare(folder, split, recipe, classes, turns=5, seconds=5.0) -> Comparison:
 
 
 def make_loader(folder, recipe):
-    """Batches as torchvision's reference for training makes them, without end.
+    """Returns an endless loader with the augmentation of torchvision's training reference.
 
     Args:
-        folder: of class folders.
-        recipe: a `training.recipes.Recipe`; `image_size`, `batch_size`, `mean` and `std` count.
+        folder: folder of class folders.
+        recipe: a `training.recipes.Recipe`; its `image_size`, `batch_size`, `mean` and `std` are
+            used.
 
     Returns:
         A `torch.utils.data.DataLoader`.
@@ -102,7 +103,7 @@ def make_loader(folder, recipe):
 
 
 def import_torchvision():
-    """PyTorch and torchvision, on machines without torchvision's compiled operations too.
+    """Imports PyTorch and torchvision, even without torchvision's compiled operations.
 
     Raises:
         UserError: if they are not installed.

@@ -1,4 +1,4 @@
-"""Recipes by name. Each one's description has its command and what to expect."""
+"""Recipes by name. Each description has the command and the expected result."""
 
 import difflib
 
@@ -22,8 +22,8 @@ _ALL = (
     imagenet.TIMM_RA,
 )
 
-# What the network to start from takes over from the recipe that starts from it; also the images,
-# unless a decoder makes another task of it.
+# Fields that the pretraining takes over from the recipe that starts from it. It also takes over
+# `_IMAGES`, unless that recipe has a decoder, which makes it another task.
 _NETWORK = ("network", "mean", "std", "precision", "max_steps", "seed")
 _IMAGES = ("data", "image_size", "test_image_size", "crop_fraction", "interpolation")
 
@@ -32,14 +32,14 @@ RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 
 def get_recipe(name, **changes) -> Recipe:
-    """A recipe by name.
+    """Returns a recipe by name.
 
     Args:
         name: key of `RECIPES`.
         **changes: fields of `Recipe` to change, such as `epochs=10`.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones, an unknown field or a value out of
+        ValueError: if the name is unknown (with the nearest names), or a field is unknown or out of
             range.
     """
     if name not in RECIPES:
@@ -49,15 +49,15 @@ def get_recipe(name, **changes) -> Recipe:
 
 
 def pretraining_recipe(recipe) -> Recipe:
-    """The recipe of the network that another recipe starts from.
+    """Returns the recipe of the pretraining of another recipe.
 
-    The recipe named by `recipe.pretraining` gives the classes and the schedule; network,
-    normalization, precision, `max_steps` and seed are those of `recipe`. So are data set and image
-    sizes where `recipe` has no decoder.
+    The recipe named by `recipe.pretraining` provides the classes and the schedule. Network,
+    normalization, precision, `max_steps` and seed come from `recipe`. If `recipe` has no decoder,
+    data set and image sizes come from `recipe` as well.
 
     Raises:
-        ValueError: for a recipe without `pretraining`, an unknown one, or one that starts from a
-            third network.
+        ValueError: if `recipe` has no `pretraining`, or if that recipe is unknown, has a decoder,
+            or has `pretraining` itself.
     """
     named = recipe.pretraining is not None
     check("pretraining", recipe.pretraining, named, "the name of a recipe")

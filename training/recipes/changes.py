@@ -1,4 +1,4 @@
-"""Changes of recipes written as text, as on the command line."""
+"""Parses changes of recipes from text, as on the command line."""
 
 from regnet_tf import RegNetConfig
 from regnet_tf._checks import check
@@ -45,16 +45,16 @@ _PARSERS = {
 
 
 def parse_change(text):
-    """The field and value of a change written as text.
+    """Parses a change of one field.
 
     Args:
         text: `field=value`, such as "epochs=10" or "max_steps=none".
 
     Returns:
-        `(field, value)`, the value of the field's type.
+        `(field, value)`; the value has the field's type.
 
     Raises:
-        ValueError: if the field is unknown or its value of another type.
+        ValueError: if the field is unknown, or its value has another type.
     """
     field, equals, value = text.partition("=")
     check("set", text, bool(equals), "of the form field=value")

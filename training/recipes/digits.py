@@ -1,4 +1,4 @@
-"""Recipes for scikit-learn's handwritten digits, and one to try everything with."""
+"""Recipes for scikit-learn's handwritten digits, and a smoke test."""
 
 from regnet_tf import RegNetConfig
 

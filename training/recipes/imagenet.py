@@ -1,6 +1,6 @@
 """Recipes for ImageNet: the paper's, torchvision's and timm's.
 
-A recipe that says what to expect of a network says whose number that is.
+Each expected accuracy names its source.
 """
 
 from .recipe import Recipe
@@ -39,7 +39,7 @@ model zoo; this project has not trained it).""",
     lighting=0.1,
 )
 
-_TV_STEPS = 32  # between two updates of the average
+_TV_STEPS = 32  # steps between two updates of the average
 _TV_EPOCHS = 600
 _TV_BATCH = 1024
 
@@ -71,7 +71,7 @@ six times the epochs of the recipe `paper` at 0.6 of its pixels.""",
     weight_decay=2e-5,
     undecayed="normalization",
     label_smoothing=0.1,
-    # Its decay of 0.99998 is scaled by images per update and epochs.
+    # torchvision scales its decay of 0.99998 by images per update and epochs.
     ema_decay=1 - (1 - 0.99998) * _TV_BATCH * _TV_STEPS / _TV_EPOCHS,
     ema_steps=_TV_STEPS,
     ema_warmup_epochs=5,

@@ -1,4 +1,4 @@
-"""What decides the outcome of a training run (`Recipe`)."""
+"""The hyperparameters of a training run (`Recipe`)."""
 
 import dataclasses
 import json
@@ -19,74 +19,74 @@ UNDECAYED = ("none", "normalization", "vectors")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides the outcome of a training run.
+    """The hyperparameters of a training run.
 
     Args:
-        name: what the command line calls it.
-        description: what it is for, its command, and the result to expect.
+        name: name of the recipe on the command line.
+        description: purpose, command and expected result.
         data: name or folder of a data set, see `training.data.load`.
-        network: a `RegNetConfig`, or any name that `regnet_tf.get_config` knows.
-        decoder: for the class of every pixel, see `regnet_tf.segmentation_model`: "fpn" or "unet";
-            None for the class of the whole image.
-        decoder_width: its channels.
-        finest_level: the first feature map that it gets, of stride `2**finest_level`.
-        synchronized: whether batch normalization takes its statistics over all replicas.
-        image_size: side of the square images the network is trained on, in pixels.
-        test_image_size: of those it is tested on; None for the same.
-        crop_fraction: part of the shorter side that tests take, see `regnet_tf.Preprocessing`.
-        interpolation: as `regnet_tf.Preprocessing` has it, of tests.
-        mean: of each channel, from 0 to 1, which is subtracted from every image.
-        std: standard deviation of each channel, by which it is divided.
+        network: a `RegNetConfig`, or any name that `regnet_tf.get_config` accepts.
+        decoder: "fpn" or "unet" for segmentation, see `regnet_tf.segmentation_model`; None for
+            classification.
+        decoder_width: number of channels of the decoder.
+        finest_level: first feature map of the decoder, with stride `2**finest_level`.
+        synchronized: whether batch normalization computes its statistics over all replicas.
+        image_size: side of the square training images, in pixels.
+        test_image_size: side of the square test images, in pixels; None for `image_size`.
+        crop_fraction: share of the shorter side to crop in tests, see `regnet_tf.Preprocessing`.
+        interpolation: interpolation in tests, see `regnet_tf.Preprocessing`.
+        mean: mean of each channel, from 0 to 1, to subtract from every image.
+        std: standard deviation of each channel, to divide every image by.
         epochs: passes over the training images.
-        batch_size: images per step, of all replicas together; training drops an incomplete last
-            batch.
-        learning_rate: of the first epoch, were there no warm-up.
-        learning_rate_batch: batch size that `learning_rate` is meant for; it grows in proportion to
-            `batch_size`. None if it does not.
-        schedule: how the learning rate falls, see `training.optimization.learning_rate`.
-        decay_epochs: for the schedule "steps": epochs between two falls.
-        decay_rate: for the schedule "steps": what is left of the learning rate after a fall.
-        warmup_epochs: length of the warm-up; 0 for none.
-        warmup_factor: what the learning rate is multiplied with in the first epoch of warm-up.
+        batch_size: images per step over all replicas. Training drops an incomplete last batch.
+        learning_rate: learning rate of the first epoch without warm-up.
+        learning_rate_batch: batch size for which `learning_rate` is given. The learning rate is
+            scaled in proportion to `batch_size`. None for no scaling.
+        schedule: learning rate schedule, see `training.optimization.learning_rate`.
+        decay_epochs: for the schedule "steps": epochs between two decays.
+        decay_rate: for the schedule "steps": factor of each decay.
+        warmup_epochs: number of warm-up epochs; 0 for none.
+        warmup_factor: factor of the learning rate in the first epoch of the warm-up.
         optimizer: one of `OPTIMIZERS`.
-        momentum: from 0 to below 1.
-        nesterov: whether momentum looks ahead.
+        momentum: momentum, at least 0 and below 1.
+        nesterov: whether to use Nesterov momentum.
         weight_decay: L2 factor, added to the gradient as `weight_decay * variable`.
         undecayed: which parameters have no weight decay, one of `UNDECAYED`.
-        label_smoothing: probability spread evenly over all classes.
-        ema_decay: what is kept of the network's moving average at an update; None for no average.
-            The average is what is tested and saved.
-        ema_steps: steps between two updates of it.
-        ema_warmup_epochs: epochs in which an update makes the average equal to the network.
-        precise_images: training images over which normalization statistics are taken before each
-            test, instead of their moving averages; 0 for the moving averages.
+        label_smoothing: probability to spread evenly over all classes.
+        ema_decay: decay of the network's moving average; None for no average. With an average, it
+            is tested and saved instead of the network.
+        ema_steps: steps between two updates of the moving average.
+        ema_warmup_epochs: epochs in which each update copies the network into the moving average.
+        precise_images: number of training images for precise normalization statistics before each
+            test; 0 to test with the moving averages.
         crop: "random_resized", or "whole" for the whole image.
-        crop_area: least and largest share of the image that a random crop has.
-        flip: whether half of the images are mirrored.
+        crop_area: smallest and largest share of the image in a random crop.
+        flip: whether to mirror half of the images.
         policy: None, "trivial_augment_wide", or timm's notation such as "rand-m7-mstd0.5-inc1".
         lighting: standard deviation of AlexNet's PCA lighting.
-        erasing: probability that a rectangle is erased.
+        erasing: probability of erasing a rectangle.
         erasing_mode: "zero", or "pixel" for noise.
         mixup: alpha of mixup; 0 for none.
-        cutmix: alpha of CutMix; 0 for none. With mixup, each batch gets one of them.
+        cutmix: alpha of CutMix; 0 for none. With both mixup and CutMix, each batch gets one of
+            them.
         translation: largest random shift, as a share of the image's side.
-        rotation: largest random rotation either way, in degrees.
+        rotation: largest random rotation in either direction, in degrees.
         zoom: largest random change of scale, as a share.
-        classes: names of the only classes to learn; None for all of the data set.
-        images_per_class: how many training images of each class to keep; None for all.
-        pretraining: name of the recipe that trains the network whose weights this one starts from;
-            None to start anew. Classifiers of such recipes are compared with others that start
-            anew, see `training.finetuning`.
-        freeze: with `pretraining`: last layer, counted from the input, that keeps its weights:
-            "stem", "stage_1" ... None for none.
-        precision: one of `PRECISIONS`; what the network computes in.
-        max_steps: for trying things out: batches after which each pass over the training or the
-            test images ends. None for whole passes.
-        seed: of weights, order, augmentation and the choice of few images; the same seed repeats a
-            run.
+        classes: names of the classes to keep; None for all classes of the data set.
+        images_per_class: number of training images to keep of each class; None for all.
+        pretraining: name of the recipe that trains the initial weights; None for random
+            initialization. A classifier with `pretraining` is compared with one trained from
+            scratch, see `training.finetuning`.
+        freeze: with `pretraining`: last frozen layer, counted from the input: "stem", "stage_1" ...
+            None to freeze nothing.
+        precision: dtype policy of the network, one of `PRECISIONS`.
+        max_steps: number of batches after which each pass over the training or test images ends,
+            for trying things out; None for whole passes.
+        seed: seed of weights, order, augmentation and the choice of few images. The same seed
+            repeats a run.
 
     Raises:
-        ValueError: naming the field that is out of range.
+        ValueError: if a field is out of range; the message names the field.
     """
 
     name: str
@@ -179,7 +179,7 @@ class Recipe:
             size = getattr(self, field)
             ok = size is None or size >= least
             check(field, size, ok, f"at least {least} pixels, the network's total stride")
-        self.preprocessing  # noqa: B018, which checks the rest of it
+        self.preprocessing  # noqa: B018, the property validates the remaining fields
         area = self.crop_area
         ok = len(area) == 2 and 0 < area[0] <= area[1] <= 1
         check("crop_area", area, ok, "the least and the largest share, above 0, at most 1")
@@ -228,37 +228,37 @@ class Recipe:
 
     @property
     def input_shape(self) -> tuple[int | None, int | None, int]:
-        """Of the network: any height and width where it is tested on others than trained on."""
+        """The network's input shape; height and width are None if the test image size differs."""
         side = self.image_size if self.preprocessing.image_size == self.image_size else None
         return side, side, 3
 
     @property
     def scaled_learning_rate(self) -> float:
-        """Of the first epoch at this batch size, were there no warm-up."""
+        """The learning rate of the first epoch at this batch size, without warm-up."""
         if self.learning_rate_batch is None:
             return self.learning_rate
         return self.learning_rate * self.batch_size / self.learning_rate_batch
 
     def replace(self, **changes) -> "Recipe":
-        """A copy with these fields changed.
+        """Returns a copy with these fields changed.
 
         Raises:
-            ValueError: for an unknown field or a value out of range.
+            ValueError: if a field is unknown or out of range.
         """
         for field in changes:
             check_field(field)
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict:
-        """The fields as JSON types."""
+        """Returns the fields as JSON types."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
     def from_dict(cls, fields) -> "Recipe":
-        """The recipe that `to_dict` was made of, also when JSON has made lists of its tuples.
+        """Returns a recipe from the result of `to_dict`. Lists from JSON become tuples.
 
         Raises:
-            ValueError: for an unknown or missing field, or a value out of range.
+            ValueError: if a field is unknown, missing or out of range.
         """
         fields = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
         if isinstance(fields.get("network"), dict):
@@ -287,7 +287,7 @@ _LEAST_INTEGERS = {
     "precise_images": 0,
     "seed": 0,
 }
-# What moves or mixes images, and its value where it does not.
+# Augmentations that move or mix images, with the values that disable them.
 _MOVING = {
     "crop": "whole",
     "crop_fraction": 1.0,
@@ -317,7 +317,7 @@ _BOUNDS = {
 
 
 def _are_classes(classes):
-    """Whether this may be `Recipe.classes`."""
+    """Returns whether this is a valid `Recipe.classes`."""
     if classes is None:
         return True
     if not isinstance(classes, tuple) or not all(isinstance(name, str) for name in classes):
@@ -325,11 +325,11 @@ def _are_classes(classes):
     return len(set(classes)) == len(classes) >= 2
 
 
-#: Every field's type.
+#: The type of every field.
 FIELD_TYPES = typing.get_type_hints(Recipe)
 
 
 def check_field(field):
-    """Raises `ValueError` for a name that is no field of a recipe."""
+    """Raises `ValueError` if the name is not a field of a recipe."""
     if field not in FIELD_TYPES:
         raise ValueError(f"A recipe has the fields {', '.join(FIELD_TYPES)}. Received: {field}")

@@ -1,11 +1,11 @@
-"""Populations: many networks of a design space, each trained a little, and what they show.
+"""Populations: many networks of a design space, each trained for a few epochs.
 
-`regnet sweep run` trains them, `regnet sweep analyze` compares them.
+`regnet sweep run` trains them; `regnet sweep analyze` compares them.
 """
 
 from pathlib import Path
 
 
 def built_in() -> dict:
-    """Name -> file of the populations that come with the project."""
+    """Returns the built-in populations: name -> specification file."""
     return {path.stem: path for path in sorted((Path(__file__).parent / "specs").glob("*.json"))}

@@ -50,7 +50,7 @@ def main(arguments=None) -> int:
     """Runs the command; returns its exit status.
 
     Args:
-        arguments: list of strings; those of the process by default.
+        arguments: list of strings; `sys.argv[1:]` by default.
     """
     parser, commands = _parser()
     options = parser.parse_args(arguments)
@@ -87,7 +87,7 @@ def _parser():
 
 
 def _names():
-    """The built-in populations, read without TensorFlow."""
+    """Returns a text with the built-in populations, without importing TensorFlow."""
     import json
 
     texts = {name: json.loads(path.read_text()) for name, path in built_in().items()}

@@ -1,4 +1,4 @@
-"""Pictures of populations, as matplotlib figures. No window system is needed."""
+"""Figures of populations, with matplotlib. No window system is needed."""
 
 import itertools
 
@@ -17,16 +17,16 @@ from ..report import empty_figure
 COLORS = ("#1f5fa8", "#e07b1a", "#2e8b57", "#c8202f", "#7b4fa3", "#8c6d46", "#d45fa0", "#666666")
 _DARK = "#333333"
 _COLUMNS = 4
-_SHOWN = 4  # of the best networks, and of the worst
+_SHOWN = 4  # number of best networks to show, and of worst networks
 
 
 def distributions(populations, weights, seed):
-    """Error distributions with bootstrap bands, as they are and with flops that match.
+    """Draws error distributions with bootstrap bands, unweighted and with matching flops.
 
     Args:
         populations: list of `Population`.
-        weights: for each of them, by which the flops match.
-        seed: of the bootstrap.
+        weights: weights of each population that make the distributions of flops match.
+        seed: seed of the bootstrap.
     """
     figure = empty_figure(
         (11, 4.2), "Error distributions and what a bootstrap makes of them (95 %)"
@@ -53,7 +53,7 @@ def distributions(populations, weights, seed):
 
 
 def searches(populations):
-    """The error that the best of so many networks is expected to have."""
+    """Draws the expected error of the best of n networks."""
     figure = empty_figure((6.4, 4), "Expected error of the best of so many networks")
     axes = figure.subplots()
     for population, color in zip(populations, _colors(), strict=False):
@@ -67,7 +67,7 @@ def searches(populations):
 
 
 def complexities(populations):
-    """Errors against flops, parameters and activations."""
+    """Draws errors against flops, parameters and activations."""
     figure = empty_figure((11, 3.8), "Cost and error")
     for axes, cost in zip(figure.subplots(1, 3, sharey=True), populations[0].costs, strict=True):
         for population, color in zip(populations, _colors(), strict=False):
@@ -79,7 +79,7 @@ def complexities(populations):
 
 
 def parameters(population, seed):
-    """Errors against every parameter, and where the best value lies by the empirical bootstrap."""
+    """Draws errors against every parameter, with the best range by the empirical bootstrap."""
     columns = population.parameters
     rows = -(-len(columns) // _COLUMNS)
     title = f"{population.name}: shaded, where the best value lies (95 %)"
@@ -97,7 +97,7 @@ def parameters(population, seed):
 
 
 def networks(population):
-    """Block widths of the best networks above, of the worst below, and their linear fits."""
+    """Draws block widths of the best networks (above) and worst (below), with linear fits."""
     order = np.argsort(population.errors, kind="stable")
     shown = min(_SHOWN, len(order) // 2)
     figure = empty_figure((11, 5.2), f"{population.name}: best networks above, worst below")
@@ -109,7 +109,7 @@ def networks(population):
 
 
 def _draw_widths(axes, population, place):
-    """One network: its widths, and the quantized line nearest to them."""
+    """Draws the widths of one network and the closest quantized line."""
     config, fit = population.configs[place], population.fits[place]
     blocks, widths = np.arange(config.total_depth), widths_of(config)
     axes.step(blocks, widths, color=COLORS[0], where="mid", label="network")
@@ -125,7 +125,7 @@ def _draw_widths(axes, population, place):
 
 
 def _thresholds(populations):
-    """Every error there is, and a little beyond: the distribution is of errors *below*."""
+    """Returns thresholds just above every error, as the distribution counts errors *below*."""
     errors = np.unique(np.concatenate([population.errors for population in populations]))
     return np.concatenate([[0], np.nextafter(errors, 1)])
 

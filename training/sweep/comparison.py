@@ -1,4 +1,4 @@
-"""Compares populations: numbers, pictures, and a page of both."""
+"""Compares populations: numbers, figures, and a page with both."""
 
 import itertools
 import json
@@ -29,18 +29,18 @@ def compare(folders, out, error="final", best=3, seed=0) -> str:
     """Compares populations and writes `FILES`.
 
     Args:
-        folders: directories that `run` wrote to.
-        out: directory for the files; made if need be.
-        error: of a network: "final", after the last epoch, or "least", of all epochs.
-        best: how many networks of each population to keep.
-        seed: of the bootstraps.
+        folders: directories written by `run`.
+        out: directory for the files; created if missing.
+        error: error of a network: "final" after the last epoch, or "least" over all epochs.
+        best: number of best networks to keep of each population.
+        seed: seed of the bootstraps.
 
     Returns:
-        The outcome as text, a line for each population.
+        The outcome as text, one line per population.
 
     Raises:
-        ValueError: for an argument out of range.
-        UserError: where a directory has no population, or files can not be written.
+        ValueError: if an argument is out of range.
+        UserError: if a directory has no population, or files cannot be written.
     """
     check_choice("error", error, ("final", "least"))
     check_int("best", best, minimum=1)
@@ -63,7 +63,7 @@ def compare(folders, out, error="final", best=3, seed=0) -> str:
 
 
 def _facts(population, weights, seed):
-    """The numbers of one population."""
+    """Returns the numbers of one population."""
     errors = population.errors
     ranges = {
         name: dict(zip(("low", "median", "high"), map(float, band), strict=True))
@@ -84,7 +84,7 @@ def _facts(population, weights, seed):
 
 
 def _statistics(populations, weights):
-    """The Kolmogorov-Smirnov statistic of every pair, as it is and with flops that match."""
+    """Returns the Kolmogorov-Smirnov statistic of each pair, unweighted and with equal flops."""
     pairs = itertools.combinations(zip(populations, weights, strict=True), 2)
     return [
         {
@@ -98,7 +98,7 @@ def _statistics(populations, weights):
 
 
 def _best(population, count):
-    """The best networks: population, error, costs, identity, configuration."""
+    """Returns the best networks: population, error, costs, identity, configuration."""
     places = best_models(range(len(population)), population.errors, count)
     return [
         {
@@ -113,7 +113,7 @@ def _best(population, count):
 
 
 def _pictures(populations, weights, seed):
-    """File name -> (figure, what is to be seen)."""
+    """Returns a dict: file name -> (figure, caption)."""
     names = ", ".join(population.name for population in populations)
     pictures = {
         "distributions.png": (

@@ -1,7 +1,7 @@
-"""Where networks are trained: in this process, or in several of this machine.
+"""Executors: train networks in this process or in several processes of this machine.
 
-An executor is a generator function of tasks, workers and options; it yields the results as they
-come. What it started ends with it.
+An executor is a generator function of tasks, workers and options. It yields results as soon as they
+are ready. When it ends, it ends all processes that it started.
 """
 
 import concurrent.futures
@@ -14,24 +14,26 @@ from regnet_tf._errors import first_line
 
 from .network import result_of, train_network
 
-ATTEMPTS = 2  # of a network whose worker dies
+ATTEMPTS = 2  # attempts to train a network, if its worker dies
 
 
 def inline(tasks, workers, address):
-    """One network after the other, in this process."""
+    """Trains one network after the other in this process."""
     yield from map(train_network, tasks)
 
 
 def processes(tasks, workers, address):
-    """In processes of this machine. One that is killed is replaced, and its network tried again.
+    """Trains networks in processes of this machine.
+
+    If a process is killed, it is replaced and its network is trained again.
 
     Args:
-        tasks: list of what `train_network` takes.
-        workers: how many processes.
+        tasks: list of arguments of `train_network`.
+        workers: number of processes.
         address: not used.
 
     Yields:
-        What `train_network` returns; a network whose worker died twice is reported as failed.
+        Return values of `train_network`. If a network's worker died twice, its result is "failed".
     """
     waiting = deque((task, 1) for task in tasks)
     idle, running = [_Worker() for _ in range(min(workers, len(tasks)))], {}
@@ -61,7 +63,7 @@ def processes(tasks, workers, address):
 
 
 class _Worker:
-    """A pool of one process: when it dies, it is known whose network it trained."""
+    """A pool of one process. If the process dies, its network is known."""
 
     def __init__(self):
         context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
@@ -69,14 +71,14 @@ class _Worker:
         self._processes = set()
 
     def submit(self, task):
-        """Starts a network; the process starts with the first one."""
+        """Submits a network; the first one starts the process."""
         before = set(multiprocessing.active_children())
         future = self._pool.submit(train_network, task)
         self._processes |= set(multiprocessing.active_children()) - before
         return future
 
     def kill(self):
-        """Ends the process, whatever it does."""
+        """Kills the process, even during training."""
         for process in self._processes:
             process.kill()
         self._pool.shutdown(wait=False, cancel_futures=True)

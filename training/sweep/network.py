@@ -1,6 +1,6 @@
-"""The training of one network of a population, in whichever process it happens.
+"""Trains one network of a population, in any process.
 
-Nothing is written: no checkpoints, no pictures. What comes back is a dict of JSON types.
+It writes no files: no checkpoints, no figures. The result is a dict of JSON types.
 """
 
 import functools
@@ -18,10 +18,10 @@ from .results import TRAINED
 
 @functools.cache
 def prepare_process(threads=None):
-    """Starts TensorFlow; to be called before anything else is done with it.
+    """Starts TensorFlow. Call this before any other use of TensorFlow.
 
     Args:
-        threads: that TensorFlow may use; as many as it likes by default.
+        threads: number of TensorFlow's threads; TensorFlow's choice by default.
     """
     start_tensorflow()
     import tensorflow as tf
@@ -29,7 +29,7 @@ def prepare_process(threads=None):
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-    for device in tf.config.list_physical_devices("GPU"):  # several workers may share it
+    for device in tf.config.list_physical_devices("GPU"):  # several workers may share one GPU
         tf.config.experimental.set_memory_growth(device, True)
 
 
@@ -37,20 +37,20 @@ def train_network(task) -> dict:
     """Trains a network and tests it after every epoch.
 
     Args:
-        task: dict of the keys "identity", "config", "complexity", "recipe" (a dict as
-            `Recipe.to_dict` makes it), "data_seed", "data_dir", "threads".
+        task: dict with the keys "identity", "config", "complexity", "recipe" (a dict from
+            `Recipe.to_dict`), "data_seed", "data_dir", "threads".
 
     Returns:
-        The task's first three, and "seed", "status" ("trained" or "failed"), "test_errors" (from 0
-        to 1, of each epoch), "final_error", "least_error", "seconds" and "error" (None, or what
-        went wrong).
+        Dict with the task's "identity", "config" and "complexity", and "seed", "status" ("trained"
+        or "failed"), "test_errors" (of each epoch, from 0 to 1), "final_error", "least_error",
+        "seconds" and "error" (None, or the message of the failure).
     """
     prepare_process(task["threads"])
     start = time.perf_counter()
     errors, failure = [], None
     try:
         errors = _train(task)
-    except Exception as error:  # whatever it is, other networks go on
+    except Exception as error:  # other networks continue after any error
         failure = f"{type(error).__name__}: {first_line(error)}"
     finally:
         _forget()
@@ -58,13 +58,13 @@ def train_network(task) -> dict:
 
 
 def result_of(task, errors, failure, seconds=None) -> dict:
-    """What a line of the results says.
+    """Returns the entry of a network in the results.
 
     Args:
         task: see `train_network`.
-        errors: on the test images after each epoch.
-        failure: None, or what went wrong.
-        seconds: that it took; None if not known.
+        errors: test errors after each epoch.
+        failure: None, or the message of the failure.
+        seconds: duration of the training; None if unknown.
     """
     return {
         **{name: task[name] for name in ("identity", "config", "complexity")},
@@ -79,7 +79,7 @@ def result_of(task, errors, failure, seconds=None) -> dict:
 
 
 def _train(task):
-    """The test errors after each epoch."""
+    """Trains a network; returns its test errors after each epoch."""
     import keras
     import tensorflow as tf
 
@@ -116,14 +116,14 @@ def _data(recipe, data_dir):
 
 @functools.cache
 def _load(*arguments):
-    """The data set, once for all networks of a process."""
+    """Loads the data set once for all networks of a process."""
     from ..data import load
 
     return load(*arguments)
 
 
 def _forget():
-    """Frees what Keras and TensorFlow keep of a network: memory must not grow with each."""
+    """Frees the memory of a trained network, so that memory does not grow with each one."""
     import keras
 
     keras.backend.clear_session()

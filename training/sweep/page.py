@@ -1,4 +1,4 @@
-"""The page of an analysis: one HTML file that needs no other, no script and no network."""
+"""The page of an analysis: a single HTML file without scripts or external resources."""
 
 import base64
 from html import escape
@@ -22,13 +22,13 @@ _ERRORS = ("least_error", "median_error", "mean_error", "weighted_mean_error")
 
 
 def page(facts, best, pictures, folder) -> str:
-    """The whole page.
+    """Returns the page as HTML.
 
     Args:
         facts: the content of `analysis.json`.
         best: the content of `best.json`.
-        pictures: file name -> what is to be seen.
-        folder: where the pictures are, a `Path`.
+        pictures: file name -> caption.
+        folder: folder of the pictures, a `Path`.
     """
     populations = facts["populations"]
     shown = {name: _figure(folder / name, text) for name, text in pictures.items()}
@@ -107,7 +107,7 @@ def _table(title, heads, rows):
 
 
 def _figure(path, text):
-    """A picture within the page."""
+    """Returns the HTML of a picture, embedded in the page."""
     data = base64.b64encode(path.read_bytes()).decode()
     alt = escape(text, quote=True)
     return (

@@ -1,4 +1,4 @@
-"""What would be trained: a population as text."""
+"""Describes a population as text, for a dry run."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from .specification import COSTS
 
 
 def plan(specification, data_dir=None) -> str:
-    """Number of networks, the training, ranges of their costs, and a table of their stages.
+    """Returns a text: number of networks, training, ranges of costs, and a table of stages.
 
     Args:
         specification: a `Specification`.
-        data_dir: where tensorflow-datasets keeps its data.
+        data_dir: data directory of tensorflow-datasets.
     """
     data = specification.load_data(data_dir)
     classes = len(data.class_names)
@@ -31,7 +31,7 @@ def plan(specification, data_dir=None) -> str:
 
 
 def _table(configs, costs):
-    """A line for each network."""
+    """Returns a table with one line per network."""
     heads = ("identity", "flops", "depths", "widths", "group widths", "bottleneck ratios")
     fields = ("depth", "width", "group_width", "bottleneck_ratio")
     rows = [heads]

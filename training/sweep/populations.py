@@ -1,4 +1,4 @@
-"""Populations that were trained, as arrays for the analysis; numpy only."""
+"""Trained populations as numpy arrays for the analysis."""
 
 import dataclasses
 import functools
@@ -13,8 +13,8 @@ from regnet_tf.design_space import balanced_weights, fit_regnet, widths_of
 from .results import COSTS, TRAINED, population_results
 from .specification import Specification, load_specification
 
-_LEAST = 2  # networks of a population: one has no distribution
-_MOST_INTERVALS = 8  # of flops, in which populations are given equal weight
+_LEAST = 2  # minimum number of networks: one network has no distribution
+_MOST_INTERVALS = 8  # maximum number of flops intervals with equal weights
 _STAGE_FIELDS = ("depth", "width", "group_width", "bottleneck_ratio")
 _GENERATOR = (
     "initial_width", "width_slope", "width_multiplier", "group_width", "bottleneck_ratio",
@@ -26,12 +26,12 @@ class Population:
     """The trained networks of a population; arrays and lists have the same order.
 
     Args:
-        name: of its specification, unlike all others that it is compared with.
-        specification: what it is made of.
+        name: name of the specification, made unique among the compared populations.
+        specification: the `Specification` of the population.
         configs: list of `RegNetConfig`.
-        errors: on the test images, from 0 to 1, `(networks,)`.
-        costs: "flops", "parameters", "activations" to arrays `(networks,)`.
-        failed: how many more networks failed.
+        errors: test errors, from 0 to 1, `(networks,)`.
+        costs: dict from "flops", "parameters" and "activations" to arrays `(networks,)`.
+        failed: number of failed networks, which are not included.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Population:
 
     @functools.cached_property
     def fits(self) -> list:
-        """The quantized line nearest to the block widths of each network."""
+        """The closest quantized line to the block widths of each network."""
         return [fit_regnet(widths_of(config)) for config in self.configs]
 
     @functools.cached_property
     def parameters(self) -> dict:
-        """What the errors may depend on: name -> array `(networks,)`; without what never varies."""
+        """Parameters that vary: name -> array `(networks,)`."""
         columns = {"total depth": [config.total_depth for config in self.configs]}
         if all(config.explicit_stages is None for config in self.configs):
             for field in _GENERATOR:
@@ -64,7 +64,7 @@ class Population:
         return {name: array for name, array in arrays.items() if np.ptp(array) > 0}
 
     def _stage_columns(self):
-        """The fields of every stage; of all stages at once where they share them."""
+        """Returns the fields of each stage; one column for a field that all stages share."""
         columns = {}
         for field in _STAGE_FIELDS:
             rows = np.array([[getattr(s, field) for s in c.stages] for c in self.configs])
@@ -77,14 +77,14 @@ class Population:
 
 
 def read_populations(folders, error="final") -> list[Population]:
-    """The populations of directories that `run` wrote to.
+    """Reads the populations from directories written by `run`.
 
     Args:
         folders: list of paths.
-        error: of a network: "final", after the last epoch, or "least", of all epochs.
+        error: error of a network: "final" after the last epoch, or "least" over all epochs.
 
     Raises:
-        UserError: where a directory has no results, or fewer than two trained networks.
+        UserError: if a directory has no results, or fewer than two trained networks.
     """
     populations = [_read(Path(folder), error) for folder in folders]
     names = [population.name for population in populations]
@@ -97,10 +97,11 @@ def read_populations(folders, error="final") -> list[Population]:
 
 
 def matching_weights(populations) -> list[np.ndarray]:
-    """Weights of the networks by which all populations have the same distribution of flops.
+    """Returns weights that give all populations the same distribution of flops.
 
-    The intervals hold equal shares of all networks; there are as many, up to 8, as leave a network
-    of every population in each. Populations without common flops get equal weights.
+    The flops are divided into intervals with equal shares of all networks. The number of intervals
+    is the largest one, up to 8, for which each interval contains a network of every population.
+    Populations without common flops get equal weights.
     """
     flops = [population.costs["flops"] for population in populations]
     pooled = np.concatenate(flops)

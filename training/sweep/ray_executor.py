@@ -1,4 +1,4 @@
-"""Networks trained as tasks of a Ray cluster, on this machine or on many."""
+"""Trains networks as tasks of a Ray cluster, on one or many machines."""
 
 from collections import deque
 
@@ -6,31 +6,31 @@ from regnet_tf._errors import UserError, first_line, import_optional
 
 from .network import result_of, train_network
 
-RETRIES = 2  # by Ray, of a network whose worker or machine dies
+RETRIES = 2  # how often Ray retries a network whose worker or machine dies
 
 
 def on_ray(tasks, workers, address):
-    """On a Ray cluster; Ray itself tries a network again whose worker dies.
+    """Trains networks on a Ray cluster. If a worker dies, Ray retries its network.
 
-    The machines of a cluster need this project and its requirements.
+    Install this project and its requirements on the machines of the cluster.
 
     Args:
-        tasks: list of what `train_network` takes.
-        workers: how many networks at once.
-        address: of the cluster, or "auto"; None to start one on this machine.
+        tasks: list of arguments of `train_network`.
+        workers: number of networks to train at the same time.
+        address: address of the cluster, or "auto"; None to start a cluster on this machine.
 
     Yields:
-        What `train_network` returns.
+        Return values of `train_network`.
 
     Raises:
-        UserError: where Ray is missing or the cluster is not there.
+        UserError: if Ray is missing, or the cluster is not reachable.
     """
     ray = import_optional("ray", extra="sweep")
     _connect(ray, workers, address)
     try:
         yield from _trained(ray, tasks, workers)
     finally:
-        ray.shutdown()  # which ends the tasks that run
+        ray.shutdown()  # this also ends running tasks
 
 
 def _connect(ray, workers, address):
@@ -48,7 +48,7 @@ def _connect(ray, workers, address):
 
 
 def _trained(ray, tasks, workers):
-    """The results as they come; no more tasks than workers are given to Ray at once."""
+    """Yields results as soon as they are ready; submits at most `workers` tasks at once."""
     train = ray.remote(num_cpus=1, max_retries=RETRIES)(train_network)
     waiting, running = deque(tasks), {}
     while waiting or running:

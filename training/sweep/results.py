@@ -1,4 +1,4 @@
-"""The folder of a population: what it is made of, and a result for each network."""
+"""The folder of a population: its specification, and a result for each network."""
 
 import json
 from pathlib import Path
@@ -19,12 +19,12 @@ COSTS = ("flops", "parameters", "activations")
 
 
 def population_results(folder) -> Results:
-    """The results of the population in a folder."""
+    """Returns the results of the population in a folder."""
     return Results(folder, check_network)
 
 
 def check_network(result):
-    """Raises ValueError, TypeError or KeyError for what `network.result_of` did not make."""
+    """Raises ValueError, TypeError or KeyError if this is not a result of `network.result_of`."""
     config = RegNetConfig.from_dict(result["config"])
     check("identity", result["identity"], result["identity"] == config.identity, "the network's")
     check_choice("status", result["status"], (TRAINED, FAILED))
@@ -36,10 +36,10 @@ def check_network(result):
 
 
 def claim(folder, specification):
-    """Makes the folder of a population, and keeps its specification there.
+    """Writes the specification of a population to its folder.
 
     Raises:
-        UserError: where it belongs to another population.
+        UserError: if the folder belongs to another population.
     """
     path = Path(folder) / "spec.json"
     fields = specification.to_dict()

@@ -1,4 +1,4 @@
-"""Trains a population, or what is missing of it."""
+"""Trains a population, or its missing networks."""
 
 import time
 
@@ -29,25 +29,25 @@ def run(
 ) -> dict:
     """Trains every network of a population that has no result yet.
 
-    A run that was killed or stopped goes on when it is started again.
+    If a run was killed or stopped, call this again to resume it.
 
     Args:
         specification: a `Specification`.
-        folder: for the results, a `Path`; made if need be.
+        folder: folder for the results, a `Path`; created if missing.
         executor: key of `EXECUTORS`.
-        workers: networks to train at the same time.
-        threads: that TensorFlow may use in each worker; as many as it likes by default.
-        address: of a Ray cluster, or "auto" for the one of this machine; None to start one.
-        data_dir: where tensorflow-datasets keeps its data.
-        retry_failed: whether to train networks again that failed before.
+        workers: number of networks to train at the same time.
+        threads: number of TensorFlow's threads in each worker; TensorFlow's choice by default.
+        address: address of a Ray cluster, or "auto" for the one of this machine; None to start one.
+        data_dir: data directory of tensorflow-datasets.
+        retry_failed: whether to train failed networks again.
         say: function that prints a line.
 
     Returns:
-        Identity -> result, of all networks.
+        Dict of all networks: identity -> result.
 
     Raises:
-        ValueError: for an argument out of range.
-        UserError: before any training, where the data set, the folder or a package is not usable.
+        ValueError: if an argument is out of range.
+        UserError: before any training, if the data set, the folder or a package is not usable.
     """
     check_choice("executor", executor, tuple(EXECUTORS))
     check_int("workers", workers, minimum=1)
@@ -74,7 +74,7 @@ def run(
 
 
 def tasks_of(specification, data_dir=None, threads=None) -> list[dict]:
-    """What `train_network` takes, for every network of a population."""
+    """Returns the arguments of `train_network` for every network of a population."""
     classes = len(specification.load_data(data_dir).class_names)
     return [
         {
@@ -91,12 +91,12 @@ def tasks_of(specification, data_dir=None, threads=None) -> list[dict]:
 
 
 class _Progress:
-    """Says after each network how far a population is.
+    """Prints the progress of a population after each network.
 
     Args:
-        name: of the population.
-        done: identity -> result, of earlier runs.
-        total: how many networks there are.
+        name: name of the population.
+        done: results of earlier runs: identity -> result.
+        total: number of networks.
         say: function that prints a line.
     """
 

@@ -1,4 +1,4 @@
-"""What a population is made of (`Specification`), read from JSON and checked before any work."""
+"""The `Specification` of a population, read from JSON and validated before any work."""
 
 import dataclasses
 import functools
@@ -24,18 +24,18 @@ class Specification:
 
     Args:
         name: display name.
-        description: what it is for.
-        space: the design space as a dict: "name", one of `regnet_tf.design_space.SPACES`, and
-            fields of it to change.
-        count: how many networks.
-        seed: of the choice of networks, and of the training of each of them.
-        window: costs that a network may have: "flops", "parameters", "activations", of which any
-            may be missing, to `[least, most]`.
-        recipe: the training as a dict: "name", one of `training.recipes.RECIPES`, and fields of it
-            to change. Its network is replaced by each of the population.
+        description: purpose of the population.
+        space: the design space as a dict: "name", one of `regnet_tf.design_space.SPACES`, and the
+            fields to change.
+        count: number of networks.
+        seed: seed for the choice of networks and for the training of each network.
+        window: allowed costs of a network: dict from "flops", "parameters" and "activations", all
+            optional, to `[least, most]`.
+        recipe: the training as a dict: "name", one of `training.recipes.RECIPES`, and the fields to
+            change. Its network is replaced by each network of the population.
 
     Raises:
-        ValueError: naming the field that is out of range.
+        ValueError: if a field is out of range; the message names the field.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Specification:
         check_int("seed", self.seed, minimum=0)
         ok = isinstance(self.window, dict) and set(self.window) <= set(COSTS)
         check("window", self.window, ok, f"a dict of {', '.join(COSTS)} to [least, most]")
-        self.design_space  # noqa: B018, which checks the space
+        self.design_space  # noqa: B018, validates the space
         recipe = self._base_recipe
         for field, allowed in (("decoder", None), ("pretraining", None), ("ema_decay", None)):
             value = getattr(recipe, field)
@@ -63,7 +63,7 @@ class Specification:
 
     @functools.cached_property
     def design_space(self) -> DesignSpace:
-        """Where the networks are drawn from."""
+        """The design space of the networks."""
         base = _named("space", self.space, SPACES)
         return base.replace(**{"image_size": self._base_recipe.image_size, **_changes(self.space)})
 
@@ -72,15 +72,18 @@ class Specification:
         return _replaced(_named("recipe", self.recipe, RECIPES), _changes(self.recipe))
 
     def recipe_of(self, config: RegNetConfig) -> Recipe:
-        """The training of one network; its seed follows from the population's and from it."""
+        """Returns the recipe of one network.
+
+        Its seed is derived from the population's seed and the network's identity.
+        """
         digest = hashlib.sha256(f"{self.seed} {config.identity}".encode()).hexdigest()
         return self._base_recipe.replace(network=config, seed=int(digest[:7], 16))
 
     def load_data(self, data_dir=None):
-        """The data set, the same part of it for every network.
+        """Loads the data set, with the same choice of images for every network.
 
         Raises:
-            UserError: if it is unknown or too small.
+            UserError: if the data set is unknown or too small.
         """
         recipe = self._base_recipe.replace(seed=self.seed)
         data = load_for(recipe, data_dir)
@@ -88,36 +91,36 @@ class Specification:
         return data
 
     def sample(self, classes) -> list[RegNetConfig]:
-        """The networks, each with a recipe that fits it.
+        """Samples the networks of the population.
 
         Args:
-            classes: of the data set.
+            classes: number of classes of the data set.
 
         Raises:
-            UserError: where too few networks are within the window.
+            UserError: if too few networks are within the window.
         """
         size = self._base_recipe.image_size
         space = self.design_space
         options = {**self.window, "image_size": size, "classes": classes}
         configs = sample(space, self.count, seed=self.seed, **options)
-        self.recipe_of(configs[0])  # raises where the images are too small
+        self.recipe_of(configs[0])  # raises if the images are too small
         return configs
 
     def complexity(self, config, classes) -> dict:
-        """What a network costs for one image: flops, parameters, activations."""
+        """Returns the costs of a network for one image: flops, parameters, activations."""
         costs = complexity(config, self._base_recipe.image_size, classes=classes)
         return {name: int(getattr(costs, name)) for name in COSTS}
 
     def to_dict(self) -> dict:
-        """The fields as JSON types."""
+        """Returns the fields as JSON types."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
     def from_dict(cls, fields) -> "Specification":
-        """The population that a JSON file describes.
+        """Returns a specification from the content of a JSON file.
 
         Raises:
-            ValueError: for an unknown or missing field, or a value out of range.
+            ValueError: if a field is unknown, missing or out of range.
         """
         check("specification", fields, isinstance(fields, dict), "a JSON object")
         check_fields(cls, fields)
@@ -128,10 +131,10 @@ class Specification:
 
 
 def load_specification(name) -> Specification:
-    """A population from a JSON file, or a built-in one by name.
+    """Loads a specification from a JSON file, or a built-in one by name.
 
     Raises:
-        UserError: naming the file and what is wrong with it.
+        UserError: if the file is missing or invalid; the message names the file and the problem.
     """
     known = built_in()
     path = known.get(str(name), Path(name))
@@ -142,12 +145,12 @@ def load_specification(name) -> Specification:
         )
     try:
         return Specification.from_dict(json.loads(path.read_text()))
-    except (ValueError, OSError) as error:  # of JSON and of UTF-8, too
+    except (ValueError, OSError) as error:  # ValueError includes JSON and UTF-8 errors
         raise UserError(f"{path}: {error}") from error
 
 
 def _named(field, given, known):
-    """What "name" says, one of `known`."""
+    """Returns the entry of `known` for the given "name"."""
     ok = isinstance(given, dict) and isinstance(given.get("name"), str)
     check(field, given, ok, 'a dict with a "name"')
     name = given["name"]
@@ -157,7 +160,7 @@ def _named(field, given, known):
 
 
 def _changes(given):
-    """Fields to change, with tuples for JSON's lists."""
+    """Returns the fields to change; JSON's lists become tuples."""
     return {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in given.items()
@@ -166,7 +169,7 @@ def _changes(given):
 
 
 def _replaced(recipe, changes):
-    """The recipe changed, of a network for images of any size: its own one will not be trained."""
+    """Returns the changed recipe, with a placeholder network that fits images of any size."""
     small = RegNetConfig(
         depth=2, initial_width=8, width_slope=8, width_multiplier=2, group_width=8, stem_stride=1,
         stride=1,

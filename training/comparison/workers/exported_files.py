@@ -1,4 +1,4 @@
-"""Worker: an exported network in the runtime for its file. All contenders' run in the same way."""
+"""Worker: runs an exported network in the runtime for its file, the same way for all peers."""
 
 import importlib
 
@@ -6,7 +6,7 @@ import measuring
 
 
 class _Runtime:
-    """A file in a runtime; see `keras_peers.Peer` for what each method does."""
+    """A file in a runtime; see `keras_peers.Peer` for the methods."""
 
     module: str
 
@@ -17,7 +17,7 @@ class _Runtime:
         self.threads = threads
 
     def facts(self):
-        """None: who exported the file has told the parameters."""
+        """Returns an empty dict: the exporter has already reported the parameters."""
         return {}
 
 
@@ -87,9 +87,9 @@ class _OpenVino(_Runtime):
     def build(self, request):
         options = {
             "INFERENCE_NUM_THREADS": self.threads,
-            # All threads for one call, as everyone has them; THROUGHPUT is for calls side by side.
+            # All threads for one call, as in the other runtimes; THROUGHPUT is for parallel calls.
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",  # by default bfloat16, where the processor has it
+            "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 if the processor has it
         }
         core = self.library.Core()
         self.compiled = core.compile_model(core.read_model(request["file"]), "CPU", options)
@@ -100,7 +100,7 @@ class _OpenVino(_Runtime):
 
 
 def _for_type(images, dtype):
-    """The images as levels, where a file takes integers."""
+    """Returns the images, converted to levels 0 to 255 if the file takes integers."""
     import numpy as np
 
     if not np.issubdtype(dtype, np.integer):

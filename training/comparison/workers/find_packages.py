@@ -1,4 +1,4 @@
-"""Worker: says what a Python has. The request names "modules" and "packages"."""
+"""Worker: finds the packages of a Python. The request names "modules" and "packages"."""
 
 import importlib.metadata
 import importlib.util
@@ -8,7 +8,7 @@ import measuring
 
 
 def find(request):
-    """Dict: "python", "missing" modules, and "versions" of the packages that are there."""
+    """Returns a dict: "python", "missing" modules, and "versions" of the installed packages."""
     versions = {}
     for package in request["packages"]:
         try:

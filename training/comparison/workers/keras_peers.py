@@ -1,6 +1,6 @@
 """Worker: RegNets in Keras on TensorFlow, from this project, kimm and tf_keras.
 
-They train by `train_on_batch` and infer by `predict_on_batch`, which run TensorFlow's graphs.
+They train with `train_on_batch` and infer with `predict_on_batch`, which run TensorFlow graphs.
 """
 
 import importlib
@@ -22,44 +22,44 @@ _SIGNATURE = "serving_default"
 
 
 class Peer:
-    """One network; subclasses say which library it is from, and create it."""
+    """A network; subclasses import its library and create it."""
 
     keras_package = "keras"
 
     def load(self):
-        """Imports the library, and all that it needs to train."""
+        """Imports the library and everything that training needs."""
         self.library = self.import_library()
         self.keras = importlib.import_module(self.keras_package)
         self.tf = importlib.import_module("tensorflow")
 
     def limit(self, threads):
-        """Sets the threads to compute with; nothing has been computed yet."""
+        """Sets the number of threads; call it before any computation."""
         self.tf.config.threading.set_intra_op_parallelism_threads(threads)
         self.tf.config.threading.set_inter_op_parallelism_threads(threads)
 
     def build(self, request):
-        """Creates the network of a request, to logits, ready to be trained."""
+        """Creates the network of a request, with logits as output, compiled for training."""
         shape = (request["image_size"], request["image_size"], 3)
         self.model = self.create(request["network"], shape)
         self.model.compile(
             self.keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True),
             self.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
-        # With its variables made inside the first step, Keras would trace that step twice.
+        # If the first step created the optimizer's variables, Keras would trace that step twice.
         self.model.optimizer.build(self.model.trainable_variables)
 
     def facts(self):
-        """What it tells of itself: a dict, with "parameters", how many numbers are trained."""
+        """Returns a dict with "parameters", the number of trainable parameters."""
         import numpy as np
 
         variables = self.model.trainable_variables
         return {"parameters": sum(int(np.prod(tuple(v.shape))) for v in variables)}
 
     def step(self, part, images, labels):
-        """A function that does one batch and returns when it is done.
+        """Returns a function that runs one batch and returns when it is done.
 
         Args:
-            part: "training"; "inference" and "latency" are the same but for the batch.
+            part: "training", "inference" or "latency"; the latter two differ only in the batch.
             images: float32 `(batch, size, size, 3)`.
             labels: int32 `(batch,)`.
         """
@@ -69,7 +69,7 @@ class Peer:
         return lambda: self.model.predict_on_batch(images)
 
     def export(self, request):
-        """Writes the network in a form, into a folder: "file" and "signature"."""
+        """Writes the network in a form to a folder; returns a dict with "file" and "signature"."""
         self._randomize()
         folder = Path(request["folder"])
         if request["form"] == "tflite":
@@ -88,7 +88,10 @@ class Peer:
         path.write_bytes(converter.convert())
 
     def _randomize(self):
-        """Random normalizations and biases: those of a new network do nothing, and some go."""
+        """Sets the normalization variables and biases to random values.
+
+        In a new network they have no effect, and some converters drop them.
+        """
         import numpy as np
 
         rng = np.random.default_rng(0)
@@ -99,7 +102,7 @@ class Peer:
 
 
 class Project(Peer):
-    """regnet_tf, and what `regnet export` makes of it."""
+    """regnet_tf; its files are written by `regnet export`."""
 
     def import_library(self):
         return importlib.import_module("regnet_tf")
@@ -177,7 +180,7 @@ class LegacyKeras(Peer):
 
 
 def _of_the_paper(module, network, library):
-    """The function or class of a variant in a module: `RegNetX004`."""
+    """Returns the function or class of a variant in a module, such as `RegNetX004`."""
     name = "RegNet" + network["key"].removeprefix("regnet").replace("_", "", 1).upper()
     if not hasattr(module, name):
         sys.exit(f"{library} has no {network['key']}")

@@ -1,4 +1,4 @@
-"""What the workers have in common. They run in peers' environments: Python and numpy alone."""
+"""Code shared by the workers. It needs only Python and numpy, as it runs in peers' environments."""
 
 import json
 import statistics
@@ -9,20 +9,22 @@ from pathlib import Path
 
 
 def measure(peers):
-    """Answers by `measure_network`.
+    """Answers the request by `measure_network`.
 
     Args:
-        peers: name -> class, for the request's "peer".
+        peers: dict: name of a peer, as in the request's "peer" -> class.
     """
     answer(lambda request: measure_network(peers[request["peer"]](), request))
 
 
 def answer(function):
-    """Does what the command line asks for: `WORKER REQUEST ANSWER`, two JSON files.
+    """Runs a worker by its command line, `WORKER REQUEST ANSWER`.
+
+    REQUEST and ANSWER are JSON files.
 
     Args:
-        function: from the request, a dict, to the answer, another one. What it raises is answered
-            as "error", by its first line, and ends the process with status 1.
+        function: function from the request, a dict, to the answer, a dict. If it raises an error,
+            the answer is the error's first line as "error", and the process ends with status 1.
     """
     request, target = map(Path, sys.argv[1:])
     try:
@@ -40,15 +42,15 @@ def measure_network(peer, request) -> dict:
     """Imports, builds and runs a peer's network; or exports it.
 
     Args:
-        peer: with the methods of `keras_peers.Peer`.
-        request: "part" ("training", "inference", "latency" or "export"), "network", "batch_size",
-            "image_size", "threads" and "seconds"; to export "form" and "folder"; "file" and
-            "signature" of what was exported.
+        peer: object with the methods of `keras_peers.Peer`.
+        request: dict with "part" ("training", "inference", "latency" or "export"), "network",
+            "batch_size", "image_size", "threads" and "seconds". For an export also "form" and
+            "folder". For an exported file also its "file" and "signature".
 
     Returns:
-        Dict: "import_seconds", "build_seconds", the peer's `facts`, `steps` of a batch, and
-        "memory_mib", the most that the process had; after an export "file" and "signature" instead
-        of the latter two.
+        Dict: "import_seconds", "build_seconds", the peer's `facts`, the `steps` of a batch, and
+        "memory_mib", the peak memory of the process. After an export, "file" and "signature"
+        instead of the last two.
     """
     start = time.perf_counter()
     peer.load()
@@ -70,11 +72,11 @@ def measure_network(peer, request) -> dict:
 
 
 def steps(step, seconds) -> dict:
-    """Repeats a call for so many seconds.
+    """Repeats a call for a number of seconds.
 
     Returns:
-        Dict: "first_seconds", of the first call, which traces and compiles; "calls" after it and
-        their median, "step_seconds". There is one at least, however long it takes.
+        Dict: "first_seconds", the time of the first call, which traces and compiles; "calls", the
+        number of calls after it; "step_seconds", their median. At least one is made.
     """
     first, times = _timed(step), []
     while not times or sum(times) < seconds:
@@ -93,7 +95,7 @@ def _timed(step):
 
 
 def _data(request):
-    """Random images `(batch, size, size, 3)` float32 and labels `(batch,)` int32."""
+    """Returns random images `(batch, size, size, 3)` float32 and labels `(batch,)` int32."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -103,16 +105,17 @@ def _data(request):
 
 
 def most_memory():
-    """The most memory that this process had, libraries included, in MiB.
+    """Returns the peak memory of this process in MiB, libraries included.
 
-    Linux's `getrusage` counts what the process had that started this one; its status does not.
+    On Linux, `getrusage` also counts the memory of the parent process; `/proc/self/status` does
+    not.
     """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
         return int(peak) / 1024
     except (OSError, ValueError):
-        import resource  # not on Windows
+        import resource  # not available on Windows
 
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -10,7 +10,7 @@ import measuring
 
 
 class _Torch:
-    """One network; see `keras_peers.Peer` for what each method does."""
+    """A network; see `keras_peers.Peer` for the methods."""
 
     def load(self):
         self.torch = importlib.import_module("torch")
@@ -61,7 +61,7 @@ class Timm(_Torch):
         return self.library.create_model(network["key"], num_classes=network["classes"])
 
     def export(self, request):
-        """Writes an ONNX file, for batches of any size."""
+        """Writes an ONNX file for any batch size."""
         self._randomize()
         path = Path(request["folder"]) / "network.onnx"
         size = request["image_size"]
@@ -75,7 +75,10 @@ class Timm(_Torch):
         return {"file": str(path), "signature": None}
 
     def _randomize(self):
-        """Random normalizations: those of a new network do nothing, and some runtimes drop them."""
+        """Sets the normalization variables to random values.
+
+        In a new network they have no effect, and some runtimes drop them.
+        """
         self.torch.manual_seed(0)
         for module in self.model.modules():
             if isinstance(module, self.torch.nn.BatchNorm2d):
@@ -87,7 +90,7 @@ class Timm(_Torch):
 
 class CompiledTimm(Timm):
     def load(self):
-        # In the folder of this process, which goes with it: nothing is compiled already.
+        # This folder is deleted with the process, so no earlier compilation is reused.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.abspath("compiled")
         super().load()
 
@@ -97,7 +100,10 @@ class CompiledTimm(Timm):
 
 
 class Torchvision(_Torch):
-    """torchvision's classes, given the stages: its own widths differ in three variants."""
+    """torchvision's classes with the stages of this project's network.
+
+    torchvision's own widths differ in three variants.
+    """
 
     def import_library(self):
         return importlib.import_module("torchvision.models.regnet")
@@ -119,7 +125,7 @@ class Torchvision(_Torch):
 class Transformers(_Torch):
     def import_library(self):
         library = importlib.import_module("transformers")
-        _ = library.RegNetForImageClassification  # the package imports what it is asked for
+        _ = library.RegNetForImageClassification  # the package imports lazily
         return library
 
     def create(self, network):
@@ -143,9 +149,10 @@ def _check_plain(network, library):
 
 
 def _declared_operations(torch):
-    """Declares torchvision's compiled operations where its own do not fit this PyTorch.
+    """Declares torchvision's compiled operations if its own do not fit this PyTorch.
 
-    It does not import without them. They are declared as long as what is returned lives.
+    torchvision cannot be imported without them. The declarations last as long as the returned
+    object.
     """
     spec = importlib.util.find_spec("torchvision")
     if spec is None:
