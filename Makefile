@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-cpus test-all coverage notebooks lint docs clean
+.PHONY: demo test test-cpus test-versions test-all coverage notebooks lint docs clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/regnet train --recipe digits --workdir runs/digits --overwrite
@@ -23,6 +23,18 @@ test-cpus: $(VENV)/test.installed
 	$(BIN)/python -m pytest $(CPU_TESTS) tests/test_cpus.py
 	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(CPU_TESTS)
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest $(CPU_TESTS)
+
+# The oldest versions that setup.cfg promises on one Python, and the newest ones on another. Choose
+# the Pythons with OLDEST_PYTHON=python3.11 NEWEST_PYTHON=python3.13.
+OLDEST_PYTHON ?= $(PYTHON)
+NEWEST_PYTHON ?= $(PYTHON)
+OLDEST = 'tensorflow==2.20.*' 'keras==3.12.*'
+test-versions:
+	$(MAKE) build/oldest/test.installed VENV=build/oldest PYTHON=$(OLDEST_PYTHON)
+	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[test]' $(OLDEST)
+	$(MAKE) test VENV=build/oldest
+	$(MAKE) test VENV=build/newest PYTHON=$(NEWEST_PYTHON)
 
 # With the slow ones, and the optional ones for which packages are installed.
 test-all: $(VENV)/test.installed

@@ -241,7 +241,7 @@ def test_data_set_of_no_labelled_images(tmp_path):
 
 
 def test_missing_package_names_the_extra():
-    with pytest.raises(UserError, match=r"`no_such_package`: pip install -e .\[training\]"):
+    with pytest.raises(UserError, match=r"`no_such_package`: pip install 'regnet_tf\[training\]'"):
         import_optional("no_such_package.part")
 
 
