@@ -12,6 +12,7 @@ from regnet_command.variants import variant_table
 from regnet_command.weights import weights_table
 
 import regnet_tf
+from regnet_tf.porting import SOURCES
 
 
 def test_variants(capsys):
@@ -97,6 +98,13 @@ def test_tables_need_neither_tensorflow_nor_matplotlib(run_python):
     )
     printed = run_python("-c", code)
     assert "RegNetX-200MF" in printed and "2,684,792" in printed
+
+
+def test_weights_are_converted_to_the_names_of_every_source(capsys):
+    with pytest.raises(SystemExit):
+        main(["weights", "convert", "--help"])
+    printed = capsys.readouterr().out.replace("\n", "").replace(" ", "")
+    assert f"{{{','.join(SOURCES)}}}" in printed
 
 
 def test_only_what_was_asked_for_is_printed(regnet):

@@ -5,6 +5,7 @@ import dataclasses
 from pathlib import Path
 
 from regnet_tf._markdown import markdown_table
+from regnet_tf.porting import SOURCES
 
 from .starting import run, start_tensorflow
 
@@ -50,8 +51,9 @@ def _parser():
     convert.add_argument("variant", help="the network, by any of its names")
     convert.add_argument("source", help="a weight file, or a tag")
     convert.add_argument("target", type=Path, help="ends in .keras, .safetensors or .npz")
-    names = ("timm", "torchvision", "pycls", "mmpretrain")
-    convert.add_argument("--names", choices=names, default="timm", help="(default: timm)")
+    convert.add_argument(
+        "--names", choices=SOURCES, default="timm", help="whose names (default: timm)"
+    )
     convert.set_defaults(run=_convert)
     return parser
 
