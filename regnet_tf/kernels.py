@@ -229,7 +229,9 @@ class _Norm(NamedTuple):
     epsilon: float
 
 
-def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon):
+def batch_norm_training(
+    x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, activated
+):
     """See `regnet_tf.ops.batch_norm_training`; for one replica."""
     convert = tf.convert_to_tensor
     norm = _Norm(
@@ -244,7 +246,7 @@ def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, 
         return _fused_norm(x, norm)[:3]
     if onednn() in ("avx2", "sse41") or (onednn() == "avx512" and x.shape[-1] % _VECTOR):
         # 4x as fast if oneDNN lacks AVX-512; 3x if the channels do not fill the registers.
-        return _norm_by_products(x, norm)
+        return _norm_by_products(x, norm, activated)
     return _norm_in_one(x, norm)
 
 
@@ -278,8 +280,14 @@ def _norm_in_one(x, norm):
     return _record(fused.y, (x, norm.gamma, norm.beta), gradients), *fused[1:3]
 
 
-def _norm_by_products(x, norm):
-    """Batch normalization by matrix products and a convolution, which are fast on every CPU."""
+def _norm_by_products(x, norm, activated):
+    """Batch normalization by matrix products and a convolution, which are fast on every CPU.
+
+    Args:
+        x: the input.
+        norm: a `_Norm`.
+        activated: whether an activation takes the result, and nothing else does.
+    """
     with record.stop_recording():
         mean, variance, *moved = _statistics(
             tf.stop_gradient(x), norm.moving_mean, norm.moving_variance, norm.share
@@ -294,11 +302,17 @@ def _norm_by_products(x, norm):
         IdentityN=lambda node, dy, *_: gradients(dy),
         DepthwiseConv2dNative=lambda node, dy: (dy, None),
         BiasAdd=lambda node, dy: (dy, None),
+        Snapshot=lambda node, dy: dy,
     ):
         if not tf.executing_eagerly():
             x, gamma, beta = tf.raw_ops.IdentityN(input=inputs)
         scale = gamma * tf.math.rsqrt(variance + norm.epsilon)
         y = _scale_and_shift(x, scale, beta - mean * scale)
+        if not activated:
+            # With oneDNN, the graph optimizer fuses a depthwise convolution, a sum and an
+            # activation into an operation without a name. TensorFlow then rejects the whole
+            # optimized graph. This operation keeps the sum apart; it copies nothing.
+            y = tf.raw_ops.Snapshot(input=y)
     return _record(y, inputs, gradients), *moved
 
 

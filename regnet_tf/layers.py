@@ -44,6 +44,7 @@ class BatchNorm(keras.layers.BatchNormalization):
         renorm = kwargs.get("renorm", False)  # Keras has it since 3.13
         check("renorm", renorm, not renorm, "False")
         self.supports_jit = regnet_ops.supports_jit()
+        self.activated = False  # whether an activation takes the outputs, and nothing else does
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -67,6 +68,7 @@ class BatchNorm(keras.layers.BatchNormalization):
             self.momentum,
             self.epsilon,
             self.synchronized,
+            self.activated,
         )
         self.moving_mean.assign(mean)
         self.moving_variance.assign(variance)
@@ -143,6 +145,8 @@ class ConvNorm(keras.layers.Layer):
         self.normalization = normalization
         self.synchronized = synchronized
         self.norm = _normalization(normalization, filters, synchronized, self.dtype_policy)
+        if normalization == "batch":
+            self.norm.activated = activation is not None
         self._activate = keras.activations.get(activation)
         self.supports_jit = regnet_ops.supports_jit()
 

@@ -109,7 +109,15 @@ def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
 
 
 def batch_norm_training(
-    x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, synchronized=False
+    x,
+    gamma,
+    beta,
+    moving_mean,
+    moving_variance,
+    momentum,
+    epsilon,
+    synchronized=False,
+    activated=False,
 ):
     """Normalizes with float32 batch statistics, and updates the moving statistics.
 
@@ -120,6 +128,7 @@ def batch_norm_training(
         momentum: weight of the previous moving statistics.
         epsilon: constant added to the variance.
         synchronized: whether to compute the statistics over all replicas (TensorFlow only).
+        activated: whether an activation takes y, and nothing else does. It can be fused then.
 
     Returns:
         `(y, moving_mean, moving_variance)`. The moving variance is updated with the unbiased batch
@@ -127,7 +136,7 @@ def batch_norm_training(
     """
     if _has_kernel(x) and not synchronized:
         return kernels.batch_norm_training(
-            x, gamma, beta, moving_mean, moving_variance, momentum, epsilon
+            x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, activated
         )
     wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
     axes = tuple(range(len(x.shape) - 1))

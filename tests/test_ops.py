@@ -5,8 +5,9 @@ import functools
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.eager import context
 
-from regnet_tf import BatchNorm
+from regnet_tf import BatchNorm, ConvNorm
 from regnet_tf.ops import add_bias, batch_norm_inference, batch_norm_training, conv2d
 
 EPSILON = 1e-5
@@ -233,6 +234,29 @@ def test_batch_norm_keeps_float32_statistics_of_short_floats(dtype):
     assert_close(found[2], variance, "float32")
     for one, expected in zip((found[0], *found[3:]), (y, to_x, to_gamma, to_beta), strict=True):
         assert_close(one, expected, dtype)
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_the_graph_optimizer_takes_normalization_before_a_sum(activation):
+    """In a training step of a block. What it cannot compute makes TensorFlow drop all it did."""
+    conv = ConvNorm(24, activation=activation)
+    conv.build((None, 8, 8, 24))
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            y = tf.nn.relu(x + conv(x, training=True))
+        return tape.gradient(y, conv.trainable_variables)
+
+    context.enable_run_metadata()
+    try:
+        step(tf.ones((2, 8, 8, 24)))
+        graphs = context.context().export_run_metadata().function_graphs
+    finally:
+        context.disable_run_metadata()
+    executed = [node.op for one in graphs for graph in one.partition_graphs for node in graph.node]
+    assert "AddV2" in executed
+    assert not {"BiasAdd", "StopGradient"}.intersection(executed)
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,16 @@ ANY_BATCH = ("saved_model", "onnx")
 
 #: Regime with the user's own variables, unchanged.
 NATIVE = "native"
-#: Regime -> variables of all processes. TensorFlow and PyTorch compute with oneDNN. oneDNN itself
-#: reads ONEDNN_MAX_CPU_ISA, so a processor with AVX-512 computes like a processor without it.
+#: Variables that hold a processor with AVX-512 to AVX2: oneDNN reads the first, PyTorch the second.
+#: TensorFlow's other kernels have no AVX-512.
+_AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+#: Regime -> variables of all processes. TensorFlow and PyTorch compute with oneDNN. Where TensorFlow
+#: leaves it off by itself, few processors have AVX-512: "off_avx2" is the usual case.
 REGIMES = {
     NATIVE: {},
-    "avx2": {"TF_ENABLE_ONEDNN_OPTS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "avx2": {"TF_ENABLE_ONEDNN_OPTS": "1", **_AVX2},
     "off": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+    "off_avx2": {"TF_ENABLE_ONEDNN_OPTS": "0", **_AVX2},
 }
 
 
