@@ -229,9 +229,7 @@ class _Norm(NamedTuple):
     epsilon: float
 
 
-def batch_norm_training(
-    x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, activated
-):
+def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, activated):
     """See `regnet_tf.ops.batch_norm_training`; for one replica."""
     convert = tf.convert_to_tensor
     norm = _Norm(

@@ -151,7 +151,7 @@ def miniature_imagenet(tmp_path_factory):
 def digits_run(tmp_path_factory):
     """A folder as `regnet train` leaves it: a network of digits that takes them by chance."""
     from training.data import load
-    from training.examples import write_examples
+    from training.loop.examples import write_examples
     from training.recipes import get_recipe
 
     keras.utils.set_random_seed(0)

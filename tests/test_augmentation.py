@@ -34,7 +34,7 @@ from training.augmentation import (
     whole_image,
 )
 from training.augmentation.crop import crop_box, resize
-from training.benchmark import import_timm
+from training.benchmark.peers import import_timm
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "preprocess"
 JPEG = (GOLDEN / "rocket.jpg").read_bytes()

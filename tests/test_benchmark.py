@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from regnet_tf import RegNetConfig, StageConfig, build_regnet
-from training.benchmark import Setting, main, run_setting, stock_keras
-from training.benchmark_features import peak_memory
-from training.benchmark_training import measure_training, table
+from training.benchmark.__main__ import main
+from training.benchmark.features import peak_memory
+from training.benchmark.recipe import measure_training, table
+from training.benchmark.speed import Setting, run_setting, stock_keras
 from training.recipes import get_recipe
 
 

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from regnet_tf._errors import UserError
-from training.checkpoints import Checkpoints, Progress
-from training.optimization import make_optimizer
+from training.loop.checkpoints import Checkpoints, Progress
+from training.loop.optimization import make_optimizer
 from training.recipes import get_recipe
 
 

@@ -13,16 +13,17 @@ import zipfile
 import matplotlib.image
 import pytest
 
+from benchmarks import compare as command
+from benchmarks.compare import main
+from benchmarks.comparison import contenders, running
+from benchmarks.comparison.contenders import PEERS, PROJECT, Contender, Exporter, install, locate
+from benchmarks.comparison.parts import LIBRARY, PARTS, REGIMES
+from benchmarks.comparison.processes import Failure, run_worker
+from benchmarks.comparison.report import markdown
+from benchmarks.comparison.running import Measurement, Settings, network
+from benchmarks.comparison.summary import summarize
 from regnet_tf import _cpu, complexity
 from regnet_tf._errors import UserError
-from training.benchmark import main
-from training.comparison import command, contenders, running
-from training.comparison.contenders import PEERS, PROJECT, Contender, Exporter, install, locate
-from training.comparison.parts import LIBRARY, PARTS, REGIMES
-from training.comparison.processes import Failure, run_worker
-from training.comparison.report import markdown
-from training.comparison.running import Measurement, Settings, network
-from training.comparison.summary import summarize
 
 TINY = "--variant RegNetX-200MF --image-size 32 --batch-size 2 --threads 1 --seconds 0"
 FAKE = pathlib.Path(__file__).parent / "fake_peer.py"
@@ -52,7 +53,7 @@ def compare(tmp_path, capsys):
     def run(text):
         out = tmp_path / "out"
         places = ["--out", str(out), "--environments", str(tmp_path / "environments")]
-        status = main(["compare", *TINY.split(), *text.split(), *places])
+        status = main([*TINY.split(), *text.split(), *places])
         file = out / "comparison.json"
         report = json.loads(file.read_text()) if file.exists() else None
         return status, report, capsys.readouterr()
@@ -143,7 +144,7 @@ def test_pages_are_written_anew(compare, fakes, monkeypatch):
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"settings": {}}'])
 def test_pages_of_another_file(tmp_path, capsys, content):
-    words = ["compare", "--report-only", "--out", str(tmp_path)]
+    words = ["--report-only", "--out", str(tmp_path)]
     assert main(words) == 2
     assert "is missing; --report-only writes the pages from it" in capsys.readouterr().err
     file = tmp_path / "comparison.json"
@@ -194,7 +195,7 @@ def variables_of(compare, contender):
 
 def test_regimes_set_variables(compare, fakes, shell):
     shell.setattr(contenders, "PROJECT", fake("same", variables=PROJECT.variables))
-    words = "--peers other --part latency --repeats 1 --regime native avx2 off"
+    words = "--peers other --part latency --repeats 1 --regime native avx2 off off_avx2"
     status, report, printed = compare(words)
     assert status == 0
     assert variables_of(compare, "other") == REGIMES
@@ -204,9 +205,11 @@ def test_regimes_set_variables(compare, fakes, shell):
         ("native", "avx2"),  # as the fake says it
         ("avx2", "avx2"),
         ("off", "off"),
+        ("off_avx2", "off"),
     ]
-    assert [result["regime"] for result in report["results"]] == ["native", "avx2", "off"]
-    assert "| avx2 | TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 | avx2 |" in printed.out
+    assert [result["regime"] for result in report["results"]] == list(REGIMES)
+    variables = "TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2"
+    assert f"| avx2 | {variables} | avx2 |" in printed.out
     assert "| RegNetX-200MF | off | other | 1.00 |" in printed.out
 
 
@@ -293,7 +296,7 @@ def test_an_export_that_fails(compare, fakes, monkeypatch):
         ("--timeout 0", "`timeout` must be"),
         ("--seconds nan", "`seconds` must be"),
         ("--variant resnet", "must be a known RegNet"),
-        ("--peers other", "other is not installed; regnet benchmark compare --install"),
+        ("--peers other", "other is not installed; python -m benchmarks.compare --install"),
         ("--peers extra", "extra is not installed; pip install 'regnet_tf[export]' installs it"),
     ],
 )

@@ -16,8 +16,8 @@ from regnet_tf._errors import UserError
 from regnet_tf.preprocessing import imagenet_classes
 from training import evaluate
 from training.data import load
-from training.evaluation import FILES, match_classes
-from training.predictors import load_predictor
+from training.evaluation.counting import FILES, match_classes
+from training.evaluation.predictors import load_predictor
 from training.recipes import get_recipe
 
 RECIPE = get_recipe("smoke", crop_fraction=0.75)

@@ -8,9 +8,11 @@ import pytest
 
 import regnet_tf
 from regnet_tf._errors import UserError
-from training import finetuning, fitting, report, train
+from training import figures
 from training.__main__ import main
-from training.finetuning import FILES, finetune
+from training.loop import finetuning, fitting
+from training.loop import run as train
+from training.loop.finetuning import FILES, finetune
 from training.recipes import get_recipe, parse_change
 
 _TINY = {
@@ -156,7 +158,7 @@ def test_written_network_has_the_frozen_weights_of_the_first(finished):
 
 def test_comparison_shows_every_choice():
     choices = [{"seed": 3, "one": 0.5, "two": 0.25}, {"seed": 4, "one": 0.75, "two": 0.5}]
-    axes = report.comparison(choices, ("one", "two"), "title").axes[0]
+    axes = figures.comparison(choices, ("one", "two"), "title").axes[0]
     assert sorted(bar.get_height() for bar in axes.patches) == [25, 50, 50, 75]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["seed 3", "seed 4"]
     assert "one, 62.5 % on average" in {text.get_text() for text in axes.get_legend().texts}

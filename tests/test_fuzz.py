@@ -25,7 +25,7 @@ from export.source import Source, load_source
 from regnet_tf import RegNetConfig, StageConfig, build_regnet, complexity, fuse, read_state_dict
 from regnet_tf.design_space import ANYNETX_A, REGNETX, fit_regnet, widths_of
 from regnet_tf.variants import ACTIVATIONS
-from training.checkpoints import Checkpoints, Progress
+from training.loop.checkpoints import Checkpoints, Progress
 from training.sweep.network import result_of
 from training.sweep.populations import read_populations
 from training.sweep.results import claim, population_results

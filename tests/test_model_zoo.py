@@ -4,14 +4,14 @@ import json
 
 import pytest
 
+from benchmarks.model_zoo import PAGE, RECORDS, main, read_records
+from benchmarks.model_zoo_page import page
 from regnet_tf import _cpu
-from training import benchmark
-from training.model_zoo import PAGE, RECORDS, main, read_records
-from training.model_zoo_page import page
+from training.benchmark import __main__ as benchmark
 
 
 def test_page_is_up_to_date():
-    assert PAGE.read_text() == page(read_records(RECORDS)), "run `python -m training.model_zoo`"
+    assert PAGE.read_text() == page(read_records(RECORDS)), "run `python -m benchmarks.model_zoo`"
 
 
 def speed(images, ratio):

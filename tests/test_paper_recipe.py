@@ -11,13 +11,13 @@ import pytest
 import tensorflow as tf
 
 import regnet_tf
-from training.callbacks import Averaging
-from training.checkpoints import Progress
 from training.data import load
-from training.optimization import learning_rate, make_optimizer
-from training.precise_statistics import set_precise_statistics
+from training.loop.callbacks import Averaging
+from training.loop.checkpoints import Progress
+from training.loop.optimization import learning_rate, make_optimizer
+from training.loop.precise_statistics import set_precise_statistics
+from training.loop.strategies import make_strategy
 from training.recipes import get_recipe
-from training.strategies import make_strategy
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "timm_regnetx_002_train.npz")
 
@@ -156,7 +156,7 @@ def test_precise_statistics_are_means_over_batches(devices, two_devices):
 
 
 def test_precise_statistics_in_a_run(tmp_path):
-    from training.train import Run
+    from training.loop.run import Run
 
     models = []
     for precise_images in (0, 16):
@@ -210,7 +210,7 @@ def test_rmsprop_is_that_of_timm():
 
 
 def test_the_average_of_a_run():
-    from training.averaging import ModelAverage
+    from training.loop.averaging import ModelAverage
 
     model = regnet_tf.build_regnet(get_recipe("smoke").config, input_shape=(32, 32, 3))
     average = ModelAverage(model, 0.75, make_strategy("none"))
@@ -250,7 +250,7 @@ def test_the_average_copies_in_the_warmup():
 )
 def test_recipes_of_imagenet_run(name, tmp_path):
     """On the digits, a few steps; the paper's also runs in `test_runs.py`."""
-    from training.train import train_and_evaluate
+    from training.loop.run import train_and_evaluate
 
     smoke = get_recipe("smoke")
     recipe = get_recipe(name, data="digits", network=smoke.network, epochs=2, batch_size=8)

@@ -20,14 +20,14 @@ from regnet_tf._errors import UserError
 from regnet_tf.preprocessing import imagenet_classes
 from training import evaluate
 from training.__main__ import main
-from training.checkpoints import Checkpoints
-from training.classification import measure, named
 from training.data import load
-from training.fitting import build
+from training.loop.checkpoints import Checkpoints
+from training.loop.fitting import build
+from training.loop.run import Run, train_and_evaluate
+from training.loop.strategies import make_strategy
+from training.loop.testing import Test as CountingTest
 from training.recipes import get_recipe
-from training.strategies import make_strategy
-from training.testing import Test as CountingTest
-from training.train import Run, train_and_evaluate
+from training.tasks.classification import measure, named
 
 CHANGES = {"epochs": 4, "max_steps": 5, "seed": 3, "translation": 0.1, "synchronized": True}
 

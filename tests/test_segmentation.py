@@ -12,17 +12,20 @@ from export.examples import Examples
 from export.runners import open_tflite
 from regnet_tf._errors import UserError
 from regnet_tf._trained import load_trained
-from training import report, segmentation, train
-from training.callbacks import Stopped
-from training.checkpoints import Checkpoints
+from training import figures
 from training.data import digit_scenes, digits, load
 from training.data.batches import test_batches as batches_to_test
 from training.data.batches import training_batches
 from training.data.table import TableSplit
 from training.evaluate import main as evaluate
+from training.loop import run as train
+from training.loop.callbacks import Stopped
+from training.loop.checkpoints import Checkpoints
+from training.loop.directory import FILES, PRETRAINING
+from training.loop.run import train_and_evaluate
+from training.loop.testing import Test as MeanTest
 from training.recipes import Recipe, get_recipe, pretraining_recipe
-from training.testing import Test as MeanTest
-from training.train import FILES, PRETRAINING, train_and_evaluate
+from training.tasks import segmentation
 
 CLASSES = ("photograph", *"0123456789")
 
@@ -313,7 +316,7 @@ def test_sheet_shows_image_truth_and_prediction():
     rng = np.random.default_rng(0)
     true = rng.integers(0, 3, (8, 8))
     scenes = [(rng.random((8, 8, 3)), true, 2 - true)] * 5
-    figure = report.segmentations(scenes, ("a", "b", "c"), "scenes")
+    figure = figures.segmentations(scenes, ("a", "b", "c"), "scenes")
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == 15
     np.testing.assert_array_equal(shown[1].images[0].get_array(), true)

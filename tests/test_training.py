@@ -13,14 +13,17 @@ import pytest
 from regnet_tf import Preprocessing, get_config
 from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
-from training import classification, report, train
+from training import figures
 from training.__main__ import main
 from training.data import load
 from training.data.batches import test_batches as batches_to_test
-from training.optimization import learning_rate, learning_rate_callback, make_optimizer
+from training.loop import run as train
+from training.loop.directory import FILES
+from training.loop.optimization import learning_rate, learning_rate_callback, make_optimizer
+from training.loop.run import train_and_evaluate
 from training.recipes import RECIPES, Recipe, get_recipe, parse_change
 from training.recipes.recipe import OPTIMIZERS
-from training.train import FILES, train_and_evaluate
+from training.tasks import classification
 
 # Recipes.
 
@@ -177,7 +180,7 @@ def test_replacing_leaves_the_old_file_if_writing_fails(tmp_path):
 
 def test_confusion_counts_and_names():
     labels, predicted = np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 2, 2, 0])
-    axes = report.confusion(labels, predicted, ("ant", "bee", "cat"), "insects").axes[0]
+    axes = figures.confusion(labels, predicted, ("ant", "bee", "cat"), "insects").axes[0]
     texts = {(text.get_position(), text.get_text()) for text in axes.texts}
     assert texts == {((0, 0), "1"), ((1, 0), "1"), ((1, 1), "1"), ((2, 2), "2"), ((0, 2), "1")}
     assert [label.get_text() for label in axes.get_yticklabels()] == ["ant", "bee", "cat"]
@@ -185,7 +188,7 @@ def test_confusion_counts_and_names():
 
 def test_confusion_of_many_classes_is_not_written_over():
     labels = np.arange(100)
-    figure = report.confusion(labels, labels, [str(label) for label in labels], "many")
+    figure = figures.confusion(labels, labels, [str(label) for label in labels], "many")
     assert not figure.axes[0].texts
 
 
@@ -193,17 +196,17 @@ def test_select_examples_shows_errors_first():
     probabilities = np.eye(4)[np.arange(40) % 4]
     labels = np.arange(40) % 4
     labels[[7, 20]] = (labels[[7, 20]] + 1) % 4
-    shown = report.select_examples(labels, probabilities, most=10)
+    shown = figures.select_examples(labels, probabilities, most=10)
     assert shown[:2] == [7, 20] and len(set(shown)) == 10
     assert (min(shown[2:]), max(shown[2:])) == (0, 39)
     labels = (labels + 2) % 4
-    assert len(report.select_examples(labels, probabilities, most=10)) == 5
+    assert len(figures.select_examples(labels, probabilities, most=10)) == 5
 
 
 def test_predictions_marks_errors():
     images = np.random.default_rng(0).random((3, 8, 8, 3))
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-    figure = report.predictions(images, [0, 0, 0], probabilities, ("ant", "bee"), "insects")
+    figure = figures.predictions(images, [0, 0, 0], probabilities, ("ant", "bee"), "insects")
     titles = [axes.get_title() for axes in figure.axes[:3]]
     assert titles == ["ant  90%", "bee, is ant  80%", "ant  60%"]
     widths = [axes.spines["top"].get_linewidth() for axes in figure.axes[:3]]

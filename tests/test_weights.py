@@ -14,7 +14,7 @@ from regnet_tf import Preprocessing, create_model, list_weights, preprocessing_f
 from regnet_tf.preprocessing import load_image
 from regnet_tf.variants import VARIANTS
 from regnet_tf.weights import best_weights, download
-from training.benchmark import import_timm
+from training.benchmark.peers import import_timm
 
 PHOTO = pathlib.Path(__file__).parent / "golden" / "preprocess" / "rocket.jpg"
 

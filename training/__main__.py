@@ -47,8 +47,9 @@ def _train(options, arguments):
 
     from regnet_tf._files import print_paths
 
-    from . import finetuning, strategies, train
-    from .callbacks import Stopped
+    from .loop import directory, finetuning, strategies
+    from .loop import run as train
+    from .loop.callbacks import Stopped
     from .recipes import get_recipe
 
     recipe = get_recipe(options.recipe, **_changes(options))
@@ -57,12 +58,12 @@ def _train(options, arguments):
     strategy = strategies.make_strategy(options.strategy)
     try:
         if recipe.pretraining and recipe.decoder is None:
-            program = finetuning
+            program, files = finetuning, finetuning.FILES
             done = finetuning.finetune(
                 recipe, workdir, options.overwrite, verbose, options.data_dir
             )
         else:
-            program = train
+            program, files = train, directory.FILES
             done = train.train_and_evaluate(
                 recipe,
                 workdir,
@@ -82,7 +83,7 @@ def _train(options, arguments):
         _begin_again(error, arguments)
     if strategies.is_chief(strategy):
         print(program.summary(done))
-        print_paths(workdir, program.FILES)
+        print_paths(workdir, files)
     return 0
 
 

@@ -186,7 +186,7 @@ _loaded = {}  # the last network; the next job may use it in another setting
 def _predictor(model, variant):
     import keras
 
-    from .predictors import load_predictor
+    from .evaluation.predictors import load_predictor
 
     if model not in _loaded:
         _loaded.clear()
@@ -199,7 +199,7 @@ def _evaluated(job, data, split, options):
     """Evaluates a network in a setting, writes the results and returns `evaluation.json`."""
     from regnet_tf._files import print_paths
 
-    from . import evaluation
+    from .evaluation import counting
 
     folder = options.out / job.folder
     wanted = {"model": job.model, "data": data.name, "split": options.split, "images": split.size}
@@ -210,16 +210,16 @@ def _evaluated(job, data, split, options):
         return {**done, "published": job.published}
     predictor = _predictor(job.model, options.variant)
     preprocessing = _setting(job, predictor, options)
-    labels = evaluation.match_classes(data.class_names, predictor.classes)
+    labels = counting.match_classes(data.class_names, predictor.classes)
     print(f"{job.model} on {split.size:,} images of {data.name}, {_describe(preprocessing)}")
     verbose = 1 if sys.stdout.isatty() else 0
-    counted = evaluation.evaluate(
+    counted = counting.evaluate(
         predictor, split, preprocessing, options.batch_size, labels, verbose
     )
     result = {**wanted, **counted, "preprocessing": preprocessing.to_dict()}
-    result = evaluation.write_evaluation(folder, result, data.class_names, labels)
+    result = counting.write_evaluation(folder, result, data.class_names, labels)
     print(_line(result, job))
-    print_paths(folder, evaluation.FILES)
+    print_paths(folder, counting.FILES)
     return {**result, "published": job.published}
 
 

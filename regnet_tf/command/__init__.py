@@ -51,11 +51,8 @@ PROGRAMS = {
     "weights": Program("regnet_command.weights", "list and convert published weights"),
     "data": Program("regnet_tf.training.data_command", "prepare and look at a data set"),
     "sweep": Program("regnet_tf.training.sweep.__main__", "train and compare many networks"),
-    "benchmark": Program("regnet_tf.training.benchmark", "measure training and inference"),
+    "benchmark": Program("regnet_tf.training.benchmark.__main__", "measure training and inference"),
     "benchmark files": Program("regnet_tf.export.benchmark", "measure exported files"),
-    "benchmark compare": Program(
-        "regnet_tf.training.comparison.command", "measure beside other libraries"
-    ),
 }
 
 _OVERVIEW = """\

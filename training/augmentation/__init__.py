@@ -13,12 +13,7 @@ from .crop import random_flip, random_resized_crop, whole_image
 from .erasing import ERASING_MODES, random_erasing
 from .layers import augmentation
 from .mixing import cutmix, mix, mixup
-from .policies import (
-    RandAugment,
-    check_policy,
-    rand_augment,
-    trivial_augment_wide,
-)
+from .policies import RandAugment, check_policy, rand_augment, trivial_augment_wide
 
 __all__ = [
     "CROPS",

@@ -6,7 +6,7 @@ from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing
 from regnet_tf.preprocessing import imagenet_classes
 
-from ..report import DPI
+from ..figures import DPI
 from .batches import training_batches
 
 _COLUMNS, _ROWS = 8, 5

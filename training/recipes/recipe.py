@@ -42,7 +42,7 @@ class Recipe:
         learning_rate: learning rate of the first epoch without warm-up.
         learning_rate_batch: batch size for which `learning_rate` is given. The learning rate is
             scaled in proportion to `batch_size`. None for no scaling.
-        schedule: learning rate schedule, see `training.optimization.learning_rate`.
+        schedule: learning rate schedule, see `training.loop.optimization.learning_rate`.
         decay_epochs: for the schedule "steps": epochs between two decays.
         decay_rate: for the schedule "steps": factor of each decay.
         warmup_epochs: number of warm-up epochs; 0 for none.
@@ -76,7 +76,7 @@ class Recipe:
         images_per_class: number of training images to keep of each class; None for all.
         pretraining: name of the recipe that trains the initial weights; None for random
             initialization. A classifier with `pretraining` is compared with one trained from
-            scratch, see `training.finetuning`.
+            scratch, see `training.loop.finetuning`.
         freeze: with `pretraining`: last frozen layer, counted from the input: "stem", "stage_1" ...
             None to freeze nothing.
         precision: dtype policy of the network, one of `PRECISIONS`.

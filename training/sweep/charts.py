@@ -12,7 +12,7 @@ from regnet_tf.design_space import (
     widths_of,
 )
 
-from ..report import empty_figure
+from ..figures import empty_figure
 
 COLORS = ("#1f5fa8", "#e07b1a", "#2e8b57", "#c8202f", "#7b4fa3", "#8c6d46", "#d45fa0", "#666666")
 _DARK = "#333333"

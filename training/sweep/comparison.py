@@ -11,8 +11,8 @@ from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing
 from regnet_tf.design_space import best_models, best_range, error_quantile, kolmogorov_smirnov
 
-from ..report import DPI
-from ..train import make_directory
+from ..figures import DPI
+from ..loop.run import make_directory
 from . import charts
 from .page import page
 from .populations import matching_weights, read_populations

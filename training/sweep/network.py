@@ -83,12 +83,12 @@ def _train(task):
     import keras
     import tensorflow as tf
 
-    from ..callbacks import EpochTest
-    from ..fitting import build, fit
-    from ..precise_statistics import precise_statistics
+    from ..loop.callbacks import EpochTest
+    from ..loop.fitting import build, fit
+    from ..loop.precise_statistics import precise_statistics
+    from ..loop.testing import Test
     from ..recipes import Recipe
     from ..tasks import task_of
-    from ..testing import Test
 
     recipe = Recipe.from_dict(task["recipe"])
     data = _data(recipe.replace(seed=task["data_seed"]), task["data_dir"])

@@ -4,8 +4,8 @@ import time
 
 from regnet_tf._checks import check_choice, check_int
 
+from ..loop.run import make_directory
 from ..results import FAILED
-from ..train import make_directory
 from .executors import inline, processes
 from .network import prepare_process
 from .ray_executor import on_ray

@@ -12,8 +12,8 @@ from regnet_tf._errors import UserError, nearest
 from regnet_tf.complexity import complexity
 from regnet_tf.design_space import SPACES, DesignSpace, sample
 
+from ..loop.run import check_batch_size, load_for
 from ..recipes import RECIPES, Recipe
-from ..train import check_batch_size, load_for
 from . import built_in
 from .results import COSTS
 

@@ -138,7 +138,7 @@ class EpochTest(keras.callbacks.Callback):
     """Tests the network after each epoch and adds the results to its logs.
 
     Args:
-        test: a `training.testing.Test`.
+        test: a `training.loop.testing.Test`.
         named: function from the test's means to a dict of results.
         prepare: function that is called with the epoch before the test, for precise statistics.
         average: a `ModelAverage` to test instead of the network itself, or None.

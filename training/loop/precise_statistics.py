@@ -7,7 +7,7 @@ images (`compute_precise_bn_stats` of pycls).
 import keras
 import tensorflow as tf
 
-from .data.batches import steps_per_epoch, training_batches
+from ..data.batches import steps_per_epoch, training_batches
 
 
 def precise_statistics(model, recipe, data, strategy):

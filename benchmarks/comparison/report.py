@@ -3,8 +3,8 @@
 import math
 
 from regnet_tf._markdown import markdown_table
+from training.figures import empty_figure
 
-from ..report import empty_figure
 from .parts import in_a_shell
 from .summary import COMPARED, is_same_network, metrics_of
 

@@ -9,7 +9,8 @@ import resource
 import time
 from pathlib import Path
 
-from .comparison.workers.measuring import most_memory
+from .memory import most_memory
+from .peers import import_timm
 
 LEVELS = (2, 3, 4, 5)
 
@@ -53,8 +54,6 @@ def keras_features(name, setting, remat=False):
 
 def timm_features(setting):
     """Returns timm's network with the same maps in PyTorch: channels_last, bfloat16 autocast."""
-    from .benchmark import import_timm
-
     torch, timm = import_timm()
     images = torch.from_numpy(setting.data()[0]).permute(0, 3, 1, 2)
     images = images.contiguous(memory_format=torch.channels_last)

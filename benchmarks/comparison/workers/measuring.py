@@ -7,6 +7,10 @@ import time
 import traceback
 from pathlib import Path
 
+# This process may be unable to import the package `training`, but not this file of it.
+sys.path.append(str(Path(__file__).parents[3] / "training" / "benchmark"))
+from memory import most_memory
+
 
 def measure(peers):
     """Answers the request by `measure_network`.
@@ -102,20 +106,3 @@ def _data(request):
     shape = (request["batch_size"], request["image_size"], request["image_size"], 3)
     images = rng.standard_normal(shape, dtype="float32")
     return images, rng.integers(0, request["network"]["classes"], shape[0], dtype="int32")
-
-
-def most_memory():
-    """Returns the peak memory of this process in MiB, libraries included.
-
-    On Linux, `getrusage` also counts the memory of the parent process; `/proc/self/status` does
-    not.
-    """
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
-        return int(peak) / 1024
-    except (OSError, ValueError):
-        import resource  # not available on Windows
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

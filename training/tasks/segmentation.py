@@ -6,8 +6,8 @@ import tensorflow as tf
 
 import regnet_tf
 
-from . import report
-from .data.batches import limited_test_batches
+from .. import figures
+from ..data.batches import limited_test_batches
 
 #: The metric that selects the best epoch.
 SCORE = "mean_iou"
@@ -92,11 +92,11 @@ def evaluate(model, recipe, data):
         if len(shown) < _SHOWN:
             shown += zip(images.numpy(), labels, predicted, strict=True)
     title = f"{data.name}, {recipe.config.name}"
-    figures = {
-        "confusion.png": report.confusion_of_pixels(confusion, data.class_names, title),
-        "predictions.png": report.segmentations(shown[:_SHOWN], data.class_names, title),
+    pictures = {
+        "confusion.png": figures.confusion_of_pixels(confusion, data.class_names, title),
+        "predictions.png": figures.segmentations(shown[:_SHOWN], data.class_names, title),
     }
-    return results(confusion, data.class_names), figures
+    return results(confusion, data.class_names), pictures
 
 
 def results(confusion, class_names):

@@ -11,8 +11,8 @@ from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
 from regnet_tf.preprocessing import imagenet_classes
 
-from . import report
-from .data.batches import test_batches
+from .. import figures
+from ..data.batches import test_batches
 
 #: The files of `write_evaluation`. The first one is written last.
 FILES = {
@@ -27,7 +27,7 @@ def evaluate(predictor, split, preprocessing, batch_size=50, labels=None, verbos
     """Evaluates a classifier on a split of a data set.
 
     Args:
-        predictor: a `training.predictors.Predictor`.
+        predictor: a `training.evaluation.predictors.Predictor`.
         split: a split of a `training.data.DataSet`.
         preprocessing: a `regnet_tf.Preprocessing`.
         batch_size: images per batch.
@@ -128,9 +128,9 @@ def write_evaluation(folder, result, class_names, labels=None):
         with replacing(folder / name) as path, path.open("w", newline="") as file:
             csv.writer(file).writerows(rows)
     title = f"{result['model']}, {result['data']}: top-1 {result['top1']:.2f} %"
-    figure = report.confusion_of_counts(confusion[:, labels], class_names, title)
+    figure = figures.confusion_of_counts(confusion[:, labels], class_names, title)
     with replacing(folder / "confusion.png") as path:
-        figure.savefig(path, dpi=report.DPI)
+        figure.savefig(path, dpi=figures.DPI)
     with replacing(folder / "evaluation.json") as path:
         path.write_text(json.dumps(result, indent=2) + "\n")
     return result

@@ -1,4 +1,4 @@
-"""`python -m training.model_zoo`: writes the page of networks, published weights and speeds."""
+"""`python -m benchmarks.model_zoo`: writes the page of networks, published weights and speeds."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ from regnet_command import run, start_tensorflow
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "model_zoo.md"
-RECORDS = ROOT / "training" / "benchmarks"
+RECORDS = ROOT / "benchmarks" / "records"
 
 _EPILOG = """\
 The page is made of the table of variants, the table of published weights, and recorded speeds:
@@ -27,13 +27,13 @@ def main(arguments=None) -> int:
         arguments: list of strings; `sys.argv[1:]` by default.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m training.model_zoo",
+        prog="python -m benchmarks.model_zoo",
         description="Writes the page of all networks, published weights and recorded speeds.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--records", metavar="DIR", type=Path, default=RECORDS, help="default: training/benchmarks")
+    add("--records", metavar="DIR", type=Path, default=RECORDS, help="default: benchmarks/records")
     add("--out", metavar="FILE", type=Path, default=PAGE, help="default: docs/model_zoo.md")
     options = parser.parse_args(arguments)
     return run(lambda: _write(options.records, options.out), parser)

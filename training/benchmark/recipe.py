@@ -13,11 +13,11 @@ import tensorflow as tf
 from regnet_tf._errors import UserError
 from regnet_tf._markdown import markdown_table
 
-from . import strategies
-from .data import DataSet, load
-from .data.batches import steps_per_epoch, training_batches
-from .data.table import TableSplit
-from .fitting import build
+from ..data import DataSet, load
+from ..data.batches import steps_per_epoch, training_batches
+from ..data.table import TableSplit
+from ..loop import strategies
+from ..loop.fitting import build
 
 SYNTHETIC = "synthetic"
 _BUFFERED = 4  # number of batches that may be prefetched before a measurement starts

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 import regnet_tf
 
-from .data.batches import steps_per_epoch, training_batches
+from ..data.batches import steps_per_epoch, training_batches
+from ..tasks import task_of
 from .optimization import learning_rate_callback, make_optimizer
-from .tasks import task_of
 
 
 class FittedModel(keras.Model):

@@ -80,7 +80,7 @@ class Contender:
     def installation(self) -> str:
         """The command that installs the contender."""
         if self.requirements:
-            return f"regnet benchmark compare --install {self.name}"
+            return f"python -m benchmarks.compare --install {self.name}"
         return "pip install 'regnet_tf[export]'"
 
     def exporter(self, part) -> Exporter | None:

@@ -1,51 +1,42 @@
 """One training run: from a recipe to a directory with the model and its results."""
 
 import datetime
-import json
-import platform
-import shutil
-import subprocess
-import tempfile
 import time
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 import regnet_tf
 from regnet_tf._checks import check, check_int
 from regnet_tf._errors import UserError, import_optional
-from regnet_tf._files import read_json, replacing
+from regnet_tf._files import read_json
 from regnet_tf._trained import load_trained
 
-from . import callbacks, report, strategies
+from ..data import load
+from ..data.batches import steps_per_epoch, training_batches
+from ..figures import curves
+from ..recipes import Recipe, pretraining_recipe
+from ..tasks import task_of
+from . import callbacks, strategies
 from .averaging import ModelAverage
 from .checkpoints import Checkpoints, Progress, local_value
-from .data import load
-from .data.batches import steps_per_epoch, training_batches
+from .directory import (
+    PRETRAINING,
+    check_unfinished,
+    clear,
+    make_directory,
+    write_model,
+    write_pictures,
+    write_run,
+)
 from .examples import write_examples
+from .facts import announcement, data_facts, source_state, versions
 from .fitting import build, fit
 from .monitoring import TensorBoardLog
 from .precise_statistics import precise_statistics
-from .recipes import Recipe, pretraining_recipe
-from .tasks import task_of
 from .testing import Test
 
-#: The files of a run's directory. `run.json` is written last and marks the run as finished.
-FILES = {
-    "model.keras": "trained model",
-    "examples.npz": "training and test images, for export",
-    "history.csv": "losses, accuracies, learning rate and speed of each epoch",
-    "curves.png": "the same as a picture",
-    "confusion.png": "confusion matrix",
-    "predictions.png": "test images with predictions",
-    "checkpoints": "the last states of the run, and the best",
-    "logs": "for TensorBoard",
-    "run.json": "recipe, results, versions, times",
-}
-#: The directory inside it for the first run of a recipe with `pretraining`.
-PRETRAINING = "pretraining"
 _KEPT = ("recipe", "data", "results", "seconds")  # keys of its run.json
 _CHECKPOINT_STEPS = 1000
 
@@ -85,12 +76,12 @@ def train_and_evaluate(
 
     Raises:
         ValueError: if a recipe with `pretraining` has no decoder; use
-            `training.finetuning.finetune` for it.
+            `training.loop.finetuning.finetune` for it.
         UserError: before training, if a package is missing; if the data set is unknown or smaller
             than a batch; if `workdir` is not writable, or holds a finished run or the checkpoints
             of another run; or if there are several workers and the recipe has `pretraining`.
             During training, if the loss is not finite or a file cannot be written.
-        training.callbacks.Stopped: after SIGTERM or SIGINT, once the state of the run is saved.
+        training.loop.callbacks.Stopped: after SIGTERM or SIGINT, once the state is saved.
     """
     started, clock = datetime.datetime.now().astimezone(), time.perf_counter()
     first = _first_recipe(recipe)
@@ -107,7 +98,7 @@ def train_and_evaluate(
         raise UserError("A recipe with `pretraining` runs under one worker. Received: several")
     make_directory(workdir)
     if overwrite and strategies.is_chief(strategy):
-        _clear(workdir)
+        clear(workdir)
 
     pretraining, state_dict, before = None, None, 0.0
     if first is not None:
@@ -136,8 +127,8 @@ def train_and_evaluate(
     write_model(run.model, workdir / "model.keras")
     write_examples(workdir / "examples.npz", data, recipe)
     title = f"{data.name}, {recipe.config.name}"
-    figures["curves.png"] = report.curves(run.progress.history, title, task_of(recipe).SCORE)
-    _write_pictures(workdir, figures)
+    figures["curves.png"] = curves(run.progress.history, title, task_of(recipe).SCORE)
+    write_pictures(workdir, figures)
     facts = {
         "recipe": recipe.to_dict(),
         "preprocessing": recipe.preprocessing.to_dict(),
@@ -167,7 +158,7 @@ class Run:
         workdir: directory for the files of the run.
         strategy: a `tf.distribute.Strategy`.
         verbose: as in `train_and_evaluate`.
-        state_dict: initial weights, see `training.fitting.build`.
+        state_dict: initial weights, see `training.loop.fitting.build`.
     """
 
     def __init__(self, recipe, data, workdir, strategy, verbose, state_dict=None):
@@ -295,7 +286,7 @@ def _first_recipe(recipe):
     """Returns the recipe of the pretraining run, or None without `pretraining`."""
     if recipe.pretraining is None:
         return None
-    allowed = "None without a decoder, but for `training.finetuning.finetune`"
+    allowed = "None without a decoder, but for `training.loop.finetuning.finetune`"
     check("pretraining", recipe.pretraining, recipe.decoder is not None, allowed)
     return pretraining_recipe(recipe)
 
@@ -331,14 +322,6 @@ def _finished_run(recipe, workdir):
     return run
 
 
-def check_unfinished(workdir, overwrite):
-    """Raises a `UserError` if the directory holds a finished run and `overwrite` is False."""
-    if (workdir / "run.json").exists() and not overwrite:
-        raise UserError(
-            f"{workdir} holds a finished run. Give another --workdir, or --overwrite to replace it."
-        )
-
-
 def check_batch_size(recipe, data):
     """Raises a `UserError` if the data set is smaller than a batch."""
     if recipe.batch_size > data.train.size:
@@ -346,90 +329,3 @@ def check_batch_size(recipe, data):
             f"`batch_size` must be at most {data.train.size}, the number of training images of "
             f"{data.name}. Received: batch_size={recipe.batch_size}"
         )
-
-
-def make_directory(workdir):
-    """Creates the directory if missing; raises a `UserError` if it is not writable."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=workdir):
-            pass
-    except OSError as error:
-        raise UserError(f"Cannot write to the directory {workdir}: {error.strerror}.") from error
-
-
-def _clear(workdir):
-    """Deletes the files of an earlier run, `run.json` first, as it marks the run as finished."""
-    for name in ("run.json", *FILES, PRETRAINING):
-        path = workdir / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def write_model(model, path):
-    """Saves only the network, so that no training code is needed to load it."""
-    network = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    with replacing(path) as partial:
-        network.save(partial)
-
-
-def _write_pictures(workdir, figures):
-    for name, figure in figures.items():
-        with replacing(workdir / name) as path:
-            figure.savefig(path, dpi=report.DPI)
-
-
-def announcement(model, recipe, data, strategy=None):
-    """Returns a text about the network, the data set, the device and the split of a batch."""
-    compute = strategies.describe(strategy or tf.distribute.get_strategy())
-    replicas = compute["replicas"]
-    parameters = task_of(recipe).cost(model, recipe, data)["parameters"]
-    share = f"{recipe.batch_size} images"
-    if replicas > 1:
-        share += f", {recipe.batch_size // replicas} on each of {replicas} replicas"
-    if compute["workers"] > 1:
-        share += f" of {compute['workers']} workers"
-    return (
-        f"{recipe.config.name} ({parameters:,} parameters) learns {data.name}"
-        f" ({data.train.size:,} training and {data.test.size:,} test images) on"
-        f" {compute['device']}.\n"
-        f"Batches of {share}; learning rate {recipe.scaled_learning_rate:.4g}."
-    )
-
-
-def data_facts(data):
-    """Returns the entry of a data set in `run.json`."""
-    return {
-        "name": data.name,
-        "class_names": list(data.class_names),
-        "train_images": data.train.size,
-        "test_images": data.test.size,
-    }
-
-
-def write_run(run, workdir):
-    """Writes `run.json`, which marks the run as finished."""
-    with replacing(workdir / "run.json") as path:
-        path.write_text(json.dumps(run, indent=2) + "\n")
-
-
-def versions():
-    """Returns the versions of Python and of the packages that affect the results."""
-    packages = {"keras": keras, "tensorflow": tf, "numpy": np, "regnet_tf": regnet_tf}
-    numbers = {name: package.__version__ for name, package in packages.items()}
-    return {"python": platform.python_version(), **numbers}
-
-
-def source_state():
-    """Returns the git commit and whether files were changed since; None outside a git checkout."""
-
-    def git(*arguments):
-        command = ["git", "-C", Path(__file__).parent, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return None

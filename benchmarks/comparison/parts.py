@@ -16,8 +16,8 @@ NATIVE = "native"
 #: Variables that hold a processor with AVX-512 to AVX2: oneDNN reads the first, PyTorch the second.
 #: TensorFlow's other kernels have no AVX-512.
 _AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
-#: Regime -> variables of all processes. TensorFlow and PyTorch compute with oneDNN. Where TensorFlow
-#: leaves it off by itself, few processors have AVX-512: "off_avx2" is the usual case.
+#: Regime -> variables of all processes. TensorFlow and PyTorch compute with oneDNN. Few processors
+#: on which TensorFlow leaves it off have AVX-512: "off_avx2" plays most of them.
 REGIMES = {
     NATIVE: {},
     "avx2": {"TF_ENABLE_ONEDNN_OPTS": "1", **_AVX2},

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Callable
 
 from regnet_tf import complexity, get_config
+from training.results import FAILED
 
-from ..results import FAILED
 from .parts import LIBRARY, REGIMES
 
 

@@ -1,4 +1,4 @@
-"""`regnet benchmark compare`: compares this project with its peers. See its --help."""
+"""`python -m benchmarks.compare`: compares this project with its peers. See its --help."""
 
 import argparse
 import json
@@ -17,13 +17,13 @@ fresh process; contenders take turns, so that a machine that slows down slows al
 
 _EPILOG = """\
 examples:
-  regnet benchmark compare --install all --dry-run
-  regnet benchmark compare --repeats 5 --out runs/comparison
-  regnet benchmark compare --peers timm tf_keras --variant RegNetX-400MF --threads 2
-  regnet benchmark compare --variant regnetx_002 --image-size 64 --batch-size 4
+  python -m benchmarks.compare --install all --dry-run
+  python -m benchmarks.compare --repeats 5 --out runs/comparison
+  python -m benchmarks.compare --peers timm tf_keras --variant RegNetX-400MF --threads 2
+  python -m benchmarks.compare --variant regnetx_002 --image-size 64 --batch-size 4
                                        --repeats 1 --seconds 1
-  regnet benchmark compare --regime native avx2 off --part training inference latency
-  regnet benchmark compare --report-only --out docs/comparison/epyc
+  python -m benchmarks.compare --regime native avx2 off --part training inference latency
+  python -m benchmarks.compare --report-only --out docs/comparison/epyc
 
 Peers, each measured in the parts that it has:
 
@@ -78,11 +78,11 @@ def main(arguments) -> int:
 
 
 def _parser():
-    from .contenders import PEERS, environments_folder
-    from .parts import NATIVE, PARTS, REGIMES
+    from .comparison.contenders import PEERS, environments_folder
+    from .comparison.parts import NATIVE, PARTS, REGIMES
 
     parser = argparse.ArgumentParser(
-        prog="regnet benchmark compare",
+        prog="python -m benchmarks.compare",
         description=_DESCRIPTION,
         epilog=_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -148,8 +148,8 @@ def _parser():
 
 
 def _epilog():
-    from .contenders import PEERS, PROJECT
-    from .parts import REGIMES, in_a_shell
+    from .comparison.contenders import PEERS, PROJECT
+    from .comparison.parts import REGIMES, in_a_shell
 
     regimes = {name: in_a_shell(variables) for name, variables in REGIMES.items()}
     return _EPILOG.format(
@@ -160,7 +160,7 @@ def _epilog():
 
 
 def _installable():
-    from .contenders import PEERS
+    from .comparison.contenders import PEERS
 
     return [peer.name for peer in PEERS.values() if peer.requirements]
 
@@ -169,7 +169,7 @@ def _compare(options, shell):
     from regnet_tf._errors import import_optional
     from regnet_tf._files import print_paths, replacing
 
-    from .report import markdown
+    from .comparison.report import markdown
 
     variants = _checked(options)
     import_optional("matplotlib")
@@ -224,7 +224,7 @@ def _install(options, shell):
     """Installs the requested peers; returns a dict: name -> reason of a failure."""
     from regnet_tf._errors import UserError
 
-    from .contenders import PEERS, install
+    from .comparison.contenders import PEERS, install
 
     failed = {}
     names = _installable() if "all" in options.install else dict.fromkeys(options.install)
@@ -242,7 +242,7 @@ def _locate(options, shell, failed):
     """Returns the installed contenders, this project first, and a dict: name -> why left out."""
     from regnet_tf._errors import UserError
 
-    from .contenders import PEERS, PROJECT, locate
+    from .comparison.contenders import PEERS, PROJECT, locate
 
     installed, absent = [locate(PROJECT, options.environments, shell)], {}
     if installed == [None]:
@@ -260,7 +260,7 @@ def _locate(options, shell, failed):
 
 
 def _settings(options):
-    from .running import Settings
+    from .comparison.running import Settings
 
     return Settings(options.batch_size, options.image_size, options.threads, options.seconds)
 
@@ -275,8 +275,9 @@ def _print_contenders(installed, absent):
 
 
 def _measure(options, shell, variants, installed, settings):
-    from ..results import FAILED, Results
-    from .running import Runner, check_result, plan
+    from training.results import FAILED, Results
+
+    from .comparison.running import Runner, check_result, plan
 
     planned = (options.regime, installed, settings, _parts(options), options.repeats)
     measurements = plan(variants, *planned)
@@ -290,7 +291,7 @@ def _measure(options, shell, variants, installed, settings):
 
 
 def _parts(options):
-    from .parts import PARTS
+    from .comparison.parts import PARTS
 
     return [part for part in PARTS if part in options.part]
 
@@ -299,8 +300,9 @@ def _report(options, variants, installed, absent, settings, results):
     """Returns the content of `comparison.json`."""
     import dataclasses
 
-    from ..benchmark import environment
-    from .summary import describe_regimes, summarize
+    from training.benchmark.environment import environment
+
+    from .comparison.summary import describe_regimes, summarize
 
     machine = {
         "processor": environment(options.threads)["processor"],
@@ -336,9 +338,9 @@ def _report(options, variants, installed, absent, settings, results):
 
 def _write_pages(folder, report):
     from regnet_tf._files import replacing
+    from training.figures import DPI
 
-    from ..report import DPI
-    from .report import draw, markdown
+    from .comparison.report import draw, markdown
 
     page, picture = markdown(report), draw(report)
     with replacing(folder / "comparison.md") as path:

@@ -1,31 +1,11 @@
-"""`regnet benchmark`: images per second of a RegNet here and now, and of its peers.
+"""Images per second of a RegNet here and now, and of its peers, measured in turns."""
 
-Contenders run in one process and in turns, so that a machine that slows down slows all of them;
-figures are medians, ratios are medians of the ratios turn by turn. `regnet benchmark
-compare` measures more, of all peers, in processes of their own.
-"""
-
-import argparse
 import contextlib
 import dataclasses
-import json
-import os
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from unittest import mock
-
-from regnet_command import run, start_tensorflow
-
-_EPILOG = """\
-examples:
-  regnet benchmark
-  regnet benchmark --variant regnetx_004 regnety_004 --timm --repeats 9
-  regnet benchmark --features --mode forward --output-stride 16
-  regnet benchmark --recipe digits --data digits --strategy mirrored"""
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 MODES = ("train", "forward")
@@ -130,6 +110,8 @@ def stock_contender(setting, modes):
 
 def timm_contender(setting, modes):
     """Returns timm's network of the same name in PyTorch: channels_last, autocast if mixed."""
+    from .peers import import_timm
+
     torch, timm = import_timm()
     images, labels = (torch.from_numpy(array) for array in setting.data())
     start = time.perf_counter()
@@ -155,16 +137,6 @@ def timm_contender(setting, modes):
 
     run = {"train": train, "forward": forward}
     return Contender("timm", {mode: run[mode] for mode in modes}, built)
-
-
-def import_timm():
-    """Imports PyTorch and timm, even without torchvision's compiled operations."""
-    from regnet_tf._torch import import_with_torch
-
-    try:
-        return import_with_torch("timm")
-    except ImportError as error:
-        raise SystemExit("--timm needs PyTorch and timm: pip install torch timm") from error
 
 
 def run_setting(setting, modes, repeats, stock=False, timm=False):
@@ -200,7 +172,7 @@ def _classifiers(setting, modes, stock, timm):
 
 
 def _backbones(setting, modes, timm):
-    from . import benchmark_features as features
+    from . import features
 
     made = [features.keras_features("regnet_tf", setting)]
     if "train" in modes:
@@ -260,25 +232,6 @@ def _speed_cells(speed):
     return [spread, f"{speed['regnet_tf_is_faster_by']:.2f}"]
 
 
-def environment(threads) -> dict:
-    """Returns processor, threads and versions, to record with the results."""
-    from importlib import metadata
-
-    from regnet_tf._cpu import onednn, processor
-
-    versions = {}
-    for package in ("tensorflow", "keras", "numpy", "torch", "timm"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return {
-        "processor": processor(),
-        "threads": threads,
-        "python": platform.python_version(),
-        "versions": versions,
-        "onednn": onednn(),
-    }
-
-
 def set_threads(threads):
     """Limits both frameworks to this many cores. Call it before any computation."""
     import tensorflow as tf
@@ -288,150 +241,3 @@ def set_threads(threads):
         import torch
 
         torch.set_num_threads(threads)
-
-
-def _parser():
-    parser = argparse.ArgumentParser(
-        prog="regnet benchmark",
-        description=__doc__,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--variant", nargs="+", default=["regnetx_004"], help="any names (default: %(default)s)"
-    )
-    parser.add_argument("--batch-size", type=int, help="default: 32, or 2 with --features")
-    parser.add_argument("--image-size", type=int, help="default: 224, or 512 with --features")
-    parser.add_argument(
-        "--precision", nargs="+", choices=PRECISIONS, default=["float32"], help="default: float32"
-    )
-    parser.add_argument("--mode", nargs="+", choices=MODES, default=MODES, help="default: both")
-    parser.add_argument("--repeats", type=int, default=7, help="turns (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="cores to use (default: all)")
-    parser.add_argument(
-        "--stock", action="store_true", help="also Keras' stock convolution and normalization"
-    )
-    parser.add_argument("--timm", action="store_true", help="also timm on PyTorch, if installed")
-    features = parser.add_argument_group("feature maps, as under detectors and segmenters")
-    features.add_argument(
-        "--features", action="store_true", help="the backbone of levels 2 to 5, no classifier"
-    )
-    features.add_argument(
-        "--output-stride",
-        type=int,
-        nargs="+",
-        default=[32, 8],
-        choices=(8, 16, 32),
-        help="of the last level (default: 32 and 8)",
-    )
-    whole = parser.add_argument_group(
-        "training by a recipe: input, step and both apart (instead of the above)"
-    )
-    whole.add_argument("--recipe", metavar="NAME", help="default: paper")
-    whole.add_argument("--data", metavar="DATA", help="as in training, or synthetic (the default)")
-    whole.add_argument("--data-dir", metavar="DIR", help="of tensorflow-datasets")
-    whole.add_argument("--strategy", metavar="NAME", help="none, mirrored, multiworker or tpu")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/benchmark.json"), help="default: %(default)s"
-    )
-    return parser
-
-
-def main(arguments=None):
-    """Runs the command; returns its exit status.
-
-    It prints a table and writes the same as JSON. "compare" is a separate command.
-
-    Args:
-        arguments: list of strings; `sys.argv[1:]` by default.
-    """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["compare"]:
-        from .comparison.command import main as compare
-
-        return compare(arguments[1:])
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    return run(lambda: _benchmark(parser, options), parser)
-
-
-def _benchmark(parser, options):
-    start_tensorflow()
-    if options.batch_size is None:
-        options.batch_size = 2 if options.features else 32
-    if options.image_size is None:
-        options.image_size = 512 if options.features else 224
-    for name in ("batch_size", "image_size", "repeats", "threads"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be at least 1")
-    from regnet_tf.variants import variant_key
-
-    try:
-        variants = [variant_key(name) for name in options.variant]
-    except ValueError as error:
-        parser.error(str(error))
-    if options.threads:
-        set_threads(options.threads)
-    if options.recipe or options.data or options.strategy:
-        return _measure_training(parser, options, variants[0])
-    settings = [
-        Setting(variant, options.batch_size, options.image_size, precision, output_stride)
-        for variant in variants
-        for precision in options.precision
-        for output_stride in (options.output_stride if options.features else [None])
-    ]
-    results = []
-    for setting in settings:
-        results.append(
-            run_setting(setting, options.mode, options.repeats, options.stock, options.timm)
-        )
-        if options.features and "train" in options.mode:
-            _add_memory(setting, results[-1]["contenders"])
-        print(table(results[-1:]), flush=True)
-    _write(options, results)
-
-
-def _add_memory(setting, rows):
-    from .benchmark_features import peak_memory
-
-    for row, remat in zip(rows, (False, True), strict=False):
-        row["training_memory"] = peak_memory(setting, remat)
-
-
-def _measure_training(parser, options, variant):
-    """Measures the training of a recipe under a strategy."""
-    from . import benchmark_training
-    from .recipes import get_recipe
-    from .strategies import make_strategy
-
-    try:
-        recipe = get_recipe(
-            options.recipe or "paper",
-            data=options.data or benchmark_training.SYNTHETIC,
-            network=variant,
-            batch_size=options.batch_size,
-            image_size=options.image_size,
-            precision=options.precision[0],
-        )
-        strategy = make_strategy(options.strategy or "none")
-        result = benchmark_training.measure_training(
-            recipe, strategy, options.data_dir, options.repeats
-        )
-    except ValueError as error:
-        parser.error(str(error))
-    print(benchmark_training.table(result))
-    _write(options, [result])
-
-
-def _write(options, results):
-    from regnet_tf._files import replacing
-
-    report = {**environment(options.threads or os.cpu_count()), "results": results}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(options.out) as path:
-        path.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"Written: {options.out}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

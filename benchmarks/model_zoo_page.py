@@ -13,7 +13,7 @@ MODES = {"train": "training", "forward": "inference"}
 _HEAD = """\
 # Model zoo
 
-All networks that `regnet_tf` knows by name. This page is written by `python -m training.model_zoo`.
+All networks that `regnet_tf` knows by name. `python -m benchmarks.model_zoo` writes this page.
 
 Parameters, multiply-adds and activations are counted by
 [`complexity`][regnet_tf.complexity.complexity], with 1000 classes and at 224 pixels unless a table
@@ -71,7 +71,7 @@ def page(records) -> str:
     """Returns the page as markdown.
 
     Args:
-        records: return value of `training.model_zoo.read_records`.
+        records: return value of `benchmarks.model_zoo.read_records`.
     """
     parts = [_HEAD, _NETWORKS]
     speeds = _speeds_of_networks(records)

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from .data.batches import test_examples
-from .data.parallel import made_ahead, parallel_map
+from ..data.batches import test_examples
+from ..data.parallel import made_ahead, parallel_map
 
 
 class Test:

@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from regnet_tf._files import replacing
 
-from .data.batches import decoded, resized_label
-from .data.parallel import parallel_map
+from ..data.batches import decoded, resized_label
+from ..data.parallel import parallel_map
 
 #: Numbers of images: to calibrate integer quantization, and to check an exported network.
 CALIBRATION_IMAGES, TEST_IMAGES = 200, 500

@@ -12,10 +12,15 @@ from regnet_tf._checks import check, check_int
 from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing
 
-from . import classification, fitting, report, train
-from .data.batches import limited_test_batches
+from ..data.batches import limited_test_batches
+from ..figures import DPI, comparison
+from ..recipes import Recipe, pretraining_recipe
+from ..tasks import classification
+from . import fitting
+from .directory import check_unfinished, make_directory, write_model, write_run
 from .examples import write_examples
-from .recipes import Recipe, pretraining_recipe
+from .facts import announcement, data_facts, versions
+from .run import check_batch_size, load_for
 
 #: The files of a run's directory. `run.json` is written last and marks the run as finished.
 FILES = {
@@ -55,19 +60,19 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, ch
     Raises:
         ValueError: if the recipe has a decoder, if `choices` is below 1, or as in
             `pretraining_recipe`.
-        UserError: as in `training.train.train_and_evaluate`.
+        UserError: as in `training.loop.run.train_and_evaluate`.
     """
     started, clock = datetime.datetime.now().astimezone(), time.perf_counter()
     check_int("choices", choices, minimum=1)
     check("decoder", recipe.decoder, recipe.decoder is None, "None for fine-tuning")
     first = pretraining_recipe(recipe)
     workdir = Path(workdir)
-    train.check_unfinished(workdir, overwrite)
+    check_unfinished(workdir, overwrite)
     import_optional("matplotlib")
-    first_data, data = train.load_for(first, data_dir), train.load_for(recipe, data_dir)
-    train.check_batch_size(first, first_data)
-    train.check_batch_size(recipe, data)
-    train.make_directory(workdir)
+    first_data, data = load_for(first, data_dir), load_for(recipe, data_dir)
+    check_batch_size(first, first_data)
+    check_batch_size(recipe, data)
+    make_directory(workdir)
     (workdir / "run.json").unlink(missing_ok=True)
 
     first_results = _pretrain(first, first_data, workdir, verbose)
@@ -82,19 +87,19 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, ch
         "preprocessing": recipe.preprocessing.to_dict(),
         "pretraining": {
             "recipe": first.to_dict(),
-            "data": train.data_facts(first_data),
+            "data": data_facts(first_data),
             "results": first_results,
         },
         "model": {
             "name": recipe.config.name,
             **classification.cost(models["fine_tuned"], recipe, data),
         },
-        "data": train.data_facts(data),
+        "data": data_facts(data),
         "results": {
             **{way: float(np.mean([one[way] for one in tried])) for way in _WAYS},
             "choices": tried,
         },
-        "versions": train.versions(),
+        "versions": versions(),
         "started": started.isoformat(timespec="seconds"),
         "seconds": {
             "pretraining": round(pretrain_seconds, 1),
@@ -102,10 +107,10 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, ch
         },
     }
     title = f"{recipe.data}: {', '.join(data.class_names)}, {_images(recipe)} a class"
-    figure = report.comparison(tried, _WAYS, title)
+    figure = comparison(tried, _WAYS, title)
     with replacing(workdir / "comparison.png") as path:
-        figure.savefig(path, dpi=report.DPI)
-    train.write_run(run, workdir)
+        figure.savefig(path, dpi=DPI)
+    write_run(run, workdir)
     return run
 
 
@@ -134,7 +139,7 @@ def _pretrain(recipe, data, workdir, verbose):
     keras.utils.set_random_seed(recipe.seed)
     model = fitting.build(recipe, data)
     if verbose:
-        print(train.announcement(model, recipe, data))
+        print(announcement(model, recipe, data))
     fitting.fit(model, recipe, data, verbose=verbose)
     regnet_tf.write_state_dict(workdir / "pretrained.npz", regnet_tf.to_state_dict(model))
     return _tested(model, recipe, data)
@@ -150,7 +155,7 @@ def _compare(recipe, data_dir, workdir, models):
 
     `models` keeps the networks for the next choice. The first fine-tuned network is written.
     """
-    data = train.load_for(recipe, data_dir)
+    data = load_for(recipe, data_dir)
     accuracies = {}
     for way in _WAYS:
         keras.utils.set_random_seed(recipe.seed)
@@ -166,7 +171,7 @@ def _compare(recipe, data_dir, workdir, models):
         outcome = _tested(model, recipe, data)
         accuracies[way] = outcome["accuracy"]
         if is_first and way == "fine_tuned":
-            train.write_model(model, workdir / "model.keras")
+            write_model(model, workdir / "model.keras")
             write_examples(workdir / "examples.npz", data, recipe)
     return {"seed": recipe.seed, **accuracies, "test_images": outcome["test_images"]}
 

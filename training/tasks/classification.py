@@ -6,8 +6,8 @@ import tensorflow as tf
 
 import regnet_tf
 
-from . import report
-from .data.batches import limited_test_batches
+from .. import figures
+from ..data.batches import limited_test_batches
 
 #: The metric that selects the best epoch.
 SCORE = "accuracy"
@@ -50,16 +50,16 @@ def evaluate(model, recipe, data):
     """
     labels, probabilities = predict(model, limited_test_batches(recipe, data))
     title = f"{data.name}, {recipe.config.name}"
-    shown = report.select_examples(labels, probabilities)
+    shown = figures.select_examples(labels, probabilities)
     images = _images_at(limited_test_batches(recipe, data), shown)
     names = data.class_names
-    figures = {
-        "confusion.png": report.confusion(labels, probabilities.argmax(-1), names, title),
-        "predictions.png": report.predictions(
+    pictures = {
+        "confusion.png": figures.confusion(labels, probabilities.argmax(-1), names, title),
+        "predictions.png": figures.predictions(
             images, labels[shown], probabilities[shown], names, title
         ),
     }
-    return results(labels, probabilities), figures
+    return results(labels, probabilities), pictures
 
 
 def predict(model, batches):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from regnet_tf import get_config
 from regnet_tf._checks import check, check_choice
+from training.results import FAILED
 
-from ..results import FAILED
 from .contenders import EXPORTED_FILES, Installed, environment
 from .parts import ANY_BATCH, BATCHED, FORMS, NATIVE, REGIMES
 from .processes import Failure, run_worker

@@ -1,0 +1,1 @@
+"""Measures the speed of training and inference: `regnet benchmark`."""

@@ -1,0 +1,1 @@
+"""Accuracies of trained networks."""

@@ -1,0 +1,1 @@
+"""A training run: network, optimizer, `fit`, callbacks, checkpoints and results."""

@@ -1,0 +1,80 @@
+"""The directory of a run: its files, and how they are written."""
+
+import json
+import shutil
+import tempfile
+
+import keras
+
+from regnet_tf._errors import UserError
+from regnet_tf._files import replacing
+
+from ..figures import DPI
+
+#: The files of a run's directory. `run.json` is written last and marks the run as finished.
+FILES = {
+    "model.keras": "trained model",
+    "examples.npz": "training and test images, for export",
+    "history.csv": "losses, accuracies, learning rate and speed of each epoch",
+    "curves.png": "the same as a picture",
+    "confusion.png": "confusion matrix",
+    "predictions.png": "test images with predictions",
+    "checkpoints": "the last states of the run, and the best",
+    "logs": "for TensorBoard",
+    "run.json": "recipe, results, versions, times",
+}
+#: The directory inside it for the first run of a recipe with `pretraining`.
+PRETRAINING = "pretraining"
+
+
+def check_unfinished(workdir, overwrite):
+    """Raises a `UserError` if the directory holds a finished run and `overwrite` is False."""
+    if (workdir / "run.json").exists() and not overwrite:
+        raise UserError(
+            f"{workdir} holds a finished run. Give another --workdir, or --overwrite to replace it."
+        )
+
+
+def make_directory(workdir):
+    """Creates the directory if missing; raises a `UserError` if it is not writable."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
+    except OSError as error:
+        raise UserError(f"Cannot write to the directory {workdir}: {error.strerror}.") from error
+
+
+def clear(workdir):
+    """Deletes the files of an earlier run, `run.json` first, as it marks the run as finished."""
+    for name in ("run.json", *FILES, PRETRAINING):
+        path = workdir / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def write_model(model, path):
+    """Saves only the network, so that no training code is needed to load it."""
+    network = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    with replacing(path) as partial:
+        network.save(partial)
+
+
+def write_pictures(workdir, figures):
+    """Writes figures as files.
+
+    Args:
+        workdir: directory, as a `Path`.
+        figures: file name -> figure of matplotlib.
+    """
+    for name, figure in figures.items():
+        with replacing(workdir / name) as path:
+            figure.savefig(path, dpi=DPI)
+
+
+def write_run(run, workdir):
+    """Writes `run.json`, which marks the run as finished."""
+    with replacing(workdir / "run.json") as path:
+        path.write_text(json.dumps(run, indent=2) + "\n")

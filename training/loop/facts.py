@@ -1,0 +1,62 @@
+"""What is recorded and printed about a run: data set, network, devices, versions."""
+
+import platform
+import subprocess
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import regnet_tf
+
+from ..tasks import task_of
+from . import strategies
+
+
+def announcement(model, recipe, data, strategy=None):
+    """Returns a text about the network, the data set, the device and the split of a batch."""
+    compute = strategies.describe(strategy or tf.distribute.get_strategy())
+    replicas = compute["replicas"]
+    parameters = task_of(recipe).cost(model, recipe, data)["parameters"]
+    share = f"{recipe.batch_size} images"
+    if replicas > 1:
+        share += f", {recipe.batch_size // replicas} on each of {replicas} replicas"
+    if compute["workers"] > 1:
+        share += f" of {compute['workers']} workers"
+    return (
+        f"{recipe.config.name} ({parameters:,} parameters) learns {data.name}"
+        f" ({data.train.size:,} training and {data.test.size:,} test images) on"
+        f" {compute['device']}.\n"
+        f"Batches of {share}; learning rate {recipe.scaled_learning_rate:.4g}."
+    )
+
+
+def data_facts(data):
+    """Returns the entry of a data set in `run.json`."""
+    return {
+        "name": data.name,
+        "class_names": list(data.class_names),
+        "train_images": data.train.size,
+        "test_images": data.test.size,
+    }
+
+
+def versions():
+    """Returns the versions of Python and of the packages that affect the results."""
+    packages = {"keras": keras, "tensorflow": tf, "numpy": np, "regnet_tf": regnet_tf}
+    numbers = {name: package.__version__ for name, package in packages.items()}
+    return {"python": platform.python_version(), **numbers}
+
+
+def source_state():
+    """Returns the git commit and whether files were changed since; None outside a git checkout."""
+
+    def git(*arguments):
+        command = ["git", "-C", Path(__file__).parent, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
