@@ -7,7 +7,7 @@ import platform
 import sys
 from pathlib import Path
 
-from regnet_command import defer_library, run, start_tensorflow
+from regnet_command import defer_library, run
 
 _DESCRIPTION = """\
 Measures this project and its peers that are installed, side by side: seconds to import, to build,
@@ -56,25 +56,24 @@ _FILES = {
 }
 
 
-def main(arguments) -> int:
-    """Runs the command and returns its exit status.
+def main(arguments=None) -> int:
+    """Runs the command; returns its exit status.
 
     Args:
-        arguments: list of strings: the arguments after "compare".
+        arguments: list of strings; `sys.argv[1:]` by default.
     """
-    shell = dict(os.environ)  # start_tensorflow sets variables that the peers must not see
+    shell = dict(os.environ)  # `run` sets variables that the peers must not see
     defer_library()
     parser = _parser()
     options = parser.parse_args(arguments)
 
     def job():
-        start_tensorflow()
         if options.report_only:
             _rewrite(options.out)
         else:
             _compare(options, shell)
 
-    return run(job, parser, "Stopped; the same command goes on.")
+    return run(job, parser, "Stopped. Run the same command again to resume.")
 
 
 def _parser():
@@ -351,3 +350,7 @@ def _write_pages(folder, report):
 
 def _say(text):
     print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

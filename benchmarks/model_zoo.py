@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from regnet_command import run, start_tensorflow
+from regnet_command import run
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "model_zoo.md"
@@ -40,7 +40,6 @@ def main(arguments=None) -> int:
 
 
 def _write(records, out):
-    start_tensorflow()
     from regnet_tf._files import replacing
 
     from .model_zoo_page import page

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from regnet_command import run, start_tensorflow
+from regnet_command import run
 
 _EPILOG = """\
 examples:
@@ -35,7 +35,6 @@ def main(arguments=None) -> int:
 
 
 def _export(options):
-    start_tensorflow()
     from regnet_tf._files import print_paths
 
     from . import exporting, report

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from regnet_command import run, start_tensorflow
+from regnet_command import run
 
 from .contenders import (
     BATCHES,
@@ -71,7 +71,6 @@ def main(arguments=None) -> int:
 
 
 def _measure(options):
-    start_tensorflow()
     from regnet_tf._files import print_paths
 
     variants = _checked(options)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from regnet_command import run, start_tensorflow
+from regnet_command import run
 
 _EPILOG = """\
 example:
@@ -40,7 +40,6 @@ def main(arguments=None) -> int:
 
 def _verify(folder):
     """Prints the faults and returns the exit status."""
-    start_tensorflow()
     found = verify(folder)
     for fault in found:
         print(f"FAULT  {fault}")

@@ -12,8 +12,8 @@ import zipfile
 
 import matplotlib.image
 import pytest
+from regnet_command import starting
 
-from benchmarks import compare as command
 from benchmarks.compare import main
 from benchmarks.comparison import contenders, running
 from benchmarks.comparison.contenders import PEERS, PROJECT, Contender, Exporter, install, locate
@@ -67,7 +67,7 @@ def shell(monkeypatch):
     """No variables of oneDNN; the command sets one for itself when it starts."""
     for name in ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(command, "start_tensorflow", lambda: os.environ.update(REGIMES["avx2"]))
+    monkeypatch.setattr(starting, "start_tensorflow", lambda: os.environ.update(REGIMES["avx2"]))
     yield monkeypatch
     for name in REGIMES["avx2"]:
         os.environ.pop(name, None)  # before monkeypatch puts back what there was

@@ -148,6 +148,18 @@ def test_interrupted(run_python):
     assert run_python("-c", code).strip() == "130"
 
 
+MODULES = (
+    *("training", "training.evaluate", "training.sweep", "training.data", "training.benchmark"),
+    *("export", "export.verify", "export.client", "export.benchmark"),
+    *("benchmarks.compare", "benchmarks.model_zoo"),
+)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_are_programs(run_python, module):
+    assert run_python("-m", module, "--help").startswith("usage: ")
+
+
 def test_everything_is_installed():
     """Each folder of modules is a package of the wheel."""
     root = pathlib.Path(regnet_tf.__file__).parents[1]

@@ -142,7 +142,7 @@ def test_stopped_and_killed_run_ends_as_if_nothing_had_been(undisturbed, tmp_pat
         patch.setattr(Checkpoints, "save", save_and_terminate)
         status, printed = run_here(tmp_path, *arguments)
     assert status == 128 + signal.SIGTERM
-    assert "Stopped; the same command goes on" in printed and "Traceback" not in printed
+    assert "Stopped. Run the same command again to resume" in printed and "Traceback" not in printed
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()].count("step-00000003.npz")
 
     killed = start(tmp_path, *arguments)

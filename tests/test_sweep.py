@@ -288,7 +288,7 @@ def test_terminated(tiny_file, tmp_path):
     wait_for(lambda: (folder / "spec.json").exists() or process.poll() is not None)
     process.send_signal(signal.SIGINT)
     output = process.communicate(timeout=60)[0].decode()
-    assert process.returncode == 130 and "the same command goes on" in output, output
+    assert process.returncode == 130 and "Run the same command again to resume" in output, output
 
 
 def test_help(capsys):

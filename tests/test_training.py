@@ -386,7 +386,7 @@ def test_interrupted_command(monkeypatch, capsys, tmp_path):
 
     monkeypatch.setattr(train, "train_and_evaluate", interrupted)
     assert main(["--workdir", str(tmp_path)]) == 130
-    assert "Stopped; the same command goes on" in capsys.readouterr().err
+    assert "Stopped. Run the same command again to resume" in capsys.readouterr().err
 
 
 def test_help(run_python):

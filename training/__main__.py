@@ -7,7 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from regnet_command import run, start_tensorflow
+from regnet_command import run
 
 _EPILOG = """\
 examples:
@@ -42,7 +42,6 @@ def main(arguments=None) -> int:
 
 def _train(options, arguments):
     """Trains; returns the exit status."""
-    start_tensorflow()
     import tensorflow as tf
 
     from regnet_tf._files import print_paths
@@ -75,7 +74,7 @@ def _train(options, arguments):
             )
     except (Stopped, KeyboardInterrupt) as stop:
         number = stop.signal if isinstance(stop, Stopped) else signal.SIGINT
-        print(f"\nStopped; the same command goes on with {workdir}.", file=sys.stderr)
+        print(f"\nStopped. Run the same command again to resume {workdir}.", file=sys.stderr)
         return 128 + number
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
         if not strategies.is_multi_worker(strategy):
@@ -154,7 +153,6 @@ def _changes(options):
 
 def _list():
     """Prints every recipe with its description and fields."""
-    start_tensorflow()
     from .recipes import RECIPES
 
     lines = []

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from regnet_command import run, start_tensorflow
+from regnet_command import run
 
 _EPILOG = """\
 examples:
@@ -34,12 +34,7 @@ def main(arguments=None) -> int:
     """
     parser, commands = _parser()
     options = parser.parse_args(arguments)
-
-    def job():
-        start_tensorflow()
-        _COMMANDS[options.command](options)
-
-    return run(job, commands[options.command])
+    return run(lambda: _COMMANDS[options.command](options), commands[options.command])
 
 
 def _parser():

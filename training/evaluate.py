@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from regnet_command import run, start_tensorflow
+from regnet_command import run
 
 _EPILOG = """\
 examples:
@@ -36,12 +36,11 @@ def main(arguments=None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    stopped = "Stopped; the same command goes on with what is missing."
+    stopped = "Stopped. Run the same command again to resume."
     return run(lambda: _evaluate(options), parser, stopped)
 
 
 def _evaluate(options):
-    start_tensorflow()
     jobs = _jobs(options)
     data, split = _split(options, jobs)
     rows = [_evaluated(job, data, split, options) for job in jobs]

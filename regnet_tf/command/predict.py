@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from .starting import run, start_tensorflow
+from .starting import run
 
 _EPILOG = """\
 examples:
@@ -19,12 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-
-    def job():
-        start_tensorflow()
-        _predict(options)
-
-    return run(job, parser)
+    return run(lambda: _predict(options), parser)
 
 
 def _parser():

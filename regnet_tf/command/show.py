@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    return run(lambda: _show(options), parser)
+    return run(lambda: _show(options), parser, tensorflow=False)
 
 
 def _parser():

@@ -1,4 +1,4 @@
-"""How programs start and end: TensorFlow at its fastest, one line for an error, 130 for Ctrl-C."""
+"""Start and end of every program: TensorFlow's variables, errors in one line, exit statuses."""
 
 import argparse
 import contextlib
@@ -20,9 +20,9 @@ _LIBRARY = "regnet_tf"
 
 
 def defer_library():
-    """From here on modules of `regnet_tf` are imported without `regnet_tf/__init__.py`.
+    """Makes Python import modules of `regnet_tf` without running `regnet_tf/__init__.py`.
 
-    That imports TensorFlow, which takes seconds; `start_tensorflow` does it later.
+    That file imports TensorFlow, which takes seconds. `start_tensorflow` runs it later.
     """
     spec = importlib.util.find_spec(_LIBRARY)
     if _LIBRARY not in sys.modules and spec is not None:
@@ -30,10 +30,10 @@ def defer_library():
 
 
 def start_tensorflow():
-    """Imports TensorFlow and this library, at their fastest and without start-up messages.
+    """Sets `VARIABLES`, and imports TensorFlow and this library without start-up messages.
 
-    The environment may ask for these. C++ writes them before the variable that silences the later
-    ones counts.
+    Set TF_CPP_MIN_LOG_LEVEL in the environment to see the messages. TensorFlow prints the first
+    ones before it reads that variable, so standard error is closed during the import.
     """
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
@@ -46,7 +46,7 @@ def start_tensorflow():
 
 
 def start_worker():
-    """Starts a process of `multiprocessing`: it leaves Ctrl-C to its parent, and ends with it."""
+    """Starts a process of `multiprocessing` that ignores Ctrl-C and ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -62,9 +62,9 @@ def _end_with(sentinel):
 
 @contextlib.contextmanager
 def without_stderr():
-    """Keeps what C++ libraries print off the screen. Python's own messages are lost too.
+    """Context manager that drops standard error, of Python and of C++ libraries.
 
-    In a notebook they go other ways: `sys.stderr` is not the file of that number there.
+    In a notebook, `sys.stderr` is not the file with number 2. Both are redirected.
     """
     sys.stderr.flush()
     with open(os.devnull, "w") as null, contextlib.redirect_stderr(null), _without_file(2):
@@ -73,7 +73,7 @@ def without_stderr():
 
 @contextlib.contextmanager
 def _without_file(number):
-    """What is written to the file of this number is lost."""
+    """Context manager that drops what is written to a file descriptor."""
     kept = os.dup(number)
     with open(os.devnull, "w") as null:
         os.dup2(null.fileno(), number)
@@ -85,21 +85,27 @@ def _without_file(number):
 
 
 def run(
-    job: Callable[[], int | None], parser: argparse.ArgumentParser, stopped: str = "Stopped."
+    job: Callable[[], int | None],
+    parser: argparse.ArgumentParser,
+    stopped: str = "Stopped.",
+    tensorflow: bool = True,
 ) -> int:
-    """Does the job of a program; returns the exit status.
+    """Starts TensorFlow, does the job of a program, and returns the exit status.
 
-    That is the job's own, or 0 if it returns None; 2 after an error of the user's, which is printed
-    in one line; 130 and 143 after SIGINT and SIGTERM, which end it like an exception: what is being
-    written is closed.
+    The status is the job's own, or 0 if it returns None. It is 2 after a user's error, which is
+    printed in one line. After SIGINT and SIGTERM it is 130 and 143. Both signals raise an exception
+    in the job, so files are closed.
 
     Args:
         job: function without arguments.
-        parser: of the program; errors name it.
-        stopped: what is printed where it is stopped.
+        parser: the program's parser; error messages name it.
+        stopped: message after SIGINT or SIGTERM.
+        tensorflow: whether the job needs TensorFlow.
     """
     before = _on_termination(_terminate)
     try:
+        if tensorflow:
+            start_tensorflow()
         return job() or 0
     except (ValueError, OSError, ImportError) as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
@@ -112,7 +118,7 @@ def run(
 
 
 def _on_termination(handler):
-    """Sets the handler of SIGTERM, which only the main thread may; returns the one before."""
+    """Sets the handler of SIGTERM and returns the previous one. Other threads cannot set it."""
     with contextlib.suppress(ValueError):
         return signal.signal(signal.SIGTERM, handler)
     return None

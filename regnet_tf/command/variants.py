@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("pattern", nargs="?", default="*", help="of timm's names (default: all)")
     options = parser.parse_args(arguments)
-    return run(lambda: print(variant_table(options.pattern)), parser)
+    return run(lambda: print(variant_table(options.pattern)), parser, tensorflow=False)
 
 
 def variant_table(pattern: str = "*") -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from regnet_tf._markdown import markdown_table
 from regnet_tf.porting import SOURCES
 
-from .starting import run, start_tensorflow
+from .starting import run
 
 _EPILOG = """\
 examples:
@@ -25,12 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-
-    def job():
-        start_tensorflow()
-        options.run(options)
-
-    return run(job, parser)
+    return run(lambda: options.run(options), parser)
 
 
 def _parser():

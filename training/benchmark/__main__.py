@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from regnet_command import run, start_tensorflow
+from regnet_command import run
 
 from .speed import MODES, PRECISIONS, Setting, run_setting, set_threads, table
 
@@ -83,7 +83,6 @@ def main(arguments=None):
 
 
 def _benchmark(parser, options):
-    start_tensorflow()
     if options.batch_size is None:
         options.batch_size = 2 if options.features else 32
     if options.image_size is None:

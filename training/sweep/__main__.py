@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from regnet_command import run, start_tensorflow
+from regnet_command import run
 
 from . import built_in
 
@@ -54,12 +54,12 @@ def main(arguments=None) -> int:
     """
     parser, commands = _parser()
     options = parser.parse_args(arguments)
-
-    def job():
-        start_tensorflow()
-        _COMMANDS[options.command](options)
-
-    return run(job, commands[options.command], "Stopped; the same command goes on.")
+    parser = commands[options.command]
+    return run(
+        lambda: _COMMANDS[options.command](options),
+        parser,
+        "Stopped. Run the same command again to resume.",
+    )
 
 
 def _parser():
