@@ -10,10 +10,11 @@ from pathlib import Path
 from regnet_command import defer_library, run
 
 _DESCRIPTION = """\
-Measures this project and its peers that are installed, side by side: seconds to import, to build,
-and for the first training step; images per second in training and inference; memory in training;
-latency of one image, in the library, as a SavedModel and as a TFLite file. Each measurement is a
-fresh process; contenders take turns, so that a machine that slows down slows all of them."""
+Measures this project and the installed peers: the seconds to import the library, to build the
+network and for the first training step; images per second in training and inference; memory in
+training; and the latency of one image in the library, as a SavedModel and as a TFLite file. Each
+measurement is a new process. Contenders take turns, so that a slowdown of the machine affects all
+of them."""
 
 _EPILOG = """\
 examples:
@@ -25,28 +26,27 @@ examples:
   python -m benchmarks.compare --regime native avx2 off --part training inference latency
   python -m benchmarks.compare --report-only --out docs/comparison/epyc
 
-Peers, each measured in the parts that it has:
+Peers. Each is measured in the parts that it has:
 
 {peers}
 
-Regimes, in each of which all contenders are measured, with these variables set:
+Regimes. All contenders are measured in each regime, with these variables set:
 
 {regimes}
 
-Other variables are yours. Where neither a regime nor you set them, regnet_tf has what all programs
-of this project have: {variables}.
+Your other environment variables apply to all processes. regnet_tf runs with the variables of all
+programs of this project, unless a regime or you set them: {variables}.
 
-A peer is looked for in its own virtual environment, which --install makes by pip, then in the
-Python that runs this. pip's own settings count, such as PIP_CONSTRAINT=FILE, which pins versions.
+A peer runs in its own virtual environment, which --install creates, or else in this Python. pip's
+settings apply, such as PIP_CONSTRAINT=FILE to pin versions.
 
-Every result is kept in OUT/results.jsonl as soon as it is there: the same command goes on where it
-was stopped, and measures nothing twice; other settings are measured beside. A contender that fails
-or takes longer than --timeout is noted with the reason, and the others go on. Written are
-OUT/comparison.md, OUT/comparison.png and OUT/comparison.json; --report-only writes the former two
-from the latter.
+Each result is written to OUT/results.jsonl at once. Run the same command again to resume: nothing
+is measured twice. Results of other settings stay in the file. A contender that fails, or takes
+longer than --timeout, is recorded with the reason, and the others continue. The command writes
+OUT/comparison.md, OUT/comparison.png and OUT/comparison.json; --report-only writes the first two
+anew from the third.
 
-Exit status: 0 if it worked, 2 if something asked for is not possible, 130 and 143 if stopped by
-SIGINT or SIGTERM."""
+Exit status: 0 after success, 2 after an error, 130 after Ctrl-C, 143 after SIGTERM."""
 
 _PAGES = {"comparison.md": "the table", "comparison.png": "the same as a picture"}
 _FILES = {
@@ -88,14 +88,14 @@ def _parser():
     )
     add = parser.add_argument
     names = {"metavar": "NAME", "nargs": "*", "choices": list(PEERS)}
-    add("--peers", **names, help="these, none if no name is given (default: all that are there)")
+    add("--peers", **names, help="peers to measure; no name for none (default: all installed)")
     default = ["regnetx_004", "regnety_016"]
     add(
         "--variant",
         metavar="NAME",
         nargs="+",
         default=default,
-        help=f"default: {' '.join(default)}",
+        help=f"networks by any name (default: {' '.join(default)})",
     )
     add(
         "--part",
@@ -113,20 +113,26 @@ def _parser():
         default=[NATIVE],
         help=f"{', '.join(REGIMES)}, see below (default: {NATIVE})",
     )
-    batch = "images of training and inference; the other parts take one (default: %(default)s)"
+    batch = "images per batch of training and inference (default: %(default)s)"
     add("--batch-size", metavar="N", type=int, default=32, help=batch)
     add("--image-size", metavar="N", type=int, default=224, help="pixels (default: %(default)s)")
     add("--repeats", metavar="N", type=int, default=3, help="turns (default: %(default)s)")
-    add("--threads", metavar="N", type=int, help="to compute with (default: all cores)")
-    seconds = "that steps are repeated for in each process (default: %(default)s)"
+    add("--threads", metavar="N", type=int, help="number of threads (default: all cores)")
+    seconds = "seconds to repeat the step in each process (default: %(default)s)"
     add("--seconds", metavar="S", type=float, default=10, help=seconds)
-    timeout = "seconds that a process may take (default: %(default)s)"
+    timeout = "most seconds of a process (default: %(default)s)"
     add("--timeout", metavar="S", type=float, default=600, help=timeout)
     add("--retry-failed", action="store_true", help="measure again what failed before")
-    add("--dry-run", action="store_true", help="show who takes part and end")
+    add("--dry-run", action="store_true", help="print the contenders and exit")
     pages = "measure nothing; write the pages from OUT/comparison.json"
     add("--report-only", action="store_true", help=pages)
-    add("--out", metavar="DIR", type=Path, default=Path("runs/comparison"), help="%(default)s")
+    add(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        default=Path("runs/comparison"),
+        help="folder for the results (default: %(default)s)",
+    )
     environments = parser.add_argument_group("environments of the peers")
     environments.add_argument(
         "--install",
@@ -134,14 +140,14 @@ def _parser():
         nargs="+",
         choices=["all", *_installable()],
         default=[],
-        help="make one for each of these, or for all; then compare",
+        help="create environments for these peers, or for all; then compare",
     )
     environments.add_argument(
         "--environments",
         metavar="DIR",
         type=Path,
         default=environments_folder(),
-        help="folder of them (default: %(default)s)",
+        help="folder of the environments (default: %(default)s)",
     )
     return parser
 

@@ -13,11 +13,11 @@ PAGE = ROOT / "docs" / "model_zoo.md"
 RECORDS = ROOT / "benchmarks" / "records"
 
 _EPILOG = """\
-The page is made of the table of variants, the table of published weights, and recorded speeds:
-files that regnet benchmark wrote, named by the day and the machine, such as
-2030-01-31_workstation.json. Without any, the page has no speeds.
+The page has the table of variants, the table of published weights, and recorded speeds. A record is
+a file of regnet benchmark with the date and the machine in its name, such as
+2030-01-31_workstation.json.
 
-Exit status: 0 if it worked, 2 if a file is no such record."""
+Exit status: 0 after success, 2 if a file is not a record."""
 
 
 def main(arguments=None) -> int:
@@ -33,8 +33,20 @@ def main(arguments=None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--records", metavar="DIR", type=Path, default=RECORDS, help="default: benchmarks/records")
-    add("--out", metavar="FILE", type=Path, default=PAGE, help="default: docs/model_zoo.md")
+    add(
+        "--records",
+        metavar="DIR",
+        type=Path,
+        default=RECORDS,
+        help="folder of records (default: benchmarks/records)",
+    )
+    add(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        default=PAGE,
+        help="page to write (default: docs/model_zoo.md)",
+    )
     options = parser.parse_args(arguments)
     return run(lambda: _write(options.records, options.out), parser)
 
@@ -76,7 +88,7 @@ def _read_record(path):
         record = json.loads(path.read_text())
         known = all("contenders" in result for result in record["results"])
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no record of `regnet benchmark`") from error
+        raise UserError(f"{path} is not a record of `regnet benchmark`") from error
     if not known:
         raise UserError(f"{path} holds the speed of a recipe, not of networks")
     return {"date": name[1], "machine": name[2].replace("_", " "), **record}

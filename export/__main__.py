@@ -14,13 +14,13 @@ examples:
   regnet verify exports/digits
 
 MODEL is a folder that regnet train wrote, a .keras file, a weight file (with --variant), or a
-tag of published weights. What is written:
+tag of published weights. The command writes
 
-  OUT/serving/NAME/VERSION   a SavedModel for TensorFlow Serving, with configuration beside
-  OUT/tflite                 .tflite files for phones, with the names of the classes inside
-  OUT/report.md              how exact and how fast each file is (.json and .png too)
+  OUT/serving/NAME/VERSION   a SavedModel for TensorFlow Serving, and configuration files
+  OUT/tflite                 .tflite files for phones, with the class names inside
+  OUT/report.md              accuracy, size and speed of each file (also .json and .png)
 
-Exit status: 0 if it worked, 2 if something asked for is not possible; nothing is changed then."""
+Exit status: 0 after success; 2 after an error, which leaves existing exports unchanged."""
 
 
 def main(arguments=None) -> int:
@@ -69,46 +69,57 @@ def _export(options):
 def _parser():
     parser = argparse.ArgumentParser(
         prog="regnet export",
-        description="Writes a trained RegNet for TensorFlow Serving and for phones, and checks it.",
+        description="Exports a RegNet for TensorFlow Serving and for phones, and checks the files.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="folder of a run, file, or tag")
+    add("model", metavar="MODEL", help="folder of a run, a file, or a tag (see below)")
     add("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
-    add("--variant", metavar="NAME", help="the network of a weight file")
-    add("--name", metavar="NAME", help="to serve it by (default: that of MODEL)")
-    add("--version", metavar="N", type=int, help="of the SavedModel (default: the next one)")
-    add("--overwrite", action="store_true", help="replace that version if it is there")
-    add("--labels", metavar="FILE", help="the name of a class in each line")
-    phones = parser.add_argument_group("for phones")
+    add("--variant", metavar="NAME", help="network of a weight file, such as RegNetX-400MF")
+    add("--name", metavar="NAME", help="name on the server (default: name of MODEL)")
+    add(
+        "--version",
+        metavar="N",
+        type=int,
+        help="version of the SavedModel (default: last version + 1)",
+    )
+    add("--overwrite", action="store_true", help="replace the version if it exists")
+    add("--labels", metavar="FILE", help="text file with one class name per line")
+    phones = parser.add_argument_group(".tflite files for phones")
     precisions = ["float32", "float16", "dynamic_range", "int8"]
     phones.add_argument(
         "--precision",
         metavar="NAME",
         nargs="*",
         default=precisions,
-        help=f"of {', '.join(precisions)} (default: all)",
+        help=f"{', '.join(precisions)} (default: all)",
     )
     phones.add_argument(
         "--calibration",
         metavar="PATH",
-        help="for int8 and the checks: folder of photographs or .npz (default: what a run kept)",
+        help="images for int8 and the checks: a folder or an .npz file (default: the run's)",
     )
-    phones.add_argument("--batch", metavar="N", type=int, default=1, help="images (default: 1)")
+    phones.add_argument(
+        "--batch", metavar="N", type=int, default=1, help="images per call (default: 1)"
+    )
     phones.add_argument(
         "--int8-output",
         metavar="TYPE",
         default="float32",
-        help="of the int8 file: float32 (default) or uint8",
+        help="output of the int8 file: float32 (default) or uint8",
     )
     setting = parser.add_argument_group(
-        "how images are prepared (default: as the run or the weights' source does it)"
+        "preprocessing (default: as published, or as in the run's recipe)"
     )
-    setting.add_argument("--image-size", metavar="N", type=int, help="pixels")
+    setting.add_argument("--image-size", metavar="N", type=int, help="side of the images in pixels")
     crop = setting.add_mutually_exclusive_group()
-    crop.add_argument("--crop-fraction", metavar="F", type=float, help="of the shorter side")
-    crop.add_argument("--resize-size", metavar="N", type=int, help="of the shorter side, instead")
+    crop.add_argument(
+        "--crop-fraction", metavar="F", type=float, help="share of the shorter side to keep"
+    )
+    crop.add_argument(
+        "--resize-size", metavar="N", type=int, help="or: resize the shorter side to N pixels"
+    )
     setting.add_argument("--interpolation", metavar="NAME", help="bilinear, bicubic or pycls")
     return parser
 

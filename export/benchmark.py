@@ -40,18 +40,18 @@ examples:
   regnet benchmark files --variant regnetx_004 regnety_032 --threads 1 --profile
   regnet benchmark files --timm --onnxruntime --repeats 15 --out runs/peers
 
-Weights are random, and so are images. Forms that are compared:
+Weights and images are random. The command compares these forms:
 
-  SavedModel, Keras' normalization   as Keras' own BatchNormalization writes it; ratios refer to it
-  SavedModel, unfused                as model.export() writes regnet_tf's network
-  SavedModel, fused                  as regnet export writes it
+  SavedModel, Keras' normalization   with Keras' own BatchNormalization; the base of the ratios
+  SavedModel, unfused                written by model.export()
+  SavedModel, fused                  written by regnet export
   timm, eager                        with --timm: PyTorch, channels_last, inference_mode
   ONNX Runtime                       with --onnxruntime: timm's network, exported by PyTorch
-  TFLite float32, TFLite int8        as regnet export writes them, run by XNNPACK, batch 1 alone
+  TFLite float32, TFLite int8        written by regnet export, run by XNNPACK, batch 1
 
-Written are OUT/benchmark.md and OUT/benchmark.json.
+It writes OUT/benchmark.md and OUT/benchmark.json.
 
-Exit status: 0 if it worked, 2 if something asked for is not possible."""
+Exit status: 0 after success, 2 after an error."""
 
 _SECONDS = 0.2  # minimum duration of a turn
 _CALIBRATION_IMAGES = 16
@@ -97,10 +97,10 @@ def _parser():
     add("--variant", metavar="NAME", nargs="+", default=["regnetx_004"], help=names)
     add("--image-size", metavar="N", type=int, default=224, help="pixels (default: %(default)s)")
     add("--repeats", metavar="N", type=int, default=7, help="turns (default: %(default)s)")
-    add("--threads", metavar="N", type=int, help="cores to use (default: all)")
-    add("--timm", action="store_true", help="also timm on PyTorch")
-    add("--onnxruntime", action="store_true", help="also timm's network in ONNX Runtime")
-    add("--profile", action="store_true", help="also the kernels of the fused SavedModel")
+    add("--threads", metavar="N", type=int, help="number of cores to use (default: all)")
+    add("--timm", action="store_true", help="also measure timm on PyTorch")
+    add("--onnxruntime", action="store_true", help="also measure timm's network in ONNX Runtime")
+    add("--profile", action="store_true", help="also list the kernels of the fused SavedModel")
     default = Path("runs/export_benchmark")
     add("--out", metavar="DIR", type=Path, default=default, help="default: %(default)s")
     return parser

@@ -49,4 +49,4 @@ def convert(network, preprocessing, batch_size, dtype=tf.uint8, configure=None) 
         try:
             return converter.convert()
         except Exception as error:  # the converter may raise any exception
-            raise UserError(f"The network can not be converted to TFLite: {error}") from error
+            raise UserError(f"The network cannot be converted to TFLite: {error}") from error

@@ -57,15 +57,17 @@ class Examples:
         try:
             arrays = read_arrays(path)
         except ValueError as error:
-            raise UserError(f"{path} is no whole .npz file: {error}") from error
+            raise UserError(f"{path} is not a complete .npz file: {error}") from error
         if "images" not in arrays:
-            raise UserError(f'{path} must hold the array "images". It holds: {", ".join(arrays)}')
+            raise UserError(
+                f'{path} must contain the array "images". It contains: {", ".join(arrays)}'
+            )
         images = _crops(arrays["images"], preprocessing, path)
         if "test_images" not in arrays:
             return cls._parted(images, str(path))
         test, labels = arrays["test_images"], arrays.get("test_labels")
         if labels is not None and labels.shape[:1] != test.shape[:1]:
-            raise UserError(f'{path} must hold as many "test_labels" as "test_images".')
+            raise UserError(f'{path} must have equal numbers of "test_labels" and "test_images".')
         test = _crops(test, preprocessing, path)
         if labels is not None and labels.ndim > 1 and labels.shape[1:] != test.shape[1:3]:
             raise UserError(

@@ -99,7 +99,10 @@ def _build(source, folder, version, precisions, batch_size, int8_output, say):
     write_saved_model(saved_model, network, source.preprocessing, source.labels)
     offending = offending_ops(saved_model)
     if offending:
-        raise UserError(f"The SavedModel holds what servers refuse: {'; '.join(offending[:3])}")
+        raise UserError(
+            "The SavedModel contains operations that TensorFlow Serving refuses:"
+            f" {'; '.join(offending[:3])}"
+        )
     serving.write_warm_up(saved_model, source.name, checks.images)
     artefacts = {"SavedModel": saved_model}
     (folder / "tflite").mkdir()
@@ -199,7 +202,7 @@ def _move(folder, out, name, version, is_new):
     manifest.write_manifest(folder, [f"serving/{name}/{version}", *_moved_files()])
     saved_model = Path("serving", name, str(version))
     if (out / saved_model).exists() and is_new:
-        raise UserError(f"{out / saved_model} has appeared meanwhile. Export again.")
+        raise UserError(f"{out / saved_model} was written by another process. Export again.")
     for path in (saved_model, *map(Path, _moved_files()), Path(manifest.FILE)):
         if (out / path).is_dir():
             (out / path).rename(folder / f"old-{path.name}")

@@ -41,7 +41,7 @@ def read_model(content, path):
     """
     types = schema()
     if content[4:8] != _IDENTIFIER:
-        raise ValueError(f"{path} is no .tflite file")
+        raise ValueError(f"{path} is not a .tflite file")
     with reading(path):
         model = types.ModelT.InitFromPackedBuf(content)
         for buffer in model.buffers:

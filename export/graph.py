@@ -22,7 +22,7 @@ def read_graph(path) -> saved_model_pb2.SavedModel:
     try:
         message.ParseFromString(file.read_bytes())
     except Exception as error:  # protobuf's parsers have no common exception
-        raise ValueError(f"{file} is no SavedModel: {error}") from error
+        raise ValueError(f"{file} is not a SavedModel: {error}") from error
     return message
 
 

@@ -71,7 +71,7 @@ def quantize(network, source, batch_size, output="float32"):
             )
             result = quantizer.Quantizer(content, recipe).quantize(ranges)
         except (ValueError, RuntimeError) as error:
-            raise UserError(f"The network can not be converted to int8: {error}") from error
+            raise UserError(f"The network cannot be converted to int8: {error}") from error
         integers = _with_uint8_input(bytes(result.quantized_model))
         layers = _layer_errors(content, integers, batches[: -(-_LAYER_IMAGES // batch_size)])
     if output == "uint8":

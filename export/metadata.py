@@ -107,7 +107,7 @@ def write_metadata(
     labels = _checked_labels(labels)
     model = read_model(path.read_bytes(), path)
     classes = _count_classes(path, model)
-    check("labels", len(labels), len(labels) == classes, f"{classes} names, as there are classes")
+    check("labels", len(labels), len(labels) == classes, f"{classes} names, one for each class")
     metadata = {
         "name": name,
         "description": description,
@@ -190,7 +190,7 @@ def _count_classes(path, model):
     ranks = [len(shape) for shape in shapes]
     if ranks not in ([4, 2], [4, 4]) or shapes[0][3] != 3:
         raise ValueError(
-            f"{path} is no classifier of RGB images: its inputs and outputs have the shapes"
+            f"{path} is not a classifier of RGB images: its inputs and outputs have the shapes"
             f" {', '.join(map(str, shapes))}"
         )
     return shapes[1][-1]

@@ -28,7 +28,7 @@ def open_saved_model(path):
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow may raise any exception
-        raise UserError(f"{path} can not be loaded: {first_line(error)}") from error
+        raise UserError(f"{path} cannot be loaded: {first_line(error)}") from error
     name = "images" if "images" in loaded.signatures else "features"
     signature = loaded.signatures[name]
 
@@ -60,7 +60,7 @@ def open_tflite(path, threads=THREADS):
             interpreter = litert.Interpreter(str(path), num_threads=threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path} can not be loaded: {first_line(error)}") from error
+        raise UserError(f"{path} cannot be loaded: {first_line(error)}") from error
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
     batch_size = source["shape"][0]
 

@@ -48,8 +48,8 @@ def next_version(folder, version=None, overwrite=False) -> int:
         raise UserError(f"`version` must be at least 1. Received: {version}")
     if version in there and not overwrite:
         raise UserError(
-            f"{folder / str(version)} is there already. Leave --version out for the next one, or"
-            " give --overwrite to replace it."
+            f"{folder / str(version)} already exists. Omit --version to write the next version,"
+            " or give --overwrite to replace it."
         )
     return version
 
@@ -137,7 +137,9 @@ def read_stable(folder) -> dict:
         try:
             text_format.Parse(file.read_bytes(), config)
         except (text_format.ParseError, UnicodeDecodeError) as error:
-            raise UserError(f"{file} is no configuration of TensorFlow Serving: {error}") from error
+            raise UserError(
+                f"{file} is not a configuration of TensorFlow Serving: {error}"
+            ) from error
     return {one.name: one.version_labels["stable"] for one in config.model_config_list.config}
 
 

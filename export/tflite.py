@@ -27,8 +27,8 @@ def check_options(precisions, batch_size, int8_output, examples):
     check_choice("int8_output", int8_output, INT8_OUTPUTS)
     if "int8" in precisions and examples is None:
         raise UserError(
-            "int8 needs images to calibrate with: give --calibration, a folder of photographs or an"
-            " .npz file, or leave it out: --precision float32 float16 dynamic_range"
+            "int8 needs calibration images. Give --calibration with a folder of photographs or an"
+            " .npz file, or omit int8: --precision float32 float16 dynamic_range"
         )
 
 

@@ -10,11 +10,12 @@ _EPILOG = """\
 example:
   regnet verify exports/digits
 
-Checks every file's size and SHA-256, runs each network on the images in checks.npz, and compares
-with the Keras model's answers there: a file may differ by at most twice what report.json says
-(other processors round otherwise), and name another class for at most one image in a hundred more.
+The command checks the size and SHA-256 of each file. It runs each network on the images in
+checks.npz and compares the outputs with those of the Keras model. The largest difference may be at
+most twice the one in report.json, because other processors round differently. At most one image in
+a hundred more may get another class.
 
-Exit status: 0 if all is well, 1 if not, 2 if there is no export."""
+Exit status: 0 if all checks pass, 1 if one fails, 2 if the folder is not an export."""
 
 _SLACK = 2.0
 _LEAST_DIFFERENCE = 1e-4  # always allowed: of probabilities, or relative to the largest feature
@@ -29,11 +30,11 @@ def main(arguments=None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="regnet verify",
-        description="Repeats the checks of an export.",
+        description="Repeats the checks of an export, for example on another machine.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", metavar="DIR", type=Path, help="that regnet export wrote")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="folder that regnet export wrote")
     options = parser.parse_args(arguments)
     return run(lambda: _verify(options.folder), parser)
 

@@ -67,7 +67,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(first_line(error)) from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):  # an entry without numpy's header is bytes
-            raise ValueError(f"its entry {name} is no array")
+            raise ValueError(f"its entry {name} is not an array")
     return arrays
 
 

@@ -40,7 +40,7 @@ def decode(image_bytes, origin):
         return tf.ensure_shape(image, [None, None, 3])
     except tf.errors.OpError as error:
         raise ValueError(
-            f"An image must be a JPEG or PNG that is whole. Received: {origin} ({_reason(error)})"
+            f"An image must be a complete JPEG or PNG file. Received: {origin} ({_reason(error)})"
         ) from error
 
 

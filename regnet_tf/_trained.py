@@ -84,7 +84,7 @@ def _from_file(path, name):
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises its readers' errors
-        raise UserError(f"{path} can not be read: {_reason(error)}") from error
+        raise UserError(f"{path} cannot be read: {_reason(error)}") from error
     file = path.with_name("run.json")
     if not file.is_file():
         return Trained(name, model, preprocessing_for(model) if is_tag(model.name) else None)

@@ -49,8 +49,8 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
         return _read_torch(file)
     if file.suffix == ".h5":
         raise ValueError(
-            f"`path` {file} is a file of tf_keras or Keras 2, whose RegNets pad strided"
-            " convolutions on one side only: their weights do not belong in these networks"
+            f"`path` {file} is a file of tf_keras or Keras 2. Their RegNets pad strided"
+            " convolutions on one side only, so the weights do not fit these networks"
         )
     raise ValueError(f"`path` must end in one of {', '.join(SUFFIXES)}. Received: {file}")
 
@@ -111,8 +111,8 @@ def _read_torch(path):
         from torch.serialization import safe_globals
     except ImportError as error:
         raise MissingPackageError(
-            f"{path.name} is a file of PyTorch: pip install 'torch >= 2.5' to read it, or convert"
-            " it where torch is installed with `regnet weights convert`"
+            f"{path.name} is a file of PyTorch: pip install 'torch >= 2.5' to read it, or run"
+            " `regnet weights convert` on a machine with PyTorch"
         ) from error
     try:
         # timm's and torchvision's trainers store their arguments with the weights.
@@ -123,8 +123,8 @@ def _read_torch(path):
         if code is None:
             raise _damaged(path, error) from error
         raise ValueError(
-            f"{path} is not read: beside weights it holds a Python object, {code[1]}, which could"
-            " run code. Where you trust it, save its state dict alone with torch"
+            f"{path} was not read: it contains a Python object, {code[1]}, that could run code."
+            " If you trust the file, save only its state dict with torch.save"
         ) from error
     tensors = {}
     for name, value in _flat(checkpoint).items():

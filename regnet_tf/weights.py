@@ -174,7 +174,9 @@ def resolve_tag(weights: bool | str | os.PathLike, variant: str) -> str | None:
         return None
     info = weights_info(text)
     if is_variant(variant) and info.variant != variant_key(variant):
-        raise ValueError(f"`weights` of {variant} can not be {text}: that is {info.variant}")
+        raise ValueError(
+            f"`weights` of {variant} cannot be {text}, which are weights of {info.variant}"
+        )
     return text
 
 

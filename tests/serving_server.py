@@ -440,14 +440,14 @@ def _model(spec):
 
 
 def missing_model_server() -> str:
-    """Why `model_server` can not run; empty if it can."""
+    """Why `model_server` cannot run; empty if it can."""
     return (
         "" if shutil.which("tensorflow_model_server") else "no tensorflow_model_server on the PATH"
     )
 
 
 def missing_docker() -> str:
-    """Why `docker_server` can not run; empty if it can."""
+    """Why `docker_server` cannot run; empty if it can."""
     try:
         command = ["docker", "image", "inspect", "tensorflow/serving"]
         done = subprocess.run(command, capture_output=True, timeout=5)

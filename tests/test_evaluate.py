@@ -106,7 +106,7 @@ def test_what_is_there_is_not_computed_again(run, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(evaluate, "_predictor", loading)
     capsys.readouterr()
     assert command(*arguments) == 0
-    assert "evaluated before" in capsys.readouterr().out
+    assert "evaluated earlier" in capsys.readouterr().out
 
 
 def test_saved_model(network, truth, tmp_path):
@@ -218,7 +218,7 @@ def test_classes_that_can_not_be_matched():
     assert match_classes(["ant", "bee"], 2) is None
     synsets = [synset for synset, _ in imagenet_classes()]
     np.testing.assert_array_equal(match_classes([synsets[7], synsets[2]], 1000), [7, 2])
-    with pytest.raises(UserError, match="knows 1000 classes, the data set 2"):
+    with pytest.raises(UserError, match="has 1000 classes and the data set has 2"):
         match_classes(["ant", "bee"], 1000)
 
 
@@ -233,11 +233,11 @@ def test_errors_are_one_line(run, tmp_path, capsys):
     for arguments, message in (
         (["--model", "regnety_32"], "Received: 'regnety_32'. Nearest: regnety_3"),
         (["--model", TAG], "`data` must be given"),
-        (["--model", run, "--compare-published"], "Nothing is published of"),
+        (["--model", run, "--compare-published"], "No accuracy is published for"),
         (["--model", "regnety_320.seer", "--compare-published"], "No accuracy is published"),
         (["--model", run, "--data", "digitz"], "No data set is called 'digitz'"),
-        (["--model", text, "--data", "digits"], "text.keras can not be read"),
-        (["--model", tmp_path / "no.tflite", "--data", "digits"], "no.tflite can not be read"),
+        (["--model", text, "--data", "digits"], "text.keras cannot be read"),
+        (["--model", tmp_path / "no.tflite", "--data", "digits"], "no.tflite cannot be read"),
         (["--model", tmp_path / "weights", "--data", "digits"], "needs a `variant`"),
         (["--model", run, "--image-size", "40"], "`image_size` must be 32"),
         (["--model", run, "--interpolation", "nearest"], "`interpolation` must be one of"),
@@ -254,7 +254,7 @@ def test_scores_that_are_no_numbers(network, tmp_path, capsys):
     broken.save(tmp_path / "broken.keras")
     arguments = ("--data", "digits", "--out", tmp_path / "out")
     assert command("--model", tmp_path / "broken.keras", *arguments) == 2
-    assert "broken gives scores that are no numbers" in capsys.readouterr().err
+    assert "broken returned scores that are not finite" in capsys.readouterr().err
 
 
 def test_help(run_python):

@@ -97,7 +97,7 @@ def test_versions(copy, source):
     assert not list(copy.rglob(".partial*"))
 
     before = contents(copy)
-    with pytest.raises(UserError, match=r"digits/2 is there already"):
+    with pytest.raises(UserError, match=r"digits/2 already exists"):
         export(source, copy, version=2)
     assert contents(copy) == before
     (copy / "serving" / "digits" / "2" / "old").touch()
@@ -158,7 +158,7 @@ def test_a_version_that_appears_meanwhile(copy, source, monkeypatch):
 
     monkeypatch.setattr(exporting, "_build", build)
     before = contents(copy)
-    with pytest.raises(UserError, match="digits/2 has appeared meanwhile"):
+    with pytest.raises(UserError, match="digits/2 was written by another process"):
         export(source, copy)
     assert contents(copy) == {**before, "serving/digits/2": None}
 
@@ -205,7 +205,7 @@ REFUSALS = {
     "model": (lambda run, _: ["regnetz"], "must be a tag of published weights or a path"),
     "no file": (lambda run, tmp: [tmp / "no.keras"], "There is no file"),
     "custom layer": (lambda run, tmp: [custom_layer(tmp)], "Could not locate class 'Twice'"),
-    "cut short": (lambda run, tmp: [cut_short(run, tmp)], "cut.keras can not be read"),
+    "cut short": (lambda run, tmp: [cut_short(run, tmp)], "cut.keras cannot be read"),
     "unfinished run": (
         lambda run, tmp: [text(tmp / "run.json", "{}").parent],
         "holds no trained network yet",
@@ -242,11 +242,11 @@ REFUSALS = {
     ),
     "damaged npz": (
         lambda run, tmp: [run, "--calibration", text(tmp / "bad.npz", "no")],
-        "is no whole .npz file",
+        "is not a complete .npz file",
     ),
     "other arrays": (
         lambda run, tmp: [run, "--calibration", arrays(tmp / "bad.npz", pictures=IMAGES)],
-        'must hold the array "images". It holds: pictures',
+        'must contain the array "images". It contains: pictures',
     ),
     "float images": (
         lambda run, tmp: [run, "--calibration", arrays(tmp / "bad.npz", images=IMAGES / 255)],
@@ -257,7 +257,7 @@ REFUSALS = {
             *(run, "--calibration"),
             arrays(tmp / "bad.npz", images=IMAGES, test_images=IMAGES, test_labels=[1, 2]),
         ],
-        'as many "test_labels" as "test_images"',
+        'equal numbers of "test_labels" and "test_images"',
     ),
 }
 
@@ -275,7 +275,7 @@ def test_refusals(what, digits_run, tmp_path, capsys):
     arguments, message = REFUSALS[what]
     if what == "no calibration":  # a file without a run beside it
         shutil.copy(digits_run / "model.keras", tmp_path / "alone.keras")
-        arguments, message = lambda *_: [tmp_path / "alone.keras"], "int8 needs images to calibrate"
+        arguments, message = lambda *_: [tmp_path / "alone.keras"], "int8 needs calibration images"
     printed = refused(arguments(digits_run, tmp_path), tmp_path / "new" / "out", capsys)
     assert re.search(message, printed)
     assert not (tmp_path / "new").exists()
@@ -306,7 +306,7 @@ def test_another_network_in_the_same_folder(digits_run, copy, capsys):
     assert "holds exports of digits" in printed and "--name digits" in printed
     text(copy / "serving" / "models.config", "no configuration {")
     printed = refused([digits_run], copy, capsys)
-    assert "models.config is no configuration of TensorFlow Serving" in printed
+    assert "models.config is not a configuration of TensorFlow Serving" in printed
     before["serving/models.config"] = b"no configuration {"
     assert contents(copy) == before
 

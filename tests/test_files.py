@@ -63,5 +63,5 @@ def test_an_entry_that_lost_its_mark_is_no_array(tmp_path):
     path = tmp_path / "arrays.npz"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("a.npy", b"")
-    with pytest.raises(ValueError, match="its entry a is no array"):
+    with pytest.raises(ValueError, match="its entry a is not an array"):
         read_arrays(path)

@@ -121,9 +121,9 @@ def test_the_command_writes_the_page(tmp_path, capsys):
     ("name", "content", "message"),
     [
         ("machine.json", {"results": []}, "is not named like 2030-01-31_machine.json"),
-        ("2030-01-31_a.json", [], "is no record of `regnet benchmark`"),
-        ("2030-01-31_a.json", {"processor": ""}, "is no record"),
-        ("2030-01-31_a.json", {"results": 1}, "is no record"),
+        ("2030-01-31_a.json", [], "is not a record of `regnet benchmark`"),
+        ("2030-01-31_a.json", {"processor": ""}, "is not a record"),
+        ("2030-01-31_a.json", {"results": 1}, "is not a record"),
         ("2030-01-31_a.json", {"results": [{"recipe": "paper"}]}, "the speed of a recipe"),
     ],
 )

@@ -193,7 +193,7 @@ def test_train_on_tfds(execute):
     losses = numbers_after(text, "losses:")
     assert 6 < losses[0] < 8 and losses[-1] < losses[0] - 2
     assert "Stopped by SIGINT." in text
-    step, steps = numbers_after(text, "Goes on after step")
+    step, steps = numbers_after(text, "Resuming after step")
     assert steps == 44 and 11 <= step < 44
     assert f"step-{int(step):08}.npz" in text
     assert [line[:9] for line in text.splitlines() if line.startswith("epoch ")] == [

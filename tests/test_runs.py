@@ -151,7 +151,7 @@ def test_stopped_and_killed_run_ends_as_if_nothing_had_been(undisturbed, tmp_pat
     killed.communicate()
     assert not (tmp_path / "run.json").exists()
     status, printed = run_here(tmp_path, *arguments)
-    assert status == 0 and "Goes on after step" in printed
+    assert status == 0 and "Resuming after step" in printed
     assert_same_run(tmp_path, undisturbed)
 
 
@@ -260,7 +260,7 @@ def test_two_workers_do_what_one_does_though_one_is_killed(undisturbed, tmp_path
     assert not (tmp_path / "run.json").exists()
     workers[1] = start(tmp_path, *arguments, TF_CONFIG=configs[1])
     chief, other = (ended(worker) for worker in workers)
-    assert "A worker was lost" in chief and "Goes on after step" in chief
+    assert "A worker was lost" in chief and "Resuming after step" in chief
     assert "4 on each of 2 replicas of 2 workers" in chief and "Test accuracy" in chief
     assert "Test accuracy" not in other and "epoch" not in other  # one prints
     assert_close_run(tmp_path, undisturbed)

@@ -261,10 +261,10 @@ def test_finds_grouped_convolutions_of_keras(tmp_path):
 
 
 def test_no_saved_model(tmp_path):
-    with pytest.raises(ValueError, match="is no SavedModel"):
+    with pytest.raises(ValueError, match="is not a SavedModel"):
         offending_ops(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"\xff" * 10)
-    with pytest.raises(ValueError, match="is no SavedModel"):
+    with pytest.raises(ValueError, match="is not a SavedModel"):
         offending_ops(tmp_path)
 
 

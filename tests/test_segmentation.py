@@ -301,7 +301,7 @@ def test_data_must_fit_the_task(name, data, message, few_scenes, tmp_path):
 
 
 def test_parts_of_scenes_can_not_be_taken(few_scenes):
-    with pytest.raises(UserError, match="A part of digit_scenes can not be taken"):
+    with pytest.raises(UserError, match="digit_scenes cannot be restricted"):
         load("digit_scenes", classes=("1", "2"))
 
 
@@ -309,7 +309,7 @@ def test_evaluation_wants_a_classifier(finished, capsys):
     workdir, _ = finished
     arguments = ["--model", str(workdir), "--data", "digits", "--out", str(workdir / "evaluation")]
     assert evaluate(arguments) == 2
-    assert "is no classifier" in capsys.readouterr().err
+    assert "is not a classifier" in capsys.readouterr().err
 
 
 def test_sheet_shows_image_truth_and_prediction():

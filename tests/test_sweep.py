@@ -258,7 +258,7 @@ def test_kill_and_resume(tmp_path):
         file.write(b'{"identity": "cut')
     said = []
     run(pair, folder, executor="inline", say=said.append)
-    assert "Goes on after" in said[0]
+    assert "Resuming after" in said[0]
     check_complete(folder, pair)
 
 

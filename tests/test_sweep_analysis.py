@@ -193,16 +193,16 @@ def test_what_can_not_be_analyzed(tmp_path, capsys):
     [
         ("spec.json", lambda text: "[1]", "spec.json: `specification` must be a JSON object"),
         ("spec.json", lambda text: text[:40], "spec.json: "),
-        ("results.jsonl", lambda text: "{}\n", "results.jsonl, line 1, is no result"),
+        ("results.jsonl", lambda text: "{}\n", "results.jsonl, line 1, is not a result"),
         (
             "results.jsonl",
             lambda text: text.replace('"stride": 2', '"stride": 1', 1),
-            "results.jsonl, line 1, is no result",
+            "results.jsonl, line 1, is not a result",
         ),
         (
             "results.jsonl",
             lambda text: text.replace("final_error", "final"),
-            "results.jsonl, line 2, is no result",
+            "results.jsonl, line 2, is not a result",
         ),
     ],
 )

@@ -87,7 +87,7 @@ def test_every_image_once_with_its_bytes_and_label(data, written, kind):
     "kind, count", [("train", 2), ("train", 3), ("train", 7), ("test", 1), ("test", 7)]
 )
 def test_shards_are_every_image_once(data, kind, count):
-    """Of 6 files, which 7 readers can not share."""
+    """Of 6 files, which 7 readers cannot share."""
     split = getattr(data, kind)
     whole = read(split.examples())
     for index in range(count):

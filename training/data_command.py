@@ -15,15 +15,15 @@ examples:
   regnet data inspect photographs --compare-torchvision"""
 
 _PREPARE = """\
-Writes a data set of tensorflow-datasets to disk, ready to be read. Most are downloaded. The
-archives of ImageNet, ILSVRC2012_img_train.tar (147,897,477,120 bytes) and ILSVRC2012_img_val.tar
-(6,744,924,160 bytes), have to be downloaded by hand, after registering at
-https://image-net.org/download-images; what is written takes another 158 GB."""
+Downloads a data set of tensorflow-datasets and writes it to disk. Download ImageNet's archives
+yourself, after you register at https://image-net.org/download-images:
+ILSVRC2012_img_train.tar (147,897,477,120 bytes) and ILSVRC2012_img_val.tar (6,744,924,160 bytes).
+The prepared data set takes another 158 GB."""
 
 _INSPECT = """\
-Counts images and classes, draws a sheet of augmented training images, and measures how fast the
-input pipeline is on its own. DATA is "digits", a folder with the folders train and validation and
-a folder of images for each class in them, or a prepared data set of tensorflow-datasets."""
+Counts images and classes, draws a sheet of augmented training images, and measures the speed of
+the input pipeline alone. DATA is "digits", a prepared data set of tensorflow-datasets, or a folder
+with the folders train and validation, which have a folder of images for each class."""
 
 
 def main(arguments=None) -> int:
@@ -41,7 +41,7 @@ def _parser():
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="regnet data",
-        description="Prepares data sets and shows what training makes of them.",
+        description="Prepares data sets, and shows them as training sees them.",
         epilog=_EPILOG,
         formatter_class=raw,
     )
@@ -50,29 +50,39 @@ def _parser():
         "prepare", help="write a data set to disk", description=_PREPARE, formatter_class=raw
     )
     add = prepare.add_argument
-    add("name", metavar="NAME", help="as tensorflow-datasets has it, such as imagenet2012")
-    add("--manual-dir", metavar="DIR", help="where archives are that were downloaded by hand")
-    add("--data-dir", metavar="DIR", help="where to write (default: ~/tensorflow_datasets)")
-    add("--any-size", action="store_true", help="take archives cut down to try things out")
-    add("--files", metavar="N", type=int, help="of each split (default: by the size of the data)")
+    add("name", metavar="NAME", help="name in tensorflow-datasets, such as imagenet2012")
+    add("--manual-dir", metavar="DIR", help="folder of archives that you downloaded by hand")
+    add("--data-dir", metavar="DIR", help="folder to write to (default: ~/tensorflow_datasets)")
+    add("--any-size", action="store_true", help="accept shortened archives, for tests")
+    add(
+        "--files",
+        metavar="N",
+        type=int,
+        help="number of files of each split (default: by the data size)",
+    )
     inspect = commands.add_parser(
-        "inspect", help="counts, a picture, speed", description=_INSPECT, formatter_class=raw
+        "inspect",
+        help="count images, draw a sheet, measure the speed",
+        description=_INSPECT,
+        formatter_class=raw,
     )
     add = inspect.add_argument
     add("data", metavar="DATA", help="name or folder of a data set")
-    add("--data-dir", metavar="DIR", help="where tensorflow-datasets keeps its data")
-    add("--recipe", metavar="NAME", help="of the augmentation (default: one of this data set)")
-    add("--batch-size", metavar="N", type=int, help="(default: the recipe's, or all images)")
-    add("--out", metavar="FILE.png", type=Path, help="(default: runs/inspection/DATA.png)")
+    add("--data-dir", metavar="DIR", help="data directory of tensorflow-datasets")
+    add(
+        "--recipe", metavar="NAME", help="recipe with the augmentation (default: one for this data)"
+    )
+    add("--batch-size", metavar="N", type=int, help="default: the recipe's, or all images")
+    add("--out", metavar="FILE.png", type=Path, help="picture (default: runs/inspection/DATA.png)")
     add(
         "--wished-speed",
         metavar="N",
         type=float,
         default=1000,
-        help="images per second that a device takes (default: %(default)s)",
+        help="images per second that the device trains (default: %(default)s)",
     )
-    add("--seconds", metavar="S", type=float, default=5, help="of measuring (default: 5)")
-    add("--compare-torchvision", action="store_true", help="measure its loader, too")
+    add("--seconds", metavar="S", type=float, default=5, help="seconds to measure (default: 5)")
+    add("--compare-torchvision", action="store_true", help="also measure torchvision's loader")
     return parser, {"prepare": prepare, "inspect": inspect}
 
 

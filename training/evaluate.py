@@ -16,14 +16,17 @@ examples:
   regnet evaluate --model all --data imagenet2012 --compare-published
   regnet evaluate --model net.tflite --data photographs --image-size 224
 
---model is a tag of published weights or a pattern such as 'regnetx_*' ("all" for every one), a
-folder that regnet train wrote, a .keras file, a weight file (with --variant), a SavedModel,
-or a .tflite file. --data is "digits", a folder with a folder of images for each class, or the name
-of a data set of tensorflow-datasets. Folders named by ImageNet's synsets (n01440764 ...) are
-matched with the classes of a network that knows 1000.
+--model accepts
+  - a tag of published weights, or a pattern such as 'regnetx_*' ("all" for every tag),
+  - a folder that regnet train wrote, or a .keras file,
+  - a weight file, with --variant,
+  - a SavedModel or a .tflite file.
+--data accepts "digits", a folder with a folder of images for each class, or the name of a data set
+of tensorflow-datasets. A network of ImageNet's 1000 classes also takes folders that are named by
+synsets (n01440764 ...).
 
-Each network's results are a folder below --out: evaluation.json, classes.csv (accuracy of each
-class), confusion.csv and confusion.png. What is there already is not computed again."""
+Each network gets a folder in --out, with evaluation.json, classes.csv (accuracy of each class),
+confusion.csv and confusion.png. Networks that have one are not evaluated again."""
 
 _IMAGENET = 50_000  # images of the validation set that published accuracies refer to
 
@@ -51,28 +54,53 @@ def _evaluate(options):
 def _parser():
     parser = argparse.ArgumentParser(
         prog="regnet evaluate",
-        description="Counts how many images of a data set a trained network gets right.",
+        description="Measures the accuracy of trained networks on a data set.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--model", metavar="MODEL", nargs="+", required=True, help="tags, patterns or paths")
-    add("--variant", metavar="NAME", help="the network of a weight file")
-    add("--data", metavar="DATA", help="default: what a run was trained on")
-    add("--data-dir", metavar="DIR", help="where tensorflow-datasets keeps its data")
-    add("--split", choices=("test", "train"), default="test", help="(default: test)")
-    setting = parser.add_argument_group(
-        "how images are prepared (default: as the weights' source or the run's recipe does it)"
+    add(
+        "--model",
+        metavar="MODEL",
+        nargs="+",
+        required=True,
+        help="one or more tags, patterns or paths (see below)",
     )
-    setting.add_argument("--image-size", metavar="N", type=int, help="pixels")
+    add("--variant", metavar="NAME", help="network of a weight file, such as RegNetX-400MF")
+    add("--data", metavar="DATA", help="data set (default: the one that the run was trained on)")
+    add("--data-dir", metavar="DIR", help="data directory of tensorflow-datasets")
+    add(
+        "--split",
+        choices=("test", "train"),
+        default="test",
+        help="split of the data set (default: test)",
+    )
+    setting = parser.add_argument_group(
+        "preprocessing (default: as published, or as in the run's recipe)"
+    )
+    setting.add_argument("--image-size", metavar="N", type=int, help="side of the images in pixels")
     crop = setting.add_mutually_exclusive_group()
-    crop.add_argument("--crop-fraction", metavar="F", type=float, help="of the shorter side")
-    crop.add_argument("--resize-size", metavar="N", type=int, help="of the shorter side, instead")
+    crop.add_argument(
+        "--crop-fraction", metavar="F", type=float, help="share of the shorter side to keep"
+    )
+    crop.add_argument(
+        "--resize-size", metavar="N", type=int, help="or: resize the shorter side to N pixels"
+    )
     setting.add_argument("--interpolation", metavar="NAME", help="bilinear, bicubic or pycls")
-    add("--compare-published", action="store_true", help="with each published setting, a table")
-    add("--batch-size", metavar="N", type=int, default=50, help="(default: 50)")
-    add("--out", metavar="DIR", type=Path, default=Path("runs/evaluation"), help="(%(default)s)")
-    add("--overwrite", action="store_true", help="compute again what is there")
+    add(
+        "--compare-published",
+        action="store_true",
+        help="evaluate with each published preprocessing, and print a table",
+    )
+    add("--batch-size", metavar="N", type=int, default=50, help="images per batch (default: 50)")
+    add(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        default=Path("runs/evaluation"),
+        help="folder for the results (default: %(default)s)",
+    )
+    add("--overwrite", action="store_true", help="evaluate again what was evaluated before")
     return parser
 
 
@@ -113,13 +141,13 @@ def _jobs(options):
     jobs = []
     for tag in dict.fromkeys(tags):
         if not is_tag(tag):
-            raise UserError(f"Nothing is published of {tag}.")
+            raise UserError(f"No accuracy is published for {tag}.")
         for entry in weights_info(tag).published:
             preprocessing = _published_setting(weights_info(tag), entry)
             folder = f"{tag}/{entry['source']}_{preprocessing.image_size}"
             jobs.append(Job(tag, folder, preprocessing, entry))
     if not jobs:
-        raise UserError(f"No accuracy is published of {', '.join(tags)}.")
+        raise UserError(f"No accuracy is published for {', '.join(tags)}.")
     return jobs
 
 
@@ -205,7 +233,7 @@ def _evaluated(job, data, split, options):
     done = None if options.overwrite else _finished(folder)
     same = done is not None and all(done[key] == value for key, value in wanted.items())
     if same and job.preprocessing in (None, _preprocessing_of(done)) and not _changes(options):
-        print(f"{_line(done, job)}, evaluated before", flush=True)
+        print(f"{_line(done, job)} (evaluated earlier)", flush=True)
         return {**done, "published": job.published}
     predictor = _predictor(job.model, options.variant)
     preprocessing = _setting(job, predictor, options)
@@ -259,8 +287,8 @@ def _setting(job, predictor, options):
     preprocessing = preprocessing.replace(**changes)
     if predictor.image_size not in (None, preprocessing.image_size):
         raise UserError(
-            f"`image_size` must be {predictor.image_size}, all that {predictor.name} takes."
-            f" Received: image_size={preprocessing.image_size}"
+            f"`image_size` must be {predictor.image_size}, the only size that {predictor.name}"
+            f" accepts. Received: image_size={preprocessing.image_size}"
         )
     return preprocessing
 

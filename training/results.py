@@ -65,7 +65,7 @@ class Results:
             result = json.loads(line)
             self._check(result)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise UserError(f"{self.path}, line {number}, is no result.") from error
+            raise UserError(f"{self.path}, line {number}, is not a result.") from error
         return result
 
 

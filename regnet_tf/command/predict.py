@@ -1,4 +1,4 @@
-"""`regnet predict`: what is on photographs, by published weights."""
+"""`regnet predict`: classifies photographs with published weights."""
 
 import argparse
 from pathlib import Path
@@ -25,16 +25,25 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser():
     parser = argparse.ArgumentParser(
         prog="regnet predict",
-        description="Classifies photographs by published weights, which are downloaded once.",
+        description="Classifies photographs with published weights, which are downloaded once.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("images", nargs="+", type=Path, metavar="IMAGE", help="JPEG or PNG")
-    add("--weights", default="regnety_032", metavar="TAG", help="a tag or variant (%(default)s)")
-    add("--top", metavar="N", type=int, default=5, help="classes to print (default: 5)")
-    add("--out", type=Path, metavar="DIR", help="draw a picture of each, too")
-    add("--grad-cam", action="store_true", help="in DIR also a map of what decided the first class")
+    add(
+        "--weights",
+        default="regnety_032",
+        metavar="TAG",
+        help="tag or variant (default: %(default)s)",
+    )
+    add("--top", metavar="N", type=int, default=5, help="number of classes to print (default: 5)")
+    add("--out", type=Path, metavar="DIR", help="also draw a picture for each photograph into DIR")
+    add(
+        "--grad-cam",
+        action="store_true",
+        help="also draw a Grad-CAM heat map of the first class into DIR",
+    )
     return parser
 
 

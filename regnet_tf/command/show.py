@@ -99,7 +99,7 @@ def _chosen(options: argparse.Namespace) -> RegNetConfig:
         return _searched(options)
     missing = [f"--{field.replace('_', '-')}" for field in _NEEDED if field not in numbers]
     if missing:
-        raise UserError(f"The numbers of a network lack {', '.join(missing)}")
+        raise UserError(f"These numbers are missing: {', '.join(missing)}")
     return _named(RegNetConfig(**numbers))
 
 

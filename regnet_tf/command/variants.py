@@ -1,4 +1,4 @@
-"""`regnet variants`: the networks of the paper as a table."""
+"""`regnet variants`: prints the named networks as a table."""
 
 import argparse
 
@@ -22,17 +22,19 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="regnet variants",
-        description="Prints all networks that have a name, and what they cost at 224 pixels.",
+        description="Prints all named networks and their complexity at 224 pixels.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("pattern", nargs="?", default="*", help="of timm's names (default: all)")
+    parser.add_argument(
+        "pattern", nargs="?", default="*", help="shell-style pattern of timm's names (default: all)"
+    )
     options = parser.parse_args(arguments)
     return run(lambda: print(variant_table(options.pattern)), parser, tensorflow=False)
 
 
 def variant_table(pattern: str = "*") -> str:
-    """The variants whose timm key matches a shell-style pattern, as a markdown table."""
+    """Returns the variants whose timm key matches a shell-style pattern, as a markdown table."""
     columns = ["variant", "timm's key", "depth", "stage widths", "group width", *COST_COLUMNS]
     rows = []
     for key in list_variants(pattern):

@@ -1,4 +1,4 @@
-"""`regnet weights`: published weights as a table, one of them in detail, files converted."""
+"""`regnet weights`: lists published weights, describes one of them, and converts files."""
 
 import argparse
 import dataclasses
@@ -36,18 +36,25 @@ def _parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="the table of published weights")
-    listing.add_argument("pattern", nargs="?", default="*", help='such as "regnety_*"')
+    listing = actions.add_parser("list", help="print the table of published weights")
+    listing.add_argument(
+        "pattern", nargs="?", default="*", help='shell-style pattern of tags, such as "regnety_*"'
+    )
     listing.set_defaults(run=_list)
-    info = actions.add_parser("info", help="everything known about one of them")
-    info.add_argument("tag", help="such as regnety_032.ra_in1k")
+    info = actions.add_parser("info", help="print all facts about one tag")
+    info.add_argument("tag", help="tag, such as regnety_032.ra_in1k")
     info.set_defaults(run=_info)
-    convert = actions.add_parser("convert", help="a weight file to another format or naming")
-    convert.add_argument("variant", help="the network, by any of its names")
+    convert = actions.add_parser(
+        "convert", help="convert a weight file to another format or naming"
+    )
+    convert.add_argument("variant", help="network by any of its names")
     convert.add_argument("source", help="a weight file, or a tag")
-    convert.add_argument("target", type=Path, help="ends in .keras, .safetensors or .npz")
+    convert.add_argument("target", type=Path, help="path that ends in .keras, .safetensors or .npz")
     convert.add_argument(
-        "--names", choices=SOURCES, default="timm", help="whose names (default: timm)"
+        "--names",
+        choices=SOURCES,
+        default="timm",
+        help="library whose names to use (default: timm)",
     )
     convert.set_defaults(run=_convert)
     return parser
@@ -79,10 +86,10 @@ def _convert(options):
 
 
 def weights_table(pattern: str = "*") -> str:
-    """The published weights whose tag matches a shell-style pattern, as a markdown table."""
+    """Returns a markdown table of the weights whose tag matches a shell-style pattern."""
     from regnet_tf.weights import list_weights, weights_info
 
-    columns = ["tag", "licence", "classes", "pixels", "top-1 %", "by whom, at how many pixels"]
+    columns = ["tag", "licence", "classes", "pixels", "top-1 %", "measured by, pixels"]
     rows = []
     for tag in list_weights(pattern):
         info = weights_info(tag)

@@ -1,8 +1,4 @@
-"""`regnet benchmark`: images per second of a RegNet here and now, and of its peers.
-
-Contenders run in one process and in turns, so that a machine that slows down slows all of them;
-figures are medians, ratios are medians of the ratios turn by turn.
-"""
+"""`regnet benchmark`: measures the speed of training and inference on this machine."""
 
 import argparse
 import json
@@ -13,6 +9,12 @@ from pathlib import Path
 from regnet_command import run
 
 from .speed import MODES, PRECISIONS, Setting, run_setting, set_threads, table
+
+_DESCRIPTION = """\
+Measures the speed of training and inference on this machine, in images per second.
+
+All implementations run in one process and in turns, so that a slowdown of the machine affects all
+of them. Speeds are medians. Ratios are medians of the ratios of each turn."""
 
 _EPILOG = """\
 examples:
@@ -25,28 +27,42 @@ examples:
 def _parser():
     parser = argparse.ArgumentParser(
         prog="regnet benchmark",
-        description=__doc__,
+        description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--variant", nargs="+", default=["regnetx_004"], help="any names (default: %(default)s)"
+        "--variant",
+        nargs="+",
+        default=["regnetx_004"],
+        metavar="NAME",
+        help="networks by any name (default: regnetx_004)",
     )
-    parser.add_argument("--batch-size", type=int, help="default: 32, or 2 with --features")
-    parser.add_argument("--image-size", type=int, help="default: 224, or 512 with --features")
+    parser.add_argument(
+        "--batch-size", metavar="N", type=int, help="default: 32, or 2 with --features"
+    )
+    parser.add_argument(
+        "--image-size", metavar="N", type=int, help="pixels (default: 224, or 512 with --features)"
+    )
     parser.add_argument(
         "--precision", nargs="+", choices=PRECISIONS, default=["float32"], help="default: float32"
     )
     parser.add_argument("--mode", nargs="+", choices=MODES, default=MODES, help="default: both")
-    parser.add_argument("--repeats", type=int, default=7, help="turns (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="cores to use (default: all)")
+    parser.add_argument("--repeats", metavar="N", type=int, default=7, help="turns (default: 7)")
     parser.add_argument(
-        "--stock", action="store_true", help="also Keras' stock convolution and normalization"
+        "--threads", metavar="N", type=int, help="number of cores to use (default: all)"
     )
-    parser.add_argument("--timm", action="store_true", help="also timm on PyTorch, if installed")
-    features = parser.add_argument_group("feature maps, as under detectors and segmenters")
+    parser.add_argument(
+        "--stock", action="store_true", help="also measure Keras' own convolution and normalization"
+    )
+    parser.add_argument(
+        "--timm", action="store_true", help="also measure timm on PyTorch, if installed"
+    )
+    features = parser.add_argument_group("feature maps for detection and segmentation")
     features.add_argument(
-        "--features", action="store_true", help="the backbone of levels 2 to 5, no classifier"
+        "--features",
+        action="store_true",
+        help="measure the backbone with levels 2 to 5, without a classifier",
     )
     features.add_argument(
         "--output-stride",
@@ -54,17 +70,21 @@ def _parser():
         nargs="+",
         default=[32, 8],
         choices=(8, 16, 32),
-        help="of the last level (default: 32 and 8)",
+        help="stride of the last level (default: 32 and 8)",
     )
     whole = parser.add_argument_group(
-        "training by a recipe: input, step and both apart (instead of the above)"
+        "training by a recipe, instead of the above: its input, its step, and both together"
     )
     whole.add_argument("--recipe", metavar="NAME", help="default: paper")
-    whole.add_argument("--data", metavar="DATA", help="as in training, or synthetic (the default)")
-    whole.add_argument("--data-dir", metavar="DIR", help="of tensorflow-datasets")
+    whole.add_argument("--data", metavar="DATA", help="data set, or synthetic (the default)")
+    whole.add_argument("--data-dir", metavar="DIR", help="data directory of tensorflow-datasets")
     whole.add_argument("--strategy", metavar="NAME", help="none, mirrored, multiworker or tpu")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/benchmark.json"), help="default: %(default)s"
+        "--out",
+        metavar="FILE",
+        type=Path,
+        default=Path("runs/benchmark.json"),
+        help="default: %(default)s",
     )
     return parser
 

@@ -129,6 +129,6 @@ def _check_tables(data, received):
     listed = not isinstance(data.train, TfdsSplit) and not isinstance(data.test, TfdsSplit)
     if not listed or data.is_pixelwise:
         raise UserError(
-            f"A part of {data.name} can not be taken: only the digits and folders are listed by"
-            f" class. Received: {received}"
+            f"{data.name} cannot be restricted to classes or images: only the digits and folders"
+            f" can. Received: {received}"
         )

@@ -91,7 +91,7 @@ def _check(builder, manual_dir, any_size):
 
 def _cannot(builder, problems):
     lines = textwrap.indent("\n".join(problems), "  ")
-    return UserError(f"{builder.name} can not be prepared:\n{lines}")
+    return UserError(f"{builder.name} cannot be prepared:\n{lines}")
 
 
 def _lack_of_space(folder, needed):

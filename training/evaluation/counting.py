@@ -53,7 +53,7 @@ def evaluate(predictor, split, preprocessing, batch_size=50, labels=None, verbos
         true = true.numpy()
         scores = predictor.scores(images)
         if not np.isfinite(scores).all():
-            raise UserError(f"{predictor.name} gives scores that are no numbers.")
+            raise UserError(f"{predictor.name} returned scores that are not finite.")
         np.add.at(confusion, (true, scores.argmax(-1)), 1)
         np.add.at(top5, true, _rank(scores, labels[true]) < 5)
         bar.add(len(true))
@@ -95,8 +95,8 @@ def match_classes(class_names, classes):
     if classes == len(synsets) and all(name in synsets for name in class_names):
         return np.array([synsets[name] for name in class_names])
     raise UserError(
-        f"The network knows {classes} classes, the data set {len(class_names)}, which are not"
-        " named by ImageNet's synsets (n01440764 ...)."
+        f"The network has {classes} classes and the data set has {len(class_names)}. A network"
+        " of ImageNet's 1000 classes needs folders named by synsets (n01440764 ...)."
     )
 
 

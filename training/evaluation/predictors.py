@@ -63,7 +63,7 @@ def load_predictor(model, variant=None) -> Predictor:
 def _of_keras(name, model, preprocessing):
     shape = model.output_shape
     if not isinstance(shape, tuple) or len(shape) != 2:
-        raise UserError(f"{name} is no classifier: its output has the shape {shape}.")
+        raise UserError(f"{name} is not a classifier: its output has the shape {shape}.")
     normalized = all(layer.name != "preprocessing" for layer in model.layers)
     return Predictor(
         name=name,
@@ -79,7 +79,7 @@ def _of_saved_model(path):
     try:
         signatures = tf.saved_model.load(str(path)).signatures
     except (OSError, ValueError, tf.errors.OpError) as error:
-        raise UserError(f"{path} can not be read: {first_line(error)}") from error
+        raise UserError(f"{path} cannot be read: {first_line(error)}") from error
     takes_images = {
         name: function
         for name, function in signatures.items()
@@ -92,7 +92,9 @@ def _of_saved_model(path):
     outputs = function.structured_outputs
     key = _preferred(outputs, ("probabilities", "logits"))
     if outputs[key].shape.rank != 2:
-        raise UserError(f"{path} is no classifier: its output has the shape {outputs[key].shape}.")
+        raise UserError(
+            f"{path} is not a classifier: its output has the shape {outputs[key].shape}."
+        )
 
     def scores(images):
         return function(**{argument: tf.cast(images, spec.dtype)})[key].numpy()
@@ -117,10 +119,10 @@ def _of_tflite(path):
     try:
         interpreter = litert.Interpreter(str(path), num_threads=_threads())
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path} can not be read: {first_line(error)}") from error
+        raise UserError(f"{path} cannot be read: {first_line(error)}") from error
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     if len(target["shape"]) != 2:
-        raise UserError(f"{path} is no classifier: its output has the shape {target['shape']}.")
+        raise UserError(f"{path} is not a classifier: its output has the shape {target['shape']}.")
 
     def scores(images):
         images = _quantized(np.asarray(images), source)

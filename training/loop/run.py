@@ -181,7 +181,7 @@ class Run:
         say(announcement(self.model, self.recipe, self.data, self.strategy))
         if self.progress.step:
             steps = self._steps * self.recipe.epochs
-            say(f"Goes on after step {self.progress.step:,} of {steps:,}.")
+            say(f"Resuming after step {self.progress.step:,} of {steps:,}.")
 
     def train(self, checkpoint_steps):
         """Trains until the last epoch, or until a stop signal arrives.

@@ -16,34 +16,33 @@ examples:
   regnet sweep analyze runs/anynetx_a runs/regnetx --out runs/comparison"""
 
 _RUN = """\
-Draws networks from a design space and trains each of them a little. SPEC is a JSON file, or the
-name of a population that comes with the project:
+Samples networks from a design space and trains each of them for a few epochs. SPEC is a JSON
+file, or the name of a built-in population:
 
 {names}
 
-A specification has a name, a design space of the paper and a recipe of `regnet train`, both
-with any of their fields changed:
+A specification has a name, a design space of the paper and a recipe of `regnet train`. You may
+change any of their fields:
 
   {{"name": "small RegNetX",
    "space": {{"name": "RegNetX", "stages": 3, "depths": [3, 12], "stem_stride": 1}},
    "count": 20, "seed": 0, "window": {{"flops": [2e6, 3e6]}},
    "recipe": {{"name": "digits", "epochs": 4, "warmup_epochs": 1}}}}
 
-Every result is kept as soon as it is there: what was killed or stopped goes on when the same
-command is given again. A network that fails is noted and left."""
+Each result is written at once. Run the same command again to resume a sweep that was stopped or
+killed. A network that fails is recorded, and the sweep continues."""
 
 _RUN_EXAMPLES = """\
 examples:
   regnet sweep run digits_anynetx_a --out runs/anynetx_a --workers 2 --threads 1
   regnet sweep run digits_anynetx_a --out runs/anynetx_a --retry-failed
 
-Exit status: 0 if it worked, 2 if something asked for is not possible, 130 and 143 if stopped by
-SIGINT or SIGTERM."""
+Exit status: 0 after success, 2 after an error, 130 after Ctrl-C, 143 after SIGTERM."""
 
 _ANALYZE = """\
-Compares populations: distributions of their errors with bootstrap bands, Kolmogorov-Smirnov
-statistics, the best range of every parameter, block widths of the best and the worst networks, and
-the best networks as configurations. DIR is a directory that `run` wrote to."""
+Compares populations. The page has the distributions of their errors with bootstrap bands,
+Kolmogorov-Smirnov statistics, the best range of each parameter, the block widths of the best and
+the worst networks, and the configurations of the best. DIR is a directory that `run` wrote."""
 
 
 def main(arguments=None) -> int:
@@ -96,8 +95,8 @@ def _names():
 
 def _add_run_options(add):
     add("spec", metavar="SPEC", help="a JSON file, or the name of a built-in population")
-    add("--out", metavar="DIR", type=Path, help="for the results (default: runs/NAME)")
-    add("--dry-run", action="store_true", help="show what would be trained, and end")
+    add("--out", metavar="DIR", type=Path, help="folder for the results (default: runs/NAME)")
+    add("--dry-run", action="store_true", help="print what would be trained, and exit")
     add(
         "--executor",
         choices=("inline", "processes", "ray"),
@@ -107,27 +106,39 @@ def _add_run_options(add):
     add(
         "--workers", metavar="N", type=int, default=1, help="networks at the same time (default: 1)"
     )
-    add("--threads", metavar="N", type=int, help="of TensorFlow in each worker (default: its own)")
+    add("--threads", metavar="N", type=int, help="threads of each worker (default: TensorFlow's)")
     add(
         "--ray-address",
         metavar="ADDRESS",
-        help="of a Ray cluster, auto for the one of this machine (default: a cluster of its own)",
+        help="address of a Ray cluster, or auto (default: start a new cluster)",
     )
-    add("--data-dir", metavar="DIR", help="where tensorflow-datasets keeps its data")
-    add("--retry-failed", action="store_true", help="train again what failed before")
+    add("--data-dir", metavar="DIR", help="data directory of tensorflow-datasets")
+    add("--retry-failed", action="store_true", help="train the networks again that failed before")
 
 
 def _add_analyze_options(add):
-    add("folders", metavar="DIR", nargs="+", type=Path, help="a population")
-    add("--out", metavar="DIR", type=Path, required=True, help="for the page and its pictures")
+    add("folders", metavar="DIR", nargs="+", type=Path, help="directory of a population")
+    add(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="folder for the page and its pictures",
+    )
     add(
         "--error",
         choices=("final", "least"),
         default="final",
-        help="of a network: after the last epoch (default), or the least of all epochs",
+        help="error after the last epoch (default), or the least of all epochs",
     )
-    add("--best", metavar="N", type=int, default=3, help="networks of each to keep (default: 3)")
-    add("--seed", metavar="N", type=int, default=0, help="of the bootstraps (default: 0)")
+    add(
+        "--best",
+        metavar="N",
+        type=int,
+        default=3,
+        help="number of best networks to list (default: 3)",
+    )
+    add("--seed", metavar="N", type=int, default=0, help="seed of the bootstraps (default: 0)")
 
 
 def _run(options):

@@ -65,7 +65,7 @@ def run(
         done = {name: one for name, one in before.items() if one["status"] not in again}
         missing = [task for task in tasks if task["identity"] not in done]
         if done and missing:
-            say(f"Goes on after {len(done)} of {len(tasks)} networks.")
+            say(f"Resuming after {len(done)} of {len(tasks)} networks.")
         progress = _Progress(specification.name, done, len(tasks), say)
         for result in EXECUTORS[executor](missing, workers, address) if missing else ():
             append(result)

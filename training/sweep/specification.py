@@ -140,7 +140,7 @@ def load_specification(name) -> Specification:
     path = known.get(str(name), Path(name))
     if not path.is_file():
         raise UserError(
-            f"There is no file {name}, nor a population of this name.{nearest(name, known)}"
+            f"There is no file and no built-in population {name}.{nearest(name, known)}"
             f" Built in: {', '.join(known)}."
         )
     try:
