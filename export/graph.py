@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
+
+from regnet_tf._internals import saved_model_message
 
 #: Prefixes of operations that call Python, or a compiler that a server may not have.
 _PYTHON_OR_COMPILER = ("PyFunc", "EagerPyFunc", "PyFuncStateless", "Xla", "_Xla", "TPU", "TF_")
@@ -11,14 +12,14 @@ _PYTHON_OR_COMPILER = ("PyFunc", "EagerPyFunc", "PyFuncStateless", "Xla", "_Xla"
 _COMPILED = ("_XlaMustCompile", "_XlaCompile", "jit_compile")
 
 
-def read_graph(path) -> saved_model_pb2.SavedModel:
-    """Reads the protobuf of a SavedModel's folder.
+def read_graph(path):
+    """Returns the protobuf `SavedModel` of a SavedModel's folder.
 
     Raises:
         ValueError: if the file is missing or damaged.
     """
     file = Path(path) / "saved_model.pb"
-    message = saved_model_pb2.SavedModel()
+    message = saved_model_message()
     try:
         message.ParseFromString(file.read_bytes())
     except Exception as error:  # protobuf's parsers have no common exception

@@ -151,11 +151,13 @@ class _Outputs:
         )
         self._interpreter.allocate_tensors()
         details = {one["index"]: one for one in self._interpreter.get_tensor_details()}
-        operations = self._interpreter._get_ops_details()  # LiteRT has no public method for this
+        model, kinds = read_model(content, "the file"), schema().BuiltinOperator
+        (graph,) = model.subgraphs
         self._outputs = [
-            details[operation["outputs"][0]]
-            for operation in operations
-            if operation["op_name"] in ("CONV_2D", "FULLY_CONNECTED")
+            details[operator.outputs[0]]
+            for operator in graph.operators
+            if model.operatorCodes[operator.opcodeIndex].builtinCode
+            in (kinds.CONV_2D, kinds.FULLY_CONNECTED)
         ]
 
     def __call__(self, images):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import regnet_tf
 from regnet_tf._errors import UserError
+from regnet_tf._internals import maker
 
 #: Above this number of bytes, weights stay variables: a graph of constants must be below 2 GiB.
 _MOST_CONSTANTS = 1 << 30
@@ -146,19 +147,13 @@ def find_classifier(model) -> Classifier | None:
 
     Its activation may be in the layer or in a separate layer after it.
     """
-    last, before = _maker(model.outputs[0])
+    last, before = maker(model.outputs[0])
     activation = None
     if isinstance(last, (keras.layers.Softmax, keras.layers.Activation)):
         activation = last
-        last, before = _maker(*before)
+        last, before = maker(*before)
     if not isinstance(last, (keras.layers.Dense, regnet_tf.PixelClassifier)):
         return None
     if last.activation is not keras.activations.linear:
         activation = last.activation
     return Classifier(before if len(before) > 1 else before[0], last, activation)
-
-
-def _maker(tensor):
-    """Returns the layer that made a tensor of a functional model, and the layer's inputs."""
-    layer, node, _ = tensor._keras_history
-    return layer, list(layer._inbound_nodes[node].input_tensors)

@@ -24,9 +24,9 @@ def onednn() -> str:
         "off" if TensorFlow runs without oneDNN, or was built without it. "avx512", "avx2" or
         "sse41" on x86, by the processor and the variable ONEDNN_MAX_CPU_ISA. "on" elsewhere.
     """
-    from tensorflow.python.util import _pywrap_util_port  # there is no other way to ask TensorFlow
+    from regnet_tf._internals import has_onednn  # imports Keras, which takes seconds
 
-    if not _pywrap_util_port.IsMklEnabled():
+    if not has_onednn():
         return "off"
     if not _is_x86():
         return "on"

@@ -5,16 +5,15 @@ is therefore the same on every machine. Only the training step depends on the ma
 how gradients and batch statistics are computed.
 """
 
-import contextlib
 import functools
 import logging
 import os
 from typing import NamedTuple
 
 import tensorflow as tf
-from tensorflow.python.eager import record
 
 from regnet_tf._cpu import could_have_onednn, onednn
+from regnet_tf._internals import override_gradients, record_gradients, stop_recording
 
 _log = logging.getLogger("regnet_tf")
 _FEW_CHANNELS = 16
@@ -56,9 +55,9 @@ def _conv2d_own(x, kernel, how):
         x, kernel = node.inputs
         return _conv2d_gradients(how, x, kernel, dy)
 
-    with _other_gradients(Conv2D=of_node):
+    with override_gradients(Conv2D=of_node):
         y = _convolve(x, kernel, how)
-    return _record(y, (x, kernel), functools.partial(_conv2d_gradients, how, x, kernel))
+    return record_gradients(y, (x, kernel), functools.partial(_conv2d_gradients, how, x, kernel))
 
 
 def _convolve(x, kernel, how):
@@ -74,36 +73,6 @@ def _warn_if_slow():
             "TensorFlow runs without oneDNN, which trains RegNets faster on this CPU:"
             " set TF_ENABLE_ONEDNN_OPTS=1 in the environment before TensorFlow is imported."
         )
-
-
-@contextlib.contextmanager
-def _other_gradients(**functions):
-    """Context manager that stops tapes and replaces gradients of a graph's operations.
-
-    `tf.custom_gradient` would leave extra operations behind, also in exported networks.
-
-    Args:
-        **functions: type of operation -> gradient function. The function takes the operation and
-            the gradients of its outputs, and returns the gradients of its inputs.
-    """
-    with record.stop_recording():
-        if tf.executing_eagerly():
-            yield
-            return
-        with tf.compat.v1.get_default_graph()._override_gradient_function(functions):
-            yield
-
-
-def _record(result, inputs, gradients):
-    """Records the gradients of a result that was computed while the tapes were stopped.
-
-    Args:
-        result: a tensor.
-        inputs: the tensors from which the result was computed.
-        gradients: function that maps the gradient of the result to the gradients of the inputs.
-    """
-    record.record_operation("regnet_tf", [result], list(inputs), gradients)
-    return result
 
 
 def _conv2d_gradients(how, x, kernel, dy):
@@ -271,11 +240,11 @@ def _norm_in_one(x, norm):
         mean, variance = node.outputs[3:5]
         return *of_norm(x, gamma, mean, variance, norm.epsilon, dy), None, None
 
-    with _other_gradients(FusedBatchNormV3=of_node):
+    with override_gradients(FusedBatchNormV3=of_node):
         fused = _fused_norm(x, norm)
     mean, variance = fused[3:5]
     gradients = functools.partial(of_norm, x, norm.gamma, mean, variance, norm.epsilon)
-    return _record(fused.y, (x, norm.gamma, norm.beta), gradients), *fused[1:3]
+    return record_gradients(fused.y, (x, norm.gamma, norm.beta), gradients), *fused[1:3]
 
 
 def _norm_by_products(x, norm, activated):
@@ -286,7 +255,7 @@ def _norm_by_products(x, norm, activated):
         norm: a `_Norm`.
         activated: whether an activation takes the result, and nothing else does.
     """
-    with record.stop_recording():
+    with stop_recording():
         mean, variance, *moved = _statistics(
             tf.stop_gradient(x), norm.moving_mean, norm.moving_variance, norm.share
         )
@@ -296,7 +265,7 @@ def _norm_by_products(x, norm, activated):
     inputs = x, gamma, beta = x, norm.gamma, norm.beta
     # In a graph, the gradient of the result passes unchanged to IdentityN. There it becomes the
     # gradients of the inputs.
-    with _other_gradients(
+    with override_gradients(
         IdentityN=lambda node, dy, *_: gradients(dy),
         DepthwiseConv2dNative=lambda node, dy: (dy, None),
         BiasAdd=lambda node, dy: (dy, None),
@@ -311,7 +280,7 @@ def _norm_by_products(x, norm, activated):
             # activation into an operation without a name. TensorFlow then rejects the whole
             # optimized graph. This operation keeps the sum apart; it copies nothing.
             y = tf.raw_ops.Snapshot(input=y)
-    return _record(y, inputs, gradients), *moved
+    return record_gradients(y, inputs, gradients), *moved
 
 
 @functools.partial(tf.function, autograph=False)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import keras
 
 from regnet_tf._checks import check, check_choice, check_int, is_int
+from regnet_tf._internals import all_layers
 from regnet_tf.complexity import complexity
 from regnet_tf.layers import Head, Stage, Stem
 from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD
@@ -297,7 +298,7 @@ def freeze_normalization(model):
     Args:
         model: a `keras.Model` that holds RegNet layers.
     """
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 

@@ -5,6 +5,7 @@ from keras import ops
 
 from regnet_tf import ops as regnet_ops
 from regnet_tf._checks import check_choice, check_number
+from regnet_tf._internals import StepHook, variable_index
 
 
 class L2(keras.optimizers.Optimizer):
@@ -22,7 +23,7 @@ class L2(keras.optimizers.Optimizer):
 
     def _decayed(self, gradient, variable):
         gradient = ops.cast(gradient, variable.dtype)
-        if not self.l2 or self._get_variable_index(variable) in self._undecayed_indices:
+        if not self.l2 or variable_index(self, variable) in self._undecayed_indices:
             return gradient
         return gradient + self.l2 * variable
 
@@ -40,7 +41,7 @@ class L2(keras.optimizers.Optimizer):
 
 
 @keras.saving.register_keras_serializable(package="regnet_tf")
-class SGD(L2, keras.optimizers.SGD):
+class SGD(L2, StepHook, keras.optimizers.SGD):
     """SGD with momentum and L2 regularization, as in `torch.optim.SGD`.
 
         gradient += l2 * variable
@@ -69,12 +70,12 @@ class SGD(L2, keras.optimizers.SGD):
         super().__init__(learning_rate, momentum, nesterov, **kwargs)
         self._init_l2(l2, undecayed)
 
-    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+    def update_all(self, gradients, variables, learning_rate):
         rate = ops.cast(learning_rate, learning_rate.dtype)  # read once, not for each variable
         if regnet_ops.replicas() > 1 or keras.backend.backend() != "tensorflow":
-            super()._backend_update_step(grads, trainable_variables, rate)
+            super().update_all(gradients, variables, rate)
             return
-        for gradient, variable in zip(grads, trainable_variables, strict=True):
+        for gradient, variable in zip(gradients, variables, strict=True):
             of_keras = isinstance(variable, keras.Variable)
             self.update_step(gradient, variable.value if of_keras else variable, rate)
 
@@ -84,5 +85,5 @@ class SGD(L2, keras.optimizers.SGD):
         if not self.momentum:
             self.assign_sub(variable, rate * step)
             return
-        velocity = self.momentums[self._get_variable_index(variable)]
+        velocity = self.momentums[variable_index(self, variable)]
         regnet_ops.momentum_step(variable, velocity, step, rate, self.momentum, self.nesterov)

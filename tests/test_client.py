@@ -17,9 +17,9 @@ import serving_server
 import tensorflow as tf
 from serving_server import Fault, ServingServer
 
-from export import client as client_module
-from export.client import GrpcClient, RestClient, ServingError, VersionStatus, main
-from export.load import Load, send_load
+from export.client import GrpcClient, RestClient, ServingError, VersionStatus, base
+from export.client.__main__ import main
+from export.client.load import Load, send_load
 
 CLASSES = 7
 LABELS = ("ant", "bee", "Gürteltier", 'a "quoted" cat', "dog, or cat", "emu", "fox")
@@ -209,7 +209,7 @@ def faulty(stand_in):
 def pauses(monkeypatch):
     """Seconds that the client waited before it tried again; nothing waits."""
     waited = []
-    monkeypatch.setattr(client_module.time, "sleep", waited.append)
+    monkeypatch.setattr(base.time, "sleep", waited.append)
     return waited
 
 
@@ -536,7 +536,7 @@ def test_arguments_out_of_range(capsys):
 
 
 def test_grpc_is_not_installed(monkeypatch, photographs, capsys):
-    monkeypatch.setitem(client_module.sys.modules, "grpc", None)
+    monkeypatch.setitem(sys.modules, "grpc", None)
     assert main(["--model", "tiny", "--grpc", str(photographs[0])]) == 2
     assert one_line(capsys) == "This needs the package `grpc`: pip install 'regnet_tf[export]'"
 
@@ -561,7 +561,7 @@ def test_grpc_without_messages_of_tensorflow(photographs):
 def test_rest_needs_no_tensorflow(stand_in, photographs, run_python):
     program = f"""
 import sys
-from export.client import main
+from export.client.__main__ import main
 assert main(["--model", "tiny", "--rest-port", "{stand_in.address.rest_port}", *sys.argv[1:]]) == 0
 assert not {{"tensorflow", "numpy", "keras", "regnet_tf"}} & set(sys.modules)
 """
@@ -589,6 +589,25 @@ def test_load_with_failures(faulty, command, photographs, capsys):
     assert command(faulty.address, "tiny", *arguments) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[3] == "errors: 1, retries: 1"
+    assert lines[4].startswith("  1 x 127.0.0.1:") and "injected" in lines[4]
+
+
+def test_load_with_failures_in_a_process(faulty, photographs):
+    """A program's own classes would be others under the name `__main__`."""
+    faulty.inject(Fault(), Fault("INVALID_ARGUMENT"))
+    where = ["--server", faulty.address.host, "--rest-port", faulty.address.rest_port]
+    arguments = [*where, "--model", "tiny", "--load", 0.5, "--concurrency", 1]
+    done = subprocess.run(
+        [sys.executable, "-m", "export.client", *map(str, arguments), photographs[0]],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    lines = done.stdout.splitlines()
+    assert (done.returncode, done.stderr, len(lines)) == (1, "", 5)
+    assert lines[0].endswith(" s") and " requests of 16 in " in lines[0]
+    assert lines[3] == "errors: 1, retries: 0"
     assert lines[4].startswith("  1 x 127.0.0.1:") and "injected" in lines[4]
 
 

@@ -7,6 +7,7 @@ from networks import with_statistics
 
 import regnet_tf
 from regnet_tf import RegNetConfig, StageConfig, build_regnet, fuse
+from regnet_tf._internals import all_layers
 from regnet_tf.layers import BatchNorm
 
 STAGES = (StageConfig(16, 1, 8), StageConfig(32, 2, 8))
@@ -21,7 +22,7 @@ def difference(model, other, images=IMAGES):
 
 
 def norms(model):
-    return [layer for layer in model._flatten_layers() if isinstance(layer, BatchNorm)]
+    return [layer for layer in all_layers(model) if isinstance(layer, BatchNorm)]
 
 
 # The larger ones would take minutes, and differ in their numbers alone.

@@ -1,16 +1,14 @@
 """Many networks as arrays, and their costs; numpy only."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from regnet_tf.complexity import Complexity, count_parts, total
+from regnet_tf.design_space.frame import Frame
 from regnet_tf.variants import RegNetConfig
 from regnet_tf.widths import StageConfig
-
-if TYPE_CHECKING:
-    from regnet_tf.design_space.spaces import DesignSpace
 
 
 class StageArrays(NamedTuple):
@@ -37,7 +35,7 @@ class Candidates:
             -> array `(networks,)`.
     """
 
-    space: "DesignSpace"
+    space: Frame
     widths: np.ndarray
     depths: np.ndarray
     group_widths: np.ndarray

@@ -12,19 +12,19 @@ from typing import Any, Self
 
 import numpy as np
 
-from regnet_tf._checks import check, check_int, check_number, check_stride, plain, replaced
+from regnet_tf._checks import check, check_int, replaced
 from regnet_tf.design_space.candidates import Candidates
+from regnet_tf.design_space.frame import Frame
 from regnet_tf.design_space.laws import Law, log_uniform
-from regnet_tf.variants import ACTIVATIONS, RegNetConfig
+from regnet_tf.variants import RegNetConfig
 from regnet_tf.widths import check_bottleneck_ratio
 
 POWERS_OF_TWO = (1, 2, 4, 8, 16, 32)
-_FRAME = ("se_ratio", "stem_width", "stem_stride", "activation")
 _DRAWS = (64, *[8192] * 24)  # batch sizes of the draws for one valid network
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DesignSpace(abc.ABC):
+class DesignSpace(Frame, abc.ABC):
     """Base class of all design spaces.
 
     Args:
@@ -45,30 +45,14 @@ class DesignSpace(abc.ABC):
         ValueError: if a field is out of range; it names the field.
     """
 
-    name: str
     stages: int = 4
-    quantum: int = 8
     bottleneck_ratios: Sequence[float] = (0.25, 0.5, 1.0)
     group_widths: Sequence[int] = POWERS_OF_TWO
-    stride: int = 2
-    se_ratio: float = 0.0
-    stem_width: int = 32
-    stem_stride: int = 2
-    activation: str = "relu"
     image_size: int = 224
 
-    normalization = "batch"  # not a field: the same for all networks of all spaces
-
     def __post_init__(self):
-        plain(self)
-        check("name", self.name, isinstance(self.name, str) and self.name, "a text")
-        for field in ("stages", "quantum", "stem_width"):
-            check_int(field, getattr(self, field), minimum=1)
-        for field in ("stride", "stem_stride"):
-            check_stride(field, getattr(self, field))
-        check_number("se_ratio", self.se_ratio, minimum=0)
-        allowed = f"one of {', '.join(ACTIVATIONS)}"
-        check("activation", self.activation, self.activation in ACTIVATIONS, allowed)
+        super().__post_init__()
+        check_int("stages", self.stages, minimum=1)
         self._check_choices("bottleneck_ratios", check_bottleneck_ratio)
         self._check_choices("group_widths", lambda g: check_int("group_widths", g, minimum=1))
         check_int("image_size", self.image_size, minimum=self.total_stride)
@@ -85,11 +69,6 @@ class DesignSpace(abc.ABC):
     def total_stride(self) -> int:
         """Input pixels per pixel of the last feature map; also the minimum image size."""
         return self.stem_stride * self.stride**self.stages
-
-    @property
-    def frame(self) -> dict:
-        """The fields of `RegNetConfig` that all networks of the space share."""
-        return {field: getattr(self, field) for field in _FRAME}
 
     @property
     @abc.abstractmethod

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from regnet_tf._internals import mean_squares
 from regnet_tf.optimizers import L2, SGD
 
 
@@ -91,7 +92,7 @@ class RMSpropWithL2(L2, keras.optimizers.RMSprop):
         is_new = not self.built
         super().build(variables)
         if is_new:
-            for squares in self._velocities:
+            for squares in mean_squares(self):
                 squares.assign(ops.ones_like(squares))
 
     def update_step(self, gradient, variable, learning_rate):

@@ -7,6 +7,8 @@ images (`compute_precise_bn_stats` of pycls).
 import keras
 import tensorflow as tf
 
+from regnet_tf._internals import all_layers
+
 from ..data.batches import steps_per_epoch, training_batches
 
 
@@ -51,7 +53,7 @@ def set_precise_statistics(model, batches, steps, strategy):
     """
     layers = [
         layer
-        for layer in model._flatten_layers()
+        for layer in all_layers(model)
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
     ]
     if not layers:

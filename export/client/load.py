@@ -1,4 +1,4 @@
-"""Load test for a model server, with limited concurrency and duration."""
+"""Load test of a model server, with limited concurrency and duration."""
 
 import collections
 import dataclasses
@@ -8,7 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from .client import ServingError
+from .answers import ServingError
 
 _PERCENTILES = (50, 90, 95, 99)
 
@@ -65,7 +65,7 @@ def send_load(connect, image_files, seconds, concurrency=4, batch_size=16) -> Lo
     time-out.
 
     Args:
-        connect: function that returns a new client (`export.client.RestClient` or `GrpcClient`).
+        connect: function that returns a new client (`RestClient` or `GrpcClient`).
         image_files: contents of JPEG or PNG files, as bytes; the requests cycle through them.
         seconds: duration in which requests are started.
         concurrency: maximum number of requests in flight.

@@ -1,0 +1,170 @@
+"""`regnet ask`: classifies photographs with a RegNet on TensorFlow Serving."""
+
+import argparse
+import contextlib
+import math
+import sys
+from pathlib import Path
+
+from regnet_command import run
+
+from .answers import ServingError, first_line
+from .grpc import GrpcClient
+from .load import send_load
+from .rest import RestClient
+
+_EPILOG = """\
+examples:
+  regnet ask photo.jpg other.png --model regnet
+  regnet ask photo.jpg --model regnet --server gpu7 --grpc --label canary
+  regnet ask --model regnet --status
+  regnet ask photo.jpg --model regnet --load 30 --concurrency 8 --batch-size 4
+
+Connections that fail, requests that time out and servers that are overloaded or starting (HTTP 429,
+502, 503 and 504; UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED) are tried again, after
+pauses that double and vary by chance; what the server refuses for good is not.
+
+The exit status is 0, or 2 for an error, or 1 where --status finds no version AVAILABLE or some
+requests of --load failed."""
+
+
+def main(arguments=None) -> int:
+    """Runs the command and returns its exit status.
+
+    Args:
+        arguments: list of strings; `sys.argv[1:]` by default.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+
+    def job():
+        _check(options)
+        return _run(options)
+
+    return run(job, parser)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="regnet ask",
+        description="Asks a RegNet on TensorFlow Serving what is on photographs.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("files", metavar="FILE", nargs="*", type=Path, help="JPEG or PNG")
+    add("--model", metavar="NAME", required=True, help="its name on the server")
+    add("--server", metavar="HOST", default="localhost", help="(default: %(default)s)")
+    add("--rest-port", metavar="N", type=_port, default=8501, help="(default: %(default)s)")
+    add("--grpc-port", metavar="N", type=_port, default=8500, help="(default: %(default)s)")
+    add("--grpc", action="store_true", help="instead of REST")
+    version = parser.add_mutually_exclusive_group()
+    version.add_argument("--version", metavar="N", type=_count, help="default: the newest")
+    version.add_argument("--label", metavar="NAME", help="of a version, such as stable")
+    add("--timeout", metavar="S", type=_seconds, default=10.0, help="of a try (%(default)g s)")
+    add("--retries", metavar="N", type=_retries, default=3, help="(default: %(default)s)")
+    add("--batch-size", metavar="N", type=_count, default=16, help="images a request (%(default)s)")
+    add("--top", metavar="N", type=_count, default=5, help="classes to print, of the server's best")
+    add("--status", action="store_true", help="print the versions of the model and their states")
+    load = parser.add_argument_group("measuring, with the files over and over")
+    load.add_argument("--load", metavar="S", type=_seconds, help="send requests for S seconds")
+    load.add_argument(
+        "--concurrency", metavar="N", type=_count, default=4, help="in flight at most (%(default)s)"
+    )
+    return parser
+
+
+def _count(text, minimum=1, maximum=math.inf):
+    if not text.isdecimal() or not minimum <= int(text) <= maximum:
+        limits = f"at least {minimum}" if maximum == math.inf else f"{minimum} to {maximum}"
+        raise argparse.ArgumentTypeError(f"must be an integer of {limits}. Received: {text}")
+    return int(text)
+
+
+def _port(text):
+    return _count(text, maximum=65535)
+
+
+def _retries(text):
+    return _count(text, minimum=0)
+
+
+def _seconds(text):
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"must be a finite number above 0. Received: {text}")
+
+
+def _check(options):
+    """Raises a ValueError for wrong options, before the server is asked."""
+    if options.status and options.label is not None:
+        raise ValueError("The server gives no status of a label: --status goes with --version.")
+    if not options.status and not options.files:
+        raise ValueError("Which files? Give JPEG or PNG files, or --status.")
+    for path in options.files:
+        if not path.is_file():
+            raise ValueError(f"There is no file {path}.")
+
+
+def _run(options):
+    if options.status:
+        return _print_status(options)
+    if options.load is not None:
+        return _print_load(options)
+    with _connect(options) as client:
+        for start in range(0, len(options.files), options.batch_size):
+            _print_predictions(client, options.files[start : start + options.batch_size], options)
+    return 0
+
+
+def _connect(options):
+    """Returns the client that the options ask for."""
+    kind, port = RestClient, options.rest_port
+    if options.grpc:
+        kind, port = GrpcClient, options.grpc_port
+    return kind(
+        options.model,
+        options.server,
+        port,
+        version=options.version,
+        label=options.label,
+        timeout=options.timeout,
+        retries=options.retries,
+    )
+
+
+def _print_predictions(client, paths, options):
+    try:
+        predictions = client.predict(path.read_bytes() for path in paths)
+    except ServingError as error:
+        if not error.images or max(error.images) >= len(paths):
+            raise
+        files = ", ".join(str(paths[index]) for index in error.images)
+        raise ValueError(f"{files}: {error}") from error
+    for path, prediction in zip(paths, predictions, strict=True):
+        print(path)
+        for label, probability in prediction.best[: options.top]:
+            print(f"  {100 * probability:6.2f} %  {label}")
+
+
+def _print_status(options):
+    with _connect(options) as client:
+        versions = client.status()
+    for each in versions:
+        error = f", {first_line(each.error)}" if each.error else ""
+        print(f"version {each.version}: {each.state}{error}")
+    return 0 if any(each.state == "AVAILABLE" for each in versions) else 1
+
+
+def _print_load(options):
+    contents = [path.read_bytes() for path in options.files]
+    load = send_load(
+        lambda: _connect(options), contents, options.load, options.concurrency, options.batch_size
+    )
+    print("\n".join(load.lines()))
+    return 1 if load.errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
