@@ -20,12 +20,12 @@ examples:
   regnet ask --model regnet --status
   regnet ask photo.jpg --model regnet --load 30 --concurrency 8 --batch-size 4
 
-Connections that fail, requests that time out and servers that are overloaded or starting (HTTP 429,
-502, 503 and 504; UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED) are tried again, after
-pauses that double and vary by chance; what the server refuses for good is not.
+The client retries after temporary failures: a failed connection, a timeout, a server that is
+overloaded or starting (HTTP 429, 502, 503 and 504; UNAVAILABLE, RESOURCE_EXHAUSTED and
+DEADLINE_EXCEEDED). The pauses double, with random variation. Other errors are final.
 
-The exit status is 0, or 2 for an error, or 1 where --status finds no version AVAILABLE or some
-requests of --load failed."""
+Exit status: 0 after success, 2 after an error, 1 if --status finds no AVAILABLE version or a
+request of --load failed."""
 
 
 def main(arguments=None) -> int:
@@ -41,35 +41,77 @@ def main(arguments=None) -> int:
         _check(options)
         return _run(options)
 
-    return run(job, parser)
+    return run(job, parser, tensorflow=False)
 
 
 def _parser():
     parser = argparse.ArgumentParser(
         prog="regnet ask",
-        description="Asks a RegNet on TensorFlow Serving what is on photographs.",
+        description="Classifies photographs with a RegNet on TensorFlow Serving.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("files", metavar="FILE", nargs="*", type=Path, help="JPEG or PNG")
-    add("--model", metavar="NAME", required=True, help="its name on the server")
-    add("--server", metavar="HOST", default="localhost", help="(default: %(default)s)")
-    add("--rest-port", metavar="N", type=_port, default=8501, help="(default: %(default)s)")
-    add("--grpc-port", metavar="N", type=_port, default=8500, help="(default: %(default)s)")
-    add("--grpc", action="store_true", help="instead of REST")
+    add("--model", metavar="NAME", required=True, help="name of the model on the server")
+    add("--server", metavar="HOST", default="localhost", help="host (default: %(default)s)")
+    add(
+        "--rest-port",
+        metavar="N",
+        type=_port,
+        default=8501,
+        help="port of REST (default: %(default)s)",
+    )
+    add(
+        "--grpc-port",
+        metavar="N",
+        type=_port,
+        default=8500,
+        help="port of gRPC (default: %(default)s)",
+    )
+    add("--grpc", action="store_true", help="use gRPC instead of REST")
     version = parser.add_mutually_exclusive_group()
-    version.add_argument("--version", metavar="N", type=_count, help="default: the newest")
-    version.add_argument("--label", metavar="NAME", help="of a version, such as stable")
-    add("--timeout", metavar="S", type=_seconds, default=10.0, help="of a try (%(default)g s)")
-    add("--retries", metavar="N", type=_retries, default=3, help="(default: %(default)s)")
-    add("--batch-size", metavar="N", type=_count, default=16, help="images a request (%(default)s)")
-    add("--top", metavar="N", type=_count, default=5, help="classes to print, of the server's best")
+    version.add_argument(
+        "--version", metavar="N", type=_count, help="version of the model (default: the newest)"
+    )
+    version.add_argument("--label", metavar="NAME", help="label of a version, such as stable")
+    add(
+        "--timeout",
+        metavar="S",
+        type=_seconds,
+        default=10.0,
+        help="seconds for one try (default: %(default)g)",
+    )
+    add(
+        "--retries",
+        metavar="N",
+        type=_retries,
+        default=3,
+        help="number of retries (default: %(default)s)",
+    )
+    add(
+        "--batch-size",
+        metavar="N",
+        type=_count,
+        default=16,
+        help="images per request (default: %(default)s)",
+    )
+    add(
+        "--top",
+        metavar="N",
+        type=_count,
+        default=5,
+        help="number of classes to print (default: %(default)s)",
+    )
     add("--status", action="store_true", help="print the versions of the model and their states")
-    load = parser.add_argument_group("measuring, with the files over and over")
+    load = parser.add_argument_group("load test, which sends the files again and again")
     load.add_argument("--load", metavar="S", type=_seconds, help="send requests for S seconds")
     load.add_argument(
-        "--concurrency", metavar="N", type=_count, default=4, help="in flight at most (%(default)s)"
+        "--concurrency",
+        metavar="N",
+        type=_count,
+        default=4,
+        help="most requests at a time (default: %(default)s)",
     )
     return parser
 
