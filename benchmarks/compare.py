@@ -56,7 +56,7 @@ _FILES = {
 }
 
 
-def main(arguments) -> int:
+def main(arguments: list[str]) -> int:
     """Runs the command and returns its exit status.
 
     Args:
@@ -88,8 +88,13 @@ def _parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    names = {"metavar": "NAME", "nargs": "*", "choices": list(PEERS)}
-    add("--peers", **names, help="these, none if no name is given (default: all that are there)")
+    add(
+        "--peers",
+        metavar="NAME",
+        nargs="*",
+        choices=list(PEERS),
+        help="these, none if no name is given (default: all that are there)",
+    )
     default = ["regnetx_004", "regnety_016"]
     add(
         "--variant",
@@ -300,12 +305,12 @@ def _report(options, variants, installed, absent, settings, results):
     """Returns the content of `comparison.json`."""
     import dataclasses
 
-    from training.benchmark.environment import environment
+    from regnet_tf._cpu import processor
 
     from .comparison.summary import describe_regimes, summarize
 
     machine = {
-        "processor": environment(options.threads)["processor"],
+        "processor": processor(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
     }

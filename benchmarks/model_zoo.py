@@ -20,7 +20,7 @@ files that regnet benchmark wrote, named by the day and the machine, such as
 Exit status: 0 if it worked, 2 if a file is no such record."""
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status.
 
     Args:
@@ -51,7 +51,7 @@ def _write(records, out):
     print(f"Written: {out}")
 
 
-def read_records(folder) -> list[dict]:
+def read_records(folder: Path) -> list[dict]:
     """Reads the recorded speeds in a folder, newest first.
 
     Args:

@@ -23,7 +23,7 @@ tag of published weights. What is written:
 Exit status: 0 if it worked, 2 if something asked for is not possible; nothing is changed then."""
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command and returns its exit status.
 
     Args:

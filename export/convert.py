@@ -1,15 +1,25 @@
 """Conversion of a network to the bytes of a `.tflite` file."""
 
 import tempfile
+from collections.abc import Callable
 
 import tensorflow as tf
 
+from regnet_tf import Preprocessing
 from regnet_tf._errors import UserError
+
+from .network import Network
 
 SIGNATURE = "serving_default"
 
 
-def convert(network, preprocessing, batch_size, dtype=tf.uint8, configure=None) -> bytes:
+def convert(
+    network: Network,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    dtype: tf.DType = tf.uint8,
+    configure: Callable | None = None,
+) -> bytes:
     """Converts a network to TFLite's builtin operations.
 
     Args:
@@ -49,4 +59,4 @@ def convert(network, preprocessing, batch_size, dtype=tf.uint8, configure=None) 
         try:
             return converter.convert()
         except Exception as error:  # the converter may raise any exception
-            raise UserError(f"The network can not be converted to TFLite: {error}") from error
+            raise UserError(f"The network cannot be converted to TFLite: {error}") from error

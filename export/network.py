@@ -42,7 +42,7 @@ class Network:
             fused = keras.Model(model.inputs, taps, name=model.name)
             self._model = regnet_tf.fuse(fused, dtype="float32")
         except ValueError as error:
-            raise UserError(f"{model.name} can not be exported: {error}") from error
+            raise UserError(f"{model.name} cannot be exported: {error}") from error
         self.outputs = tuple(taps)
         self.size = tuple(model.input_shape[1:3])
         kernels = [v.path for v in self._model.variables if v.path.endswith("/kernel")]
@@ -142,7 +142,7 @@ class Classifier(NamedTuple):
         return isinstance(self.layer, regnet_tf.PixelClassifier)
 
 
-def find_classifier(model) -> Classifier | None:
+def find_classifier(model: keras.Model) -> Classifier | None:
     """Returns the classifier at the end of a model, or None.
 
     Its activation may be in the layer or in a separate layer after it.

@@ -237,7 +237,7 @@ def test_errors_are_one_line(run, tmp_path, capsys):
         (["--model", "regnety_320.seer", "--compare-published"], "No accuracy is published"),
         (["--model", run, "--data", "digitz"], "No data set is called 'digitz'"),
         (["--model", text, "--data", "digits"], "text.keras can not be read"),
-        (["--model", tmp_path / "no.tflite", "--data", "digits"], "no.tflite can not be read"),
+        (["--model", tmp_path / "no.tflite", "--data", "digits"], "no.tflite cannot be read"),
         (["--model", tmp_path / "weights", "--data", "digits"], "needs a `variant`"),
         (["--model", run, "--image-size", "40"], "`image_size` must be 32"),
         (["--model", run, "--interpolation", "nearest"], "`interpolation` must be one of"),

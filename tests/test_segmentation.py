@@ -301,7 +301,7 @@ def test_data_must_fit_the_task(name, data, message, few_scenes, tmp_path):
 
 
 def test_parts_of_scenes_can_not_be_taken(few_scenes):
-    with pytest.raises(UserError, match="A part of digit_scenes can not be taken"):
+    with pytest.raises(UserError, match="A part of digit_scenes cannot be taken"):
         load("digit_scenes", classes=("1", "2"))
 
 

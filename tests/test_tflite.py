@@ -231,7 +231,7 @@ def test_other_operations_are_refused(tmp_path):
     source = source_of(trained(X, classes=3, classifier_activation="softmax"), LABELS)
     network = Network(source.model)
     network.probabilities = lambda logits: regnet_tf.layers.ops.erfinv(logits)
-    with pytest.raises(UserError, match="can not be converted to TFLite"):
+    with pytest.raises(UserError, match="cannot be converted to TFLite"):
         tflite.write_tflite(tmp_path / "x.tflite", network, source, "float32", 1, "float32", "1")
     assert not list(tmp_path.iterdir())
 

@@ -26,7 +26,7 @@ input pipeline is on its own. DATA is "digits", a folder with the folders train 
 a folder of images for each class in them, or a prepared data set of tensorflow-datasets."""
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status.
 
     Args:

@@ -46,7 +46,7 @@ statistics, the best range of every parameter, block widths of the best and the 
 the best networks as configurations. DIR is a directory that `run` wrote to."""
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status.
 
     Args:
