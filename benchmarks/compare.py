@@ -56,7 +56,7 @@ _FILES = {
 }
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status.
 
     Args:
@@ -87,8 +87,13 @@ def _parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    names = {"metavar": "NAME", "nargs": "*", "choices": list(PEERS)}
-    add("--peers", **names, help="peers to measure; no name for none (default: all installed)")
+    add(
+        "--peers",
+        metavar="NAME",
+        nargs="*",
+        choices=list(PEERS),
+        help="peers to measure; no name for none (default: all installed)",
+    )
     default = ["regnetx_004", "regnety_016"]
     add(
         "--variant",
@@ -305,12 +310,12 @@ def _report(options, variants, installed, absent, settings, results):
     """Returns the content of `comparison.json`."""
     import dataclasses
 
-    from training.benchmark.environment import environment
+    from regnet_tf._cpu import processor
 
     from .comparison.summary import describe_regimes, summarize
 
     machine = {
-        "processor": environment(options.threads)["processor"],
+        "processor": processor(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
     }

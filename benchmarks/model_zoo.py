@@ -20,7 +20,7 @@ a file of regnet benchmark with the date and the machine in its name, such as
 Exit status: 0 after success, 2 if a file is not a record."""
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status.
 
     Args:
@@ -62,7 +62,7 @@ def _write(records, out):
     print(f"Written: {out}")
 
 
-def read_records(folder) -> list[dict]:
+def read_records(folder: Path) -> list[dict]:
     """Reads the recorded speeds in a folder, newest first.
 
     Args:

@@ -67,7 +67,7 @@ that of the other in the same process, the median of the ratios turn by turn.
 """
 
 
-def page(records) -> str:
+def page(records: list[dict]) -> str:
     """Returns the page as markdown.
 
     Args:
@@ -201,7 +201,7 @@ def _speeds_of_networks(records):
 
 def _settings(record):
     """Returns the results of a record, one list per setting of the measurements."""
-    groups = {}
+    groups: dict[tuple, list[dict]] = {}
     for result in record["results"]:
         setting = ("output_stride", "precision", "batch_size", "image_size")
         groups.setdefault(tuple(result[name] for name in setting), []).append(result)

@@ -23,7 +23,7 @@ tag of published weights. The command writes
 Exit status: 0 after success; 2 after an error, which leaves existing exports unchanged."""
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command and returns its exit status.
 
     Args:

@@ -8,15 +8,15 @@ in each turn.
 import argparse
 import collections
 import contextlib
-import importlib
-import importlib.metadata
 import json
 import platform
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from regnet_command import run
 
@@ -25,6 +25,7 @@ from .contenders import (
     FUSED,
     KERAS,
     SIGNATURE,
+    Contender,
     import_peer,
     import_timm,
     make_model,
@@ -53,13 +54,18 @@ It writes OUT/benchmark.md and OUT/benchmark.json.
 
 Exit status: 0 after success, 2 after an error."""
 
+#: Name of a contender -> batch size -> seconds of a call in each turn.
+Seconds = dict[str, dict[int, list[float]]]
+
 _SECONDS = 0.2  # minimum duration of a turn
 _CALIBRATION_IMAGES = 16
-_PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "torch", "timm", "onnx")
-_PACKAGES += ("onnxscript", "onnxruntime")
+_PACKAGES = (
+    *("tensorflow", "keras", "numpy", "ai-edge-litert"),
+    *("torch", "timm", "onnx", "onnxscript", "onnxruntime"),
+)
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command and returns its exit status.
 
     Args:
@@ -144,8 +150,8 @@ def _measure_variant(variant, options):
     model = make_model(variant, options.image_size)
     shape = (max(BATCHES), *model.input_shape[1:])
     images = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         contenders = saved_models(model, folder)
         if options.timm or options.onnxruntime:
             contenders += peers(variant, model, folder, options)
@@ -166,7 +172,7 @@ def _say(variant):
     return lambda text: print(f"{variant}: {text}", file=sys.stderr, flush=True)
 
 
-def measure(contenders, images, repeats, say) -> dict:
+def measure(contenders: list[Contender], images: Any, repeats: int, say: Callable) -> Seconds:
     """Measures contenders, which take turns.
 
     Args:
@@ -178,7 +184,7 @@ def measure(contenders, images, repeats, say) -> dict:
     Returns:
         Dict: name -> batch size -> list with the seconds of a call in each turn.
     """
-    seconds = {contender.name: {} for contender in contenders}
+    seconds: Seconds = {contender.name: {} for contender in contenders}
     for batch in BATCHES:
         taking_part = [
             (contender, contender.prepare(images[:batch]))
@@ -203,7 +209,7 @@ def _seconds(run, inputs):
     return passed / calls
 
 
-def rows(seconds) -> list[dict]:
+def rows(seconds: Seconds) -> list[dict]:
     """Returns the rows of the table.
 
     Args:
@@ -236,7 +242,7 @@ def _ratio(reference, times, batch):
     return statistics.median(a / b for a, b in zip(reference[batch], times[batch], strict=True))
 
 
-def profile(path, images, threads) -> dict[str, float]:
+def profile(path: Path, images: Any, threads: int) -> dict[str, float]:
     """Profiles the kernels that TensorFlow runs for a SavedModel.
 
     Args:
@@ -281,7 +287,7 @@ def _without_warnings():
 
 
 def _shares(step_stats):
-    times = collections.Counter()
+    times: collections.Counter[str] = collections.Counter()
     for device in step_stats.dev_stats:
         for node in device.node_stats:
             kernel = node.timeline_label.partition(" = ")[2].partition("(")[0]
@@ -290,7 +296,7 @@ def _shares(step_stats):
     return {kernel: 100 * time / total for kernel, time in times.most_common() if time}
 
 
-def table(results) -> str:
+def table(results: list[dict]) -> str:
     """Returns the results as a markdown table."""
     from regnet_tf._markdown import markdown_table
 
@@ -305,7 +311,7 @@ def table(results) -> str:
     return markdown_table(columns, rows, left=(0, 2))
 
 
-def profile_table(result) -> str:
+def profile_table(result: dict) -> str:
     """Returns the kernels of a result as a markdown table."""
     from regnet_tf._markdown import markdown_table
 
@@ -321,11 +327,9 @@ def _cell(value, digits):
 def _environment(options):
     """Returns the machine, versions and settings, to be kept with the figures."""
     from regnet_tf._cpu import onednn, processor
+    from regnet_tf._versions import installed_versions
 
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
+    versions = {"python": platform.python_version(), **installed_versions(_PACKAGES)}
     settings = {"repeats": options.repeats, "threads": options.threads, "batches": BATCHES}
     return {
         "processor": processor(),
@@ -345,7 +349,7 @@ def _write(folder, report):
         path.write_text(markdown(report))
 
 
-def markdown(report) -> str:
+def markdown(report: dict) -> str:
     """Returns the report as a markdown page."""
     settings = report["settings"]
     parts = [

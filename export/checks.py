@@ -4,13 +4,16 @@ import dataclasses
 import math
 import statistics
 import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 
 from regnet_tf._errors import UserError
 from regnet_tf._files import read_arrays
 
-from .network import find_classifier
+from .network import Network, find_classifier
+from .source import Source
 
 _MOST_BYTES = 64 << 20  # of images and outputs together
 _RANDOM_IMAGES = 16
@@ -37,7 +40,7 @@ class Checks:
     origin: str
 
     @classmethod
-    def make(cls, source, network) -> "Checks":
+    def make(cls, source: Source, network: Network) -> "Checks":
         """Returns the checks of a `Source`; it uses random images if the source has none."""
         images, labels, origin = _images(source)
         normalized = source.preprocessing.normalize
@@ -46,14 +49,15 @@ class Checks:
         ]
         expected = np.concatenate(outputs)
         classifier = "logits" in network.outputs
-        if classifier and find_classifier(source.model).activation is None:
+        found = find_classifier(source.model) if classifier else None
+        if found is not None and found.activation is None:
             expected = network.probabilities(expected).numpy()
         elif expected.ndim == 4 and not classifier:
             expected = expected.mean((1, 2))
         return cls(images, labels, expected.astype("float32"), classifier, origin)
 
     @classmethod
-    def read(cls, path) -> "Checks":
+    def read(cls, path: Path) -> "Checks":
         """Reads the checks from a file that `write` wrote."""
         try:
             arrays = read_arrays(path)
@@ -72,7 +76,7 @@ class Checks:
         arrays = {name: value for name, value in vars(self).items() if value is not None}
         np.savez_compressed(path, **arrays)
 
-    def compare(self, run) -> dict:
+    def compare(self, run: Callable) -> dict:
         """Checks an exported file.
 
         Args:
@@ -132,7 +136,9 @@ def _cosines(a, b):
     return (a * b).sum(-1) / np.maximum(norms, np.finfo("float32").tiny)
 
 
-def measure_speed(runs, images, repeats=5, seconds=0.2) -> dict:
+def measure_speed(
+    runs: Mapping[str, Callable], images: np.ndarray, repeats: int = 5, seconds: float = 0.2
+) -> dict[str, dict[str, float]]:
     """Measures latency and throughput.
 
     The files take turns, so a machine that slows down slows all of them.
@@ -147,10 +153,10 @@ def measure_speed(runs, images, repeats=5, seconds=0.2) -> dict:
         Dict: name -> dict with "latency_ms" for a batch of one image (for a `.tflite` file, its
         own batch size), and "images_per_second" in batches of 32.
     """
-    measured = {}
+    measured: dict[str, dict[str, float]] = {}
     sizes = {name: getattr(run, "batch_size", 1) for name, run in runs.items()}
     for kind in ("latency_ms", "images_per_second"):
-        times = {name: [] for name in runs}
+        times: dict[str, list[float]] = {name: [] for name in runs}
         for turn in range(repeats + 1):
             for name, run in runs.items():
                 size = sizes[name] if kind == "latency_ms" else _BATCH_SIZE

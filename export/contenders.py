@@ -6,7 +6,8 @@ import importlib
 import importlib.metadata
 import warnings
 from collections.abc import Callable
-from unittest import mock
+from pathlib import Path
+from typing import Any
 
 KERAS = "SavedModel, Keras' normalization"
 UNFUSED = "SavedModel, unfused"
@@ -71,13 +72,15 @@ def randomize(model):
             variable.assign(rng.uniform(*_RANGES[kind], variable.shape))
 
 
-def saved_models(model, folder) -> list[Contender]:
+def saved_models(model: Any, folder: Path) -> list[Contender]:
     """Writes and loads three SavedModels of a network, from normalized images to logits.
 
     Args:
         model: result of `make_model`.
         folder: a `Path`; each SavedModel is written to a folder with its name in it.
     """
+    from regnet_tf._stock import stock_normalization
+
     from .network import Network
 
     variables = [variable.value for variable in model.variables]
@@ -87,7 +90,7 @@ def saved_models(model, folder) -> list[Contender]:
 
     network = Network(model)
     traced = network.traced(None, network.size)
-    with _stock_normalization():
+    with stock_normalization():
         stock = _saved_model(folder / KERAS, call, variables, network.size)
     return [
         stock,
@@ -96,20 +99,6 @@ def saved_models(model, folder) -> list[Contender]:
             folder / FUSED, lambda x: traced(x)["logits"], network.variables, network.size
         ),
     ]
-
-
-@contextlib.contextmanager
-def _stock_normalization():
-    """Inside the block, regnet_tf's layers normalize as Keras' own layers do."""
-    import keras
-
-    from regnet_tf import layers
-
-    with (
-        mock.patch.object(layers.BatchNorm, "call", keras.layers.BatchNormalization.call),
-        mock.patch.object(layers.ConvNorm, "_folds", lambda *_: False),
-    ):
-        yield
 
 
 def _saved_model(path, function, variables, size):
@@ -131,7 +120,7 @@ def _saved_model(path, function, variables, size):
     return Contender(path.name, lambda images: tf.constant(normalized(images)), run)
 
 
-def tflite_files(model, calibration, folder, threads) -> list[Contender]:
+def tflite_files(model: Any, calibration: Any, folder: Path, threads: int) -> list[Contender]:
     """Writes and loads the float32 and the int8 `.tflite` file of a network.
 
     Args:
@@ -161,7 +150,7 @@ def tflite_files(model, calibration, folder, threads) -> list[Contender]:
     return contenders
 
 
-def peers(variant, model, folder, options) -> list[Contender]:
+def peers(variant: str, model: Any, folder: Path, options: Any) -> list[Contender]:
     """Returns timm's network with a model's weights, in PyTorch and in ONNX Runtime.
 
     Args:

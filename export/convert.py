@@ -1,15 +1,25 @@
 """Conversion of a network to the bytes of a `.tflite` file."""
 
 import tempfile
+from collections.abc import Callable
 
 import tensorflow as tf
 
+from regnet_tf import Preprocessing
 from regnet_tf._errors import UserError
+
+from .network import Network
 
 SIGNATURE = "serving_default"
 
 
-def convert(network, preprocessing, batch_size, dtype=tf.uint8, configure=None) -> bytes:
+def convert(
+    network: Network,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    dtype: tf.DType = tf.uint8,
+    configure: Callable | None = None,
+) -> bytes:
     """Converts a network to TFLite's builtin operations.
 
     Args:

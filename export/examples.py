@@ -1,12 +1,13 @@
 """Images for the calibration of int8 files and for the checks of an export."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 
 from regnet_tf._errors import UserError
 from regnet_tf._files import read_arrays
-from regnet_tf.preprocessing import load_image
+from regnet_tf.preprocessing import Preprocessing, load_image
 
 #: Fewer images calibrate badly.
 ENOUGH = 100
@@ -33,7 +34,7 @@ class Examples:
     origin: str
 
     @classmethod
-    def read(cls, path, preprocessing) -> "Examples":
+    def read(cls, path: Path, preprocessing: Preprocessing) -> "Examples":
         """Reads at most 500 images from a folder or an `.npz` file, evenly spaced.
 
         Args:

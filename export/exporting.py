@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -17,6 +18,7 @@ from .graph import offending_ops
 from .network import Network
 from .runners import open_artefact
 from .saved_model import write_saved_model
+from .source import Source
 
 _STAGING = ".partial-export-"
 _PACKAGES = (
@@ -39,14 +41,14 @@ FILES = {
 
 
 def export(
-    source,
-    out,
-    precisions=tflite.PRECISIONS,
-    version=None,
-    overwrite=False,
-    batch_size=1,
-    int8_output="float32",
-    say=print,
+    source: Source,
+    out: Path,
+    precisions: Sequence[str] = tflite.PRECISIONS,
+    version: int | None = None,
+    overwrite: bool = False,
+    batch_size: int = 1,
+    int8_output: str = "float32",
+    say: Callable = print,
 ) -> dict:
     """Writes the SavedModel, the `.tflite` files, the report and the checks of a network.
 

@@ -1,6 +1,7 @@
 """Conversion of `.tflite` files to objects and back."""
 
 import contextlib
+from typing import Any
 
 import flatbuffers
 import numpy as np
@@ -53,9 +54,9 @@ def read_model(content, path):
 
 def pack_model(model):
     """Returns the bytes of a `.tflite` file, with its constants aligned."""
-    types = schema()
+    buffer_type: Any = schema().BufferT
 
-    class Aligned(types.BufferT):
+    class Aligned(buffer_type):
         def Pack(self, builder):
             if self.data is not None:
                 builder.Prep(_ALIGNMENT, len(self.data))

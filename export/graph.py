@@ -27,7 +27,7 @@ def read_graph(path):
     return message
 
 
-def offending_ops(path) -> list[str]:
+def offending_ops(path: str | Path) -> list[str]:
     """Lists the operations that stock TensorFlow Serving refuses to load or to run.
 
     It refuses operations outside TensorFlow's core and calls of Python. Servers built without a

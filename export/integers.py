@@ -10,6 +10,7 @@ import numpy as np
 from regnet_command import without_stderr
 
 from regnet_tf._errors import UserError, import_optional
+from regnet_tf._litert import dequantized
 
 from .convert import SIGNATURE, convert
 from .flatbuffer import pack_model, read_model, schema
@@ -129,7 +130,7 @@ def _batches(images, batch_size):
 
 def _layer_errors(floats, integers, batches):
     """Returns a dict: tensor name -> relative error, for convolutions and dense layers."""
-    squares = {}
+    squares: dict[str, list] = {}
     float_outputs, integer_outputs = _Outputs(floats), _Outputs(integers)
     for batch in batches:
         quantized = integer_outputs(batch)
@@ -167,9 +168,8 @@ class _Outputs:
         return {one["name"]: self._value(one) for one in self._outputs}
 
     def _value(self, details):
-        values = self._interpreter.get_tensor(details["index"]).astype("float32")
-        scale, zero = details["quantization"]
-        return (values - zero) * scale if scale else values
+        values = self._interpreter.get_tensor(details["index"])
+        return dequantized(values, details).astype("float32")
 
 
 def _named(errors, layers):

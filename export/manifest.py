@@ -25,7 +25,7 @@ def write_manifest(folder, files):
         partial.write_text(json.dumps(entries, indent=2) + "\n")
 
 
-def faults(folder) -> list[str]:
+def faults(folder: Path) -> list[str]:
     """Lists the differences from the manifest: missing files, and files of other size or content.
 
     Args:

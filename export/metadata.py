@@ -7,6 +7,7 @@ archive behind the model.
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import flatbuffers
 import numpy as np
@@ -31,7 +32,7 @@ _TENSOR_AXIS_LABELS = 2
 #: Table -> its fields in the schema's order, up to the last one used here. A field is a text, a
 #: number of one byte, another table, a list of these, or a union. A union is a pair: the one member
 #: that is supported, and the member's number.
-_SCHEMA = {
+_SCHEMA: dict[str, dict[str, Any]] = {
     "ModelMetadata": {
         "name": str,
         "description": str,
@@ -133,7 +134,7 @@ def write_metadata(
             archive.writestr(zipfile.ZipInfo(LABELS_FILE), "\n".join(labels))
 
 
-def read_metadata(path) -> dict:
+def read_metadata(path: str | Path) -> dict:
     """Reads a classifier's metadata, from `write_metadata` or another writer.
 
     Args:

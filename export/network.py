@@ -142,7 +142,7 @@ class Classifier(NamedTuple):
         return isinstance(self.layer, regnet_tf.PixelClassifier)
 
 
-def find_classifier(model) -> Classifier | None:
+def find_classifier(model: keras.Model) -> Classifier | None:
     """Returns the classifier at the end of a model, or None.
 
     Its activation may be in the layer or in a separate layer after it.

@@ -4,19 +4,29 @@ import datetime
 import json
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
 import regnet_tf
 from regnet_tf._cpu import onednn, processor
 from regnet_tf._errors import import_optional
 from regnet_tf._markdown import markdown_table
+from regnet_tf._versions import installed_versions
+
+from .checks import Checks
+from .source import Source
 
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 _BLUE, _GREY = "#1f5fa8", "#666666"
 _WORST_LAYERS = 8
 
 
-def facts(source, number, checks, quantization, warnings, artefacts) -> dict:
+def facts(
+    source: Source,
+    number: int,
+    checks: Checks,
+    quantization: list[dict] | None,
+    warnings: list[str],
+    artefacts: dict[str, dict],
+) -> dict:
     """Returns the content of `report.json`.
 
     Args:
@@ -47,7 +57,7 @@ def facts(source, number, checks, quantization, warnings, artefacts) -> dict:
         "versions": {
             "python": platform.python_version(),
             "regnet_tf": regnet_tf.__version__,
-            **{package: _version(package) for package in _PACKAGES},
+            **installed_versions(_PACKAGES),
         },
         "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     }
@@ -60,7 +70,7 @@ def write(folder, facts):
     chart(facts).savefig(folder / "report.png", dpi=130)
 
 
-def table(artefacts, classifier=True) -> str:
+def table(artefacts: dict[str, dict], classifier: bool = True) -> str:
     """Returns the files as a markdown table."""
     columns = ["file", "size (MB)", "largest difference", "worst cosine"]
     columns += ["same class (%)", "accuracy (%)"] if classifier else []
@@ -76,7 +86,7 @@ def table(artefacts, classifier=True) -> str:
     return markdown_table(columns, rows)
 
 
-def markdown(facts) -> str:
+def markdown(facts: dict) -> str:
     """Returns the report as a markdown page."""
     classifier = facts["classes"] > 0
     output = "probabilities" if classifier else "features"
@@ -143,10 +153,3 @@ def chart(facts):
 
 def _percent(value):
     return "" if value is None else f"{value:.2f}"
-
-
-def _version(package):
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -23,14 +23,14 @@ FILES = {
 }
 
 
-def versions(folder) -> list[int]:
+def versions(folder: Path) -> list[int]:
     """Returns the versions in a model's folder, in order."""
     if not folder.is_dir():
         return []
     return sorted(int(one.name) for one in folder.iterdir() if one.name.isdecimal())
 
 
-def next_version(folder, version=None, overwrite=False) -> int:
+def next_version(folder: Path, version: int | None = None, overwrite: bool = False) -> int:
     """Returns the number of a new version.
 
     Args:
@@ -88,7 +88,7 @@ def _inputs(signature, images):
     return {"images": images}
 
 
-def read_warm_up(saved_model) -> list:
+def read_warm_up(saved_model: Path) -> list:
     """Returns a SavedModel's warm-up requests, as `tensorflow_serving.apis.predict_pb2` objects."""
     logs = import_optional("tensorflow_serving.apis.prediction_log_pb2", extra="export")
     records = tf.data.TFRecordDataset(str(saved_model / _WARM_UP)).as_numpy_iterator()
@@ -122,7 +122,7 @@ def write_configuration(folder):
             path.write_text(text)
 
 
-def read_stable(folder) -> dict:
+def read_stable(folder: Path) -> dict[str, int]:
     """Returns a dict: name of a model -> version with the label `stable`, or 0 without one.
 
     Args:
@@ -155,7 +155,8 @@ def _models(folder, names):
         model = new.model_config_list.config.add()
         model.name, model.base_path = name, f"/models/{name}"
         model.model_platform = "tensorflow"
-        kept = stable.get(name) if stable.get(name) in there else there[0]
+        kept = stable.get(name, 0)
+        kept = kept if kept in there else there[0]
         for version in sorted({kept, there[-1]}):
             model.model_version_policy.specific.versions.append(version)
         model.version_labels["stable"] = kept

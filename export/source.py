@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,7 +39,12 @@ class Source:
 
 
 def load_source(
-    source, variant=None, name=None, labels=None, calibration=None, **changes
+    source: str | Path,
+    variant: str | None = None,
+    name: str | None = None,
+    labels: str | Path | None = None,
+    calibration: str | Path | None = None,
+    **changes: Any,
 ) -> Source:
     """Loads a network to export.
 
@@ -71,7 +77,7 @@ def load_source(
     return Source(name, model, preprocessing, names, examples)
 
 
-def check_name(name) -> str:
+def check_name(name: str) -> str:
     """Returns the name; raises a `UserError` if it does not fit into a URL or a file name."""
     if not _NAME.fullmatch(name):
         raise UserError(

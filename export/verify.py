@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from regnet_command import run
@@ -22,7 +23,7 @@ _LEAST_DIFFERENCE = 1e-4  # always allowed: of probabilities, or relative to the
 _LESS_AGREEMENT = 1.0  # percentage points
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command and returns its exit status.
 
     Args:
@@ -48,7 +49,7 @@ def _verify(folder):
     return 1 if found else 0
 
 
-def verify(folder, say=print) -> list[str]:
+def verify(folder: Path, say: Callable = print) -> list[str]:
     """Repeats the checks of an export.
 
     Args:

@@ -13,14 +13,20 @@ class MissingPackageError(UserError, ImportError):
     """An optional package is not installed; the message says what to install."""
 
 
-def nearest(name: object, known: Iterable[str]) -> str:
+def nearest_names(name: object, known: Iterable[str], count: int = 3) -> list[str]:
+    """Returns at most `count` known names that are spelled like another name, nearest first."""
+    return difflib.get_close_matches(str(name), list(known), n=count, cutoff=0.5)
+
+
+def nearest(name: object, known: Iterable[str], count: int = 3) -> str:
     """Returns " Nearest: ..." for an unknown name, or "" if no known name is near.
 
     Args:
         name: the requested name.
         known: the known names.
+        count: maximum number of names.
     """
-    near = difflib.get_close_matches(str(name), list(known), cutoff=0.5)
+    near = nearest_names(name, known, count)
     return f" Nearest: {', '.join(near)}." if near else ""
 
 

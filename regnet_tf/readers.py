@@ -12,7 +12,7 @@ import safetensors
 import safetensors.numpy
 
 from regnet_tf._errors import MissingPackageError, first_line
-from regnet_tf._files import read_arrays
+from regnet_tf._files import read_arrays, replacing
 
 #: Suffixes of PyTorch's files. Only these files need torch.
 TORCH_SUFFIXES = (".pth", ".pth.tar", ".pyth", ".pt", ".torch", ".bin")
@@ -66,16 +66,12 @@ def write_state_dict(path: str | os.PathLike, state_dict: Mapping[str, Any]) -> 
     path = Path(path)
     if path.suffix not in (".safetensors", ".npz"):
         raise ValueError(f"`path` must end in .safetensors or .npz. Received: {path}")
-    beside = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
+    with replacing(path) as partial:
         if path.suffix == ".npz":
-            np.savez(beside, **state_dict)
+            np.savez(partial, **state_dict)
         else:
             contiguous = {name: np.ascontiguousarray(a) for name, a in state_dict.items()}
-            safetensors.numpy.save_file(contiguous, beside, metadata={"format": "pt"})
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+            safetensors.numpy.save_file(contiguous, partial, metadata={"format": "pt"})
 
 
 def _file_in(path):

@@ -6,7 +6,6 @@ timm's `models/regnet.py` (`regnety_040_sgn`).
 """
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import json
@@ -24,6 +23,7 @@ from regnet_tf._checks import (
     plain,
     replaced,
 )
+from regnet_tf._errors import nearest_names
 from regnet_tf.widths import (
     MAX_WIDTH,
     WIDTH_ROUNDINGS,
@@ -341,7 +341,7 @@ def variant_key(name: str) -> str:
         lowered |= {
             variant.display_name.lower(): variant.display_name for variant in VARIANTS.values()
         }
-        near = difflib.get_close_matches(str(name).lower(), lowered, n=4, cutoff=0.5)
+        near = nearest_names(str(name).lower(), lowered, count=4)
         hint = f" Nearest: {', '.join(lowered[n] for n in near)}." if near else ""
         raise ValueError(
             f"`name` must be a known RegNet. Received: name={name!r}.{hint}"

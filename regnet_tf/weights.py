@@ -5,7 +5,6 @@ the preprocessing, the licence and the accuracies that the source publishes.
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import logging
@@ -17,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
-from regnet_tf._errors import first_line
+from regnet_tf._errors import first_line, nearest
 from regnet_tf.porting import count_classes, load_state_dict
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.readers import SUFFIXES, read_state_dict
@@ -124,10 +123,9 @@ def weights_info(tag: str) -> WeightsInfo:
     """
     info = _table().get(tag)
     if info is None:
-        near = ", ".join(difflib.get_close_matches(str(tag), _table(), n=4, cutoff=0.5))
         raise ValueError(
             f"`weights` must be a known tag. Received: weights={tag!r}."
-            + (f" Nearest: {near}." if near else "")
+            + nearest(tag, _table(), count=4)
             + " `list_weights()` gives them all."
         )
     return info

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from regnet_tf import RegNetConfig, StageConfig, build_regnet
+from regnet_tf._stock import stock_layers
 from training.benchmark.__main__ import main
 from training.benchmark.features import peak_memory
 from training.benchmark.recipe import measure_training, table
-from training.benchmark.speed import Setting, run_setting, stock_keras
+from training.benchmark.speed import Setting, run_setting
 from training.recipes import get_recipe
 
 
@@ -39,7 +40,7 @@ def test_stock_layers_compute_the_same():
     ours = model(images, training=False)
     calls = []
     convolve = keras.ops.conv
-    with pytest.MonkeyPatch.context() as patch, stock_keras():
+    with pytest.MonkeyPatch.context() as patch, stock_layers():
         patch.setattr(keras.ops, "conv", lambda *a: calls.append(1) or convolve(*a))
         stock = model(images, training=False)
     assert len(calls) == 5  # stem, three of the block, shortcut

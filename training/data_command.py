@@ -26,7 +26,7 @@ the input pipeline alone. DATA is "digits", a prepared data set of tensorflow-da
 with the folders train and validation, which have a folder of images for each class."""
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status.
 
     Args:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import venv
+from collections.abc import Mapping
 from pathlib import Path
 
 from regnet_command import VARIABLES
@@ -83,7 +84,7 @@ class Contender:
             return f"python -m benchmarks.compare --install {self.name}"
         return "pip install 'regnet_tf[export]'"
 
-    def exporter(self, part) -> Exporter | None:
+    def exporter(self, part: str) -> Exporter | None:
         """Returns the exporter of the file to run in a part; None if it runs its own network."""
         return Exporter(self.worker, self.name, part) if part in FORMS else self.source
 
@@ -252,7 +253,7 @@ def install(contender, folder, shell):
         raise UserError(f"{contender.name} could not be installed: {error}") from error
 
 
-def locate(contender, folder, shell) -> Installed | None:
+def locate(contender: Contender, folder: Path, shell: Mapping[str, str]) -> Installed | None:
     """Finds a contender in its own environment, else in the running Python; None if missing.
 
     Args:
@@ -276,7 +277,7 @@ def locate(contender, folder, shell) -> Installed | None:
     return None
 
 
-def environment(shell, own) -> dict[str, str]:
+def environment(shell: Mapping[str, str], own: bool) -> dict[str, str]:
     """Returns the environment variables of a worker.
 
     Args:

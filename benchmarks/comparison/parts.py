@@ -1,5 +1,7 @@
 """Parts of a measurement, and regimes."""
 
+from collections.abc import Iterable
+
 #: Parts measured for a network: in its library, and in the forms of the files that it exports.
 LIBRARY = ("training", "inference", "latency")
 FORMS = ("saved_model", "tflite")
@@ -18,7 +20,7 @@ NATIVE = "native"
 _AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 #: Regime -> variables of all processes. TensorFlow and PyTorch compute with oneDNN. Few processors
 #: on which TensorFlow leaves it off have AVX-512: "off_avx2" plays most of them.
-REGIMES = {
+REGIMES: dict[str, dict[str, str]] = {
     NATIVE: {},
     "avx2": {"TF_ENABLE_ONEDNN_OPTS": "1", **_AVX2},
     "off": {"TF_ENABLE_ONEDNN_OPTS": "0"},
@@ -26,7 +28,7 @@ REGIMES = {
 }
 
 
-def in_a_shell(variables) -> str:
+def in_a_shell(variables: dict[str, str] | Iterable[tuple[str, str]]) -> str:
     """Returns variables as written in a shell, or "none" without variables.
 
     Args:

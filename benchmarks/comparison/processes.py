@@ -25,7 +25,9 @@ class Failure(Exception):
         self.log = log[-_KEPT:]
 
 
-def run_worker(python, script, request, timeout, environment) -> dict:
+def run_worker(
+    python: str, script: Path, request: dict, timeout: float, environment: dict[str, str]
+) -> dict:
     """Runs a script in a fresh process, and ends all processes that it has started.
 
     Args:

@@ -8,14 +8,16 @@ from training.figures import empty_figure
 from .parts import in_a_shell
 from .summary import COMPARED, is_same_network, metrics_of
 
-_COLORS = ("#1f5fa8", "#e07b1a", "#b3461d", "#8c1f1f", "#2e8b57", "#7b4fa3")
-_COLORS += ("#c9a227", "#3aa6b9", "#8c6d46", "#d45fa0", "#6b8e23")
+_COLORS = (
+    *("#1f5fa8", "#e07b1a", "#b3461d", "#8c1f1f", "#2e8b57", "#7b4fa3"),
+    *("#c9a227", "#3aa6b9", "#8c6d46", "#d45fa0", "#6b8e23"),
+)
 _GREY = "#666666"
 _MISSING = "-"
 _COLUMNS = 5
 
 
-def markdown(report) -> str:
+def markdown(report: dict) -> str:
     """Returns the report as a markdown page.
 
     Args:
@@ -53,7 +55,7 @@ def _about(settings):
     )
 
 
-def table(results, parts, notes) -> str:
+def table(results: list[dict], parts: list[str], notes: "_Notes") -> str:
     """Returns the medians and their ranges as a markdown table.
 
     Args:
@@ -74,7 +76,7 @@ def table(results, parts, notes) -> str:
     return markdown_table(headings, rows, left=(0, 1, 2))
 
 
-def ratios(results, parts) -> str:
+def ratios(results: list[dict], parts: list[str]) -> str:
     """Returns a table with how many times as fast this project is; empty without peers."""
     if len(results[0]["rows"]) < 2:
         return ""
@@ -91,7 +93,7 @@ def ratios(results, parts) -> str:
     return f"{about}\n\n{markdown_table(headings, rows, left=(0, 1, 2))}"
 
 
-def regimes_table(regimes) -> str:
+def regimes_table(regimes: list[dict]) -> str:
     """Returns a table with each regime's variables and the kernels that TensorFlow then uses."""
     rows = [
         [regime["name"], in_a_shell(regime["variables"]), regime["onednn"] or _MISSING]
@@ -101,7 +103,7 @@ def regimes_table(regimes) -> str:
     return markdown_table(headings, rows, left=(0, 1, 2))
 
 
-def contenders_table(contenders) -> str:
+def contenders_table(contenders: list[dict]) -> str:
     """Returns a table with versions and descriptions; for missing contenders, the reason."""
     rows = []
     for contender in contenders:
@@ -118,7 +120,7 @@ class _Notes:
     """Numbered footnotes; equal texts share a number."""
 
     def __init__(self):
-        self._texts = []
+        self._texts: list[str] = []
 
     def refer(self, text):
         """Returns the mark of a note, which is added if new."""

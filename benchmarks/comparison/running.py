@@ -89,7 +89,14 @@ def check_result(result):
     check("identity", result["identity"], isinstance(result["identity"], str), "a text")
 
 
-def plan(variants, regimes, installed, settings, parts, repeats) -> list[Measurement]:
+def plan(
+    variants: list[str],
+    regimes: list[str],
+    installed: list[Installed],
+    settings: Settings,
+    parts: list[str],
+    repeats: int,
+) -> list[Measurement]:
     """Returns all measurements except the exports; contenders take turns."""
     one_image = dataclasses.replace(settings, batch_size=1)
     return [
@@ -125,7 +132,7 @@ class Runner:
         self._todo = self._count = 0  # measurements, without exports
         self._spent = 0.0  # seconds
 
-    def run(self, measurements) -> list[dict]:
+    def run(self, measurements: list[Measurement]) -> list[dict]:
         """Runs the measurements that are not done yet.
 
         A measurement that fails in one turn is left out in the later turns.
@@ -255,7 +262,7 @@ def _place(measurement, shell):
     return python, variables | threads | REGIMES[measurement.regime]
 
 
-def outcome(result) -> str:
+def outcome(result: dict) -> str:
     """Returns the result of a measurement in a few words."""
     if result["status"] == FAILED:
         return result["reason"]
@@ -267,7 +274,7 @@ def outcome(result) -> str:
     return f"{1000 * facts['step_seconds']:.1f} ms"
 
 
-def network(variant) -> dict:
+def network(variant: str) -> dict:
     """Returns the description of a network for workers, which do not import this project.
 
     Returns:

@@ -3,11 +3,12 @@
 import collections
 import dataclasses
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from regnet_tf import complexity, get_config
 from training.results import FAILED
 
+from .contenders import Installed
 from .parts import LIBRARY, REGIMES
 
 
@@ -67,12 +68,14 @@ METRICS = (
 COMPARED = ("training", "inference", "latency_ms", "saved_model_ms", "tflite_ms")
 
 
-def metrics_of(parts) -> list[Metric]:
+def metrics_of(parts: Iterable[str]) -> list[Metric]:
     """Returns the metrics that these parts give, in order."""
     return [metric for metric in METRICS if set(metric.parts) & set(parts)]
 
 
-def summarize(results, variants, regimes, installed) -> list[dict]:
+def summarize(
+    results: list[dict], variants: list[str], regimes: list[str], installed: list[Installed]
+) -> list[dict]:
     """Summarizes the results by medians over the turns.
 
     Args:
@@ -107,7 +110,7 @@ def summarize(results, variants, regimes, installed) -> list[dict]:
     ]
 
 
-def describe_regimes(results, regimes) -> list[dict]:
+def describe_regimes(results: list[dict], regimes: list[str]) -> list[dict]:
     """Describes each regime: "name", "variables", and "onednn", the kernels that TensorFlow used.
 
     Args:
@@ -181,6 +184,6 @@ def _ratio(key, ours, theirs):
     return statistics.median(ratios) if ratios else None
 
 
-def is_same_network(row, parameters) -> bool:
+def is_same_network(row: dict, parameters: int) -> bool:
     """Whether a contender's network has the expected number of parameters; True if unknown."""
     return row["parameters"] in (None, parameters)

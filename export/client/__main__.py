@@ -9,6 +9,7 @@ from pathlib import Path
 from regnet_command import run
 
 from .answers import ServingError, first_line
+from .base import Client
 from .grpc import GrpcClient
 from .load import send_load
 from .rest import RestClient
@@ -28,7 +29,7 @@ Exit status: 0 after success, 2 after an error, 1 if --status finds no AVAILABLE
 request of --load failed."""
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command and returns its exit status.
 
     Args:
@@ -162,9 +163,8 @@ def _run(options):
 
 def _connect(options):
     """Returns the client that the options ask for."""
-    kind, port = RestClient, options.rest_port
-    if options.grpc:
-        kind, port = GrpcClient, options.grpc_port
+    kind: type[Client] = GrpcClient if options.grpc else RestClient
+    port = options.grpc_port if options.grpc else options.rest_port
     return kind(
         options.model,
         options.server,

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import re
+from collections.abc import Iterable
 from typing import Self
 
 #: What a prediction must consist of, for error messages.
@@ -41,7 +42,7 @@ class Prediction:
     labels: tuple[str, ...]
 
     @classmethod
-    def of(cls, probabilities, classes, labels) -> Self:
+    def of(cls, probabilities: Iterable, classes: Iterable, labels: Iterable) -> Self:
         """Returns a prediction of any three sequences."""
         return cls(tuple(probabilities), tuple(classes), tuple(labels))
 

@@ -5,6 +5,7 @@ import itertools
 import math
 import random
 import time
+from collections.abc import Iterable
 
 from .answers import Prediction, ServingError, VersionStatus
 
@@ -62,14 +63,14 @@ class Client(abc.ABC):
         """Closes the connection."""
 
     @abc.abstractmethod
-    def _predict(self, image_files) -> list[Prediction]:
+    def _predict(self, image_files: list[bytes]) -> list[Prediction]:
         """Sends one request; raises a `ServingError` if it fails."""
 
     @abc.abstractmethod
     def _status(self) -> list[VersionStatus]:
         """Sends one request; raises a `ServingError` if it fails."""
 
-    def predict(self, image_files) -> list[Prediction]:
+    def predict(self, image_files: Iterable[bytes]) -> list[Prediction]:
         """Classifies a batch of images.
 
         Args:

@@ -6,9 +6,11 @@ import itertools
 import math
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from .answers import ServingError
+from .base import Client
 
 _PERCENTILES = (50, 90, 95, 99)
 
@@ -36,7 +38,7 @@ class Load:
         """Number of requests that got no answer."""
         return sum(self.failures.values())
 
-    def percentile(self, percent) -> float:
+    def percentile(self, percent: float) -> float:
         """Returns a percentile of the latencies in seconds; NaN without answers."""
         if not self.latencies:
             return math.nan
@@ -57,7 +59,13 @@ class Load:
         ]
 
 
-def send_load(connect, image_files, seconds, concurrency=4, batch_size=16) -> Load:
+def send_load(
+    connect: Callable[[], Client],
+    image_files: Sequence[bytes],
+    seconds: float,
+    concurrency: int = 4,
+    batch_size: int = 16,
+) -> Load:
     """Sends requests in a closed loop: each client sends the next one after an answer.
 
     The first request is not counted: it warms up the server, and shows an error at once. When the
@@ -103,7 +111,8 @@ def send_load(connect, image_files, seconds, concurrency=4, batch_size=16) -> Lo
 
 def _work(client, batches, stop):
     """Sends requests until the client's deadline; returns latencies, failures and retries."""
-    latencies, failures = [], collections.Counter()
+    latencies: list[float] = []
+    failures: collections.Counter[str] = collections.Counter()
     for batch in batches:
         begin = time.monotonic()
         if begin >= client.deadline or stop.is_set():

@@ -4,7 +4,6 @@ Installed as a package of its own, `regnet_command`, because Python imports a pa
 in it: `regnet_tf` imports TensorFlow, and no `--help` should wait for that.
 """
 
-import difflib
 import importlib
 import importlib.metadata
 import sys
@@ -93,14 +92,16 @@ def main(arguments: list[str] | None = None) -> int:
         program = PROGRAMS.get(" ".join(arguments[:words]))
         if program is not None:
             return _status(program, arguments[words:])
-    near = difflib.get_close_matches(arguments[0], PROGRAMS, n=1, cutoff=0.5)
-    known = ", ".join(name for name in PROGRAMS if " " not in name)
-    nearest = f" Nearest: {near[0]}." if near else ""
-    print(
-        f"regnet: error: There is no program `{arguments[0]}`.{nearest} Known: {known}.",
-        file=sys.stderr,
-    )
+    print(f"regnet: error: {_unknown(arguments[0])}", file=sys.stderr)
     return 2
+
+
+def _unknown(name):
+    defer_library()
+    from regnet_tf._errors import nearest
+
+    known = ", ".join(program for program in PROGRAMS if " " not in program)
+    return f"There is no program `{name}`.{nearest(name, PROGRAMS, count=1)} Known: {known}."
 
 
 def overview() -> str:

@@ -66,9 +66,10 @@ def check_policy(text):
     """
     if text is None or text == "trivial_augment_wide":
         return text
-    values = _parts(text) if isinstance(text, str) else None
+    parts = _parts(text) if isinstance(text, str) else None
     allowed = "None, 'trivial_augment_wide', or like 'rand-m9-mstd0.5-inc1' with m up to 10"
-    check("policy", text, values is not None, allowed)
+    check("policy", text, parts is not None, allowed)
+    values = parts or {}
     return RandAugment(
         magnitude=float(values.get("m", 10)),
         std=float(values.get("mstd", 0)),
@@ -81,9 +82,9 @@ def check_policy(text):
 def _parts(text):
     """Returns the parts of a RandAugment's name, or None for another text."""
     name, *parts = text.split("-")
-    values = {}
+    values: dict[str, str] = {}
     for part in parts:
-        key = re.match("[a-z]*", part)[0]
+        key = re.split("[^a-z]", part, maxsplit=1)[0]
         value = part[len(key) :]
         if key not in _PARTS or key in values or not re.fullmatch(_PARTS[key], value):
             return None
@@ -175,8 +176,9 @@ def rand_augment(image, seed, spec, fill=GRAY):
         uint8 of the same shape.
     """
     table = RAND_AUGMENT_INCREASING if spec.increasing else RAND_AUGMENT
-    for draw in zip(*map(tf.unstack, draw_rand_augment(seed, spec)), strict=True):
-        image = _apply(table, image, *draw, fill)
+    draws = map(tf.unstack, draw_rand_augment(seed, spec))
+    for index, level, signed in zip(*draws, strict=True):
+        image = _apply(table, image, index, level, signed, fill)
     return image
 
 
@@ -195,7 +197,8 @@ def trivial_augment_wide(image, seed, fill=(0.0, 0.0, 0.0)):
     Returns:
         uint8 of the same shape.
     """
-    return _apply(TRIVIAL_AUGMENT_WIDE, image, *draw_trivial_augment(seed), fill)
+    index, level, signed = draw_trivial_augment(seed)
+    return _apply(TRIVIAL_AUGMENT_WIDE, image, index, level, signed, fill)
 
 
 def draw_rand_augment(seed, spec):

@@ -8,6 +8,7 @@ import multiprocessing
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 from .memory import most_memory
 from .peers import import_timm
@@ -84,7 +85,7 @@ def timm_features(setting):
     return "timm", {"train": train, "forward": forward}, built
 
 
-def peak_memory(setting, remat) -> dict:
+def peak_memory(setting: Any, remat: bool) -> dict[str, float]:
     """Measures the peak memory of training in a separate process.
 
     Returns:

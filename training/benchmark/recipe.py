@@ -5,6 +5,7 @@ The three are measured in turns, so that a slowdown of the machine affects all o
 
 import statistics
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,7 +24,13 @@ SYNTHETIC = "synthetic"
 _BUFFERED = 4  # number of batches that may be prefetched before a measurement starts
 
 
-def measure_training(recipe, strategy, data_dir=None, repeats=5, steps=10) -> dict:
+def measure_training(
+    recipe: Any,
+    strategy: tf.distribute.Strategy,
+    data_dir: str | None = None,
+    repeats: int = 5,
+    steps: int = 10,
+) -> dict:
     """Measures the images per second of a recipe's input, of its step, and of both together.
 
     Args:
@@ -75,7 +82,7 @@ def measure_training(recipe, strategy, data_dir=None, repeats=5, steps=10) -> di
     if recipe.data == SYNTHETIC:
         parts = {"step": parts["step"]}
     train(fixed)  # traces
-    speeds = {part: [] for part in parts}
+    speeds: dict[str, list[float]] = {part: [] for part in parts}
     for _ in range(repeats):
         for part, do in parts.items():
             if part == "input":
@@ -103,7 +110,7 @@ def measure_training(recipe, strategy, data_dir=None, repeats=5, steps=10) -> di
     }
 
 
-def table(result) -> str:
+def table(result: dict) -> str:
     """Returns a result as a markdown table."""
     about = (
         f"{result['variant']}, recipe {result['recipe']}, {result['data']}, batches of"

@@ -5,7 +5,6 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable
-from unittest import mock
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 MODES = ("train", "forward")
@@ -77,29 +76,15 @@ def keras_contender(name, setting, modes):
     return Contender(name, {mode: run[mode] for mode in modes}, built)
 
 
-@contextlib.contextmanager
-def stock_keras():
-    """Context manager in which regnet_tf uses Keras' convolution and batch normalization."""
-    import keras
-
-    from regnet_tf import layers, ops
-
-    norm = keras.layers.BatchNormalization
-    with (
-        mock.patch.object(ops, "conv2d", ops.conv2d_keras),
-        mock.patch.object(layers.BatchNorm, "call", norm.call),
-        mock.patch.object(layers.ConvNorm, "_folds", lambda *_: False),
-    ):
-        yield
-
-
 def stock_contender(setting, modes):
     """Returns the same network with Keras' stock convolution and normalization."""
+    from regnet_tf._stock import stock_layers
+
     contender = keras_contender("stock keras", setting, modes)
 
     def inside(run):
         def patched():
-            with stock_keras():
+            with stock_layers():
                 return run()
 
         return patched
@@ -202,7 +187,7 @@ def _summary(contender, ours, setting):
     return row
 
 
-def table(results) -> str:
+def table(results: list[dict]) -> str:
     """Returns the results as a markdown table."""
     from regnet_tf._markdown import markdown_table
 

@@ -10,13 +10,14 @@ and `shuffled(seed, epoch, shard)`. Both return a `tf.data.Dataset` of `(image, 
 """
 
 import dataclasses
-import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 from regnet_tf._checks import check_int
-from regnet_tf._errors import UserError, import_optional
+from regnet_tf._errors import UserError, import_optional, nearest_names
 
 from . import digit_scenes, digits, folder, tfds_catalog
+from .splits import Split
 from .table import TableSplit
 from .tfds_catalog import TfdsSplit
 
@@ -41,8 +42,8 @@ class DataSet:
 
     name: str
     class_names: tuple[str, ...]
-    train: TableSplit | TfdsSplit | None
-    test: TableSplit | TfdsSplit | None
+    train: Split | None
+    test: Split | None
 
     @property
     def is_pixelwise(self) -> bool:
@@ -51,7 +52,13 @@ class DataSet:
         return isinstance(split, TableSplit) and split.labels.ndim > 1
 
 
-def load(name, data_dir=None, classes=None, images_per_class=None, seed=0) -> DataSet:
+def load(
+    name: str | Path,
+    data_dir: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    images_per_class: int | None = None,
+    seed: int = 0,
+) -> DataSet:
     """Loads a data set, or selected classes and images of it.
 
     Args:
@@ -82,7 +89,7 @@ def load(name, data_dir=None, classes=None, images_per_class=None, seed=0) -> Da
         class_names, train, test = tfds_catalog.load(name, data_dir)
     else:
         known = [*EMBEDDED, *tfds_catalog.known()]
-        near = difflib.get_close_matches(name, known, cutoff=0.5) or list(EMBEDDED)
+        near = nearest_names(name, known) or list(EMBEDDED)
         if len(known) == len(EMBEDDED):  # tensorflow-datasets is missing; it may have the name
             import_optional("tensorflow_datasets")
         raise UserError(f"No data set is called {name!r}. Nearest: {', '.join(near)}.")

@@ -4,21 +4,30 @@ All randomness depends only on the recipe's seed and an image's position in the 
 resumes sees the same batches as a run without interruption.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
-from regnet_tf.preprocessing import decode_image
+from regnet_tf.preprocessing import Preprocessing, decode_image
 
 from ..augmentation import batch_augmentation, image_augmentation
 from .parallel import made_ahead, parallel_map
+from .splits import Split
 
 
-def steps_per_epoch(split, recipe) -> int:
+def steps_per_epoch(split: Split, recipe: Any) -> int:
     """Returns the number of batches in an epoch; an incomplete last batch is dropped."""
     steps = split.size // recipe.batch_size
     return steps if recipe.max_steps is None else min(steps, recipe.max_steps)
 
 
-def training_batches(split, recipe, classes, first_step=0, context=None) -> tf.data.Dataset:
+def training_batches(
+    split: Split,
+    recipe: Any,
+    classes: int,
+    first_step: int = 0,
+    context: tf.distribute.InputContext | None = None,
+) -> tf.data.Dataset:
     """Returns the batches of all epochs in sequence. Each epoch has a different order.
 
     Args:
@@ -66,7 +75,12 @@ def training_batches(split, recipe, classes, first_step=0, context=None) -> tf.d
     return made_ahead(batches if share == batch_size else batches.rebatch(share))
 
 
-def test_examples(split, preprocessing, shard=(0, 1), normalized=True) -> tf.data.Dataset:
+def test_examples(
+    split: Split,
+    preprocessing: Preprocessing,
+    shard: tuple[int, int] = (0, 1),
+    normalized: bool = True,
+) -> tf.data.Dataset:
     """Returns every image of a split exactly once, in a fixed order.
 
     Args:
@@ -88,7 +102,9 @@ def test_examples(split, preprocessing, shard=(0, 1), normalized=True) -> tf.dat
     return parallel_map(split.examples(shard), prepare)
 
 
-def test_batches(split, preprocessing, batch_size, normalized=True) -> tf.data.Dataset:
+def test_batches(
+    split: Split, preprocessing: Preprocessing, batch_size: int, normalized: bool = True
+) -> tf.data.Dataset:
     """Returns `test_examples` in batches; the last batch may be smaller."""
     examples = test_examples(split, preprocessing, normalized=normalized)
     return made_ahead(examples.batch(batch_size))

@@ -54,7 +54,8 @@ def _list(path):
     folders = [one for one in path.iterdir() if one.is_dir() and not one.name.startswith(".")]
     are_numbers = all(one.name.isdecimal() for one in folders)
     folders.sort(key=lambda one: int(one.name) if are_numbers else one.name)
-    files, labels = [], []
+    files: list[str] = []
+    labels: list[int] = []
     for label, one in enumerate(folders):
         found = sorted(file for file in one.rglob("*") if _is_image(file))
         if not found:

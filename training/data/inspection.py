@@ -87,9 +87,8 @@ def _recipe_for(name):
 
 def _load(name, data_dir, recipe):
     """Loads the data set, restricted to the recipe's classes and images if it is the recipe's."""
-    part = ()
-    if recipe.data == name:
-        part = (recipe.classes, recipe.images_per_class, recipe.seed)
+    is_its_own = recipe.data == name
+    part = (recipe.classes, recipe.images_per_class, recipe.seed) if is_its_own else ()
     data = load(name, data_dir, *part)
     if data.train is None:
         raise UserError(f"{name} has no images to train on. A folder has them in a folder `train`.")

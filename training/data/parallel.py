@@ -1,11 +1,12 @@
 """Parallel mapping and prefetching of `tf.data` data sets."""
 
 import os
+from collections.abc import Callable
 
 import tensorflow as tf
 
 
-def parallel_map(dataset, function) -> tf.data.Dataset:
+def parallel_map(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
     """Maps a function over a data set on all cores, without AutoGraph.
 
     TensorFlow must be able to trace the function as it is. AutoGraph would rewrite it and all
@@ -15,7 +16,7 @@ def parallel_map(dataset, function) -> tf.data.Dataset:
     return dataset.map(function, num_parallel_calls=os.cpu_count())
 
 
-def made_ahead(dataset) -> tf.data.Dataset:
+def made_ahead(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Returns the data set with prefetching. Use it as the last step of every pipeline.
 
     Autotuning is off. TensorFlow 2.21 stops the tuning thread with a signal that the thread may

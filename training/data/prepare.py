@@ -7,6 +7,7 @@ import shutil
 import tarfile
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from regnet_tf._errors import UserError, import_optional
 
@@ -25,7 +26,13 @@ ARCHIVES = {
 _SPACE = 1.02
 
 
-def prepare(builder, manual_dir=None, any_size=False, files=None, progress=True) -> bool:
+def prepare(
+    builder: Any,
+    manual_dir: str | Path | None = None,
+    any_size: bool = False,
+    files: int | dict[str, int] | None = None,
+    progress: bool = True,
+) -> bool:
     """Writes the files of a data set, unless they exist.
 
     Args:

@@ -1,5 +1,7 @@
 """A sheet of augmented training images, to see what a network is trained on."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from regnet_tf._errors import import_optional
@@ -53,7 +55,7 @@ def displayable(image, recipe):
     return np.clip(np.asarray(image) * recipe.std + recipe.mean, 0, 1)
 
 
-def title(label, class_names) -> str:
+def title(label: np.ndarray, class_names: Sequence[str]) -> str:
     """Returns the name of an image's class, or names and shares for a mix of two images.
 
     Args:

@@ -4,8 +4,11 @@ import dataclasses
 import math
 import os
 import time
+from collections.abc import Iterator
+from typing import Any
 
 from .batches import training_batches
+from .splits import Split
 
 _ENDLESS = 1_000_000  # epochs
 
@@ -27,7 +30,7 @@ class Speed:
         """Images per second per core, assuming equal cores."""
         return self.images_per_second / self.cores
 
-    def cores_for(self, images_per_second) -> int:
+    def cores_for(self, images_per_second: float) -> int:
         """Returns the number of equal cores needed for this many images per second."""
         return math.ceil(images_per_second / self.per_core)
 
@@ -39,7 +42,7 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def measure(split, recipe, classes, seconds=5.0) -> Speed:
+def measure(split: Split, recipe: Any, classes: int, seconds: float = 5.0) -> Speed:
     """Measures the speed of the training input pipeline alone.
 
     Args:
@@ -57,7 +60,7 @@ def endless_batches(split, recipe, classes):
     return training_batches(split, recipe.replace(epochs=_ENDLESS, max_steps=None), classes)
 
 
-def rate(batches, batch_size, seconds, warmup=1) -> float:
+def rate(batches: Iterator, batch_size: int, seconds: float, warmup: int = 1) -> float:
     """Returns the images per second of an iterator of batches.
 
     Args:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -26,7 +28,7 @@ class TableSplit:
         """The number of images."""
         return len(self.labels)
 
-    def examples(self, shard=(0, 1)) -> tf.data.Dataset:
+    def examples(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         """Returns each image once, in the order of the table.
 
         Args:
@@ -34,7 +36,7 @@ class TableSplit:
         """
         return self._at(tf.range(self.size), shard)
 
-    def shuffled(self, seed, epoch, shard=(0, 1)) -> tf.data.Dataset:
+    def shuffled(self, seed: int, epoch: Any, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         """Returns each image once, shuffled over the whole split.
 
         Args:
@@ -58,14 +60,14 @@ class TableSplit:
         with tf.init_scope():  # create them once, not in every graph that reads them
             return tf.constant(self.items), tf.constant(self.labels)
 
-    def with_labels(self, kept) -> "TableSplit":
+    def with_labels(self, kept: Sequence[int]) -> "TableSplit":
         """Returns only the images with these labels; new labels are indices into `kept`."""
         new_labels = np.full(max(self.labels.max(initial=-1), *kept) + 1, -1)
         new_labels[kept] = np.arange(len(kept))
         chosen = np.isin(self.labels, kept)
         return TableSplit(self.items[chosen], new_labels[self.labels[chosen]])
 
-    def with_few(self, count, seed) -> "TableSplit":
+    def with_few(self, count: int, seed: int) -> "TableSplit":
         """Returns `count` images of each class, sampled without replacement."""
         rng = np.random.default_rng(seed)
         places = [

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib.util
 import shlex
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -27,7 +28,7 @@ class TfdsSplit:
         label_key: key of the label in an example.
     """
 
-    builder: object
+    builder: Any
     name: str
     image_key: str
     label_key: str
@@ -37,7 +38,7 @@ class TfdsSplit:
         """The number of images."""
         return self.builder.info.splits[self.name].num_examples
 
-    def examples(self, shard=(0, 1)) -> tf.data.Dataset:
+    def examples(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         """Returns each image once, encoded, in the order of the files.
 
         Args:
@@ -45,7 +46,7 @@ class TfdsSplit:
         """
         return self._examples(tf.data.TFRecordDataset(self._files), shard)
 
-    def shuffled(self, seed, epoch, shard=(0, 1)) -> tf.data.Dataset:
+    def shuffled(self, seed: int, epoch: Any, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         """Returns each image once, encoded, in a random order.
 
         The files are shuffled and 16 of them are read in turns. The images are then shuffled within
@@ -161,12 +162,12 @@ def find(name, data_dir=None):
     return builder
 
 
-def is_prepared(builder) -> bool:
+def is_prepared(builder: Any) -> bool:
     """Returns whether the data of a builder is completely prepared."""
     return bool(builder.info.splits)
 
 
-def is_known(name) -> bool:
+def is_known(name: str) -> bool:
     """Returns whether tensorflow-datasets has this data set; the name may have a configuration."""
     return name.partition("/")[0].partition(":")[0] in known()
 

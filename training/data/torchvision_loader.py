@@ -2,11 +2,14 @@
 
 import dataclasses
 import statistics
+from pathlib import Path
+from typing import Any
 
 from regnet_tf._errors import UserError
 from regnet_tf._torch import import_with_torch
 
 from . import speed
+from .splits import Split
 
 _ENDLESS = 10**9  # images
 _WAIT = 120  # seconds to wait for a batch, as a worker may have died
@@ -35,7 +38,14 @@ class Comparison:
         return statistics.median(self.ratios)
 
 
-def compare(folder, split, recipe, classes, turns=5, seconds=5.0) -> Comparison:
+def compare(
+    folder: Path,
+    split: Split,
+    recipe: Any,
+    classes: int,
+    turns: int = 5,
+    seconds: float = 5.0,
+) -> Comparison:
     """Measures both pipelines in turns, so that a slowdown of the machine affects both.
 
     Both read the same files, apply random resized crops at the recipe's size, flip and normalize.

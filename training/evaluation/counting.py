@@ -9,10 +9,12 @@ import numpy as np
 
 from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
-from regnet_tf.preprocessing import imagenet_classes
+from regnet_tf.preprocessing import Preprocessing, imagenet_classes
 
 from .. import figures
 from ..data.batches import test_batches
+from ..data.splits import Split
+from .predictors import Predictor
 
 #: The files of `write_evaluation`. The first one is written last.
 FILES = {
@@ -23,7 +25,14 @@ FILES = {
 }
 
 
-def evaluate(predictor, split, preprocessing, batch_size=50, labels=None, verbose=1) -> dict:
+def evaluate(
+    predictor: Predictor,
+    split: Split,
+    preprocessing: Preprocessing,
+    batch_size: int = 50,
+    labels: np.ndarray | None = None,
+    verbose: int = 1,
+) -> dict:
     """Evaluates a classifier on a split of a data set.
 
     Args:

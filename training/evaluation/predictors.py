@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from regnet_tf._errors import UserError, first_line, import_optional
+from regnet_tf._errors import UserError, first_line
+from regnet_tf._litert import dequantized, open_interpreter
 from regnet_tf._trained import load_trained
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.weights import is_tag
@@ -36,7 +37,7 @@ class Predictor:
     image_size: int | None
 
 
-def load_predictor(model, variant=None) -> Predictor:
+def load_predictor(model: str | Path, variant: str | None = None) -> Predictor:
     """Loads a classifier from a tag or a path.
 
     Args:
@@ -115,11 +116,7 @@ def _preferred(names, order):
 
 
 def _of_tflite(path):
-    litert = import_optional("ai_edge_litert.interpreter", extra="export")
-    try:
-        interpreter = litert.Interpreter(str(path), num_threads=_threads())
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path} cannot be read: {first_line(error)}") from error
+    interpreter = open_interpreter(path, _threads())
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     if len(target["shape"]) != 2:
         raise UserError(f"{path} is not a classifier: its output has the shape {target['shape']}.")
@@ -130,7 +127,7 @@ def _of_tflite(path):
         interpreter.allocate_tensors()
         interpreter.set_tensor(source["index"], images)
         interpreter.invoke()
-        return _dequantized(interpreter.get_tensor(target["index"]), target)
+        return dequantized(interpreter.get_tensor(target["index"]), target)
 
     return Predictor(
         name=path.stem,
@@ -148,11 +145,6 @@ def _quantized(images, details):
     if details["dtype"] == np.int8:
         images = np.clip(np.round(images / scale) + zero, -128, 127)
     return images.astype(details["dtype"])
-
-
-def _dequantized(scores, details):
-    scale, zero = details["quantization"]
-    return (scores.astype("float32") - zero) * scale if scale else scores
 
 
 def _threads():

@@ -1,8 +1,7 @@
 """Recipes by name. Each description has the command and the expected result."""
 
-import difflib
-
 from regnet_tf._checks import check
+from regnet_tf._errors import nearest_names
 
 from . import digits, imagenet
 from .changes import parse_change
@@ -43,7 +42,7 @@ def get_recipe(name, **changes) -> Recipe:
             range.
     """
     if name not in RECIPES:
-        near = difflib.get_close_matches(str(name), RECIPES, cutoff=0.5) or RECIPES
+        near = nearest_names(name, RECIPES) or RECIPES
         raise ValueError(f"No recipe is called {name!r}. Nearest: {', '.join(near)}.")
     return RECIPES[name].replace(**changes)
 

@@ -45,7 +45,7 @@ Kolmogorov-Smirnov statistics, the best range of each parameter, the block width
 the worst networks, and the configurations of the best. DIR is a directory that `run` wrote."""
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status.
 
     Args:

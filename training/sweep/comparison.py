@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ FILES = {
 }
 
 
-def compare(folders, out, error="final", best=3, seed=0) -> str:
+def compare(
+    folders: Sequence[str | Path], out: Path, error: str = "final", best: int = 3, seed: int = 0
+) -> str:
     """Compares populations and writes `FILES`.
 
     Args:

@@ -36,7 +36,8 @@ def processes(tasks, workers, address):
         Return values of `train_network`. If a network's worker died twice, its result is "failed".
     """
     waiting = deque((task, 1) for task in tasks)
-    idle, running = [_Worker() for _ in range(min(workers, len(tasks)))], {}
+    idle = [_Worker() for _ in range(min(workers, len(tasks)))]
+    running: dict[concurrent.futures.Future, tuple[_Worker, dict, int]] = {}
     try:
         while waiting or running:
             while idle and waiting:

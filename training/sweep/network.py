@@ -33,7 +33,7 @@ def prepare_process(threads=None):
         tf.config.experimental.set_memory_growth(device, True)
 
 
-def train_network(task) -> dict:
+def train_network(task: dict) -> dict:
     """Trains a network and tests it after every epoch.
 
     Args:
@@ -57,7 +57,9 @@ def train_network(task) -> dict:
     return result_of(task, errors, failure, time.perf_counter() - start)
 
 
-def result_of(task, errors, failure, seconds=None) -> dict:
+def result_of(
+    task: dict, errors: list[float], failure: str | None, seconds: float | None = None
+) -> dict:
     """Returns the entry of a network in the results.
 
     Args:

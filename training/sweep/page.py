@@ -2,6 +2,7 @@
 
 import base64
 from html import escape
+from pathlib import Path
 
 _STYLE = """\
 :root { color-scheme: light dark; --line: #d0d0d0; --paper: #ffffff; --ink: #222222; }
@@ -21,7 +22,7 @@ _OVERVIEW = ("networks", "failed")
 _ERRORS = ("least_error", "median_error", "mean_error", "weighted_mean_error")
 
 
-def page(facts, best, pictures, folder) -> str:
+def page(facts: dict, best: dict, pictures: dict[str, str], folder: Path) -> str:
     """Returns the page as HTML.
 
     Args:

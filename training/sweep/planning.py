@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from .specification import COSTS
+from .specification import COSTS, Specification
 
 
-def plan(specification, data_dir=None) -> str:
+def plan(specification: Specification, data_dir: str | None = None) -> str:
     """Returns a text: number of networks, training, ranges of costs, and a table of stages.
 
     Args:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ class Population:
         return columns
 
 
-def read_populations(folders, error="final") -> list[Population]:
+def read_populations(folders: Sequence[str | Path], error: str = "final") -> list[Population]:
     """Reads the populations from directories written by `run`.
 
     Args:
@@ -96,7 +97,7 @@ def read_populations(folders, error="final") -> list[Population]:
     ]
 
 
-def matching_weights(populations) -> list[np.ndarray]:
+def matching_weights(populations: list[Population]) -> list[np.ndarray]:
     """Returns weights that give all populations the same distribution of flops.
 
     The flops are divided into intervals with equal shares of all networks. The number of intervals

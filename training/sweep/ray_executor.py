@@ -1,6 +1,7 @@
 """Trains networks as tasks of a Ray cluster, on one or many machines."""
 
 from collections import deque
+from typing import Any
 
 from regnet_tf._errors import UserError, first_line, import_optional
 
@@ -50,7 +51,8 @@ def _connect(ray, workers, address):
 def _trained(ray, tasks, workers):
     """Yields results as soon as they are ready; submits at most `workers` tasks at once."""
     train = ray.remote(num_cpus=1, max_retries=RETRIES)(train_network)
-    waiting, running = deque(tasks), {}
+    waiting = deque(tasks)
+    running: dict[Any, dict] = {}
     while waiting or running:
         while waiting and len(running) < workers:
             task = waiting.popleft()

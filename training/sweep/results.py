@@ -18,7 +18,7 @@ TRAINED = "trained"
 COSTS = ("flops", "parameters", "activations")
 
 
-def population_results(folder) -> Results:
+def population_results(folder: Path) -> Results:
     """Returns the results of the population in a folder."""
     return Results(folder, check_network)
 

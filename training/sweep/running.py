@@ -1,6 +1,8 @@
 """Trains a population, or its missing networks."""
 
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from regnet_tf._checks import check_choice, check_int
 
@@ -10,22 +12,23 @@ from .executors import inline, processes
 from .network import prepare_process
 from .ray_executor import on_ray
 from .results import TRAINED, claim, population_results
+from .specification import Specification
 
 #: Name -> generator function of tasks, workers and an address.
 EXECUTORS = {"inline": inline, "processes": processes, "ray": on_ray}
 
 
 def run(
-    specification,
-    folder,
+    specification: Specification,
+    folder: Path,
     *,
-    executor="processes",
-    workers=1,
-    threads=None,
-    address=None,
-    data_dir=None,
-    retry_failed=False,
-    say=print,
+    executor: str = "processes",
+    workers: int = 1,
+    threads: int | None = None,
+    address: str | None = None,
+    data_dir: str | None = None,
+    retry_failed: bool = False,
+    say: Callable = print,
 ) -> dict:
     """Trains every network of a population that has no result yet.
 
@@ -73,7 +76,9 @@ def run(
     return results.read()
 
 
-def tasks_of(specification, data_dir=None, threads=None) -> list[dict]:
+def tasks_of(
+    specification: Specification, data_dir: str | None = None, threads: int | None = None
+) -> list[dict]:
     """Returns the arguments of `train_network` for every network of a population."""
     classes = len(specification.load_data(data_dir).class_names)
     return [

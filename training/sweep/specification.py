@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from regnet_tf import RegNetConfig
 from regnet_tf._checks import check, check_fields, check_int
@@ -90,7 +91,7 @@ class Specification:
         check_batch_size(recipe, data)
         return data
 
-    def sample(self, classes) -> list[RegNetConfig]:
+    def sample(self, classes: int) -> list[RegNetConfig]:
         """Samples the networks of the population.
 
         Args:
@@ -106,7 +107,7 @@ class Specification:
         self.recipe_of(configs[0])  # raises if the images are too small
         return configs
 
-    def complexity(self, config, classes) -> dict:
+    def complexity(self, config: RegNetConfig, classes: int) -> dict[str, int]:
         """Returns the costs of a network for one image: flops, parameters, activations."""
         costs = complexity(config, self._base_recipe.image_size, classes=classes)
         return {name: int(getattr(costs, name)) for name in COSTS}
@@ -116,7 +117,7 @@ class Specification:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
-    def from_dict(cls, fields) -> "Specification":
+    def from_dict(cls, fields: dict[str, Any]) -> "Specification":
         """Returns a specification from the content of a JSON file.
 
         Raises:
@@ -130,7 +131,7 @@ class Specification:
         return cls(**fields)
 
 
-def load_specification(name) -> Specification:
+def load_specification(name: str | Path) -> Specification:
     """Loads a specification from a JSON file, or a built-in one by name.
 
     Raises:

@@ -3,6 +3,7 @@
 They train with `train_on_batch` and infer with `predict_on_batch`, which run TensorFlow graphs.
 """
 
+import abc
 import importlib
 import os
 import subprocess
@@ -21,10 +22,18 @@ _RANGES = {
 _SIGNATURE = "serving_default"
 
 
-class Peer:
+class Peer(abc.ABC):
     """A network; subclasses import its library and create it."""
 
     keras_package = "keras"
+
+    @abc.abstractmethod
+    def import_library(self):
+        """Returns the library."""
+
+    @abc.abstractmethod
+    def create(self, network, shape):
+        """Returns the network with logits as output, for images of this shape."""
 
     def load(self):
         """Imports the library and everything that training needs."""
@@ -124,7 +133,7 @@ class Project(Peer):
         folder = Path(request["folder"])
         source = folder / "network.keras"
         self.model.save(source)
-        command = [
+        command: list[str | Path] = [
             sys.executable,
             "-m",
             "regnet_command",

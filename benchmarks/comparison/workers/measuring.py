@@ -5,7 +5,9 @@ import statistics
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # This process may be unable to import the package `training`, but not this file of it.
 sys.path.append(str(Path(__file__).parents[3] / "training" / "benchmark"))
@@ -42,7 +44,7 @@ def answer(function):
     target.write_text(json.dumps(facts))
 
 
-def measure_network(peer, request) -> dict:
+def measure_network(peer: Any, request: dict) -> dict:
     """Imports, builds and runs a peer's network; or exports it.
 
     Args:
@@ -75,14 +77,15 @@ def measure_network(peer, request) -> dict:
     return {**facts, **steps(step, request["seconds"]), "memory_mib": most_memory()}
 
 
-def steps(step, seconds) -> dict:
+def steps(step: Callable, seconds: float) -> dict:
     """Repeats a call for a number of seconds.
 
     Returns:
         Dict: "first_seconds", the time of the first call, which traces and compiles; "calls", the
         number of calls after it; "step_seconds", their median. At least one is made.
     """
-    first, times = _timed(step), []
+    first = _timed(step)
+    times: list[float] = []
     while not times or sum(times) < seconds:
         times.append(_timed(step))
     return {

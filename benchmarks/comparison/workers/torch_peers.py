@@ -1,5 +1,6 @@
 """Worker: RegNets in PyTorch, channels_last, from timm, torchvision and transformers."""
 
+import abc
 import importlib
 import importlib.util
 import os
@@ -9,8 +10,16 @@ from pathlib import Path
 import measuring
 
 
-class _Torch:
+class _Torch(abc.ABC):
     """A network; see `keras_peers.Peer` for the methods."""
+
+    @abc.abstractmethod
+    def import_library(self):
+        """Returns the library."""
+
+    @abc.abstractmethod
+    def create(self, network):
+        """Returns the network with logits as output."""
 
     def load(self):
         self.torch = importlib.import_module("torch")
@@ -155,7 +164,7 @@ def _declared_operations(torch):
     object.
     """
     spec = importlib.util.find_spec("torchvision")
-    if spec is None:
+    if spec is None or spec.origin is None:
         return None
     try:
         for path in Path(spec.origin).parent.glob("_C.*"):
