@@ -38,7 +38,7 @@ _STRUCTURE = """\
 ## Structure
 
 The numbers of the width generator (depth d, initial width w_0, slope w_a, multiplier w_m, group
-width g), and the stages that it makes of them. `create_model` and `get_config` take the key, which
+width g), and the stages that it makes of them. `build_regnet` and `get_config` take the key, which
 is timm's, and [many other names](reference/configurations.md#configurations). Variants in `-tv`
 have torchvision's rounding of widths; `-sgn` has group normalization and SiLU.
 """

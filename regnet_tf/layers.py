@@ -5,6 +5,7 @@ D inner channels of a block, F output channels.
 """
 
 import dataclasses
+from typing import Any
 
 import keras
 from keras import ops
@@ -12,7 +13,8 @@ from keras import ops
 from regnet_tf import ops as regnet_ops
 from regnet_tf._checks import check, check_choice, check_int, check_number, is_int
 from regnet_tf.complexity import squeeze_width
-from regnet_tf.variants import ACTIVATIONS, GROUP_NORM_WIDTH, NORMALIZATIONS
+from regnet_tf.preprocessing import Preprocessing
+from regnet_tf.variants import ACTIVATIONS, GROUP_NORM_WIDTH, NORMALIZATIONS, RegNetConfig
 from regnet_tf.widths import StageConfig
 
 _register = keras.saving.register_keras_serializable(package="regnet_tf")
@@ -579,12 +581,19 @@ class Stage(keras.layers.Layer):
 class Stem(keras.layers.Layer):
     """The first convolution of a RegNet: 3x3, with normalization and activation.
 
+    It carries the network's configuration and preprocessing, which `facts_of` reads. Keras saves
+    and clones layers by their configs, but makes models from tensors alone. Every model on a
+    network's layers has its stem.
+
     Args:
         width: number of output channels.
         stride: 2, or 1 for small images.
         activation: see `ConvNorm`.
         normalization: see `ConvNorm`.
         synchronized: see `ConvNorm`.
+        network: the `RegNetConfig` of the network, or None if unknown.
+        preprocessing: the `Preprocessing` from a photograph to this layer's input, or None if
+            unknown.
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`.
@@ -597,9 +606,17 @@ class Stem(keras.layers.Layer):
         activation="relu",
         normalization="batch",
         synchronized=False,
+        network=None,
+        preprocessing=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if isinstance(network, dict):  # from a saved file
+            network = RegNetConfig.from_dict(network)
+        if isinstance(preprocessing, dict):
+            preprocessing = Preprocessing.from_dict(preprocessing)
+        self.network = network
+        self.preprocessing = preprocessing
         self.conv = ConvNorm(
             width,
             3,
@@ -615,6 +632,28 @@ class Stem(keras.layers.Layer):
     def stride(self):
         """Stride of the convolution."""
         return self.conv.stride
+
+    @property
+    def network(self) -> RegNetConfig | None:
+        """The `RegNetConfig` of the network, or None if unknown."""
+        return self._network
+
+    @network.setter
+    def network(self, network):
+        ok = network is None or isinstance(network, RegNetConfig)
+        check("network", network, ok, "a RegNetConfig or None")
+        self._network = network
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """The `Preprocessing` from a photograph to this layer's input, or None if unknown."""
+        return self._preprocessing
+
+    @preprocessing.setter
+    def preprocessing(self, preprocessing):
+        ok = preprocessing is None or isinstance(preprocessing, Preprocessing)
+        check("preprocessing", preprocessing, ok, "a Preprocessing or None")
+        self._preprocessing = preprocessing
 
     def build(self, input_shape):
         self.conv.build(input_shape)
@@ -633,11 +672,44 @@ class Stem(keras.layers.Layer):
             "activation": self.conv.activation,
             "normalization": self.conv.normalization,
             "synchronized": self.conv.synchronized,
+            "network": self.network and self.network.to_dict(),
+            "preprocessing": self.preprocessing and self.preprocessing.to_dict(),
         }
 
 
+class ClassNames:
+    """Base of the layers that output class scores: they carry the names of the classes.
+
+    Attributes:
+        classes: number of outputs.
+    """
+
+    classes: int
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Name of each output, or None if unknown."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, class_names):
+        if class_names is not None:
+            class_names = checked_class_names(class_names, self.classes)
+        self._class_names = class_names
+
+
+def checked_class_names(class_names: Any, classes: int | None = None) -> tuple[str, ...]:
+    """Returns class names as a tuple; raises ValueError unless they are `classes` texts."""
+    ok = isinstance(class_names, (tuple, list)) and len(class_names) > 0
+    ok = ok and all(isinstance(name, str) for name in class_names)
+    check("class_names", class_names, ok, "a sequence of texts, or None")
+    count = len(class_names)
+    check("class_names", f"{count} names", classes in (None, count), f"{classes} names")
+    return tuple(class_names)
+
+
 @_register
-class Head(keras.layers.Dense):
+class Head(ClassNames, keras.layers.Dense):
     """The classifier on pooled features: a dense layer in float32.
 
     The kernel is initialized from N(0, 0.01), the bias with zeros.
@@ -645,11 +717,12 @@ class Head(keras.layers.Dense):
     Args:
         classes: number of outputs.
         activation: "softmax" for probabilities, None for logits.
+        class_names: name of each output, or None if unknown.
 
     Input shape: `(batch, channels)`. Output shape: `(batch, classes)`, float32.
     """
 
-    def __init__(self, classes, activation=None, **kwargs):
+    def __init__(self, classes, activation=None, class_names=None, **kwargs):
         check_int("classes", classes, minimum=1)
         kwargs = {
             "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01),
@@ -657,10 +730,13 @@ class Head(keras.layers.Dense):
             **kwargs,
         }
         super().__init__(classes, activation, **kwargs)
+        self.classes = classes
+        self.class_names = class_names
 
     def get_config(self):
         config = super().get_config()
-        return {"classes": config.pop("units"), **config}
+        names = self.class_names and list(self.class_names)
+        return {"classes": config.pop("units"), **config, "class_names": names}
 
 
 def _strided(size, stride):

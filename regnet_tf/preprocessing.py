@@ -1,9 +1,9 @@
-"""Prepares images for networks (decode, resize, crop, normalize), and names predicted classes.
+"""Prepares images for networks: decode, resize, crop, normalize.
 
 All images are prepared here: in eager mode, in `tf.data` and in exported signatures.
 
     preprocessing = Preprocessing(image_size=224, crop_fraction=0.875)
-    decode_predictions(model.predict(preprocessing("cat.jpg")))
+    model.predict(preprocessing("cat.jpg"))
 
     paths.map(preprocessing.from_file, num_parallel_calls=tf.data.AUTOTUNE).batch(64)
 
@@ -14,7 +14,6 @@ metadata is ignored. TensorFlow is imported when first needed.
 
 import dataclasses
 import functools
-import importlib.resources
 import math
 import os
 from typing import Any
@@ -298,51 +297,11 @@ def preprocess_input(x, data_format=None):
     return ops.add(ops.multiply(ops.cast(x, "float32"), scale), offset)
 
 
-def decode_predictions(preds, top=5):
-    """Returns the ImageNet classes with the highest scores.
-
-    Args:
-        preds: scores, an array or tensor `(batch, 1000)`.
-        top: number of classes to return for each image.
-
-    Returns:
-        For each image a list of `(synset, name, score)`, the highest score first. Names are as in
-        `keras.applications`: "great_white_shark".
-
-    Raises:
-        ValueError: for another shape, or if `top` is not from 1 to 1000.
-    """
-    preds = ops.convert_to_numpy(preds) if ops.is_tensor(preds) else np.asarray(preds)
-    classes = imagenet_classes()
-    ok = preds.ndim == 2 and preds.shape[1] == len(classes)
-    check("preds", f"shape {preds.shape}", ok, "ImageNet's scores, of shape (batch, 1000)")
-    check_int("top", top, minimum=1)
-    check("top", top, top <= len(classes), f"at most {len(classes)}")
-    best = np.argsort(-preds.astype("float64"), axis=1, kind="stable")[:, :top]
-    return [
-        [(classes[i][0], _short_name(classes[i][1]), float(scores[i])) for i in row]
-        for row, scores in zip(best, preds, strict=True)
-    ]
-
-
-@functools.cache
-def imagenet_classes() -> tuple[tuple[str, str], ...]:
-    """Returns ImageNet's 1000 classes in label order: `("n01440764", "tench, Tinca tinca")`."""
-    file = importlib.resources.files("regnet_tf") / "data" / "imagenet_classes.txt"
-    lines = file.read_text(encoding="utf-8").splitlines()
-    split = (line.partition(" ") for line in lines if not line.startswith("#"))
-    return tuple((synset, words) for synset, _, words in split)
-
-
 def _images():
     """Imports the TensorFlow part at its first use."""
     from regnet_tf import _images
 
     return _images
-
-
-def _short_name(words):
-    return words.split(",")[0].replace(" ", "_")
 
 
 @functools.cache

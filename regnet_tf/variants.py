@@ -206,7 +206,7 @@ class RegNetConfig:
 
     def to_dict(self) -> dict:
         """Returns a dict of JSON types. `from_dict` turns it into an equal configuration."""
-        return dataclasses.asdict(self)
+        return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
     def from_dict(cls, fields: dict) -> "RegNetConfig":

@@ -15,8 +15,8 @@ def draw_predictions(image, predictions, path):
 
     Args:
         image: uint8 array `(height, width, 3)`.
-        predictions: `(synset, name, score)` of each class, as `decode_predictions` returns them for
-            one image.
+        predictions: `(class_name, words, score)` of each class, as `decode_predictions` returns
+            them for one image.
         path: path of the PNG to write.
 
     Raises:
@@ -28,7 +28,7 @@ def draw_predictions(image, predictions, path):
     picture, bars = figure.subplots(1, 2)
     picture.imshow(image)
     picture.set_axis_off()
-    names = [name.replace("_", " ") for _, name, _ in predictions]
+    names = [words.replace("_", " ") for _, words, _ in predictions]
     scores = [score for _, _, score in predictions]
     drawn = bars.barh(range(len(names)), scores)
     bars.bar_label(drawn, [f"{score:.1%}" for score in scores], padding=3)

@@ -15,16 +15,17 @@ from fnmatch import fnmatch
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TypeGuard
+
+import keras
 
 from regnet_tf._errors import first_line
+from regnet_tf.class_names import imagenet_synsets
+from regnet_tf.facts import facts_of
 from regnet_tf.porting import count_classes, load_state_dict
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.readers import SUFFIXES, read_state_dict
 from regnet_tf.variants import is_variant, variant_key
-
-if TYPE_CHECKING:
-    import keras
 
 _log = logging.getLogger("regnet_tf")
 
@@ -83,6 +84,11 @@ class WeightsInfo:
     def top1(self) -> float | None:
         """The best published ImageNet top-1 accuracy in percent, if any is published."""
         return max((entry["top1"] for entry in self.published), default=None)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """ImageNet's synsets for 1,000 classes; None for other classifiers, or without one."""
+        return imagenet_synsets() if self.classes == len(imagenet_synsets()) else None
 
     def preprocessing(self, test: bool = True) -> Preprocessing:
         """Returns the preprocessing of images for these weights.
@@ -265,6 +271,27 @@ class Checkpoint:
         state_dict = read_state_dict(path)
         return cls(tag or str(weights), tag, count_classes(state_dict), state_dict)
 
+    def preprocessing(self, size: int | None) -> Preprocessing | None:
+        """Returns the preprocessing of published weights, None for a file.
+
+        Args:
+            size: fixed side of the network's images in pixels, or None. Another side than the
+                published test's gets the part of the image that training has kept.
+        """
+        if self.tag is None:
+            return None
+        info = weights_info(self.tag)
+        return info.preprocessing(test=size in (None, info.test_image_size))
+
+    def class_names(self, classes: int) -> tuple[str, ...] | None:
+        """Returns the class names of published weights for a number of outputs.
+
+        They are None for a file, for an unknown data set, and for another number of outputs.
+        """
+        if self.tag is None or classes != self.classes:
+            return None
+        return weights_info(self.tag).class_names
+
     def load_into(self, model):
         """Loads the weights into a network of `build_regnet`.
 
@@ -292,29 +319,25 @@ class Checkpoint:
             ) from error
 
 
-def preprocessing_for(weights: "str | keras.Model") -> Preprocessing:
-    """Returns the preprocessing of images for published weights or a network with them.
+def preprocessing_for(weights: str | keras.Model) -> Preprocessing:
+    """Returns the preprocessing of images for published weights or a network.
 
     Args:
-        weights: a tag; a variant's name, for its "imagenet" weights; or a model made with
-            published weights and named by their tag. A model with a fixed input size gets images
-            of that size. A model that includes preprocessing gets levels of 0 to 255.
+        weights: a tag; a variant's name, for its "imagenet" weights; or a model that knows its
+            preprocessing (see `facts_of`). A model with a fixed input size gets images of that
+            size. A model that includes preprocessing gets levels of 0 to 255.
 
     Raises:
-        ValueError: for an unknown tag or variant, or a model whose name is not a tag.
+        ValueError: for an unknown tag or variant, or a model that does not know its preprocessing.
     """
     if isinstance(weights, str):
         return weights_info(weights if is_tag(weights) else best_weights(weights)).preprocessing()
-    if not is_tag(weights.name):
+    preprocessing = facts_of(weights).preprocessing
+    if preprocessing is None:
         raise ValueError(
-            "`weights` must be a tag, a variant's name or a model named by a tag."
-            f" Received: a model named {weights.name!r}"
+            "`weights` must be a tag, a variant's name, or a model that knows its preprocessing."
+            " Pass `preprocessing` where you build the model, or set"
+            ' `model.get_layer("stem").preprocessing`.'
+            f" Received: the model {weights.name!r} without preprocessing"
         )
-    info = weights_info(weights.name)
-    preprocessing = info.preprocessing()
-    size = weights.input_shape[1]
-    if size is not None and size != preprocessing.image_size:
-        preprocessing = info.preprocessing(test=False).replace(image_size=size)
-    if any(layer.name == "preprocessing" for layer in weights.layers):
-        preprocessing = preprocessing.replace(mean=(0, 0, 0), std=(1 / 255,) * 3)
     return preprocessing

@@ -35,7 +35,7 @@ def norms(model):
 )
 def test_variants(variant):
     model = with_statistics(
-        regnet_tf.create_model(variant, input_shape=(64, 64, 3), classifier_activation=None)
+        regnet_tf.build_regnet(variant, input_shape=(64, 64, 3), classifier_activation=None)
     )
     fused = fuse(model)
     assert norms(model) and not norms(fused)

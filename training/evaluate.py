@@ -210,14 +210,15 @@ def _evaluated(job, data, split, options):
         return {**done, "published": job.published}
     predictor = _predictor(job.model, options.variant)
     preprocessing = _setting(job, predictor, options)
-    labels = counting.match_classes(data.class_names, predictor.classes)
+    outputs = counting.output_names(predictor)
+    labels = counting.match_classes(data.class_names, predictor.classes, outputs)
     print(f"{job.model} on {split.size:,} images of {data.name}, {_describe(preprocessing)}")
     verbose = 1 if sys.stdout.isatty() else 0
     counted = counting.evaluate(
         predictor, split, preprocessing, options.batch_size, labels, verbose
     )
     result = {**wanted, **counted, "preprocessing": preprocessing.to_dict()}
-    result = counting.write_evaluation(folder, result, data.class_names, labels)
+    result = counting.write_evaluation(folder, result, data.class_names, labels, outputs)
     print(_line(result, job))
     print_paths(folder, counting.FILES)
     return {**result, "published": job.published}

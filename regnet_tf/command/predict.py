@@ -1,4 +1,4 @@
-"""`regnet predict`: what is on photographs, by published weights."""
+"""`regnet predict`: what is on photographs, by published weights or a trained network."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,8 @@ from .starting import run, start_tensorflow
 _EPILOG = """\
 examples:
   regnet predict photo.jpg
-  regnet predict *.jpg --weights regnety_032.ra_in1k --top 3 --out pictures --grad-cam"""
+  regnet predict *.jpg --weights regnety_032.ra_in1k --top 3 --out pictures --grad-cam
+  regnet predict *.jpg --weights runs/digits/model.keras"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,13 +31,18 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser():
     parser = argparse.ArgumentParser(
         prog="regnet predict",
-        description="Classifies photographs by published weights, which are downloaded once.",
+        description="Classifies photographs. Published weights are downloaded once.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("images", nargs="+", type=Path, metavar="IMAGE", help="JPEG or PNG")
-    add("--weights", default="regnety_032", metavar="TAG", help="a tag or variant (%(default)s)")
+    add(
+        "--weights",
+        default="regnety_032",
+        metavar="WEIGHTS",
+        help="a tag, a variant, a .keras file or a run's folder (default: %(default)s)",
+    )
     add("--top", metavar="N", type=int, default=5, help="classes to print (default: 5)")
     add("--out", type=Path, metavar="DIR", help="draw a picture of each, too")
     add("--grad-cam", action="store_true", help="in DIR also a map of what decided the first class")
@@ -46,20 +52,23 @@ def _parser():
 def _predict(options):
     import numpy as np
 
-    from regnet_tf.models import create_model
-    from regnet_tf.preprocessing import decode_predictions, load_image
+    from regnet_tf._trained import load_trained
+    from regnet_tf.class_names import decode_predictions
+    from regnet_tf.preprocessing import load_image
+    from regnet_tf.variants import is_variant
     from regnet_tf.visualize import draw_predictions, grad_cam
-    from regnet_tf.weights import best_weights, is_tag, preprocessing_for
+    from regnet_tf.weights import best_weights, preprocessing_for
 
     weights = options.weights
-    tag = weights if is_tag(weights) else best_weights(weights)
-    model = create_model(tag, weights=True)
-    preprocessing = preprocessing_for(tag)
+    model = load_trained(best_weights(weights) if is_variant(weights) else weights).model
+    preprocessing = preprocessing_for(model)
     for path in options.images:
-        top = decode_predictions(model(preprocessing(path), training=False), options.top)[0]
+        scores = model(preprocessing(path), training=False)
+        top = decode_predictions(scores, options.top, model)[0]
         print(path)
-        for synset, name, score in top:
-            print(f"  {score:7.2%}  {name} ({synset})")
+        for class_name, words, score in top:
+            synset = "" if words == class_name else f" ({class_name})"
+            print(f"  {score:7.2%}  {words}{synset}")
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
             target = options.out / f"{path.stem}.png"

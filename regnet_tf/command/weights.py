@@ -71,11 +71,11 @@ def _info(options):
 
 
 def _convert(options):
-    from regnet_tf.models import create_model
+    from regnet_tf.models import build_regnet
     from regnet_tf.porting import to_state_dict
     from regnet_tf.readers import write_state_dict
 
-    model = create_model(options.variant, weights=options.source)
+    model = build_regnet(options.variant, weights=options.source)
     if options.target.suffix == ".keras":
         model.save(options.target)
     else:

@@ -18,7 +18,8 @@ def build_network(recipe, data):
     return regnet_tf.build_regnet(
         recipe.config,
         input_shape=recipe.input_shape,
-        classes=len(data.class_names),
+        class_names=data.class_names,
+        preprocessing=recipe.preprocessing,
         synchronized=recipe.synchronized,
         dtype=recipe.precision,
     )
