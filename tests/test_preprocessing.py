@@ -469,8 +469,9 @@ def test_preprocess_input_of_another_shape():
 def test_another_backend_is_served_without_tensorflow(run_python):
     pytest.importorskip("jax", reason="Keras' numpy backend needs it")
     program = (
-        "import sys, numpy, regnet_tf.preprocessing as p;"
+        "import sys, numpy, regnet_tf.class_names as c, regnet_tf.preprocessing as p;"
         "assert p.preprocess_input(numpy.ones((1, 2, 2, 3))).dtype == 'float32';"
+        "assert c.decode_predictions(numpy.eye(1, 1000), top=1)[0][0][1] == 'tench';"
         "print('tensorflow' in sys.modules)"
     )
     assert run_python("-c", program, KERAS_BACKEND="numpy").strip() == "False"

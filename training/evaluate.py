@@ -19,8 +19,8 @@ examples:
 --model is a tag of published weights or a pattern such as 'regnetx_*' ("all" for every one), a
 folder that regnet train wrote, a .keras file, a weight file (with --variant), a SavedModel,
 or a .tflite file. --data is "digits", a folder with a folder of images for each class, or the name
-of a data set of tensorflow-datasets. Folders named by ImageNet's synsets (n01440764 ...) are
-matched with the classes of a network that knows 1000.
+of a data set of tensorflow-datasets. The names of folders are matched with those of the network's
+classes, such as ImageNet's synsets (n01440764 ...).
 
 Each network's results are a folder below --out: evaluation.json, classes.csv (accuracy of each
 class), confusion.csv and confusion.png. What is there already is not computed again."""
