@@ -16,7 +16,7 @@ _HEAD = """\
 All networks that `regnet_tf` knows by name. `python -m benchmarks.model_zoo` writes this page.
 
 Parameters, multiply-adds and activations are counted by
-[`complexity`][regnet_tf.complexity.complexity], with 1000 classes and at 224 pixels unless a table
+[`complexity`][regnet_tf.complexity], with 1000 classes and at 224 pixels unless a table
 says otherwise. Those of the 24 variants of the paper equal its authors' code,
 [pycls](https://github.com/facebookresearch/pycls). The flops of the literature are multiply-adds.
 **Accuracies are not this project's**: they are ImageNet-1k's, in percent, as the
@@ -157,9 +157,9 @@ def _weights_table(family):
             [
                 f"[`{info.tag}`](https://huggingface.co/{info.hub_repository})",
                 f"[{name}]({origin})",
-                info.license,
+                info.licence,
                 "yes" if info.is_free else "no",
-                info.classes or "no classifier",
+                info.classes or "no head",
                 f"{complexity(info.variant, **head).parameters / 1e6:.1f}",
             ]
         )

@@ -3,11 +3,11 @@
 from regnet_tf._errors import MissingPackageError, UserError
 from regnet_tf.backbones import FeatureInfo, backbone, feature_info, feature_layers
 from regnet_tf.class_names import decode_predictions
-from regnet_tf.complexity import Complexity, complexity
+from regnet_tf.costs import Complexity, complexity
 from regnet_tf.decoders import (
     FeaturePyramid,
+    FPNDecoder,
     PixelClassifier,
-    SegmentationHead,
     UNetDecoder,
     segmentation_model,
 )

@@ -73,7 +73,7 @@ def backbone(
     Args:
         config: a `RegNetConfig`, a variant's name or a tag, see `build_regnet`.
         outputs: the levels to return, from 1, the stem, to 1 + the number of stages.
-        weights: weights of the whole network, see `build_regnet`; the classifier is skipped.
+        weights: weights of the whole network, see `build_regnet`; the head is skipped.
         output_stride: 32, 16 or 8. With 8 or 16, dilation replaces the strides beyond it, as in
             DeepLab: each first block has the dilation of the stage before. The variables stay the
             same.

@@ -6,6 +6,7 @@ comments: N images, H rows, W columns, F output channels.
 """
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -125,12 +126,12 @@ class FeaturePyramid(_Decoder):
 
 
 @_register
-class SegmentationHead(_Decoder):
+class FPNDecoder(_Decoder):
     """Merges the levels of a feature pyramid into one map (Panoptic FPN, Kirillov et al. 2019).
 
     Each level is brought to the resolution of the finest level, one level at a time. Each step is a
     3x3 convolution and bilinear resizing. The finest level has a convolution only. The results are
-    added.
+    added. The paper calls it the semantic segmentation branch.
 
     Args:
         width: number of output channels.
@@ -277,23 +278,23 @@ class PixelClassifier(ClassNames, keras.layers.Layer):
 
 
 def segmentation_model(
-    backbone,
-    classes,
+    backbone: keras.Model,
+    classes: int,
     *,
-    decoder="fpn",
-    width=128,
-    activation="softmax",
-    class_names=None,
-    normalization="batch",
-    synchronized=False,
-    name=None,
-):
+    decoder: str = "fpn",
+    width: int = 128,
+    activation: str | None = "softmax",
+    class_names: Sequence[str] | None = None,
+    normalization: str | None = "batch",
+    synchronized: bool = False,
+    name: str | None = None,
+) -> keras.Model:
     """Builds a network that predicts the class of every pixel.
 
     Args:
         backbone: a model made by `regnet_tf.backbone`, with two or more levels.
         classes: number of classes.
-        decoder: "fpn" for a `FeaturePyramid` and a `SegmentationHead`; "unet" for a `UNetDecoder`.
+        decoder: "fpn" for a `FeaturePyramid` and a `FPNDecoder`; "unet" for a `UNetDecoder`.
         width: number of channels in the decoder. All levels of the feature pyramid have this width.
             In the U-Net, the finest level has it, and it doubles at each coarser level.
         activation: "softmax" for probabilities, None for logits.
@@ -319,7 +320,7 @@ def segmentation_model(
     options = {"normalization": normalization, "synchronized": synchronized, "dtype": policy}
     if decoder == "fpn":
         maps = FeaturePyramid(width, name="pyramid", dtype=policy)(maps)
-        x = SegmentationHead(width, name="decoder", **options)(maps)
+        x = FPNDecoder(width, name="decoder", **options)(maps)
     else:
         widths = [width * 2**step for step in reversed(range(len(maps) - 1))]
         x = UNetDecoder(widths, name="decoder", **options)(maps)

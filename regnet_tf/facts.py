@@ -48,7 +48,7 @@ def facts_of(model: keras.Model) -> Facts:
         preprocessing = preprocessing.replace(mean=(0, 0, 0), std=(1 / 255,) * 3)
     class_names = _only(layer.class_names for layer in named)
     if class_names is not None and len(class_names) != model.outputs[0].shape[-1]:
-        class_names = None  # another layer follows the classifier
+        class_names = None  # another layer follows the head
     return Facts(_only(stem.network for stem in stems), preprocessing, class_names)
 
 

@@ -12,7 +12,7 @@ from keras import ops
 
 from regnet_tf import ops as regnet_ops
 from regnet_tf._checks import check, check_choice, check_int, check_number, is_int
-from regnet_tf.complexity import squeeze_width
+from regnet_tf.costs import squeeze_width
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.variants import ACTIVATIONS, GROUP_NORM_WIDTH, NORMALIZATIONS, RegNetConfig
 from regnet_tf.widths import StageConfig
@@ -324,12 +324,12 @@ class XBlock(keras.layers.Layer):
         activation: see `ConvNorm`.
         normalization: see `ConvNorm`.
         synchronized: see `ConvNorm`.
-        dilate: whether the block keeps the resolution of its input. The variables stay the same;
-            dilation of the later blocks replaces the stride.
+        replace_stride_with_dilation: whether the block keeps the resolution of its input. Dilation
+            of the later blocks replaces the stride. The variables stay the same.
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`, with stride 1 if
-        `dilate`.
+        `replace_stride_with_dilation`.
     """
 
     def __init__(
@@ -343,7 +343,7 @@ class XBlock(keras.layers.Layer):
         activation="relu",
         normalization="batch",
         synchronized=False,
-        dilate=False,
+        replace_stride_with_dilation=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -353,8 +353,9 @@ class XBlock(keras.layers.Layer):
         check_choice("activation", activation, ACTIVATIONS)
         check_choice("normalization", normalization, (None, *NORMALIZATIONS))
         self.dilation = dilation
-        self.dilate = dilate
-        self.stride = 1 if dilate else stride  # the stride in use; `shape` has the nominal one
+        self.replace_stride_with_dilation = replace_stride_with_dilation
+        # The stride in use; `shape` has the nominal one.
+        self.stride = 1 if replace_stride_with_dilation else stride
         self.drop_path_rate = drop_path_rate
         self.activation = activation
         self.normalization = normalization
@@ -437,7 +438,7 @@ class XBlock(keras.layers.Layer):
             "activation": self.activation,
             "normalization": self.normalization,
             "synchronized": self.synchronized,
-            "dilate": self.dilate,
+            "replace_stride_with_dilation": self.replace_stride_with_dilation,
         }
 
 
@@ -478,18 +479,18 @@ class Stage(keras.layers.Layer):
         activation: see `ConvNorm`.
         normalization: see `ConvNorm`.
         synchronized: see `ConvNorm`.
-        dilation: dilation of the first block's 3x3 convolution. Without `dilate`, the other blocks
-            have the same dilation.
-        dilate: whether dilation replaces the stride. The first block then keeps the resolution of
-            its input, and the others have dilation `dilation * stride`. The variables stay the
-            same.
+        dilation: dilation of the 3x3 convolutions; only of the first one with
+            `replace_stride_with_dilation`.
+        replace_stride_with_dilation: whether dilation replaces the stride. The first block then
+            keeps the resolution of its input, and the others have dilation `dilation * stride`. The
+            variables stay the same.
         remat: whether to use gradient checkpointing: training stores only the inputs of the blocks,
             and recomputes the rest for the gradients. It takes less memory and more time, and gives
             the same numbers.
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`, with stride 1 if
-        `dilate`.
+        `replace_stride_with_dilation`.
     """
 
     def __init__(
@@ -505,7 +506,7 @@ class Stage(keras.layers.Layer):
         normalization="batch",
         synchronized=False,
         dilation=1,
-        dilate=False,
+        replace_stride_with_dilation=False,
         remat=False,
         **kwargs,
     ):
@@ -520,11 +521,15 @@ class Stage(keras.layers.Layer):
         self.normalization = normalization
         self.synchronized = synchronized
         self.dilation = dilation
-        self.dilate = dilate
+        self.replace_stride_with_dilation = replace_stride_with_dilation
         self.remat = remat
         block_class, gate = (YBlock, {"se_ratio": se_ratio}) if se_ratio else (XBlock, {})
-        first = {"stride": stride, "dilation": dilation, "dilate": dilate}
-        others = {"dilation": dilation * stride if dilate else dilation}
+        first = {
+            "stride": stride,
+            "dilation": dilation,
+            "replace_stride_with_dilation": replace_stride_with_dilation,
+        }
+        others = {"dilation": dilation * stride if replace_stride_with_dilation else dilation}
         self.blocks = [
             block_class(
                 width,
@@ -544,7 +549,7 @@ class Stage(keras.layers.Layer):
 
     @property
     def stride(self):
-        """The stride in use: 1 if `dilate`."""
+        """The stride in use: 1 if `replace_stride_with_dilation`."""
         return self.blocks[0].stride
 
     def build(self, input_shape):
@@ -572,7 +577,7 @@ class Stage(keras.layers.Layer):
             "normalization": self.normalization,
             "synchronized": self.synchronized,
             "dilation": self.dilation,
-            "dilate": self.dilate,
+            "replace_stride_with_dilation": self.replace_stride_with_dilation,
             "remat": self.remat,
         }
 
@@ -710,7 +715,7 @@ def checked_class_names(class_names: Any, classes: int | None = None) -> tuple[s
 
 @_register
 class Head(ClassNames, keras.layers.Dense):
-    """The classifier on pooled features: a dense layer in float32.
+    """The head: a dense layer from pooled features to class scores, in float32.
 
     The kernel is initialized from N(0, 0.01), the bias with zeros.
 

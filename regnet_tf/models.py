@@ -10,7 +10,7 @@ import keras
 
 from regnet_tf._checks import check, check_choice, check_int, is_int
 from regnet_tf._errors import nearest
-from regnet_tf.complexity import complexity
+from regnet_tf.costs import complexity
 from regnet_tf.layers import Head, Stage, Stem, checked_class_names
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.variants import VARIANTS, RegNetConfig, get_config
@@ -52,7 +52,7 @@ def build_regnet(
     Args:
         config: a `RegNetConfig`; a variant's name, as `get_config` takes it; or a tag of published
             weights, such as "regnety_032.ra_in1k". With a tag, `weights=True` loads its weights.
-        include_top: whether to include the classifier.
+        include_top: whether to include the head, which makes the network a classifier.
         weights: None for random initialization; True or "imagenet" for the best ImageNet-1k weights
             of the variant with a free licence; a tag (see `list_weights`); or a path. A path may
             be a weight file (see `read_state_dict`), a `.keras` or `.weights.h5` file of a model
@@ -60,11 +60,11 @@ def build_regnet(
         input_tensor: a Keras tensor to build on, instead of a new input.
         input_shape: `(height, width, channels)`; height and width may be None. Default
             `(None, None, 3)`.
-        pooling: output without the classifier: None for the last feature map; "avg" or "max" for a
+        pooling: output without the head: None for the last feature map; "avg" or "max" for a
             vector.
-        classes: number of outputs of the classifier; default: the number of `class_names`, else the
-            number in the weights, else 1000. If the number differs from the weights, the classifier
-            is initialized at random.
+        classes: number of outputs of the head; default: the number of `class_names`, else the
+            number in the weights, else 1000. If the number differs from the weights, the head is
+            initialized at random.
         classifier_activation: "softmax", None for logits, or any activation Keras knows.
         class_names: names of the classes; default: ImageNet's synsets for published ImageNet-1k
             weights, else unknown.
@@ -79,13 +79,13 @@ def build_regnet(
             and recomputes the rest for the gradients. It takes less memory for large images, and
             more time.
         dtype: dtype policy, such as "mixed_bfloat16"; default: the global policy. Normalization
-            statistics, pooled features and the classifier are float32 under every policy.
+            statistics, pooled features and the head are float32 under every policy.
         name: name of the model; default: the tag of the weights or the name of the configuration.
         **changes: fields of `RegNetConfig` to change, such as `drop_path_rate=0.1`.
 
     Returns:
         A `keras.Model` with the layers `stem`, `stage_1` ..., `pool` and `head`. Output shape
-        `(batch, classes)`; without the classifier `(batch, channels)` or
+        `(batch, classes)`; without the head `(batch, channels)` or
         `(batch, height / stride, width / stride, channels)`.
 
     Raises:
@@ -174,7 +174,7 @@ def _checked_classes(include_top, classes, class_names):
         check_int("classes", classes, minimum=1)
     if class_names is None:
         return classes, None
-    check("class_names", class_names, include_top, "None without the classifier")
+    check("class_names", class_names, include_top, "None without the head")
     class_names = checked_class_names(class_names, classes)
     return len(class_names), class_names
 
@@ -198,7 +198,7 @@ def _trunk(config, x, preprocessing, output_stride, synchronized, remat, dtype):
     reached, dilation = config.stem_stride, 1
     pairs = zip(config.stages, config.drop_path_rates(), strict=True)
     for number, (stage, drop_path_rates) in enumerate(pairs, start=1):
-        dilate = stage.stride > 1 and reached >= output_stride
+        replaced = stage.stride > 1 and reached >= output_stride
         x = Stage(
             stage.width,
             stage.depth,
@@ -208,12 +208,12 @@ def _trunk(config, x, preprocessing, output_stride, synchronized, remat, dtype):
             config.se_ratio,
             drop_path_rates,
             dilation=dilation,
-            dilate=dilate,
+            replace_stride_with_dilation=replaced,
             remat=remat,
             name=f"stage_{number}",
             **options,
         )(x)
-        if dilate:
+        if replaced:
             dilation *= stage.stride
         else:
             reached *= stage.stride
@@ -224,7 +224,7 @@ def _number_of_classes(classes, checkpoint):
     """Returns `classes` if given, else the number in the weights, else 1000."""
     if classes is None and checkpoint and checkpoint.classes == 0:
         raise ValueError(
-            f"`weights` {checkpoint.origin} have no classifier: pass `include_top=False`, or the"
+            f"`weights` {checkpoint.origin} have no head: pass `include_top=False`, or the"
             " number of `classes` of a new one"
         )
     return classes or (checkpoint and checkpoint.classes) or 1000
@@ -272,7 +272,7 @@ def _model_function(key: str) -> Callable[..., keras.Model]:
 
     function.__name__ = function.__qualname__ = variant.function_name
     function.__doc__ = f"""{variant.display_name}: {cost.parameters / 1e6:.1f} million parameters, \
-{cost.macs / 1e9:.2f} billion multiply-adds at 224 pixels.
+{cost.multiply_adds / 1e9:.2f} billion multiply-adds at 224 pixels.
 
     Args and returns: those of `regnet_tf.build_regnet`, whose other arguments are keyword arguments
     here, too.

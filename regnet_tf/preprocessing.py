@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import math
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -30,6 +30,10 @@ from regnet_tf._checks import (
     check_number,
     replaced,
 )
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from numpy.typing import ArrayLike
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -93,7 +97,7 @@ class Preprocessing:
             return self.resize_size
         return math.floor(self.image_size / (self.crop_fraction or DEFAULT_CROP_FRACTION))
 
-    def __call__(self, source):
+    def __call__(self, source: Any) -> "tf.Tensor":
         """Prepares one or more images as a batch for the network.
 
         Args:
@@ -112,7 +116,7 @@ class Preprocessing:
         """
         return self.normalize(self._crops(source))
 
-    def from_file(self, path):
+    def from_file(self, path: "str | os.PathLike | tf.Tensor") -> "tf.Tensor":
         """Prepares the image in a file. For `tf.data`, `path` may be a string tensor.
 
         Returns:
@@ -125,7 +129,7 @@ class Preprocessing:
         """
         return self.normalize(self.resize_and_crop(_images().decode_file(path)))
 
-    def from_bytes(self, image_bytes):
+    def from_bytes(self, image_bytes: "bytes | tf.Tensor") -> "tf.Tensor":
         """Prepares an encoded image: the file's bytes, or a string tensor of shape `()`.
 
         Returns:
@@ -137,7 +141,7 @@ class Preprocessing:
         """
         return self.normalize(self.resize_and_crop(decode_image(image_bytes)))
 
-    def resize_and_crop(self, images):
+    def resize_and_crop(self, images: "ArrayLike | tf.Tensor") -> "tf.Tensor":
         """Resizes images, then crops the central square.
 
         Args:
@@ -154,7 +158,7 @@ class Preprocessing:
         crop = _images().cropper(self.shorter_side, self.image_size, self.interpolation)
         return crop(images) if images.shape.rank == 3 else self._map(crop, images)
 
-    def normalize(self, images):
+    def normalize(self, images: "np.ndarray | tf.Tensor") -> "tf.Tensor":
         """Maps levels of 0 to 255 to the network's input range.
 
         Args:
@@ -225,7 +229,7 @@ class Preprocessing:
         return tf.map_fn(function, elements, fn_output_signature=tf.TensorSpec(shape, dtype))
 
 
-def decode_image(image_bytes):
+def decode_image(image_bytes: "bytes | tf.Tensor") -> "tf.Tensor":
     """Decodes a JPEG or PNG image (or a GIF that is not animated).
 
     The result equals Pillow's `convert("RGB")`: gray becomes RGB, transparency is dropped. For
@@ -252,7 +256,7 @@ def decode_image(image_bytes):
     return _images().decode(image_bytes, "encoded bytes")
 
 
-def load_image(path):
+def load_image(path: str | os.PathLike) -> np.ndarray:
     """Reads the image in a file.
 
     Args:
@@ -268,7 +272,7 @@ def load_image(path):
     return _images().decode_file(path).numpy()
 
 
-def preprocess_input(x, data_format=None):
+def preprocess_input(x: Any, data_format: str | None = None) -> Any:
     """Normalizes images by ImageNet's mean and standard deviation, on any Keras backend.
 
     Args:

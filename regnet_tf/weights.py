@@ -30,7 +30,7 @@ from regnet_tf.variants import is_variant, variant_key
 _log = logging.getLogger("regnet_tf")
 
 #: Licences that allow commercial use.
-FREE_LICENSES = ("mit", "apache-2.0", "bsd-3-clause")
+FREE_LICENCES = ("mit", "apache-2.0", "bsd-3-clause")
 
 #: Suffixes of the files that Keras writes and reads itself.
 KERAS_SUFFIXES = (".keras", ".weights.h5")
@@ -43,7 +43,7 @@ class WeightsInfo:
     Attributes:
         tag: its name: the variant's timm key, a dot, and how it was trained.
         hub_repository: its repository on the Hugging Face hub.
-        classes: number of outputs of its classifier; 0 without a classifier.
+        classes: number of outputs of its head; 0 without a head.
         image_size: side of the training images in pixels.
         crop_fraction: part of the shorter side that is kept in training.
         test_image_size: image side in the source's best evaluation.
@@ -51,7 +51,7 @@ class WeightsInfo:
         interpolation: interpolation for resizing images.
         mean: mean per channel (red, green, blue) for normalization, for pixels from 0 to 1.
         std: standard deviation per channel for normalization, on the same scale.
-        license: licence as the hub states it.
+        licence: licence as the hub states it.
         origin: the project that trained it, if not the hub repository's.
         published: accuracies in percent and how each was measured, by source.
     """
@@ -66,7 +66,7 @@ class WeightsInfo:
     interpolation: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    license: str
+    licence: str
     origin: str | None
     published: tuple[dict, ...]
 
@@ -78,7 +78,7 @@ class WeightsInfo:
     @property
     def is_free(self) -> bool:
         """Whether the licence allows commercial use."""
-        return self.license in FREE_LICENSES
+        return self.licence in FREE_LICENCES
 
     @property
     def top1(self) -> float | None:
@@ -87,7 +87,7 @@ class WeightsInfo:
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """ImageNet's synsets for 1,000 classes; None for other classifiers, or without one."""
+        """ImageNet's synsets for 1,000 classes; None for other numbers."""
         return imagenet_synsets() if self.classes == len(imagenet_synsets()) else None
 
     def preprocessing(self, test: bool = True) -> Preprocessing:
@@ -201,7 +201,7 @@ def download(tag: str) -> Path:
     """
     info = weights_info(tag)
     if not info.is_free:
-        _log.warning("%s is licensed %s: not for every use.", tag, info.license)
+        _log.warning("%s is licensed %s: not for every use.", tag, info.licence)
     from huggingface_hub import hf_hub_download
 
     try:
@@ -240,7 +240,7 @@ class Checkpoint:
     Attributes:
         origin: the user's `weights` argument, or the tag that it selects.
         tag: tag of the published weights, or None for a file.
-        classes: number of outputs of the classifier; 0 without one, None for Keras' own files.
+        classes: number of outputs of the head; 0 without one, None for Keras' own files.
         state_dict: names -> arrays; None for Keras' own files, which Keras reads.
     """
 
@@ -295,7 +295,7 @@ class Checkpoint:
     def load_into(self, model):
         """Loads the weights into a network of `build_regnet`.
 
-        If the number of classes differs, the classifier keeps its values.
+        If the number of classes differs, the head keeps its values.
 
         Raises:
             ValueError: for weights that do not fit; the network is then unchanged.
@@ -307,7 +307,7 @@ class Checkpoint:
         skip_head = any(head.units != self.classes for head in heads)
         load_state_dict(model, self.state_dict, skip_head=skip_head)
         if skip_head:
-            _log.warning("%s: the classifier keeps its own values.", model.name)
+            _log.warning("%s: the head keeps its own values.", model.name)
 
     def _load_keras_file(self, model):
         try:

@@ -182,7 +182,7 @@ def test_number_of_classes_comes_from_their_names():
     ("arguments", "message"),
     [
         ({"classes": 2}, r"`class_names` must be 2 names. Received: class_names='3 names'"),
-        ({"include_top": False}, "`class_names` must be None without the classifier"),
+        ({"include_top": False}, "`class_names` must be None without the head"),
         ({"class_names": "abc"}, "`class_names` must be a sequence of texts, or None"),
         ({"class_names": (1, 2)}, "`class_names` must be a sequence of texts, or None"),
         ({"class_names": ()}, "`class_names` must be a sequence of texts, or None"),

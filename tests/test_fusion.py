@@ -30,7 +30,7 @@ def norms(model):
     [
         key
         for key, variant in regnet_tf.VARIANTS.items()
-        if regnet_tf.complexity(variant.config).macs < 0.3e9
+        if regnet_tf.complexity(variant.config).multiply_adds < 0.3e9
     ],
 )
 def test_variants(variant):

@@ -48,7 +48,7 @@ def test_rows_equal_timms_table():
         assert info.image_size == config.input_size[1]
         assert info.test_image_size == (config.test_input_size or config.input_size)[1]
         assert info.crop_fraction == config.crop_pct
-        assert (info.interpolation, info.license) == (config.interpolation, config.license)
+        assert (info.interpolation, info.licence) == (config.interpolation, config.license)
         assert (info.mean, info.std) == (tuple(config.mean), tuple(config.std))
 
 
@@ -119,7 +119,7 @@ def test_files_as_weights(tmp_path, state_dict, caplog):
     assert not caplog.text
     fewer = build_regnet("regnetx_002", weights=path, classes=37)
     assert fewer.output_shape == (None, 37)
-    assert "the classifier keeps its own values" in caplog.text
+    assert "the head keeps its own values" in caplog.text
     without = build_regnet("regnetx_002", weights=path, include_top=False, pooling="avg")
     assert without.output_shape == (None, 368)
 
@@ -145,7 +145,7 @@ def test_weights_without_classifier(tmp_path, state_dict):
     path = tmp_path / "weights.npz"
     trunk = {name: value for name, value in state_dict.items() if not name.startswith("head")}
     regnet_tf.write_state_dict(path, trunk)
-    with pytest.raises(ValueError, match="have no classifier: pass `include_top=False`"):
+    with pytest.raises(ValueError, match="have no head: pass `include_top=False`"):
         build_regnet("regnetx_002", weights=path)
     assert build_regnet("regnetx_002", weights=path, classes=3).output_shape == (None, 3)
 

@@ -93,7 +93,7 @@ def weights_table(pattern: str = "*") -> str:
         info = weights_info(tag)
         best = max(info.published, key=lambda entry: entry["top1"], default=None)
         accuracy = ("", "") if best is None else (f"{best['top1']:.2f}", _measured_by(best))
-        rows.append([f"`{tag}`", info.license, info.classes, info.image_size, *accuracy])
+        rows.append([f"`{tag}`", info.licence, info.classes, info.image_size, *accuracy])
     return markdown_table(columns, rows, left=(0, 1, 5))
 
 

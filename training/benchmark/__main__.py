@@ -46,7 +46,7 @@ def _parser():
     parser.add_argument("--timm", action="store_true", help="also timm on PyTorch, if installed")
     features = parser.add_argument_group("feature maps, as under detectors and segmenters")
     features.add_argument(
-        "--features", action="store_true", help="the backbone of levels 2 to 5, no classifier"
+        "--features", action="store_true", help="the backbone of levels 2 to 5, no head"
     )
     features.add_argument(
         "--output-stride",

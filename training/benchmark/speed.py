@@ -15,7 +15,7 @@ MODES = ("train", "forward")
 class Setting:
     """One variant at one batch size, image size (pixels) and precision.
 
-    With an `output_stride`, its feature maps are measured, without its classifier.
+    With an `output_stride`, its feature maps are measured, without its head.
     """
 
     variant: str

@@ -40,7 +40,7 @@ def named(means) -> dict:
 def cost(model, recipe, data):
     """Returns the number of parameters, and of multiply-adds for one image."""
     cost = regnet_tf.complexity(recipe.config, recipe.image_size, classes=len(data.class_names))
-    return {"parameters": cost.parameters, "macs": cost.macs}
+    return {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
 
 
 def evaluate(model, recipe, data):
