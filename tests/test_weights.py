@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -186,3 +187,18 @@ def test_predict_on_the_command_line(hub, tmp_path, capsys):
         assert np.array(load_image(out / f"{name}.png")).std() > 20
     assert main(["predict", str(hub), "--weights", TAG]) == 2  # no image
     assert "must be a JPEG or PNG" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["model.keras", ""])
+def test_predict_by_a_trained_network(digits_run, source, capsys):
+    assert main(["predict", str(PHOTO), "--weights", str(digits_run / source), "--top", "2"]) == 0
+    path, *classes = capsys.readouterr().out.splitlines()
+    assert path == str(PHOTO) and len(classes) == 2
+    assert all(re.fullmatch(r" +\d+\.\d\d%  digit \d", line) for line in classes)
+
+
+def test_predict_by_a_network_that_knows_no_preprocessing(tmp_path, capsys):
+    config = regnet_tf.RegNetConfig(explicit_stages=(regnet_tf.StageConfig(8, 1, 8),))
+    build_regnet(config, classes=3).save(tmp_path / "model.keras")
+    assert main(["predict", str(PHOTO), "--weights", str(tmp_path / "model.keras")]) == 2
+    assert "a model that knows its preprocessing" in capsys.readouterr().err
