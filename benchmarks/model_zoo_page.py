@@ -16,7 +16,7 @@ _HEAD = """\
 All networks that `regnet_tf` knows by name. `python -m benchmarks.model_zoo` writes this page.
 
 Parameters, multiply-adds and activations are counted by
-[`complexity`][regnet_tf.complexity.complexity], with 1000 classes and at 224 pixels unless a table
+[`complexity`][regnet_tf.complexity], with 1000 classes and at 224 pixels unless a table
 says otherwise. Those of the 24 variants of the paper equal its authors' code,
 [pycls](https://github.com/facebookresearch/pycls). The flops of the literature are multiply-adds.
 **Accuracies are not this project's**: they are ImageNet-1k's, in percent, as the
@@ -38,7 +38,7 @@ _STRUCTURE = """\
 ## Structure
 
 The numbers of the width generator (depth d, initial width w_0, slope w_a, multiplier w_m, group
-width g), and the stages that it makes of them. `create_model` and `get_config` take the key, which
+width g), and the stages that it makes of them. `build_regnet` and `get_config` take the key, which
 is timm's, and [many other names](reference/configurations.md#configurations). Variants in `-tv`
 have torchvision's rounding of widths; `-sgn` has group normalization and SiLU.
 """
@@ -157,9 +157,9 @@ def _weights_table(family):
             [
                 f"[`{info.tag}`](https://huggingface.co/{info.hub_repository})",
                 f"[{name}]({origin})",
-                info.license,
+                info.licence,
                 "yes" if info.is_free else "no",
-                info.classes or "no classifier",
+                info.classes or "no head",
                 f"{complexity(info.variant, **head).parameters / 1e6:.1f}",
             ]
         )

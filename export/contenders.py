@@ -53,7 +53,7 @@ def make_model(variant, image_size):
     import regnet_tf
 
     shape = (image_size, image_size, 3)
-    model = regnet_tf.create_model(variant, input_shape=shape, classifier_activation=None)
+    model = regnet_tf.build_regnet(variant, input_shape=shape, classifier_activation=None)
     randomize(model)
     return model
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from regnet_tf._errors import UserError
 from regnet_tf._trained import load_trained
-from regnet_tf.preprocessing import Preprocessing, imagenet_classes
+from regnet_tf.class_names import imagenet_synsets, readable
+from regnet_tf.facts import facts_of
+from regnet_tf.preprocessing import Preprocessing
 
 from .examples import Examples
 from .network import find_classifier
@@ -52,8 +54,8 @@ def load_source(
         source: a tag, a folder that `regnet train` wrote, a `.keras` file, or a weight file.
         variant: name of the network in a weight file.
         name: name to serve it by; by default the name of the folder, file or tag.
-        labels: path of a text file with one class name in each line. By default the names of the
-            run, or ImageNet's for 1000 classes.
+        labels: path of a text file with one class name in each line. By default the names that the
+            network knows, or ImageNet's for 1000 classes.
         calibration: a folder of images, or an `.npz` file (see `Examples.read`). By default the
             images that the run kept.
         **changes: fields of `Preprocessing` to change; None leaves a field as it is.
@@ -64,10 +66,11 @@ def load_source(
     """
     trained = load_trained(source, variant)
     name = check_name(name or re.sub(r"[^A-Za-z0-9_.-]", "_", trained.name))
-    model, preprocessing = without_preprocessing(trained.model, trained.preprocessing)
+    facts = facts_of(trained.model)
+    model, preprocessing = without_preprocessing(trained.model, facts.preprocessing)
     preprocessing = _changed(preprocessing, model, changes)
     classes = model.output_shape[-1] if find_classifier(model) else 0
-    names = _labels(labels, trained.run, classes)
+    names = _labels(labels, facts.class_names, classes)
     if calibration is not None:
         examples = Examples.read(Path(calibration), preprocessing)
     elif trained.folder is not None and (trained.folder / "examples.npz").is_file():
@@ -127,22 +130,21 @@ def _changed(preprocessing, model, changes):
     return preprocessing.replace(**changes)
 
 
-def _labels(file, run, classes):
-    """Returns the class names, from a file, a run or ImageNet, else numbered ones."""
+def _labels(file, class_names, classes):
+    """Returns the class names, from a file, the network or ImageNet, else numbered ones."""
     if classes == 0:
         return ()
     if file is not None:
         lines = Path(file).read_text(encoding="utf-8").splitlines()
-        names = [line.strip() for line in lines if line.strip()]
-    elif run is not None and "class_names" in run["data"]:  # missing in old runs
-        names = run["data"]["class_names"]
-    elif classes == len(imagenet_classes()):
-        names = [synset for synset, _ in imagenet_classes()]
+        names: Sequence[str] = [line.strip() for line in lines if line.strip()]
+    elif class_names is not None:
+        names = class_names
+    elif classes == len(imagenet_synsets()):
+        names = imagenet_synsets()
     else:
         names = [f"class {number}" for number in range(classes)]
     if len(names) != classes:
         raise UserError(
             f"`labels` must be {classes} lines, one for each class. Received: {len(names)}"
         )
-    synsets = {synset: words.split(",")[0] for synset, words in imagenet_classes()}
-    return tuple(synsets.get(name, name) for name in names)
+    return tuple(map(readable, names))

@@ -2,14 +2,16 @@
 
 from regnet_tf._errors import MissingPackageError, UserError
 from regnet_tf.backbones import FeatureInfo, backbone, feature_info, feature_layers
-from regnet_tf.complexity import Complexity, complexity
+from regnet_tf.class_names import decode_predictions
+from regnet_tf.costs import Complexity, complexity
 from regnet_tf.decoders import (
     FeaturePyramid,
+    FPNDecoder,
     PixelClassifier,
-    SegmentationHead,
     UNetDecoder,
     segmentation_model,
 )
+from regnet_tf.facts import Facts, facts_of
 from regnet_tf.fusion import fuse
 from regnet_tf.layers import (
     BatchNorm,
@@ -48,7 +50,6 @@ from regnet_tf.models import (
     RegNetY600MF,
     RegNetY800MF,
     build_regnet,
-    create_model,
     freeze,
     freeze_normalization,
 )
@@ -56,7 +57,6 @@ from regnet_tf.optimizers import SGD
 from regnet_tf.porting import load_state_dict, to_state_dict
 from regnet_tf.preprocessing import (
     Preprocessing,
-    decode_predictions,
     load_image,
     preprocess_input,
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from regnet_tf.complexity import Complexity
+from regnet_tf.costs import Complexity
 
 
 def markdown_table(
@@ -29,6 +29,6 @@ def cost_cells(cost: Complexity) -> list[str]:
     """Returns the cells below `COST_COLUMNS` for a `Complexity`."""
     return [
         f"{cost.parameters / 1e6:.1f}",
-        f"{cost.macs / 1e9:.2f}",
+        f"{cost.multiply_adds / 1e9:.2f}",
         f"{cost.activations / 1e6:.1f}",
     ]

@@ -7,13 +7,10 @@ from typing import NamedTuple
 
 import keras
 
-from regnet_tf._checks import check
 from regnet_tf._errors import UserError, first_line, nearest
-from regnet_tf._files import read_json
-from regnet_tf.models import create_model
-from regnet_tf.preprocessing import Preprocessing
+from regnet_tf.models import build_regnet
 from regnet_tf.readers import SUFFIXES
-from regnet_tf.weights import is_tag, list_weights, preprocessing_for
+from regnet_tf.weights import is_tag, list_weights
 
 
 class Trained(NamedTuple):
@@ -21,17 +18,13 @@ class Trained(NamedTuple):
 
     Attributes:
         name: name of the network.
-        model: a `keras.Model`.
-        preprocessing: preprocessing with which it was published or trained; None if unknown.
-        folder: folder of the run that trained it, with its `run.json`; or None.
-        run: the content of `run.json`; or None.
+        model: a `keras.Model`. `facts_of` gives its preprocessing and its class names.
+        folder: folder of the run that trained it, or None.
     """
 
     name: str
     model: keras.Model
-    preprocessing: Preprocessing | None
     folder: Path | None = None
-    run: dict | None = None
 
 
 def load_trained(source: str | os.PathLike, variant: str | None = None) -> Trained:
@@ -43,13 +36,12 @@ def load_trained(source: str | os.PathLike, variant: str | None = None) -> Train
         variant: name of the network, needed for a weight file or folder.
 
     Raises:
-        UserError: for any other source, or a `.keras` file or `run.json` that cannot be read.
+        UserError: for any other source, or a `.keras` file that cannot be read.
         ValueError, OSError: for a damaged file, or weights that cannot be downloaded.
     """
     path = Path(source)
     if is_tag(source):
-        model = create_model(source, weights=True)
-        return Trained(source, model, preprocessing_for(model))
+        return Trained(source, build_regnet(source, weights=True))
     if (path / "model.keras").is_file():
         return _from_file(path / "model.keras", path.resolve().name)
     if path.suffix == ".keras" and path.is_file():
@@ -63,8 +55,7 @@ def load_trained(source: str | os.PathLike, variant: str | None = None) -> Train
             raise UserError(
                 f"{source} needs a `variant`, the name of the network of these weights."
             )
-        model = create_model(variant, weights=str(path))
-        return Trained(path.stem, model, None)
+        return Trained(path.stem, build_regnet(variant, weights=str(path)))
     raise UserError(
         f"`model` must be a tag of published weights or a path. Received: {str(source)!r}."
         + nearest(source, list_weights())
@@ -85,20 +76,5 @@ def _from_file(path, name):
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises its readers' errors
         raise UserError(f"{path} cannot be read: {_reason(error)}") from error
-    file = path.with_name("run.json")
-    if not file.is_file():
-        return Trained(name, model, preprocessing_for(model) if is_tag(model.name) else None)
-    run = read_json(file, "preprocessing", "data")
-    try:
-        preprocessing = Preprocessing.from_dict(run["preprocessing"])
-        _check_data(run["data"])
-    except ValueError as error:
-        raise UserError(f"{file} is damaged: {first_line(error)}") from error
-    return Trained(name, model, preprocessing, path.parent, run)
-
-
-def _check_data(data):
-    check("data", data, isinstance(data, dict), "a dict")
-    names = data.get("class_names", [])  # old runs do not have it
-    ok = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    check("class_names", names, ok, "a list of texts")
+    is_run = path.with_name("run.json").is_file()
+    return Trained(name, model, path.parent if is_run else None)

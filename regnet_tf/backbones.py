@@ -5,12 +5,15 @@ one pixel for `2**n` pixels of the image along each axis.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from regnet_tf._checks import check, is_int
 from regnet_tf.layers import Stage, Stem
-from regnet_tf.models import build_regnet, find_config
+from regnet_tf.models import InputShape, Weights, build_regnet, find_config
+from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.variants import RegNetConfig
 
 
@@ -34,7 +37,7 @@ class BackboneModel(keras.Model):
     """A functional model that outputs a dict of levels, built by `backbone`."""
 
     @property
-    def pyramid_outputs(self):
+    def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
         """The outputs by stride, as KerasHub's models read them from their `image_encoder`.
 
         Returns:
@@ -50,32 +53,32 @@ class BackboneModel(keras.Model):
 
 
 def backbone(
-    config,
+    config: RegNetConfig | str,
     *,
-    outputs=(2, 3, 4, 5),
-    weights=None,
-    output_stride=32,
-    input_tensor=None,
-    input_shape=None,
-    include_preprocessing=False,
-    synchronized=False,
-    remat=False,
-    dtype=None,
-    name=None,
-    **changes,
-):
+    outputs: Sequence[int] = (2, 3, 4, 5),
+    weights: Weights = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: InputShape = None,
+    preprocessing: Preprocessing | None = None,
+    include_preprocessing: bool = False,
+    output_stride: int = 32,
+    synchronized: bool = False,
+    remat: bool = False,
+    dtype: str | keras.DTypePolicy | None = None,
+    name: str | None = None,
+    **changes: Any,
+) -> BackboneModel:
     """Builds a network that returns feature maps, up to the highest chosen level.
 
     Args:
-        config: a `RegNetConfig`, or a name that `create_model` takes.
+        config: a `RegNetConfig`, a variant's name or a tag, see `build_regnet`.
         outputs: the levels to return, from 1, the stem, to 1 + the number of stages.
+        weights: weights of the whole network, see `build_regnet`; the head is skipped.
         output_stride: 32, 16 or 8. With 8 or 16, dilation replaces the strides beyond it, as in
             DeepLab: each first block has the dilation of the stage before. The variables stay the
             same.
-        weights: weights of the whole network, see `build_regnet`; the classifier is skipped.
-        **changes: fields of `RegNetConfig` to change, such as `drop_path_rate=0.1`.
 
-    For the other arguments see `build_regnet`.
+    The other arguments are those of `build_regnet`.
 
     Returns:
         A functional `keras.Model` that outputs a dict, `{"P2": ..., "P5": ...}`. The maps have
@@ -88,20 +91,17 @@ def backbone(
             not fit.
         OSError: for weights that cannot be downloaded or read.
     """
-    if isinstance(config, RegNetConfig):
-        config = config.replace(**changes)
-    else:
-        check("config", config, isinstance(config, str), "a RegNetConfig or a variant's name")
-        config, weights = find_config(config, weights, changes)
+    config, weights = find_config(config, weights, changes)
     _check_levels(outputs, 1 + len(config.stages))
     network = build_regnet(
         config,
         include_top=False,
         weights=weights,
-        output_stride=output_stride,
         input_tensor=input_tensor,
         input_shape=input_shape,
+        preprocessing=preprocessing,
         include_preprocessing=include_preprocessing,
+        output_stride=output_stride,
         synchronized=synchronized,
         remat=remat,
         dtype=dtype,
@@ -121,7 +121,7 @@ def _check_levels(outputs, highest):
     check("outputs", outputs, ok, f"a sequence of different levels from 1 to {highest}")
 
 
-def feature_layers(model):
+def feature_layers(model: keras.Model) -> dict[str, keras.KerasTensor]:
     """Returns the feature maps within a network, for models that also return or explain them.
 
     `keras.Model(model.input, [feature_layers(model)["P4"], model.output])` shares all layers.
@@ -138,7 +138,7 @@ def feature_layers(model):
     return {level: layer.output for level, layer in _levels(model).items()}
 
 
-def feature_info(model):
+def feature_info(model: keras.Model) -> dict[str, FeatureInfo]:
     """Returns channels, stride and layer of each feature map that a model returns.
 
     Args:

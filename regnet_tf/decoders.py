@@ -6,6 +6,7 @@ comments: N images, H rows, W columns, F output channels.
 """
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -13,7 +14,7 @@ from keras import ops
 
 from regnet_tf import ops as regnet_ops
 from regnet_tf._checks import check, check_choice, check_int
-from regnet_tf.layers import ConvNorm
+from regnet_tf.layers import ClassNames, ConvNorm
 from regnet_tf.variants import ACTIVATIONS, NORMALIZATIONS
 
 _register = keras.saving.register_keras_serializable(package="regnet_tf")
@@ -125,12 +126,12 @@ class FeaturePyramid(_Decoder):
 
 
 @_register
-class SegmentationHead(_Decoder):
+class FPNDecoder(_Decoder):
     """Merges the levels of a feature pyramid into one map (Panoptic FPN, Kirillov et al. 2019).
 
     Each level is brought to the resolution of the finest level, one level at a time. Each step is a
     3x3 convolution and bilinear resizing. The finest level has a convolution only. The results are
-    added.
+    added. The paper calls it the semantic segmentation branch.
 
     Args:
         width: number of output channels.
@@ -230,21 +231,23 @@ class UNetDecoder(_Decoder):
 
 
 @_register
-class PixelClassifier(keras.layers.Layer):
+class PixelClassifier(ClassNames, keras.layers.Layer):
     """Classifies pixels: a 1x1 convolution in float32, resized to the image.
 
     Args:
         classes: number of outputs.
         activation: "softmax" for probabilities, None for logits.
+        class_names: name of each output, or None if unknown.
 
     Input: a pair: the map `(batch, height, width, channels)`, and the images, for the output size.
     Output shape: `(batch, image height, image width, classes)`, float32.
     """
 
-    def __init__(self, classes, activation="softmax", **kwargs):
+    def __init__(self, classes, activation="softmax", class_names=None, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
         check_int("classes", classes, minimum=1)
         self.classes = classes
+        self.class_names = class_names
         self.activation = keras.activations.get(activation)
 
     def build(self, input_shape):
@@ -266,30 +269,36 @@ class PixelClassifier(keras.layers.Layer):
         return (*images[:-1], self.classes)
 
     def get_config(self):
-        activation = keras.activations.serialize(self.activation)
-        return {**super().get_config(), "classes": self.classes, "activation": activation}
+        return {
+            **super().get_config(),
+            "classes": self.classes,
+            "activation": keras.activations.serialize(self.activation),
+            "class_names": self.class_names and list(self.class_names),
+        }
 
 
 def segmentation_model(
-    backbone,
-    classes,
+    backbone: keras.Model,
+    classes: int,
     *,
-    decoder="fpn",
-    width=128,
-    activation="softmax",
-    normalization="batch",
-    synchronized=False,
-    name=None,
-):
+    decoder: str = "fpn",
+    width: int = 128,
+    activation: str | None = "softmax",
+    class_names: Sequence[str] | None = None,
+    normalization: str | None = "batch",
+    synchronized: bool = False,
+    name: str | None = None,
+) -> keras.Model:
     """Builds a network that predicts the class of every pixel.
 
     Args:
         backbone: a model made by `regnet_tf.backbone`, with two or more levels.
         classes: number of classes.
-        decoder: "fpn" for a `FeaturePyramid` and a `SegmentationHead`; "unet" for a `UNetDecoder`.
+        decoder: "fpn" for a `FeaturePyramid` and a `FPNDecoder`; "unet" for a `UNetDecoder`.
         width: number of channels in the decoder. All levels of the feature pyramid have this width.
             In the U-Net, the finest level has it, and it doubles at each coarser level.
         activation: "softmax" for probabilities, None for logits.
+        class_names: names of the classes, or None if unknown. They are part of the saved model.
         normalization: normalization of the decoder's convolutions, see `ConvNorm`. The convolutions
             of the feature pyramid always have a bias instead.
         synchronized: see `ConvNorm`.
@@ -311,12 +320,12 @@ def segmentation_model(
     options = {"normalization": normalization, "synchronized": synchronized, "dtype": policy}
     if decoder == "fpn":
         maps = FeaturePyramid(width, name="pyramid", dtype=policy)(maps)
-        x = SegmentationHead(width, name="decoder", **options)(maps)
+        x = FPNDecoder(width, name="decoder", **options)(maps)
     else:
         widths = [width * 2**step for step in reversed(range(len(maps) - 1))]
         x = UNetDecoder(widths, name="decoder", **options)(maps)
     images = backbone.inputs[0]
-    x = PixelClassifier(classes, activation, name="classifier")([x, images])
+    x = PixelClassifier(classes, activation, class_names, name="classifier")([x, images])
     model = keras.Model(images, x, name=name or f"{backbone.name}_{decoder}")
     model.dtype_policy = backbone.dtype_policy
     return model

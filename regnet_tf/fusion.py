@@ -4,20 +4,20 @@ import keras
 import numpy as np
 
 from regnet_tf._checks import check
-from regnet_tf.decoders import FeaturePyramid, SegmentationHead, UNetDecoder
+from regnet_tf.decoders import FeaturePyramid, FPNDecoder, UNetDecoder
 from regnet_tf.layers import EPSILON, ConvNorm, Stage, Stem, XBlock
 
 _WITH_NORMALIZATION = (
     *(ConvNorm, Stage, Stem, XBlock),
-    *(FeaturePyramid, SegmentationHead, UNetDecoder),
+    *(FeaturePyramid, FPNDecoder, UNetDecoder),
 )
 
 
-def fuse(model, dtype=None):
+def fuse(model: keras.Model, dtype: str | keras.DTypePolicy | None = None) -> keras.Model:
     """Returns a faster network for inference, with batch normalization folded into the kernels.
 
     Each `ConvNorm` keeps its name. Its kernel is multiplied by `gamma / sqrt(variance + epsilon)`,
-    and a bias replaces the normalization. Everything else stays: the classifier, pooling,
+    and a bias replaces the normalization. Everything else stays: the head, pooling,
     preprocessing, group normalization, and layers of other libraries. Outputs agree within
     rounding. The given network is unchanged. Do not train the new one.
 

@@ -5,14 +5,16 @@ D inner channels of a block, F output channels.
 """
 
 import dataclasses
+from typing import Any
 
 import keras
 from keras import ops
 
 from regnet_tf import ops as regnet_ops
 from regnet_tf._checks import check, check_choice, check_int, check_number, is_int
-from regnet_tf.complexity import squeeze_width
-from regnet_tf.variants import ACTIVATIONS, GROUP_NORM_WIDTH, NORMALIZATIONS
+from regnet_tf.costs import squeeze_width
+from regnet_tf.preprocessing import Preprocessing
+from regnet_tf.variants import ACTIVATIONS, GROUP_NORM_WIDTH, NORMALIZATIONS, RegNetConfig
 from regnet_tf.widths import StageConfig
 
 _register = keras.saving.register_keras_serializable(package="regnet_tf")
@@ -322,12 +324,12 @@ class XBlock(keras.layers.Layer):
         activation: see `ConvNorm`.
         normalization: see `ConvNorm`.
         synchronized: see `ConvNorm`.
-        dilate: whether the block keeps the resolution of its input. The variables stay the same;
-            dilation of the later blocks replaces the stride.
+        replace_stride_with_dilation: whether the block keeps the resolution of its input. Dilation
+            of the later blocks replaces the stride. The variables stay the same.
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`, with stride 1 if
-        `dilate`.
+        `replace_stride_with_dilation`.
     """
 
     def __init__(
@@ -341,7 +343,7 @@ class XBlock(keras.layers.Layer):
         activation="relu",
         normalization="batch",
         synchronized=False,
-        dilate=False,
+        replace_stride_with_dilation=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -351,8 +353,9 @@ class XBlock(keras.layers.Layer):
         check_choice("activation", activation, ACTIVATIONS)
         check_choice("normalization", normalization, (None, *NORMALIZATIONS))
         self.dilation = dilation
-        self.dilate = dilate
-        self.stride = 1 if dilate else stride  # the stride in use; `shape` has the nominal one
+        self.replace_stride_with_dilation = replace_stride_with_dilation
+        # The stride in use; `shape` has the nominal one.
+        self.stride = 1 if replace_stride_with_dilation else stride
         self.drop_path_rate = drop_path_rate
         self.activation = activation
         self.normalization = normalization
@@ -435,7 +438,7 @@ class XBlock(keras.layers.Layer):
             "activation": self.activation,
             "normalization": self.normalization,
             "synchronized": self.synchronized,
-            "dilate": self.dilate,
+            "replace_stride_with_dilation": self.replace_stride_with_dilation,
         }
 
 
@@ -476,18 +479,18 @@ class Stage(keras.layers.Layer):
         activation: see `ConvNorm`.
         normalization: see `ConvNorm`.
         synchronized: see `ConvNorm`.
-        dilation: dilation of the first block's 3x3 convolution. Without `dilate`, the other blocks
-            have the same dilation.
-        dilate: whether dilation replaces the stride. The first block then keeps the resolution of
-            its input, and the others have dilation `dilation * stride`. The variables stay the
-            same.
+        dilation: dilation of the 3x3 convolutions; only of the first one with
+            `replace_stride_with_dilation`.
+        replace_stride_with_dilation: whether dilation replaces the stride. The first block then
+            keeps the resolution of its input, and the others have dilation `dilation * stride`. The
+            variables stay the same.
         remat: whether to use gradient checkpointing: training stores only the inputs of the blocks,
             and recomputes the rest for the gradients. It takes less memory and more time, and gives
             the same numbers.
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`, with stride 1 if
-        `dilate`.
+        `replace_stride_with_dilation`.
     """
 
     def __init__(
@@ -503,7 +506,7 @@ class Stage(keras.layers.Layer):
         normalization="batch",
         synchronized=False,
         dilation=1,
-        dilate=False,
+        replace_stride_with_dilation=False,
         remat=False,
         **kwargs,
     ):
@@ -518,11 +521,15 @@ class Stage(keras.layers.Layer):
         self.normalization = normalization
         self.synchronized = synchronized
         self.dilation = dilation
-        self.dilate = dilate
+        self.replace_stride_with_dilation = replace_stride_with_dilation
         self.remat = remat
         block_class, gate = (YBlock, {"se_ratio": se_ratio}) if se_ratio else (XBlock, {})
-        first = {"stride": stride, "dilation": dilation, "dilate": dilate}
-        others = {"dilation": dilation * stride if dilate else dilation}
+        first = {
+            "stride": stride,
+            "dilation": dilation,
+            "replace_stride_with_dilation": replace_stride_with_dilation,
+        }
+        others = {"dilation": dilation * stride if replace_stride_with_dilation else dilation}
         self.blocks = [
             block_class(
                 width,
@@ -542,7 +549,7 @@ class Stage(keras.layers.Layer):
 
     @property
     def stride(self):
-        """The stride in use: 1 if `dilate`."""
+        """The stride in use: 1 if `replace_stride_with_dilation`."""
         return self.blocks[0].stride
 
     def build(self, input_shape):
@@ -570,7 +577,7 @@ class Stage(keras.layers.Layer):
             "normalization": self.normalization,
             "synchronized": self.synchronized,
             "dilation": self.dilation,
-            "dilate": self.dilate,
+            "replace_stride_with_dilation": self.replace_stride_with_dilation,
             "remat": self.remat,
         }
 
@@ -579,12 +586,19 @@ class Stage(keras.layers.Layer):
 class Stem(keras.layers.Layer):
     """The first convolution of a RegNet: 3x3, with normalization and activation.
 
+    It carries the network's configuration and preprocessing, which `facts_of` reads. Keras saves
+    and clones layers by their configs, but makes models from tensors alone. Every model on a
+    network's layers has its stem.
+
     Args:
         width: number of output channels.
         stride: 2, or 1 for small images.
         activation: see `ConvNorm`.
         normalization: see `ConvNorm`.
         synchronized: see `ConvNorm`.
+        network: the `RegNetConfig` of the network, or None if unknown.
+        preprocessing: the `Preprocessing` from a photograph to this layer's input, or None if
+            unknown.
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`.
@@ -597,9 +611,17 @@ class Stem(keras.layers.Layer):
         activation="relu",
         normalization="batch",
         synchronized=False,
+        network=None,
+        preprocessing=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if isinstance(network, dict):  # from a saved file
+            network = RegNetConfig.from_dict(network)
+        if isinstance(preprocessing, dict):
+            preprocessing = Preprocessing.from_dict(preprocessing)
+        self.network = network
+        self.preprocessing = preprocessing
         self.conv = ConvNorm(
             width,
             3,
@@ -615,6 +637,28 @@ class Stem(keras.layers.Layer):
     def stride(self):
         """Stride of the convolution."""
         return self.conv.stride
+
+    @property
+    def network(self) -> RegNetConfig | None:
+        """The `RegNetConfig` of the network, or None if unknown."""
+        return self._network
+
+    @network.setter
+    def network(self, network):
+        ok = network is None or isinstance(network, RegNetConfig)
+        check("network", network, ok, "a RegNetConfig or None")
+        self._network = network
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """The `Preprocessing` from a photograph to this layer's input, or None if unknown."""
+        return self._preprocessing
+
+    @preprocessing.setter
+    def preprocessing(self, preprocessing):
+        ok = preprocessing is None or isinstance(preprocessing, Preprocessing)
+        check("preprocessing", preprocessing, ok, "a Preprocessing or None")
+        self._preprocessing = preprocessing
 
     def build(self, input_shape):
         self.conv.build(input_shape)
@@ -633,23 +677,57 @@ class Stem(keras.layers.Layer):
             "activation": self.conv.activation,
             "normalization": self.conv.normalization,
             "synchronized": self.conv.synchronized,
+            "network": self.network and self.network.to_dict(),
+            "preprocessing": self.preprocessing and self.preprocessing.to_dict(),
         }
 
 
+class ClassNames:
+    """Base of the layers that output class scores: they carry the names of the classes.
+
+    Attributes:
+        classes: number of outputs.
+    """
+
+    classes: int
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Name of each output, or None if unknown."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, class_names):
+        if class_names is not None:
+            class_names = checked_class_names(class_names, self.classes)
+        self._class_names = class_names
+
+
+def checked_class_names(class_names: Any, classes: int | None = None) -> tuple[str, ...]:
+    """Returns class names as a tuple; raises ValueError unless they are `classes` texts."""
+    ok = isinstance(class_names, (tuple, list)) and len(class_names) > 0
+    ok = ok and all(isinstance(name, str) for name in class_names)
+    check("class_names", class_names, ok, "a sequence of texts, or None")
+    count = len(class_names)
+    check("class_names", f"{count} names", classes in (None, count), f"{classes} names")
+    return tuple(class_names)
+
+
 @_register
-class Head(keras.layers.Dense):
-    """The classifier on pooled features: a dense layer in float32.
+class Head(ClassNames, keras.layers.Dense):
+    """The head: a dense layer from pooled features to class scores, in float32.
 
     The kernel is initialized from N(0, 0.01), the bias with zeros.
 
     Args:
         classes: number of outputs.
         activation: "softmax" for probabilities, None for logits.
+        class_names: name of each output, or None if unknown.
 
     Input shape: `(batch, channels)`. Output shape: `(batch, classes)`, float32.
     """
 
-    def __init__(self, classes, activation=None, **kwargs):
+    def __init__(self, classes, activation=None, class_names=None, **kwargs):
         check_int("classes", classes, minimum=1)
         kwargs = {
             "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01),
@@ -657,10 +735,13 @@ class Head(keras.layers.Dense):
             **kwargs,
         }
         super().__init__(classes, activation, **kwargs)
+        self.classes = classes
+        self.class_names = class_names
 
     def get_config(self):
         config = super().get_config()
-        return {"classes": config.pop("units"), **config}
+        names = self.class_names and list(self.class_names)
+        return {"classes": config.pop("units"), **config, "class_names": names}
 
 
 def _strided(size, stride):

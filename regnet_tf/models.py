@@ -2,44 +2,58 @@
 
 import dataclasses
 import inspect
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
 
 from regnet_tf._checks import check, check_choice, check_int, is_int
+from regnet_tf._errors import nearest
 from regnet_tf._internals import all_layers
-from regnet_tf.complexity import complexity
-from regnet_tf.layers import Head, Stage, Stem
-from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from regnet_tf.costs import complexity
+from regnet_tf.layers import Head, Stage, Stem, checked_class_names
+from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.variants import VARIANTS, RegNetConfig, get_config
 from regnet_tf.weights import Checkpoint, is_tag, weights_info
 
 #: Total strides of a network: 32 in the published networks, 8 and 16 with dilation.
 OUTPUT_STRIDES = (8, 16, 32)
 
+Weights = bool | str | os.PathLike | None
+InputShape = tuple[int | None, int | None, int] | None
+Activation = str | Callable | None
+
 
 def build_regnet(
-    config,
+    config: RegNetConfig | str,
     *,
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    input_shape=None,
-    pooling=None,
-    classes=None,
-    classifier_activation="softmax",
-    include_preprocessing=False,
-    output_stride=32,
-    synchronized=False,
-    remat=False,
-    dtype=None,
-    name=None,
-):
-    """Builds a RegNet from its configuration: stem, stages, pooling, head.
+    include_top: bool = True,
+    weights: Weights = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: InputShape = None,
+    pooling: str | None = None,
+    classes: int | None = None,
+    classifier_activation: Activation = "softmax",
+    class_names: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    include_preprocessing: bool = False,
+    output_stride: int = 32,
+    synchronized: bool = False,
+    remat: bool = False,
+    dtype: str | keras.DTypePolicy | None = None,
+    name: str | None = None,
+    **changes: Any,
+) -> keras.Model:
+    """Builds a RegNet: stem, stages, pooling, head.
+
+    The configuration, the preprocessing and the class names become part of the model and of the
+    files that it is saved to; see `facts_of`.
 
     Args:
-        config: a `RegNetConfig`.
-        include_top: whether to include the classifier.
+        config: a `RegNetConfig`; a variant's name, as `get_config` takes it; or a tag of published
+            weights, such as "regnety_032.ra_in1k". With a tag, `weights=True` loads its weights.
+        include_top: whether to include the head, which makes the network a classifier.
         weights: None for random initialization; True or "imagenet" for the best ImageNet-1k weights
             of the variant with a free licence; a tag (see `list_weights`); or a path. A path may
             be a weight file (see `read_state_dict`), a `.keras` or `.weights.h5` file of a model
@@ -47,12 +61,18 @@ def build_regnet(
         input_tensor: a Keras tensor to build on, instead of a new input.
         input_shape: `(height, width, channels)`; height and width may be None. Default
             `(None, None, 3)`.
-        pooling: output without the classifier: None for the last feature map; "avg" or "max" for a
+        pooling: output without the head: None for the last feature map; "avg" or "max" for a
             vector.
-        classes: number of outputs of the classifier; default: the number in the weights, or 1000.
-            If the number differs from the weights, the classifier is initialized at random.
+        classes: number of outputs of the head; default: the number of `class_names`, else the
+            number in the weights, else 1000. If the number differs from the weights, the head is
+            initialized at random.
         classifier_activation: "softmax", None for logits, or any activation Keras knows.
-        include_preprocessing: whether the model itself normalizes its images, uint8 RGB.
+        class_names: names of the classes; default: ImageNet's synsets for published ImageNet-1k
+            weights, else unknown.
+        preprocessing: the `Preprocessing` of images; default: that of the published weights, else
+            unknown.
+        include_preprocessing: whether the model itself normalizes its images, uint8 RGB, by mean
+            and standard deviation of the preprocessing; ImageNet's if it is unknown.
         output_stride: upper limit for the input pixels per pixel of the last feature map. With 8 or
             16, dilation replaces the strides beyond it, and the variables stay the same.
         synchronized: whether batch normalization computes its statistics over all replicas.
@@ -60,43 +80,51 @@ def build_regnet(
             and recomputes the rest for the gradients. It takes less memory for large images, and
             more time.
         dtype: dtype policy, such as "mixed_bfloat16"; default: the global policy. Normalization
-            statistics, pooled features and the classifier are float32 under every policy.
+            statistics, pooled features and the head are float32 under every policy.
         name: name of the model; default: the tag of the weights or the name of the configuration.
+        **changes: fields of `RegNetConfig` to change, such as `drop_path_rate=0.1`.
 
     Returns:
         A `keras.Model` with the layers `stem`, `stage_1` ..., `pool` and `head`. Output shape
-        `(batch, classes)`; without the classifier `(batch, channels)` or
+        `(batch, classes)`; without the head `(batch, channels)` or
         `(batch, height / stride, width / stride, channels)`.
 
     Raises:
-        ValueError: if an argument is out of range (the message names it), or for weights that do
-            not fit.
+        ValueError: for an unknown variant (the message lists the nearest names); if an argument is
+            out of range (the message names it); or for weights that do not fit.
         OSError: for weights that cannot be downloaded or read.
+
+    Examples:
+        >>> model = build_regnet("RegNetX-200MF", classes=10, input_shape=(64, 64, 3))
+        >>> model.output_shape
+        (None, 10)
     """
-    check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig")
+    config, weights = find_config(config, weights, changes)
     check_choice("pooling", pooling, (None, "avg", "max"))
-    if classes is not None:
-        check_int("classes", classes, minimum=1)
     _check_activation(classifier_activation)
     check_choice("output_stride", output_stride, OUTPUT_STRIDES)
     least = min(config.total_stride, output_stride)
     inputs = _inputs(least, input_tensor, input_shape, include_preprocessing)
+    classes, class_names = _checked_classes(include_top, classes, class_names)
     checkpoint = None if weights is None else Checkpoint.find(weights, config.name)
-    if include_top:
-        classes = _number_of_classes(classes, checkpoint)
+    if preprocessing is None and checkpoint:
+        preprocessing = checkpoint.preprocessing(inputs.shape[1])
     policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
     wide = "float64" if policy.compute_dtype == "float64" else "float32"
 
     x = inputs
     if include_preprocessing:
-        x = _preprocessing_layer(checkpoint, wide)(x)
-    x = _trunk(config, x, output_stride, synchronized, remat, policy)
+        x = _preprocessing_layer(preprocessing or Preprocessing(), wide)(x)
+    x = _trunk(config, x, preprocessing, output_stride, synchronized, remat, policy)
     if include_top or pooling == "avg":
         x = keras.layers.GlobalAveragePooling2D(name="pool", dtype=wide)(x)
     elif pooling == "max":
         x = keras.layers.GlobalMaxPooling2D(name="pool", dtype=wide)(x)
     if include_top:
-        x = Head(classes, classifier_activation, name="head", dtype=wide)(x)
+        classes = _number_of_classes(classes, checkpoint)
+        if class_names is None and checkpoint:
+            class_names = checkpoint.class_names(classes)
+        x = Head(classes, classifier_activation, class_names, name="head", dtype=wide)(x)
     if input_tensor is not None:
         sources = keras.utils.get_source_inputs(input_tensor)
         inputs = sources[0] if len(sources) == 1 else sources
@@ -108,7 +136,51 @@ def build_regnet(
     return model
 
 
-def _trunk(config, x, output_stride, synchronized, remat, dtype):
+def find_config(
+    config: RegNetConfig | str, weights: Weights, changes: dict[str, Any]
+) -> tuple[RegNetConfig, Weights]:
+    """Returns the configuration and the weights that the arguments of `build_regnet` select.
+
+    Args:
+        config: a `RegNetConfig`, a variant's name or a tag.
+        weights: as in `build_regnet`; True for a tag's weights. False counts as None.
+        changes: fields of the configuration to change.
+
+    Raises:
+        ValueError: for an unknown name or field.
+    """
+    unknown = sorted(set(changes) - _CONFIG_FIELDS)
+    if unknown:
+        known = {*inspect.signature(build_regnet).parameters, *_CONFIG_FIELDS} - {"changes"}
+        raise ValueError(
+            f"A RegNet takes the arguments {', '.join(sorted(known))}."
+            f" Received: {', '.join(unknown)}.{nearest(unknown[0], known)}"
+        )
+    weights = None if weights is False else weights
+    if isinstance(config, RegNetConfig):
+        return config.replace(**changes), weights
+    check("config", config, isinstance(config, str), "a RegNetConfig or a variant's name")
+    if is_tag(config):
+        weights = config if weights is True else weights
+        config = weights_info(config).variant
+    return get_config(config, **changes), weights
+
+
+_CONFIG_FIELDS = {field.name for field in dataclasses.fields(RegNetConfig)} - {"name"}
+
+
+def _checked_classes(include_top, classes, class_names):
+    """Returns the number of classes, None if not given, and their names."""
+    if classes is not None:
+        check_int("classes", classes, minimum=1)
+    if class_names is None:
+        return classes, None
+    check("class_names", class_names, include_top, "None without the head")
+    class_names = checked_class_names(class_names, classes)
+    return len(class_names), class_names
+
+
+def _trunk(config, x, preprocessing, output_stride, synchronized, remat, dtype):
     """Applies stem and stages to a tensor."""
     options = {
         "activation": config.activation,
@@ -116,11 +188,18 @@ def _trunk(config, x, output_stride, synchronized, remat, dtype):
         "synchronized": synchronized,
         "dtype": dtype,
     }
-    x = Stem(config.stem_width, config.stem_stride, name="stem", **options)(x)
+    x = Stem(
+        config.stem_width,
+        config.stem_stride,
+        network=config,
+        preprocessing=preprocessing,
+        name="stem",
+        **options,
+    )(x)
     reached, dilation = config.stem_stride, 1
     pairs = zip(config.stages, config.drop_path_rates(), strict=True)
     for number, (stage, drop_path_rates) in enumerate(pairs, start=1):
-        dilate = stage.stride > 1 and reached >= output_stride
+        replaced = stage.stride > 1 and reached >= output_stride
         x = Stage(
             stage.width,
             stage.depth,
@@ -130,12 +209,12 @@ def _trunk(config, x, output_stride, synchronized, remat, dtype):
             config.se_ratio,
             drop_path_rates,
             dilation=dilation,
-            dilate=dilate,
+            replace_stride_with_dilation=replaced,
             remat=remat,
             name=f"stage_{number}",
             **options,
         )(x)
-        if dilate:
+        if replaced:
             dilation *= stage.stride
         else:
             reached *= stage.stride
@@ -146,82 +225,40 @@ def _number_of_classes(classes, checkpoint):
     """Returns `classes` if given, else the number in the weights, else 1000."""
     if classes is None and checkpoint and checkpoint.classes == 0:
         raise ValueError(
-            f"`weights` {checkpoint.origin} have no classifier: pass `include_top=False`, or the"
+            f"`weights` {checkpoint.origin} have no head: pass `include_top=False`, or the"
             " number of `classes` of a new one"
         )
     return classes or (checkpoint and checkpoint.classes) or 1000
 
 
-def _preprocessing_layer(checkpoint, dtype):
+def _preprocessing_layer(preprocessing, dtype):
     """Returns a layer that maps levels of 0 to 255 to the network's input range."""
-    info = weights_info(checkpoint.tag) if checkpoint and checkpoint.tag else None
-    mean = info.mean if info else IMAGENET_MEAN
-    std = info.std if info else IMAGENET_STD
+    pairs = list(zip(preprocessing.mean, preprocessing.std, strict=True))
     return keras.layers.Rescaling(
-        scale=[1 / (255 * deviation) for deviation in std],
-        offset=[-m / deviation for m, deviation in zip(mean, std, strict=True)],
+        scale=[1 / (255 * std) for _, std in pairs],
+        offset=[-mean / std for mean, std in pairs],
         name="preprocessing",
         dtype=dtype,
     )
 
 
-def create_model(name, **kwargs):
-    """Builds a RegNet by any of its names.
-
-    Args:
-        name: display name, function name, or the name in timm, torchvision, mmpretrain or Hugging
-            Face (see `get_config`); or a tag of published weights, such as "regnety_032.ra_in1k".
-            With a tag, `weights=True` loads the weights of that tag.
-        **kwargs: arguments of `build_regnet`, and fields of `RegNetConfig` to change, such as
-            `drop_path_rate=0.1`. Use `model_name` to name the model.
-
-    Raises:
-        ValueError: for an unknown variant (the message lists the nearest names), or an argument out
-            of range.
-        OSError: for weights that cannot be downloaded or read.
-    """
-    changes = {field: kwargs.pop(field) for field in list(kwargs) if field in _CONFIG_FIELDS}
-    if "model_name" in kwargs:
-        kwargs["name"] = kwargs.pop("model_name")
-    unknown = set(kwargs) - _BUILD_ARGUMENTS
-    if unknown:
-        raise ValueError(
-            f"A RegNet takes the arguments {', '.join(sorted(_BUILD_ARGUMENTS | _CONFIG_FIELDS))}."
-            f" Received: {', '.join(sorted(unknown))}"
-        )
-    config, weights = find_config(name, kwargs.pop("weights", None), changes)
-    return build_regnet(config, weights=weights, **kwargs)
-
-
-def find_config(name, weights, changes):
-    """Returns the configuration and the weights for a variant's name or a tag."""
-    if is_tag(name):
-        weights = name if weights is True else weights
-        name = weights_info(name).variant
-    return get_config(name, **changes), None if weights is False else weights
-
-
-_BUILD_ARGUMENTS = set(inspect.signature(build_regnet).parameters) - {"config"}
-_CONFIG_FIELDS = {field.name for field in dataclasses.fields(RegNetConfig)} - {"name"}
-
-
-def _model_function(key):
+def _model_function(key: str) -> Callable[..., keras.Model]:
     """Returns the function of one variant, with the signature of `keras.applications`."""
     variant = VARIANTS[key]
     cost = complexity(variant.config)
 
     def function(
-        include_top=True,
-        weights=None,
-        input_tensor=None,
-        input_shape=None,
-        pooling=None,
-        classes=None,
-        classifier_activation="softmax",
-        name=None,
-        **kwargs,
-    ):
-        return create_model(
+        include_top: bool = True,
+        weights: Weights = None,
+        input_tensor: keras.KerasTensor | None = None,
+        input_shape: InputShape = None,
+        pooling: str | None = None,
+        classes: int | None = None,
+        classifier_activation: Activation = "softmax",
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> keras.Model:
+        return build_regnet(
             key,
             include_top=include_top,
             weights=weights,
@@ -230,16 +267,16 @@ def _model_function(key):
             pooling=pooling,
             classes=classes,
             classifier_activation=classifier_activation,
-            model_name=name,
+            name=name,
             **kwargs,
         )
 
     function.__name__ = function.__qualname__ = variant.function_name
     function.__doc__ = f"""{variant.display_name}: {cost.parameters / 1e6:.1f} million parameters, \
-{cost.macs / 1e9:.2f} billion multiply-adds at 224 pixels.
+{cost.multiply_adds / 1e9:.2f} billion multiply-adds at 224 pixels.
 
-    Args and returns: those of `regnet_tf.build_regnet`. Further keyword arguments may be fields of
-    `regnet_tf.RegNetConfig` to change, such as `drop_path_rate=0.1`.
+    Args and returns: those of `regnet_tf.build_regnet`, whose other arguments are keyword arguments
+    here, too.
     """
     return function
 
@@ -270,7 +307,7 @@ RegNetY16GF = _model_function("regnety_160")
 RegNetY32GF = _model_function("regnety_320")
 
 
-def freeze(model, upto):
+def freeze(model: keras.Model, upto: str) -> None:
     """Freezes a network from its input up to and including a layer, for fine-tuning.
 
     Frozen normalization runs in inference mode. Compile the model (again) afterwards. Set
@@ -289,7 +326,7 @@ def freeze(model, upto):
         layer.trainable = False
 
 
-def freeze_normalization(model):
+def freeze_normalization(model: keras.Model) -> None:
     """Freezes batch normalization, so that it runs in inference mode in training.
 
     Detectors do so when a batch has few images. All other variables remain trainable. Compile the

@@ -31,7 +31,7 @@ class Source:
             `{block0}` are counted from 0, and `{res}` is the stage counted from 2.
         layers: our layer within a block -> names of its convolution and normalization, or the
             single name of a squeeze-and-excitation layer.
-        head: name of the classifier.
+        head: name of the head.
         gated: changes of `layers` for blocks with squeeze-and-excitation.
         prefixes: optional prefixes of a name.
         bgr: whether the channels of the network's input are blue, green, red.
@@ -47,7 +47,7 @@ class Source:
 
     @property
     def head_names(self):
-        """Names of the classifier's tensors."""
+        """Names of the head's tensors."""
         return (f"{self.head}.weight", f"{self.head}.bias")
 
     def strip(self, name):
@@ -156,7 +156,7 @@ SOURCES = {
 }
 
 #: Tensors to skip: the counter of PyTorch's batch normalization, which inference never reads, and
-#: heads of self-supervised training, which no classifier uses.
+#: heads of self-supervised training, which no classifier has.
 _IGNORED = re.compile(r"num_batches_tracked$|projection_head|prototypes")
 #: VISSL's groups of blocks in networks too large for one device, such as the largest SEER.
 _PART = re.compile(r"\bblock\d+-part\d+\.")
@@ -214,11 +214,11 @@ def load_state_dict(
     takes red, green, blue like every other.
 
     Args:
-        model: made by `build_regnet` or one of the model functions. For a model without a
-            classifier, the classifier in the state dict is skipped.
+        model: made by `build_regnet` or one of the model functions. For a model without a head,
+            the head in the state dict is skipped.
         state_dict: the source's names -> arrays in PyTorch's layout.
         source: a key of `SOURCES`; "auto" finds it by the names.
-        skip_head: whether the classifier keeps its values, for another number of classes.
+        skip_head: whether the head keeps its values, for another number of classes.
 
     Returns:
         The key of the source.
@@ -258,7 +258,7 @@ def load_state_dict(
 
 
 def count_classes(state_dict: Mapping[str, np.ndarray]) -> int:
-    """Returns the number of classifier outputs in a state dict of any source; 0 without one."""
+    """Returns the number of outputs of the head in a state dict of any source; 0 without one."""
     linear = [
         tensor.shape[0]
         for name, tensor in state_dict.items()
@@ -300,7 +300,7 @@ def _raise_unless_fitting(model, source, **problems):
         return
     head = SOURCES[source].head_names
     if all(name.startswith(head) for names in problems.values() for name in names):
-        lines.append("`skip_head=True` loads everything but the classifier.")
+        lines.append("`skip_head=True` loads everything but the head.")
     raise ValueError(
         f"`state_dict` of {source} does not fit {model.name}; nothing was changed.\n"
         + "\n".join(lines)

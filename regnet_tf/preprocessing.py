@@ -1,9 +1,9 @@
-"""Prepares images for networks (decode, resize, crop, normalize), and names predicted classes.
+"""Prepares images for networks: decode, resize, crop, normalize.
 
 All images are prepared here: in eager mode, in `tf.data` and in exported signatures.
 
     preprocessing = Preprocessing(image_size=224, crop_fraction=0.875)
-    decode_predictions(model.predict(preprocessing("cat.jpg")))
+    model.predict(preprocessing("cat.jpg"))
 
     paths.map(preprocessing.from_file, num_parallel_calls=tf.data.AUTOTUNE).batch(64)
 
@@ -14,10 +14,9 @@ metadata is ignored. TensorFlow is imported when first needed.
 
 import dataclasses
 import functools
-import importlib.resources
 import math
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -31,6 +30,10 @@ from regnet_tf._checks import (
     check_number,
     replaced,
 )
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from numpy.typing import ArrayLike
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -94,7 +97,7 @@ class Preprocessing:
             return self.resize_size
         return math.floor(self.image_size / (self.crop_fraction or DEFAULT_CROP_FRACTION))
 
-    def __call__(self, source):
+    def __call__(self, source: Any) -> "tf.Tensor":
         """Prepares one or more images as a batch for the network.
 
         Args:
@@ -113,7 +116,7 @@ class Preprocessing:
         """
         return self.normalize(self._crops(source))
 
-    def from_file(self, path):
+    def from_file(self, path: "str | os.PathLike | tf.Tensor") -> "tf.Tensor":
         """Prepares the image in a file. For `tf.data`, `path` may be a string tensor.
 
         Returns:
@@ -126,7 +129,7 @@ class Preprocessing:
         """
         return self.normalize(self.resize_and_crop(_images().decode_file(path)))
 
-    def from_bytes(self, image_bytes):
+    def from_bytes(self, image_bytes: "bytes | tf.Tensor") -> "tf.Tensor":
         """Prepares an encoded image: the file's bytes, or a string tensor of shape `()`.
 
         Returns:
@@ -138,7 +141,7 @@ class Preprocessing:
         """
         return self.normalize(self.resize_and_crop(decode_image(image_bytes)))
 
-    def resize_and_crop(self, images):
+    def resize_and_crop(self, images: "ArrayLike | tf.Tensor") -> "tf.Tensor":
         """Resizes images, then crops the central square.
 
         Args:
@@ -155,7 +158,7 @@ class Preprocessing:
         crop = _images().cropper(self.shorter_side, self.image_size, self.interpolation)
         return crop(images) if images.shape.rank == 3 else self._map(crop, images)
 
-    def normalize(self, images):
+    def normalize(self, images: "np.ndarray | tf.Tensor") -> "tf.Tensor":
         """Maps levels of 0 to 255 to the network's input range.
 
         Args:
@@ -226,7 +229,7 @@ class Preprocessing:
         return tf.map_fn(function, elements, fn_output_signature=tf.TensorSpec(shape, dtype))
 
 
-def decode_image(image_bytes):
+def decode_image(image_bytes: "bytes | tf.Tensor") -> "tf.Tensor":
     """Decodes a JPEG or PNG image (or a GIF that is not animated).
 
     The result equals Pillow's `convert("RGB")`: gray becomes RGB, transparency is dropped. For
@@ -253,7 +256,7 @@ def decode_image(image_bytes):
     return _images().decode(image_bytes, "encoded bytes")
 
 
-def load_image(path):
+def load_image(path: str | os.PathLike) -> np.ndarray:
     """Reads the image in a file.
 
     Args:
@@ -269,7 +272,7 @@ def load_image(path):
     return _images().decode_file(path).numpy()
 
 
-def preprocess_input(x, data_format=None):
+def preprocess_input(x: Any, data_format: str | None = None) -> Any:
     """Normalizes images by ImageNet's mean and standard deviation, on any Keras backend.
 
     Args:
@@ -298,51 +301,11 @@ def preprocess_input(x, data_format=None):
     return ops.add(ops.multiply(ops.cast(x, "float32"), scale), offset)
 
 
-def decode_predictions(preds, top=5):
-    """Returns the ImageNet classes with the highest scores.
-
-    Args:
-        preds: scores, an array or tensor `(batch, 1000)`.
-        top: number of classes to return for each image.
-
-    Returns:
-        For each image a list of `(synset, name, score)`, the highest score first. Names are as in
-        `keras.applications`: "great_white_shark".
-
-    Raises:
-        ValueError: for another shape, or if `top` is not from 1 to 1000.
-    """
-    preds = ops.convert_to_numpy(preds) if ops.is_tensor(preds) else np.asarray(preds)
-    classes = imagenet_classes()
-    ok = preds.ndim == 2 and preds.shape[1] == len(classes)
-    check("preds", f"shape {preds.shape}", ok, "ImageNet's scores, of shape (batch, 1000)")
-    check_int("top", top, minimum=1)
-    check("top", top, top <= len(classes), f"at most {len(classes)}")
-    best = np.argsort(-preds.astype("float64"), axis=1, kind="stable")[:, :top]
-    return [
-        [(classes[i][0], _short_name(classes[i][1]), float(scores[i])) for i in row]
-        for row, scores in zip(best, preds, strict=True)
-    ]
-
-
-@functools.cache
-def imagenet_classes() -> tuple[tuple[str, str], ...]:
-    """Returns ImageNet's 1000 classes in label order: `("n01440764", "tench, Tinca tinca")`."""
-    file = importlib.resources.files("regnet_tf") / "data" / "imagenet_classes.txt"
-    lines = file.read_text(encoding="utf-8").splitlines()
-    split = (line.partition(" ") for line in lines if not line.startswith("#"))
-    return tuple((synset, words) for synset, _, words in split)
-
-
 def _images():
     """Imports the TensorFlow part at its first use."""
     from regnet_tf import _images
 
     return _images
-
-
-def _short_name(words):
-    return words.split(",")[0].replace(" ", "_")
 
 
 @functools.cache

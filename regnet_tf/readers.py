@@ -149,7 +149,7 @@ def _head(heads):
 
     VISSL's heads are returned unchanged. ClassyVision nests heads by block and name: the tensors of
     its only head are returned. Heads of another form, such as a list, are skipped, because no
-    classifier has this form.
+    classifier's head has this form.
     """
     while isinstance(heads, dict) and len(heads) == 1:
         (only,) = heads.values()

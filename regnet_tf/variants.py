@@ -46,7 +46,7 @@ _SHAPE = ("stem_width", "stem_stride", "activation", "normalization")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RegNetConfig:
-    """Defines one network, except its classifier and its weights.
+    """Defines one network, except its head and its weights.
 
     The stages come from the width generator (`depth`, `initial_width`, `width_slope`,
     `width_multiplier`, `group_width`), or, as in the AnyNet design space, from `explicit_stages`.
@@ -206,7 +206,7 @@ class RegNetConfig:
 
     def to_dict(self) -> dict:
         """Returns a dict of JSON types. `from_dict` turns it into an equal configuration."""
-        return dataclasses.asdict(self)
+        return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
     def from_dict(cls, fields: dict) -> "RegNetConfig":

@@ -1,22 +1,27 @@
 """Pictures of predictions: class scores and Grad-CAM heat maps."""
 
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from regnet_tf._checks import check, check_choice, check_number, is_int
 from regnet_tf._errors import import_optional
 from regnet_tf.backbones import feature_layers
 
 
-def draw_predictions(image, predictions, path):
+def draw_predictions(
+    image: ArrayLike, predictions: Sequence[tuple[str, str, float]], path: str | os.PathLike
+) -> None:
     """Saves an image next to a bar chart of its most probable classes.
 
     Args:
         image: uint8 array `(height, width, 3)`.
-        predictions: `(synset, name, score)` of each class, as `decode_predictions` returns them for
-            one image.
+        predictions: `(class_name, words, score)` of each class, as `decode_predictions` returns
+            them for one image.
         path: path of the PNG to write.
 
     Raises:
@@ -28,7 +33,7 @@ def draw_predictions(image, predictions, path):
     picture, bars = figure.subplots(1, 2)
     picture.imshow(image)
     picture.set_axis_off()
-    names = [name.replace("_", " ") for _, name, _ in predictions]
+    names = [words.replace("_", " ") for _, words, _ in predictions]
     scores = [score for _, _, score in predictions]
     drawn = bars.barh(range(len(names)), scores)
     bars.bar_label(drawn, [f"{score:.1%}" for score in scores], padding=3)
@@ -39,7 +44,15 @@ def draw_predictions(image, predictions, path):
     figure.savefig(path, format="png", dpi=100)
 
 
-def grad_cam(model, image, class_index=None, layer=None, picture=None, opacity=0.5, path=None):
+def grad_cam(
+    model: keras.Model,
+    image: ArrayLike,
+    class_index: int | None = None,
+    layer: str | None = None,
+    picture: ArrayLike | None = None,
+    opacity: float = 0.5,
+    path: str | os.PathLike | None = None,
+) -> np.ndarray:
     """Overlays a Grad-CAM heat map on an image, from blue to red.
 
     Grad-CAM (Selvaraju et al. 2017) sums the channels of a feature map, each weighted by the mean
@@ -86,7 +99,12 @@ def grad_cam(model, image, class_index=None, layer=None, picture=None, opacity=0
     return overlay
 
 
-def class_heat(model, image, class_index=None, layer=None):
+def class_heat(
+    model: keras.Model,
+    image: np.ndarray,
+    class_index: int | None = None,
+    layer: str | None = None,
+) -> np.ndarray:
     """Returns the Grad-CAM heat map of a class at the resolution of the feature map.
 
     See `grad_cam` for the arguments and errors.
@@ -120,7 +138,7 @@ def class_heat(model, image, class_index=None, layer=None):
         index = int(tf.argmax(scores[0])) if class_index is None else class_index
         score = scores[0, index]
     gradient = tape.gradient(score, maps)
-    check("layer", layer, gradient is not None, "between the stem and the classifier")
+    check("layer", layer, gradient is not None, "between the stem and the head")
     weights = tf.reduce_mean(tf.cast(gradient, tf.float32), axis=(1, 2), keepdims=True)
     heat = tf.nn.relu(tf.reduce_sum(tf.cast(maps, tf.float32) * weights, axis=-1))[0]
     return tf.math.divide_no_nan(heat, tf.reduce_max(heat)).numpy()

@@ -14,21 +14,22 @@ from fnmatch import fnmatch
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TypeGuard
+
+import keras
 
 from regnet_tf._errors import first_line, nearest
+from regnet_tf.class_names import imagenet_synsets
+from regnet_tf.facts import facts_of
 from regnet_tf.porting import count_classes, load_state_dict
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.readers import SUFFIXES, read_state_dict
 from regnet_tf.variants import is_variant, variant_key
 
-if TYPE_CHECKING:
-    import keras
-
 _log = logging.getLogger("regnet_tf")
 
 #: Licences that allow commercial use.
-FREE_LICENSES = ("mit", "apache-2.0", "bsd-3-clause")
+FREE_LICENCES = ("mit", "apache-2.0", "bsd-3-clause")
 
 #: Suffixes of the files that Keras writes and reads itself.
 KERAS_SUFFIXES = (".keras", ".weights.h5")
@@ -41,7 +42,7 @@ class WeightsInfo:
     Attributes:
         tag: its name: the variant's timm key, a dot, and how it was trained.
         hub_repository: its repository on the Hugging Face hub.
-        classes: number of outputs of its classifier; 0 without a classifier.
+        classes: number of outputs of its head; 0 without a head.
         image_size: side of the training images in pixels.
         crop_fraction: part of the shorter side that is kept in training.
         test_image_size: image side in the source's best evaluation.
@@ -49,7 +50,7 @@ class WeightsInfo:
         interpolation: interpolation for resizing images.
         mean: mean per channel (red, green, blue) for normalization, for pixels from 0 to 1.
         std: standard deviation per channel for normalization, on the same scale.
-        license: licence as the hub states it.
+        licence: licence as the hub states it.
         origin: the project that trained it, if not the hub repository's.
         published: accuracies in percent and how each was measured, by source.
     """
@@ -64,7 +65,7 @@ class WeightsInfo:
     interpolation: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    license: str
+    licence: str
     origin: str | None
     published: tuple[dict, ...]
 
@@ -76,12 +77,17 @@ class WeightsInfo:
     @property
     def is_free(self) -> bool:
         """Whether the licence allows commercial use."""
-        return self.license in FREE_LICENSES
+        return self.licence in FREE_LICENCES
 
     @property
     def top1(self) -> float | None:
         """The best published ImageNet top-1 accuracy in percent, if any is published."""
         return max((entry["top1"] for entry in self.published), default=None)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """ImageNet's synsets for 1,000 classes; None for other numbers."""
+        return imagenet_synsets() if self.classes == len(imagenet_synsets()) else None
 
     def preprocessing(self, test: bool = True) -> Preprocessing:
         """Returns the preprocessing of images for these weights.
@@ -195,7 +201,7 @@ def download(tag: str) -> Path:
     """
     info = weights_info(tag)
     if not info.is_free:
-        _log.warning("%s is licensed %s: not for every use.", tag, info.license)
+        _log.warning("%s is licensed %s: not for every use.", tag, info.licence)
     from huggingface_hub import hf_hub_download
 
     try:
@@ -234,7 +240,7 @@ class Checkpoint:
     Attributes:
         origin: the user's `weights` argument, or the tag that it selects.
         tag: tag of the published weights, or None for a file.
-        classes: number of outputs of the classifier; 0 without one, None for Keras' own files.
+        classes: number of outputs of the head; 0 without one, None for Keras' own files.
         state_dict: names -> arrays; None for Keras' own files, which Keras reads.
     """
 
@@ -265,10 +271,31 @@ class Checkpoint:
         state_dict = read_state_dict(path)
         return cls(tag or str(weights), tag, count_classes(state_dict), state_dict)
 
+    def preprocessing(self, size: int | None) -> Preprocessing | None:
+        """Returns the preprocessing of published weights, None for a file.
+
+        Args:
+            size: fixed side of the network's images in pixels, or None. Another side than the
+                published test's gets the part of the image that training has kept.
+        """
+        if self.tag is None:
+            return None
+        info = weights_info(self.tag)
+        return info.preprocessing(test=size in (None, info.test_image_size))
+
+    def class_names(self, classes: int) -> tuple[str, ...] | None:
+        """Returns the class names of published weights for a number of outputs.
+
+        They are None for a file, for an unknown data set, and for another number of outputs.
+        """
+        if self.tag is None or classes != self.classes:
+            return None
+        return weights_info(self.tag).class_names
+
     def load_into(self, model):
         """Loads the weights into a network of `build_regnet`.
 
-        If the number of classes differs, the classifier keeps its values.
+        If the number of classes differs, the head keeps its values.
 
         Raises:
             ValueError: for weights that do not fit; the network is then unchanged.
@@ -280,7 +307,7 @@ class Checkpoint:
         skip_head = any(head.units != self.classes for head in heads)
         load_state_dict(model, self.state_dict, skip_head=skip_head)
         if skip_head:
-            _log.warning("%s: the classifier keeps its own values.", model.name)
+            _log.warning("%s: the head keeps its own values.", model.name)
 
     def _load_keras_file(self, model):
         try:
@@ -292,29 +319,25 @@ class Checkpoint:
             ) from error
 
 
-def preprocessing_for(weights: "str | keras.Model") -> Preprocessing:
-    """Returns the preprocessing of images for published weights or a network with them.
+def preprocessing_for(weights: str | keras.Model) -> Preprocessing:
+    """Returns the preprocessing of images for published weights or a network.
 
     Args:
-        weights: a tag; a variant's name, for its "imagenet" weights; or a model made with
-            published weights and named by their tag. A model with a fixed input size gets images
-            of that size. A model that includes preprocessing gets levels of 0 to 255.
+        weights: a tag; a variant's name, for its "imagenet" weights; or a model that knows its
+            preprocessing (see `facts_of`). A model with a fixed input size gets images of that
+            size. A model that includes preprocessing gets levels of 0 to 255.
 
     Raises:
-        ValueError: for an unknown tag or variant, or a model whose name is not a tag.
+        ValueError: for an unknown tag or variant, or a model that does not know its preprocessing.
     """
     if isinstance(weights, str):
         return weights_info(weights if is_tag(weights) else best_weights(weights)).preprocessing()
-    if not is_tag(weights.name):
+    preprocessing = facts_of(weights).preprocessing
+    if preprocessing is None:
         raise ValueError(
-            "`weights` must be a tag, a variant's name or a model named by a tag."
-            f" Received: a model named {weights.name!r}"
+            "`weights` must be a tag, a variant's name, or a model that knows its preprocessing."
+            " Pass `preprocessing` where you build the model, or set"
+            ' `model.get_layer("stem").preprocessing`.'
+            f" Received: the model {weights.name!r} without preprocessing"
         )
-    info = weights_info(weights.name)
-    preprocessing = info.preprocessing()
-    size = weights.input_shape[1]
-    if size is not None and size != preprocessing.image_size:
-        preprocessing = info.preprocessing(test=False).replace(image_size=size)
-    if any(layer.name == "preprocessing" for layer in weights.layers):
-        preprocessing = preprocessing.replace(mean=(0, 0, 0), std=(1 / 255,) * 3)
     return preprocessing

@@ -6,7 +6,7 @@ import golden_weights
 import numpy as np
 import pytest
 
-from regnet_tf import RegNetConfig, StageConfig, build_regnet, create_model
+from regnet_tf import RegNetConfig, StageConfig, build_regnet
 from regnet_tf.porting import load_state_dict, to_state_dict
 from training.benchmark.peers import import_timm
 
@@ -92,14 +92,14 @@ def answer(torch, network, images):
 
 @pytest.mark.parametrize("name", TIMM)
 def test_timm(torch, timm, name):
-    ours = create_model(name, classifier_activation=None)
+    ours = build_regnet(name, classifier_activation=None)
     tolerance = 5e-5 if name.endswith("sgn") else 2e-5
     assert_same(torch, lambda: timm.create_model(name), ours, "timm", tolerance)
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_torchvision(torch, torchvision, name):
-    ours = create_model(name, classifier_activation=None)
+    ours = build_regnet(name, classifier_activation=None)
     assert_same(torch, getattr(torchvision.models, name), ours, "torchvision")
 
 

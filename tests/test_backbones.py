@@ -17,7 +17,6 @@ from regnet_tf import (
     StageConfig,
     backbone,
     build_regnet,
-    create_model,
     feature_info,
     feature_layers,
     fuse,
@@ -70,7 +69,7 @@ def test_features_of_timm(variant, output_stride):
         for number, part in enumerate(("stem", "s1", "s2", "s3", "s4")):
             golden[f"{tap}_chmean_{part}"] = golden[f"{prefix}chmean_{number}"]
 
-    model = create_model(variant, output_stride=output_stride, classifier_activation=None)
+    model = build_regnet(variant, output_stride=output_stride, classifier_activation=None)
     load_state_dict(model, state_dict)
     info = feature_info(model)
     assert [one.channels for one in info.values()] == golden["channels"].tolist()
@@ -93,7 +92,7 @@ def test_features_of_timm(variant, output_stride):
 def test_outputs_are_the_levels_of_the_classifier(output_stride, stride):
     dilation = {"output_stride": output_stride}
     model = backbone("regnetx_002", outputs=(4, 2), name="trunk", **dilation)
-    classifier = create_model("regnetx_002", **dilation)
+    classifier = build_regnet("regnetx_002", **dilation)
     weights = {variable.path: variable for variable in classifier.variables}
     for variable in model.variables:  # a part of the classifier's, under the same paths
         variable.assign(weights[variable.path])
@@ -156,7 +155,7 @@ def test_any_input_size():
 
 
 def test_weights_of_the_whole_network(tmp_path):
-    classifier = create_model("regnetx_002")
+    classifier = build_regnet("regnetx_002")
     regnet_tf.write_state_dict(tmp_path / "weights.npz", regnet_tf.to_state_dict(classifier))
     classifier.save(tmp_path / "classifier.keras")
     expected = features(keras.Model(classifier.input, feature_layers(classifier)))

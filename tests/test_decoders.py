@@ -75,7 +75,7 @@ def test_feature_pyramid_equals_torchvisions(kind):
 
 
 def test_segmentation_head_equals_mmsegmentations():
-    layer, maps = regnet_tf.SegmentationHead(16), golden_maps("even")
+    layer, maps = regnet_tf.FPNDecoder(16), golden_maps("even")
     layer.build({level: one.shape for level, one in maps.items()})
     for place, convs in enumerate(layer.convs.values()):
         for step, conv in enumerate(convs):  # a resizing layer stands between two convolutions
@@ -100,7 +100,7 @@ def test_unet_decoder_equals_segmentation_models(kind):
     "layer",
     [
         regnet_tf.FeaturePyramid(8, coarser_levels=2),
-        regnet_tf.SegmentationHead(8),
+        regnet_tf.FPNDecoder(8),
         regnet_tf.UNetDecoder((8, 8, 4)),
     ],
     ids=lambda layer: type(layer).__name__,
@@ -189,4 +189,4 @@ def test_widths_of_the_unet_fit_the_levels():
 
 def test_a_map_alone_is_no_pyramid():
     with pytest.raises(ValueError, match="a dict of feature maps"):
-        regnet_tf.SegmentationHead(8)(np.zeros((1, 4, 4, 3), "float32"))
+        regnet_tf.FPNDecoder(8)(np.zeros((1, 4, 4, 3), "float32"))

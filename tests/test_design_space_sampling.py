@@ -49,7 +49,7 @@ def test_costs_without_shortcuts():
     costs = candidates.complexity(16, 10)
     for row, config in enumerate(candidates.configs()):
         assert costs.parameters[row] == complexity(config, 16, classes=10).parameters
-        assert costs.macs[row] == complexity(config, 16, classes=10).macs
+        assert costs.multiply_adds[row] == complexity(config, 16, classes=10).multiply_adds
 
 
 @pytest.mark.parametrize("space", [ANYNETX_A, ANYNETX_E, REGNETX, REGNETY], ids=lambda s: s.name)

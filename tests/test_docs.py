@@ -18,18 +18,15 @@ DOCS = pathlib.Path(__file__).parents[1] / "docs"
 PAGES = [*sorted(DOCS.rglob("*.md")), DOCS.parent / "README.md"]
 #: Its example is run by a test of its own.
 GUIDE_TO_DESIGN_SPACES = DOCS / "guides" / "design_spaces.md"
-#: What the documentation's tools would take for the module of the same name.
-OTHER_NAMES = {"regnet_tf.complexity": "regnet_tf.complexity.complexity"}
 
 
 def public_names(module):
     """Dotted names of what a module offers: all but modules, and names with an underscore."""
-    names = [
+    return [
         f"{module.__name__}.{name}"
         for name, value in vars(module).items()
         if not name.startswith("_") and not isinstance(value, types.ModuleType)
     ]
-    return [OTHER_NAMES.get(name, name) for name in names]
 
 
 def own_functions(module):
@@ -51,10 +48,34 @@ def test_every_public_name_is_in_the_reference_once():
     assert found == collections.Counter(public)
 
 
+def typed_functions():
+    """Public functions, and public methods of classes that are not Keras'."""
+    own = [one for module in (regnet_tf, design_space, visualize) for one in vars(module).values()]
+    own = [one for one in own if re.match(r"regnet_tf\.[a-z]", getattr(one, "__module__", ""))]
+    for one in own:
+        if inspect.isfunction(one):
+            yield one
+        elif inspect.isclass(one) and not issubclass(one, (keras.Layer, keras.Optimizer)):
+            yield from (
+                method
+                for name, method in inspect.getmembers(one, inspect.isfunction)
+                if not name.startswith("_")
+            )
+
+
+def test_public_functions_are_typed():
+    for function in typed_functions():
+        signature = inspect.signature(function)
+        kinds = [one.annotation for one in signature.parameters.values() if one.name != "self"]
+        assert inspect.Signature.empty not in (*kinds, signature.return_annotation), function
+
+
 def test_signature_of_the_model_functions():
     text = (DOCS / "reference" / "models.md").read_text()
     (written,) = re.findall(r"```python\nRegNetX400MF\((.*?),\n\)\n```", text, flags=re.DOTALL)
-    true = str(inspect.signature(regnet_tf.RegNetX400MF)).strip("()")
+    signature = inspect.signature(regnet_tf.RegNetX400MF)
+    untyped = [one.replace(annotation=one.empty) for one in signature.parameters.values()]
+    true = str(inspect.Signature(untyped)).strip("()")
     assert re.sub(r"\s+", " ", written).strip() == true.replace("'", '"')
 
 

@@ -13,10 +13,10 @@ from sklearn.datasets import load_sample_images
 import regnet_tf
 from regnet_tf import Preprocessing
 from regnet_tf._errors import UserError
-from regnet_tf.preprocessing import imagenet_classes
+from regnet_tf.class_names import imagenet_classes, imagenet_synsets
 from training import evaluate
 from training.data import load
-from training.evaluation.counting import FILES, match_classes
+from training.evaluation.counting import FILES, match_classes, output_names
 from training.evaluation.predictors import load_predictor
 from training.recipes import get_recipe
 
@@ -27,7 +27,9 @@ RECIPE = get_recipe("smoke", crop_fraction=0.75)
 def network():
     """A network of 10 classes whose predictions differ from image to image."""
     keras.utils.set_random_seed(0)
-    model = regnet_tf.build_regnet(RECIPE.config, input_shape=(32, 32, 3), classes=10)
+    model = regnet_tf.build_regnet(
+        RECIPE.config, input_shape=(32, 32, 3), classes=10, preprocessing=RECIPE.preprocessing
+    )
     model.get_layer("head").kernel.assign(model.get_layer("head").kernel * 100)
     images = RECIPE.preprocessing(load("digits").train.items[:100])
     for _ in range(20):
@@ -41,8 +43,7 @@ def run(tmp_path_factory, network):
     folder = tmp_path_factory.mktemp("runs") / "run"
     folder.mkdir()
     network.save(folder / "model.keras")
-    facts = {"preprocessing": RECIPE.preprocessing.to_dict(), "data": {"name": "digits"}}
-    (folder / "run.json").write_text(json.dumps(facts))
+    (folder / "run.json").write_text(json.dumps({"data": {"name": "digits"}}))
     return folder
 
 
@@ -147,7 +148,7 @@ def test_weight_file(state_dict, tmp_path):
     with pytest.raises(UserError, match=r"weights.npz needs a `variant`"):
         load_predictor(file)
     predictor = load_predictor(file, "regnetx_002")
-    model = regnet_tf.create_model("regnetx_002", weights=file)
+    model = regnet_tf.build_regnet("regnetx_002", weights=file)
     images = RECIPE.preprocessing(load("digits").test.items[:4])
     np.testing.assert_allclose(predictor.scores(images), model.predict(images), rtol=1e-4)
     assert (predictor.classes, predictor.image_size, predictor.normalized) == (1000, None, True)
@@ -188,7 +189,7 @@ def test_published_accuracies(hub, photographs, tmp_path, capsys):
     }
     assert [(row["pixels"], row["of"]) for row in rows] == [("224", "256")] * 2
 
-    model = regnet_tf.create_model(TAG, weights=True)
+    model = regnet_tf.build_regnet(TAG, weights=True)
     files = sorted(photographs.rglob("*.jpeg"))
     labels = np.array([3, 3, 500, 500, 999, 999])
     for row in rows:
@@ -214,12 +215,29 @@ def test_every_published_accuracy_has_a_setting():
     assert len({job.folder for job in jobs}) == len(jobs)
 
 
-def test_classes_that_can_not_be_matched():
-    assert match_classes(["ant", "bee"], 2) is None
-    synsets = [synset for synset, _ in imagenet_classes()]
-    np.testing.assert_array_equal(match_classes([synsets[7], synsets[2]], 1000), [7, 2])
-    with pytest.raises(UserError, match="has 1000 classes and the data set has 2"):
-        match_classes(["ant", "bee"], 1000)
+def test_classes_are_matched_by_name():
+    assert match_classes(("ant", "bee"), 2) is None
+    assert match_classes(("ant", "bee"), 2, ("ant", "bee")) is None
+    assert match_classes(("ant", "bee"), 2, ("Ameise", "Biene")) is None
+    np.testing.assert_array_equal(match_classes(("bee", "ant"), 2, ("ant", "bee")), [1, 0])
+    synsets = imagenet_synsets()
+    np.testing.assert_array_equal(match_classes((synsets[7], synsets[2]), 1000, synsets), [7, 2])
+    with pytest.raises(UserError, match=r"has 1000 classes, such as n01.* data set has 2, such"):
+        match_classes(("ant", "bee"), 1000, synsets)
+    with pytest.raises(UserError, match="has 3 classes, with unknown names"):
+        match_classes(("ant", "bee"), 3)
+
+
+def test_a_network_knows_the_order_of_its_classes(network, truth, tmp_path):
+    """The classes of the data set come in another order, and one file says everything."""
+    digits = network.get_layer("head")
+    digits.class_names = tuple("0123456789")
+    network.save(tmp_path / "net.keras")
+    digits.class_names = None
+    predictor = load_predictor(tmp_path / "net.keras")
+    assert predictor.preprocessing == RECIPE.preprocessing
+    labels = match_classes(tuple("9876543210"), 10, output_names(predictor))
+    np.testing.assert_array_equal(labels, np.arange(10)[::-1])
 
 
 # Errors.

@@ -183,13 +183,6 @@ def cut_short(run, folder):
     return folder / "cut.keras"
 
 
-def copied(run, folder, run_json):
-    """A run whose `run.json` is another."""
-    copy = shutil.copytree(run, folder / "copy")
-    (copy / "run.json").write_text(run_json)
-    return copy
-
-
 def text(file, content):
     file.write_text(content)
     return file
@@ -217,14 +210,6 @@ REFUSALS = {
     "name": (lambda run, _: [run, "--name", "a/b"], "`name` must begin with"),
     "image size": (lambda run, _: [run, "--image-size", 64], "`image_size` must be 32"),
     "interpolation": (lambda run, _: [run, "--interpolation", "best"], "`interpolation` must be"),
-    "damaged run": (
-        lambda run, tmp: [copied(run, tmp, run_json='{"data": {}}')],
-        "run.json is damaged: it lacks preprocessing",
-    ),
-    "run of another kind": (
-        lambda run, tmp: [copied(run, tmp, run_json='{"data": [], "preprocessing": {}}')],
-        "run.json is damaged: `data` must be a dict",
-    ),
     "labels": (
         lambda run, tmp: [run, "--labels", text(tmp / "labels", "one\ntwo\n")],
         "`labels` must be 10 lines, one for each class. Received: 2",
@@ -574,13 +559,23 @@ def test_labels(digits_run, tmp_path):
     file = tmp_path / "labels.txt"
     file.write_text("\n".join(names), encoding="utf-8")
     assert load_source(digits_run, labels=file).labels == tuple(names)
-    run = json.loads((digits_run / "run.json").read_text())
-    del run["data"]["class_names"]
-    old = shutil.copytree(digits_run, tmp_path / "old")
-    (old / "run.json").write_text(json.dumps(run))
-    source = load_source(old)
+
+
+def test_labels_of_a_network_that_does_not_know_them(digits_run, tmp_path):
+    folder = shutil.copytree(digits_run, tmp_path / "unnamed")
+    model = keras.saving.load_model(folder / "model.keras")
+    model.get_layer("head").class_names = None
+    model.save(folder / "model.keras")
+    source = load_source(folder)
     assert source.labels == tuple(f"class {number}" for number in range(10))
-    assert source.name == "old" and source.examples is not None
+    assert source.name == "unnamed" and source.examples is not None
+
+
+def test_the_file_alone_says_everything(digits_run, tmp_path):
+    shutil.copy(digits_run / "model.keras", tmp_path / "alone.keras")
+    source, run = load_source(tmp_path / "alone.keras"), load_source(digits_run)
+    assert (source.preprocessing, source.labels) == (run.preprocessing, run.labels)
+    assert source.name == "alone" and source.examples is None
 
 
 # The screen.

@@ -31,12 +31,12 @@ def norms(model):
     [
         key
         for key, variant in regnet_tf.VARIANTS.items()
-        if regnet_tf.complexity(variant.config).macs < 0.3e9
+        if regnet_tf.complexity(variant.config).multiply_adds < 0.3e9
     ],
 )
 def test_variants(variant):
     model = with_statistics(
-        regnet_tf.create_model(variant, input_shape=(64, 64, 3), classifier_activation=None)
+        regnet_tf.build_regnet(variant, input_shape=(64, 64, 3), classifier_activation=None)
     )
     fused = fuse(model)
     assert norms(model) and not norms(fused)

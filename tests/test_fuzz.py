@@ -334,7 +334,7 @@ def test_damaged_files_of_keras(tiny, tmp_path):
     check()
 
 
-@pytest.mark.parametrize("name", ["run.json", "examples.npz", "model.keras"])
+@pytest.mark.parametrize("name", ["examples.npz", "model.keras"])
 def test_damaged_runs(name, digits_run, tmp_path):
     folder = shutil.copytree(digits_run, tmp_path / "digits")
     content = (folder / name).read_bytes()

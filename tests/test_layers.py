@@ -85,7 +85,7 @@ LAYERS = {
     ),
     "Stage that dilates": (
         Stage,
-        dict(width=8, depth=2, group_width=4, stride=2, dilation=2, dilate=True),
+        dict(width=8, depth=2, group_width=4, dilation=2, replace_stride_with_dilation=True),
         (4, 9, 7, 6),
         (4, 9, 7, 8),
     ),
@@ -547,9 +547,9 @@ def test_only_the_first_block_of_a_stage_strides():
     assert shapes == [(1, 5, 5, 8)] * 3
 
 
-@pytest.mark.parametrize("dilate, stride, dilations", [(False, 2, [2, 2, 2]), (True, 1, [2, 4, 4])])
-def test_dilation_of_a_stage(dilate, stride, dilations):
-    layer = Stage(8, 3, 4, stride=2, dilation=2, dilate=dilate)
+@pytest.mark.parametrize("replaced, stride, dilations", [(False, 2, [2] * 3), (True, 1, [2, 4, 4])])
+def test_dilation_of_a_stage(replaced, stride, dilations):
+    layer = Stage(8, 3, 4, stride=2, dilation=2, replace_stride_with_dilation=replaced)
     layer.build((None, 9, 9, 8))
     assert layer.stride == stride and [block.dilation for block in layer.blocks] == dilations
     first = layer.blocks[0]

@@ -35,7 +35,7 @@ def test_weights_list_and_info(capsys):
 
 def test_weights_convert(tmp_path, capsys):
     source, target = tmp_path / "a.npz", tmp_path / "b.safetensors"
-    state_dict = regnet_tf.to_state_dict(regnet_tf.create_model("regnetx_002"), "pycls")
+    state_dict = regnet_tf.to_state_dict(regnet_tf.build_regnet("regnetx_002"), "pycls")
     regnet_tf.write_state_dict(source, state_dict)
     main(["weights", "convert", "regnetx_002", str(source), str(target), "--names", "torchvision"])
     assert str(target) in capsys.readouterr().out

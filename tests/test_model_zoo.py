@@ -104,7 +104,7 @@ def test_published_weights():
         text
     )
     assert lines(text, "| [`regnety_320.seer`]")[0].endswith(
-        "| seer-license | no | no classifier | 141.3 |"
+        "| seer-license | no | no head | 141.3 |"
     )
     assert "| `regnety_032.ra_in1k` | timm | 288 | 288 | bicubic | 82.724 | 96.426 |" in text
     assert "| `regnetx_002.pycls_in1k` | pycls | 256 | 224 | bilinear, no antialiasing |" in text

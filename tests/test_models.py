@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import regnet_tf
-from regnet_tf import RegNetConfig, StageConfig, build_regnet, complexity, create_model, get_config
+from regnet_tf import RegNetConfig, StageConfig, build_regnet, complexity, get_config
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
@@ -76,7 +76,7 @@ def our_array(path, array):
 
 def golden_network(name):
     """A variant with golden weights; its outputs are those of stem and stages, then the logits."""
-    model = create_model(name, classifier_activation=None)
+    model = build_regnet(name, classifier_activation=None)
     variables = {variable.path: variable for variable in model.variables}
     golden_weights.self_check()
     for key, shape in json.loads((GOLDEN / f"timm_{name}.keys.json").read_text())["keys"]:
@@ -178,10 +178,10 @@ def test_functions_take_fields_of_the_configuration():
     assert model.get_layer("stem").compute_output_shape((1, 8, 8, 3)) == (1, 8, 8, 16)
 
 
-def test_create_model_takes_any_name(without_values):
+def test_any_name_is_taken(without_values):
     with without_values():
-        model = create_model("regnet_x_400mf", classes=3, model_name="mine")
-        bare = create_model("RegNetX-200MF", include_top=False)
+        model = build_regnet("regnet_x_400mf", classes=3, name="mine")
+        bare = build_regnet("RegNetX-200MF", include_top=False)
     assert (model.name, model.get_layer("stage_4").output.shape[-1]) == ("mine", 400)
     assert (bare.name, bare.output_shape) == ("RegNetX-200MF", (None, None, None, 368))
 
@@ -324,14 +324,14 @@ def test_errors_of_input_tensor():
 
 
 def test_other_errors():
-    with pytest.raises(ValueError, match=r"`config` must be a RegNetConfig. Received: .*regnetx"):
-        build_regnet("regnetx_002")
-    with pytest.raises(ValueError, match=r"takes the arguments .*classes.* Received: clases"):
-        create_model("regnetx_002", clases=3)
+    with pytest.raises(ValueError, match=r"`config` must be a RegNetConfig or a variant's name"):
+        build_regnet(None)
+    with pytest.raises(ValueError, match=r"takes the arguments .* Received: clases. Nearest: cla"):
+        build_regnet("regnetx_002", clases=3)
     with pytest.raises(ValueError, match=r"`drop_path_rate` must be .* Received: drop_path_rate=1"):
-        create_model("regnetx_002", drop_path_rate=1)
+        build_regnet("regnetx_002", drop_path_rate=1)
     with pytest.raises(ValueError, match=r"name='regnetx_003'. Nearest: "):
-        create_model("regnetx_003")
+        build_regnet("regnetx_003")
 
 
 # Names, configuration, saving.

@@ -27,7 +27,7 @@ def trained(request):
     """Three steps from golden weights: the type, losses, first gradients, network, images."""
     recipe = get_recipe("paper", learning_rate=float(GOLDEN["learning_rate"]))
     recipe = recipe.replace(learning_rate_batch=None, warmup_epochs=0)
-    model = regnet_tf.create_model("regnetx_002", classifier_activation=None, dtype=request.param)
+    model = regnet_tf.build_regnet("regnetx_002", classifier_activation=None, dtype=request.param)
     shapes = {name: value.shape for name, value in regnet_tf.to_state_dict(model).items()}
     weights = {name: golden_weights.fill(name, shape) for name, shape in shapes.items()}
     regnet_tf.load_state_dict(model, weights, source="timm")

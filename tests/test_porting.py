@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from regnet_tf import RegNetConfig, StageConfig, build_regnet, create_model, read_state_dict
+from regnet_tf import RegNetConfig, StageConfig, build_regnet, read_state_dict
 from regnet_tf.porting import SOURCES, count_classes, load_state_dict, to_state_dict
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
@@ -59,7 +59,7 @@ def test_published_networks(network):
     keys = json.loads((GOLDEN / f"{network}.keys.json").read_text())
     state_dict = {name: golden_weights.fill(name, shape) for name, shape in keys["keys"]}
     golden = np.load(GOLDEN / f"{network}.npz")
-    model = create_model(keys["variant"], classifier_activation=None)
+    model = build_regnet(keys["variant"], classifier_activation=None)
     source = load_state_dict(model, state_dict)
     assert source == keys["source"]
     layers = ("stem", "stage_1", "stage_2", "stage_3", "stage_4", "head")

@@ -15,8 +15,6 @@ from regnet_tf.preprocessing import (
     IMAGENET_STD,
     Preprocessing,
     decode_image,
-    decode_predictions,
-    imagenet_classes,
     load_image,
     preprocess_input,
 )
@@ -471,46 +469,9 @@ def test_preprocess_input_of_another_shape():
 def test_another_backend_is_served_without_tensorflow(run_python):
     pytest.importorskip("jax", reason="Keras' numpy backend needs it")
     program = (
-        "import sys, numpy, regnet_tf.preprocessing as p;"
+        "import sys, numpy, regnet_tf.class_names as c, regnet_tf.preprocessing as p;"
         "assert p.preprocess_input(numpy.ones((1, 2, 2, 3))).dtype == 'float32';"
-        "assert p.decode_predictions(numpy.eye(1, 1000), top=1)[0][0][1] == 'tench';"
+        "assert c.decode_predictions(numpy.eye(1, 1000), top=1)[0][0][1] == 'tench';"
         "print('tensorflow' in sys.modules)"
     )
     assert run_python("-c", program, KERAS_BACKEND="numpy").strip() == "False"
-
-
-# Class names.
-
-
-def test_classes_are_the_sorted_synsets():
-    classes = imagenet_classes()
-    synsets = [synset for synset, _ in classes]
-    assert len(set(synsets)) == 1000 and synsets == sorted(synsets)
-    assert classes[0] == ("n01440764", "tench, Tinca tinca")
-    assert classes[999][0] == "n15075141"
-
-
-def test_decode_predictions():
-    scores = np.full((2, 1000), 1e-4, "float32")
-    scores[0, [2, 281, 999]] = 0.5, 0.25, 0.1
-    scores[1, 386] = 0.75
-    for preds in (scores, scores.astype("float64"), tf.constant(scores)):
-        first, second = decode_predictions(preds, top=3)
-        assert [name for _, name, _ in first] == ["great_white_shark", "tabby", "toilet_tissue"]
-        assert first[0] == ("n01484850", "great_white_shark", 0.5)
-        assert second[0][:2] == ("n02504458", "African_elephant")
-        assert len(second) == 3
-    assert len(decode_predictions(scores)[0]) == 5
-    assert len(decode_predictions(scores, top=1000)[0]) == 1000
-
-
-@pytest.mark.parametrize("shape", [(1000,), (2, 10), (1, 1, 1000), ()])
-def test_predictions_of_another_shape(shape):
-    with pytest.raises(ValueError, match="`preds` must be ImageNet's scores, of shape"):
-        decode_predictions(np.zeros(shape))
-
-
-@pytest.mark.parametrize("top", [0, 1001, 2.5])
-def test_top_out_of_range(top):
-    with pytest.raises(ValueError, match="`top` must be"):
-        decode_predictions(np.zeros((1, 1000)), top=top)

@@ -17,7 +17,7 @@ import pytest
 
 from regnet_tf import _cpu
 from regnet_tf._errors import UserError
-from regnet_tf.preprocessing import imagenet_classes
+from regnet_tf.class_names import imagenet_classes
 from training import evaluate
 from training.__main__ import main
 from training.data import load

@@ -12,6 +12,7 @@ from export.examples import Examples
 from export.runners import open_tflite
 from regnet_tf._errors import UserError
 from regnet_tf._trained import load_trained
+from regnet_tf.facts import facts_of
 from training import figures
 from training.data import digit_scenes, digits, load
 from training.data.batches import test_batches as batches_to_test
@@ -202,7 +203,9 @@ def test_results_are_those_of_the_model_that_was_written(finished, few_scenes):
     workdir, run = finished
     trained = load_trained(workdir)
     images, labels = few_scenes.test.items, few_scenes.test.labels  # three batches of 8 hold all
-    predicted = trained.model.predict(trained.preprocessing.normalize(images), verbose=0).argmax(-1)
+    facts, recipe = facts_of(trained.model), Recipe.from_dict(run["recipe"])
+    assert facts == (recipe.config, recipe.preprocessing, CLASSES)
+    predicted = trained.model.predict(facts.preprocessing.normalize(images), verbose=0).argmax(-1)
     iou = jaccard_score(labels.ravel(), predicted.ravel(), average=None, labels=range(11))
     assert run["results"]["mean_iou"] == pytest.approx(iou.mean(), abs=1e-3)
     assert run["results"]["pixels"] == labels.size

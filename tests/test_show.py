@@ -7,7 +7,7 @@ from regnet_command import main
 from regnet_command.show import parse_flops, stage_table
 
 from regnet_tf import RegNetConfig, StageConfig, build_regnet, complexity, get_config
-from regnet_tf.complexity import complexity_by_part
+from regnet_tf.costs import complexity_by_part
 from regnet_tf.width_plot import draw_widths
 
 NUMBERS = {
@@ -57,10 +57,12 @@ def test_table_and_picture_of_a_name(tmp_path, capsys):
     for number, (stage, pixels) in enumerate(zip(config.stages, (40, 20, 10, 5), strict=True), 1):
         cost = parts[f"stage_{number}"]
         expected = [stage.width, stage.depth, stage.group_width, stage.groups, 1, 2, pixels]
-        expected += [cost.parameters, cost.macs, cost.activations]
+        expected += [cost.parameters, cost.multiply_adds, cost.activations]
         assert rows[f"stage {number}"] == list(map(str, expected))
     total = complexity(config, 160, classes=10)
-    assert rows["total"] == list(map(str, (22, total.parameters, total.macs, total.activations)))
+    assert rows["total"] == list(
+        map(str, (22, total.parameters, total.multiply_adds, total.activations))
+    )
 
 
 def test_table_of_given_stages():

@@ -14,7 +14,7 @@ import tensorflow as tf
 from miniature_imagenet import FILES, SYNSETS, VALIDATION_IMAGES
 
 from regnet_tf._errors import UserError
-from regnet_tf.preprocessing import imagenet_classes
+from regnet_tf.class_names import imagenet_classes
 from training import data_command as command
 from training.data import load, tfds_catalog
 from training.data.batches import test_batches as batches_to_test

@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from conftest import TAG
 from regnet_command import main
 
 import regnet_tf
-from regnet_tf import Preprocessing, create_model, list_weights, preprocessing_for, weights_info
+from regnet_tf import Preprocessing, build_regnet, list_weights, preprocessing_for, weights_info
 from regnet_tf.preprocessing import load_image
 from regnet_tf.variants import VARIANTS
 from regnet_tf.weights import best_weights, download
@@ -48,7 +49,7 @@ def test_rows_equal_timms_table():
         assert info.image_size == config.input_size[1]
         assert info.test_image_size == (config.test_input_size or config.input_size)[1]
         assert info.crop_fraction == config.crop_pct
-        assert (info.interpolation, info.license) == (config.interpolation, config.license)
+        assert (info.interpolation, info.licence) == (config.interpolation, config.license)
         assert (info.mean, info.std) == (tuple(config.mean), tuple(config.std))
 
 
@@ -75,24 +76,22 @@ def test_unknown_tags_get_the_nearest():
     with pytest.raises(ValueError, match=r"Nearest: regnety_032\.ra_in1k"):
         weights_info("regnety_032.ra_in1")
     with pytest.raises(ValueError, match="known tag"):
-        create_model("regnetx_002", weights="regnetx_002.pycls")
-    with pytest.raises(
-        ValueError, match=r"cannot be regnety_004\.tv2_in1k, which are weights of regnety_004"
-    ):
-        create_model("regnetx_002", weights="regnety_004.tv2_in1k")
+        build_regnet("regnetx_002", weights="regnetx_002.pycls")
+    with pytest.raises(ValueError, match=r"cannot be regnety_004\.tv2_in1k, which are weights"):
+        build_regnet("regnetx_002", weights="regnety_004.tv2_in1k")
 
 
 @pytest.mark.parametrize("weights", ["imagenet", True, TAG])
 def test_loading_from_the_cache(hub, state_dict, weights):
-    model = create_model("regnetx_002", weights=weights)
+    model = build_regnet("regnetx_002", weights=weights)
     assert model.name == TAG
     stem = state_dict["stem.conv.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_array_equal(model.get_layer("stem").conv.kernel, stem)
 
 
 def test_a_tag_as_name(hub):
-    assert create_model(TAG, weights=True).name == TAG
-    assert create_model(TAG).name == "RegNetX-200MF"  # the network without the weights
+    assert build_regnet(TAG, weights=True).name == TAG
+    assert build_regnet(TAG).name == "RegNetX-200MF"  # the network without the weights
 
 
 def test_a_damaged_file_in_the_cache(hub):
@@ -105,7 +104,7 @@ def test_a_damaged_file_in_the_cache(hub):
 
 def test_offline_and_not_cached_says_where_to_put_the_file(hub):
     with pytest.raises(OSError, match=r"regnetx_004\.pycls_in1k.*weights='FOLDER"):
-        create_model("regnetx_004", weights="imagenet")
+        build_regnet("regnetx_004", weights="imagenet")
 
 
 def test_licences_that_are_not_free_are_announced(hub, caplog):
@@ -117,21 +116,21 @@ def test_licences_that_are_not_free_are_announced(hub, caplog):
 def test_files_as_weights(tmp_path, state_dict, caplog):
     path = tmp_path / "weights.npz"
     regnet_tf.write_state_dict(path, state_dict)
-    assert create_model("regnetx_002", weights=str(path)).output_shape == (None, 1000)
+    assert build_regnet("regnetx_002", weights=str(path)).output_shape == (None, 1000)
     assert not caplog.text
-    fewer = create_model("regnetx_002", weights=path, classes=37)
+    fewer = build_regnet("regnetx_002", weights=path, classes=37)
     assert fewer.output_shape == (None, 37)
-    assert "the classifier keeps its own values" in caplog.text
-    without = create_model("regnetx_002", weights=path, include_top=False, pooling="avg")
+    assert "the head keeps its own values" in caplog.text
+    without = build_regnet("regnetx_002", weights=path, include_top=False, pooling="avg")
     assert without.output_shape == (None, 368)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 def test_keras_files_as_weights(tmp_path, suffix):
-    model = create_model("regnetx_002", classes=5)
+    model = build_regnet("regnetx_002", classes=5)
     path = tmp_path / f"model{suffix}"
     model.save(path) if suffix == ".keras" else model.save_weights(path)
-    other = create_model("regnetx_002", classes=5, weights=path)
+    other = build_regnet("regnetx_002", classes=5, weights=path)
     for ours, theirs in zip(model.variables, other.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -140,16 +139,16 @@ def test_weights_of_another_network_change_nothing(tmp_path, state_dict):
     path = tmp_path / "weights.npz"
     regnet_tf.write_state_dict(path, state_dict)
     with pytest.raises(ValueError, match="does not fit RegNetY-400MF; nothing was changed"):
-        create_model("regnety_004", weights=path)
+        build_regnet("regnety_004", weights=path)
 
 
 def test_weights_without_classifier(tmp_path, state_dict):
     path = tmp_path / "weights.npz"
     trunk = {name: value for name, value in state_dict.items() if not name.startswith("head")}
     regnet_tf.write_state_dict(path, trunk)
-    with pytest.raises(ValueError, match="have no classifier: pass `include_top=False`"):
-        create_model("regnetx_002", weights=path)
-    assert create_model("regnetx_002", weights=path, classes=3).output_shape == (None, 3)
+    with pytest.raises(ValueError, match="have no head: pass `include_top=False`"):
+        build_regnet("regnetx_002", weights=path)
+    assert build_regnet("regnetx_002", weights=path, classes=3).output_shape == (None, 3)
 
 
 def test_preprocessing_of_tags_variants_and_models(hub):
@@ -160,16 +159,16 @@ def test_preprocessing_of_tags_variants_and_models(hub):
     trained = info.preprocessing(test=False)
     assert (trained.image_size, trained.crop_fraction) == (224, 0.95)
 
-    model = create_model(TAG, weights=True, input_shape=(192, 192, 3))
+    model = build_regnet(TAG, weights=True, input_shape=(192, 192, 3))
     assert preprocessing_for(model).image_size == 192
-    with pytest.raises(ValueError, match="model named 'mine'"):
-        preprocessing_for(create_model("regnetx_002", model_name="mine"))
+    with pytest.raises(ValueError, match="the model 'mine' without preprocessing"):
+        preprocessing_for(build_regnet("regnetx_002", name="mine"))
 
 
 def test_preprocessing_inside_the_model(hub):
     image = np.random.default_rng(0).integers(0, 256, (1, 300, 260, 3), dtype="uint8")
-    outside = create_model(TAG, weights=True)
-    inside = create_model(TAG, weights=True, include_preprocessing=True)
+    outside = build_regnet(TAG, weights=True)
+    inside = build_regnet(TAG, weights=True, include_preprocessing=True)
     assert inside.input.dtype == "uint8"
     expected = outside.predict(preprocessing_for(outside)(image), verbose=0)
     levels = preprocessing_for(inside)(image)
@@ -188,3 +187,18 @@ def test_predict_on_the_command_line(hub, tmp_path, capsys):
         assert np.array(load_image(out / f"{name}.png")).std() > 20
     assert main(["predict", str(hub), "--weights", TAG]) == 2  # no image
     assert "must be a complete JPEG or PNG" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["model.keras", ""])
+def test_predict_by_a_trained_network(digits_run, source, capsys):
+    assert main(["predict", str(PHOTO), "--weights", str(digits_run / source), "--top", "2"]) == 0
+    path, *classes = capsys.readouterr().out.splitlines()
+    assert path == str(PHOTO) and len(classes) == 2
+    assert all(re.fullmatch(r" +\d+\.\d\d%  digit \d", line) for line in classes)
+
+
+def test_predict_by_a_network_that_knows_no_preprocessing(tmp_path, capsys):
+    config = regnet_tf.RegNetConfig(explicit_stages=(regnet_tf.StageConfig(8, 1, 8),))
+    build_regnet(config, classes=3).save(tmp_path / "model.keras")
+    assert main(["predict", str(PHOTO), "--weights", str(tmp_path / "model.keras")]) == 2
+    assert "a model that knows its preprocessing" in capsys.readouterr().err

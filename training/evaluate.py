@@ -22,8 +22,8 @@ examples:
   - a weight file, with --variant,
   - a SavedModel or a .tflite file.
 --data accepts "digits", a folder with a folder of images for each class, or the name of a data set
-of tensorflow-datasets. A network of ImageNet's 1000 classes also takes folders that are named by
-synsets (n01440764 ...).
+of tensorflow-datasets. The names of its classes are matched with those of the network's classes,
+such as ImageNet's synsets (n01440764 ...).
 
 Each network gets a folder in --out, with evaluation.json, classes.csv (accuracy of each class),
 confusion.csv and confusion.png. Networks that have one are not evaluated again."""
@@ -237,14 +237,15 @@ def _evaluated(job, data, split, options):
         return {**done, "published": job.published}
     predictor = _predictor(job.model, options.variant)
     preprocessing = _setting(job, predictor, options)
-    labels = counting.match_classes(data.class_names, predictor.classes)
+    outputs = counting.output_names(predictor)
+    labels = counting.match_classes(data.class_names, predictor.classes, outputs)
     print(f"{job.model} on {split.size:,} images of {data.name}, {_describe(preprocessing)}")
     verbose = 1 if sys.stdout.isatty() else 0
     counted = counting.evaluate(
         predictor, split, preprocessing, options.batch_size, labels, verbose
     )
     result = {**wanted, **counted, "preprocessing": preprocessing.to_dict()}
-    result = counting.write_evaluation(folder, result, data.class_names, labels)
+    result = counting.write_evaluation(folder, result, data.class_names, labels, outputs)
     print(_line(result, job))
     print_paths(folder, counting.FILES)
     return {**result, "published": job.published}

@@ -1,4 +1,4 @@
-"""`regnet predict`: classifies photographs with published weights."""
+"""`regnet predict`: classifies photographs with published weights or a trained network."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,8 @@ from .starting import run
 _EPILOG = """\
 examples:
   regnet predict photo.jpg
-  regnet predict *.jpg --weights regnety_032.ra_in1k --top 3 --out pictures --grad-cam"""
+  regnet predict *.jpg --weights regnety_032.ra_in1k --top 3 --out pictures --grad-cam
+  regnet predict *.jpg --weights runs/digits/model.keras"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser():
     parser = argparse.ArgumentParser(
         prog="regnet predict",
-        description="Classifies photographs with published weights, which are downloaded once.",
+        description="Classifies photographs. Published weights are downloaded once.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -34,15 +35,15 @@ def _parser():
     add(
         "--weights",
         default="regnety_032",
-        metavar="TAG",
-        help="tag or variant (default: %(default)s)",
+        metavar="WEIGHTS",
+        help="a tag, a variant, a .keras file or a run's folder (default: %(default)s)",
     )
     add("--top", metavar="N", type=int, default=5, help="number of classes to print (default: 5)")
     add("--out", type=Path, metavar="DIR", help="also draw a picture for each photograph into DIR")
     add(
         "--grad-cam",
         action="store_true",
-        help="also draw a Grad-CAM heat map of the first class into DIR",
+        help="also draw a heat map (Grad-CAM) into DIR",
     )
     return parser
 
@@ -50,20 +51,23 @@ def _parser():
 def _predict(options):
     import numpy as np
 
-    from regnet_tf.models import create_model
-    from regnet_tf.preprocessing import decode_predictions, load_image
+    from regnet_tf._trained import load_trained
+    from regnet_tf.class_names import decode_predictions
+    from regnet_tf.preprocessing import load_image
+    from regnet_tf.variants import is_variant
     from regnet_tf.visualize import draw_predictions, grad_cam
-    from regnet_tf.weights import best_weights, is_tag, preprocessing_for
+    from regnet_tf.weights import best_weights, preprocessing_for
 
     weights = options.weights
-    tag = weights if is_tag(weights) else best_weights(weights)
-    model = create_model(tag, weights=True)
-    preprocessing = preprocessing_for(tag)
+    model = load_trained(best_weights(weights) if is_variant(weights) else weights).model
+    preprocessing = preprocessing_for(model)
     for path in options.images:
-        top = decode_predictions(model(preprocessing(path), training=False), options.top)[0]
+        scores = model(preprocessing(path), training=False)
+        top = decode_predictions(scores, options.top, model)[0]
         print(path)
-        for synset, name, score in top:
-            print(f"  {score:7.2%}  {name} ({synset})")
+        for class_name, words, score in top:
+            synset = "" if words == class_name else f" ({class_name})"
+            print(f"  {score:7.2%}  {words}{synset}")
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
             target = options.out / f"{path.stem}.png"

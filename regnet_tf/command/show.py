@@ -6,7 +6,7 @@ from pathlib import Path
 
 from regnet_tf._checks import check
 from regnet_tf._errors import UserError, import_optional
-from regnet_tf.complexity import complexity, complexity_by_part, strided, total
+from regnet_tf.costs import complexity, complexity_by_part, strided, total
 from regnet_tf.design_space.budget import TOLERANCE, regnets_of
 from regnet_tf.variants import RegNetConfig, get_config
 from regnet_tf.width_plot import draw_widths
@@ -142,7 +142,7 @@ def stage_table(config: RegNetConfig, image_size: int = 224, classes: int = 1000
     Args:
         config: a `RegNetConfig`.
         image_size: side of the images, in pixels.
-        classes: outputs of the classifier.
+        classes: outputs of the head.
     """
     parts = complexity_by_part(config, image_size, classes=classes)
     size = strided((image_size,), config.stem_stride)
@@ -160,7 +160,7 @@ def stage_table(config: RegNetConfig, image_size: int = 224, classes: int = 1000
 
 
 def _costs(cost):
-    return [f"{count:,}" for count in (cost.parameters, cost.macs, cost.activations)]
+    return [f"{count:,}" for count in (cost.parameters, cost.multiply_adds, cost.activations)]
 
 
 def _aligned(rows):

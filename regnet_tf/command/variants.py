@@ -3,7 +3,7 @@
 import argparse
 
 from regnet_tf._markdown import COST_COLUMNS, cost_cells, markdown_table
-from regnet_tf.complexity import complexity
+from regnet_tf.costs import complexity
 from regnet_tf.variants import VARIANTS, list_variants
 
 from .starting import run

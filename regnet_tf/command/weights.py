@@ -73,11 +73,11 @@ def _info(options):
 
 
 def _convert(options):
-    from regnet_tf.models import create_model
+    from regnet_tf.models import build_regnet
     from regnet_tf.porting import to_state_dict
     from regnet_tf.readers import write_state_dict
 
-    model = create_model(options.variant, weights=options.source)
+    model = build_regnet(options.variant, weights=options.source)
     if options.target.suffix == ".keras":
         model.save(options.target)
     else:
@@ -95,7 +95,7 @@ def weights_table(pattern: str = "*") -> str:
         info = weights_info(tag)
         best = max(info.published, key=lambda entry: entry["top1"], default=None)
         accuracy = ("", "") if best is None else (f"{best['top1']:.2f}", _measured_by(best))
-        rows.append([f"`{tag}`", info.license, info.classes, info.image_size, *accuracy])
+        rows.append([f"`{tag}`", info.licence, info.classes, info.image_size, *accuracy])
     return markdown_table(columns, rows, left=(0, 1, 5))
 
 

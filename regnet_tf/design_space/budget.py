@@ -1,9 +1,9 @@
-"""RegNets for a budget of multiply-adds; numpy only."""
+"""RegNets for a budget of flops; numpy only."""
 
 import math
 
 from regnet_tf._checks import check_int, check_number
-from regnet_tf.complexity import complexity
+from regnet_tf.costs import complexity
 from regnet_tf.design_space.named import REGNETX, REGNETY
 from regnet_tf.design_space.sampling import sample
 from regnet_tf.variants import RegNetConfig
@@ -43,10 +43,10 @@ def regnets_of(
     budget. Only training can tell which one is best: the paper trains 25 of them for each variant.
 
     Args:
-        flops: the budget, in multiply-adds.
+        flops: the budget, as `complexity` counts flops.
         se_ratio: 0 for RegNetX; 0.25 for RegNetY.
         image_size: height and width of the images, in pixels.
-        classes: number of outputs of the classifier.
+        classes: number of outputs of the head.
         tolerance: maximum relative difference from the budget.
         count: number of networks to return.
         seed: the same seed gives the same networks.

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from regnet_tf.complexity import Complexity, count_parts, total
+from regnet_tf.costs import Complexity, count_parts, total
 from regnet_tf.design_space.frame import Frame
 from regnet_tf.variants import RegNetConfig
 from regnet_tf.widths import StageConfig

@@ -36,7 +36,7 @@ def sample(
         parameters: `(minimum, maximum)`, or None for any.
         activations: `(minimum, maximum)`, or None for any.
         image_size: height and width of the images, in pixels; by default the space's `image_size`.
-        classes: number of outputs of the classifier.
+        classes: number of outputs of the head.
         tries: give up after this number of consecutive draws without a new network within the
             windows.
 

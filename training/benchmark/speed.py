@@ -14,7 +14,7 @@ MODES = ("train", "forward")
 class Setting:
     """One variant at one batch size, image size (pixels) and precision.
 
-    With an `output_stride`, its feature maps are measured, without its classifier.
+    With an `output_stride`, its feature maps are measured, without its head.
     """
 
     variant: str
@@ -64,7 +64,7 @@ def keras_contender(name, setting, modes):
     images, labels = (tf.constant(array) for array in setting.data())
     start = time.perf_counter()
     shape = (setting.image_size, setting.image_size, 3)
-    model = regnet_tf.create_model(setting.variant, input_shape=shape, dtype=setting.precision)
+    model = regnet_tf.build_regnet(setting.variant, input_shape=shape, dtype=setting.precision)
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True)
     model.compile(optimizer, "sparse_categorical_crossentropy")
     optimizer.build(model.trainable_variables)  # else the first step is traced twice

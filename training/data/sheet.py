@@ -6,7 +6,7 @@ import numpy as np
 
 from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing
-from regnet_tf.preprocessing import imagenet_classes
+from regnet_tf.class_names import readable
 
 from ..figures import DPI
 from .batches import training_batches
@@ -63,7 +63,7 @@ def title(label: np.ndarray, class_names: Sequence[str]) -> str:
         class_names: a name for every class; synsets of ImageNet are translated to words.
     """
     best = np.argsort(-label, kind="stable")[:2]
-    names = [_words(class_names[place]) for place in best]
+    names = [readable(class_names[place]) for place in best]
     if label[best[1:]].sum() < _SMALLEST_SHARE:
         return names[0][:_LONGEST_NAME]
     parts = (f"{name} {label[place]:.0%}" for name, place in zip(names, best, strict=True))
@@ -77,8 +77,3 @@ def _first(data, recipe):
     taken = list(batches.take(-(-count // recipe.batch_size)).as_numpy_iterator())
     images, labels = (np.concatenate(part)[:count] for part in zip(*taken, strict=True))
     return images, labels
-
-
-def _words(name):
-    """Returns the word of a synset, such as "tench" for "n01440764"; else the name itself."""
-    return dict(imagenet_classes()).get(name, name).split(",")[0]

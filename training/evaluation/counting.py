@@ -9,7 +9,8 @@ import numpy as np
 
 from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
-from regnet_tf.preprocessing import Preprocessing, imagenet_classes
+from regnet_tf.class_names import imagenet_synsets
+from regnet_tf.preprocessing import Preprocessing
 
 from .. import figures
 from ..data.batches import test_batches
@@ -85,31 +86,52 @@ def _rank(scores, labels):
     return ((scores > of_label) | ((scores == of_label) & earlier)).sum(-1)
 
 
-def match_classes(class_names, classes):
+def output_names(predictor):
+    """Returns the names of a network's classes.
+
+    Args:
+        predictor: a `Predictor`. If it does not know its classes, 1000 ones are ImageNet's.
+
+    Returns:
+        A tuple of names, or None if unknown.
+    """
+    synsets = imagenet_synsets()
+    if predictor.class_names is None and predictor.classes == len(synsets):
+        return synsets
+    return predictor.class_names
+
+
+def match_classes(class_names, classes, outputs=None):
     """Maps the classes of a data set to the classes of a network.
 
     Args:
         class_names: class names of the data set.
         classes: number of classes of the network.
+        outputs: names of the network's classes, see `output_names`; None if unknown.
 
     Returns:
-        Numpy array of indices, or None if they are the same.
+        Numpy array of indices, or None if they are the same. With as many classes, but other names,
+        they count as the same.
 
     Raises:
         UserError: if the classes cannot be matched.
     """
+    if outputs is not None and set(class_names) <= set(outputs):
+        places = {name: place for place, name in enumerate(outputs)}
+        labels = np.array([places[name] for name in class_names])
+        same = len(labels) == classes and (labels == np.arange(classes)).all()
+        return None if same else labels
     if len(class_names) == classes:
         return None
-    synsets = {synset: index for index, (synset, _) in enumerate(imagenet_classes())}
-    if classes == len(synsets) and all(name in synsets for name in class_names):
-        return np.array([synsets[name] for name in class_names])
+    named = "with unknown names" if outputs is None else f"such as {', '.join(outputs[:3])}"
+    unknown = [name for name in class_names if name not in (outputs or ())]
     raise UserError(
-        f"The network has {classes} classes and the data set has {len(class_names)}. A network"
-        " of ImageNet's 1000 classes needs folders named by synsets (n01440764 ...)."
+        f"The network has {classes} classes, {named}. The data set has {len(class_names)}, such as"
+        f" {', '.join(unknown[:3])}. Either the numbers or the names must match."
     )
 
 
-def write_evaluation(folder, result, class_names, labels=None):
+def write_evaluation(folder, result, class_names, labels=None, outputs=None):
     """Writes `FILES` to a folder.
 
     Args:
@@ -117,6 +139,7 @@ def write_evaluation(folder, result, class_names, labels=None):
         result: return value of `evaluate`, with any further entries for `evaluation.json`.
         class_names: class names of the data set.
         labels: the network's class for each class of the data set; None if they are the same.
+        outputs: names of the network's classes, needed with `labels`.
 
     Returns:
         The content of `evaluation.json`.
@@ -124,11 +147,8 @@ def write_evaluation(folder, result, class_names, labels=None):
     folder.mkdir(parents=True, exist_ok=True)
     result = dict(result)
     confusion, top5_correct = result.pop("confusion"), result.pop("top5_correct")
-    outputs = class_names
     if labels is None:
-        labels = np.arange(len(class_names))
-    else:
-        outputs = [synset for synset, _ in imagenet_classes()]
+        labels, outputs = np.arange(len(class_names)), class_names
     tables = {
         "classes.csv": _class_rows(confusion, top5_correct, class_names, outputs, labels),
         "confusion.csv": _confusion_rows(confusion, class_names, outputs),

@@ -10,6 +10,7 @@ import tensorflow as tf
 from regnet_tf._errors import UserError, first_line
 from regnet_tf._litert import dequantized, open_interpreter
 from regnet_tf._trained import load_trained
+from regnet_tf.facts import facts_of
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.weights import is_tag
 
@@ -26,6 +27,7 @@ class Predictor:
         normalized: whether `scores` takes normalized images.
         preprocessing: preprocessing that the network was published or trained with; None if
             unknown.
+        class_names: names of the classes; None if unknown.
         image_size: the only image side that the network accepts, in pixels; None for any.
     """
 
@@ -34,6 +36,7 @@ class Predictor:
     scores: Callable
     normalized: bool
     preprocessing: Preprocessing | None
+    class_names: tuple[str, ...] | None
     image_size: int | None
 
 
@@ -58,20 +61,22 @@ def load_predictor(model: str | Path, variant: str | None = None) -> Predictor:
             raise UserError(f"There is no file {model}.")
         return _of_tflite(path)
     trained = load_trained(model, variant)
-    return _of_keras(trained.name, trained.model, trained.preprocessing)
+    return _of_keras(trained.name, trained.model)
 
 
-def _of_keras(name, model, preprocessing):
+def _of_keras(name, model):
     shape = model.output_shape
     if not isinstance(shape, tuple) or len(shape) != 2:
         raise UserError(f"{name} is not a classifier: its output has the shape {shape}.")
+    facts = facts_of(model)
     normalized = all(layer.name != "preprocessing" for layer in model.layers)
     return Predictor(
         name=name,
         classes=shape[1],
         scores=lambda images: np.asarray(model.predict_on_batch(images)),
         normalized=normalized,
-        preprocessing=preprocessing,
+        preprocessing=facts.preprocessing,
+        class_names=facts.class_names,
         image_size=model.input_shape[1],
     )
 
@@ -106,6 +111,7 @@ def _of_saved_model(path):
         scores=scores,
         normalized=spec.dtype != tf.uint8,
         preprocessing=None,
+        class_names=None,
         image_size=spec.shape[1],
     )
 
@@ -135,6 +141,7 @@ def _of_tflite(path):
         scores=scores,
         normalized=source["dtype"] != np.uint8,
         preprocessing=None,
+        class_names=None,
         image_size=int(source["shape"][1]),
     )
 

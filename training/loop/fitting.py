@@ -69,7 +69,7 @@ def build(recipe, data, state_dict=None, strategy=None) -> FittedModel:
     Args:
         recipe: a `Recipe`.
         data: its `training.data.DataSet`.
-        state_dict: initial weights, as returned by `regnet_tf.to_state_dict`. Classifier and
+        state_dict: initial weights, as returned by `regnet_tf.to_state_dict`. Head and
             decoder are still initialized randomly, and layers up to `recipe.freeze` are frozen. By
             default the whole network is initialized randomly.
         strategy: strategy that creates the variables; TensorFlow's current one by default.

@@ -10,7 +10,7 @@ from typing import Any
 from regnet_tf import RegNetConfig
 from regnet_tf._checks import check, check_fields, check_int
 from regnet_tf._errors import UserError, nearest
-from regnet_tf.complexity import complexity
+from regnet_tf.costs import complexity
 from regnet_tf.design_space import SPACES, DesignSpace, sample
 
 from ..loop.run import check_batch_size, load_for

@@ -18,7 +18,8 @@ def build_network(recipe, data):
     return regnet_tf.build_regnet(
         recipe.config,
         input_shape=recipe.input_shape,
-        classes=len(data.class_names),
+        class_names=data.class_names,
+        preprocessing=recipe.preprocessing,
         synchronized=recipe.synchronized,
         dtype=recipe.precision,
     )
@@ -39,7 +40,7 @@ def named(means) -> dict:
 def cost(model, recipe, data):
     """Returns the number of parameters, and of multiply-adds for one image."""
     cost = regnet_tf.complexity(recipe.config, recipe.image_size, classes=len(data.class_names))
-    return {"parameters": cost.parameters, "macs": cost.macs}
+    return {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
 
 
 def evaluate(model, recipe, data):

@@ -21,6 +21,7 @@ def build_network(recipe, data):
         recipe.config,
         outputs=[level for level in levels if level >= recipe.finest_level],
         input_shape=recipe.input_shape,
+        preprocessing=recipe.preprocessing,
         synchronized=recipe.synchronized,
         dtype=recipe.precision,
     )
@@ -29,6 +30,7 @@ def build_network(recipe, data):
         len(data.class_names),
         decoder=recipe.decoder,
         width=recipe.decoder_width,
+        class_names=data.class_names,
         synchronized=recipe.synchronized,
     )
 

@@ -117,7 +117,7 @@ class Project(Peer):
         return importlib.import_module("regnet_tf")
 
     def create(self, network, shape):
-        return self.library.create_model(
+        return self.library.build_regnet(
             network["key"],
             input_shape=shape,
             classes=network["classes"],

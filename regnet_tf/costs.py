@@ -23,16 +23,15 @@ class Complexity:
         parameters: trainable weights and biases.
         statistics: moving means and variances. Keras' `count_params()` is `parameters +
             statistics`.
-        flops: multiply-adds of convolutions and classifier, and additions of their biases; called
-            flops in pycls.
-        macs: multiply-adds only.
+        flops: multiply-adds of convolutions and head, and additions of their biases, as in pycls.
+        multiply_adds: multiply-adds alone.
         activations: output elements of the same layers; called acts in pycls.
     """
 
     parameters: int = 0
     statistics: int = 0
     flops: int = 0
-    macs: int = 0
+    multiply_adds: int = 0
     activations: int = 0
 
     def __add__(self, other):
@@ -56,16 +55,16 @@ def complexity(
     Args:
         config: a `RegNetConfig`, or a variant's name.
         image_size: side of a square image, or `(height, width)`, in pixels.
-        classes: outputs of the classifier.
+        classes: outputs of the head.
         channels: channels of the image.
-        include_top: whether to count the classifier.
+        include_top: whether to count the head.
 
     Raises:
         ValueError: for a size below the network's total stride, or a count below 1.
 
     Examples:
         >>> cost = complexity("RegNetX-400MF")
-        >>> cost.parameters, cost.macs, cost.activations
+        >>> cost.parameters, cost.multiply_adds, cost.activations
         (5157512, 397677568, 3143272)
     """
     parts = complexity_by_part(
@@ -120,7 +119,7 @@ def count_parts(
         stages: for each stage an object with `width`, `depth`, `inner_width`, `groups` and
             `stride`: a `StageConfig`, or the same with arrays `(networks,)` except the stride.
         size: `(height, width)` of the image.
-        classes: outputs of the classifier.
+        classes: outputs of the head.
         channels: channels of the image.
     """
     size = strided(size, config.stem_stride)
@@ -176,11 +175,11 @@ def squeeze_width(width_in: int | np.ndarray, se_ratio: float) -> int | np.ndarr
 def _conv(size, kernel, width_in, width_out, groups=1, bias=False):
     weights = kernel * kernel * (width_in // groups) * width_out
     outputs = math.prod(size) * width_out
-    macs = weights * math.prod(size)
+    multiply_adds = weights * math.prod(size)
     return Complexity(
         parameters=weights + bias * width_out,
-        flops=macs + bias * outputs,
-        macs=macs,
+        flops=multiply_adds + bias * outputs,
+        multiply_adds=multiply_adds,
         activations=outputs,
     )
 
