@@ -36,18 +36,20 @@ def facts_of(model: keras.Model) -> Facts:
 
     Returns:
         A `Facts`. If the model has a fixed input size, its preprocessing has this image size. If
-        the model normalizes its images itself, its preprocessing leaves levels of 0 to 255.
+        the model was built with `include_preprocessing`, its preprocessing leaves levels of 0 to
+        255. Your own layers before the stem do not count.
     """
+    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     layers = list(_layers(model))
     stems = [layer for layer in layers if isinstance(layer, Stem)]
     named = [layer for layer in layers if isinstance(layer, ClassNames)]
     preprocessing = _only(stem.preprocessing for stem in stems)
-    if preprocessing is not None:
-        preprocessing = _at_size(preprocessing, model.inputs[0].shape[1])
+    if preprocessing is not None and inputs:
+        preprocessing = _at_size(preprocessing, inputs[0].shape[1])
     if preprocessing is not None and any(layer.name == "preprocessing" for layer in layers):
         preprocessing = preprocessing.replace(mean=(0, 0, 0), std=(1 / 255,) * 3)
     class_names = _only(layer.class_names for layer in named)
-    if class_names is not None and len(class_names) != model.outputs[0].shape[-1]:
+    if class_names is not None and outputs and len(class_names) != outputs[0].shape[-1]:
         class_names = None  # another layer follows the head
     return Facts(_only(stem.network for stem in stems), preprocessing, class_names)
 

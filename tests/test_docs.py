@@ -50,9 +50,13 @@ def test_every_public_name_is_in_the_reference_once():
 
 def typed_functions():
     """Public functions, and public methods of classes that are not Keras'."""
-    own = [one for module in (regnet_tf, design_space, visualize) for one in vars(module).values()]
-    own = [one for one in own if re.match(r"regnet_tf\.[a-z]", getattr(one, "__module__", ""))]
-    for one in own:
+    modules = (regnet_tf, design_space, visualize)
+    own = [item for module in modules for item in vars(module).items()]
+    for name, one in own:
+        if name.startswith("_") or not re.match(
+            r"regnet_tf\.[a-z]", getattr(one, "__module__", "")
+        ):
+            continue
         if inspect.isfunction(one):
             yield one
         elif inspect.isclass(one) and not issubclass(one, (keras.Layer, keras.Optimizer)):

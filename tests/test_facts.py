@@ -136,6 +136,20 @@ def test_networks_that_differ_do_not_mix():
     assert facts_of(both) == (None, PREPROCESSING, NAMES)
 
 
+def test_models_without_symbolic_inputs():
+    """Keras knows no shapes of a subclass of `keras.Model`."""
+
+    class Subclass(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.network = classifier()
+
+        def call(self, images):
+            return self.network(images)
+
+    assert facts_of(Subclass()) == (X, PREPROCESSING, NAMES)
+
+
 def test_other_models_know_nothing():
     assert facts_of(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])) == Facts()
 

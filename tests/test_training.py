@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from regnet_tf import Preprocessing, get_config
+from regnet_tf import Preprocessing, facts_of, get_config
 from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
 from training import figures
@@ -242,6 +242,14 @@ def test_run_writes_everything_and_nothing_else(finished):
     assert {path.name for path in workdir.iterdir()} == set(FILES)
     for picture in ("curves.png", "confusion.png", "predictions.png"):
         assert (workdir / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_model_that_was_written_knows_what_it_is(finished):
+    workdir, run, *_ = finished
+    model = keras.saving.load_model(workdir / "model.keras")
+    recipe = Recipe.from_dict(run["recipe"])
+    names = tuple(run["data"]["class_names"])
+    assert facts_of(model) == (recipe.config, recipe.preprocessing, names)
 
 
 def test_run_json(finished):

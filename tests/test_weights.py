@@ -12,6 +12,7 @@ from regnet_command import main
 
 import regnet_tf
 from regnet_tf import Preprocessing, build_regnet, list_weights, preprocessing_for, weights_info
+from regnet_tf.class_names import imagenet_synsets
 from regnet_tf.preprocessing import load_image
 from regnet_tf.variants import VARIANTS
 from regnet_tf.weights import best_weights, download
@@ -92,6 +93,24 @@ def test_loading_from_the_cache(hub, state_dict, weights):
 def test_a_tag_as_name(hub):
     assert build_regnet(TAG, weights=True).name == TAG
     assert build_regnet(TAG).name == "RegNetX-200MF"  # the network without the weights
+
+
+def test_published_weights_tell_what_they_need(hub):
+    info = weights_info(TAG)
+    config = regnet_tf.get_config("regnetx_002")
+    facts = regnet_tf.facts_of(build_regnet(TAG, weights=True, name="mine"))
+    assert facts == (config, info.preprocessing(), imagenet_synsets())
+    other = regnet_tf.facts_of(build_regnet(TAG, weights=True, classes=3))
+    assert other == (config, info.preprocessing(), None)
+    backbone = regnet_tf.backbone(TAG, weights=True, preprocessing=Preprocessing(image_size=64))
+    assert preprocessing_for(backbone) == Preprocessing(image_size=64)
+    assert regnet_tf.facts_of(build_regnet(TAG)) == (config, None, None)
+
+
+def test_class_names_are_known_of_1000_classes():
+    assert weights_info(TAG).class_names == imagenet_synsets()
+    others = [weights_info(tag) for tag in list_weights() if weights_info(tag).classes != 1000]
+    assert others and all(info.class_names is None for info in others)
 
 
 def test_a_damaged_file_in_the_cache(hub):

@@ -42,7 +42,7 @@ class Exporter:
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """A library that has RegNets, or a runtime for them.
+    """This project or a peer: another library that has RegNets, or a runtime for them.
 
     Attributes:
         name: name of the contender; its worker uses the same name.

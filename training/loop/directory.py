@@ -56,7 +56,10 @@ def clear(workdir):
 
 
 def write_model(model, path):
-    """Saves only the network, so that no training code is needed to load it."""
+    """Saves only the network, so that no training code is needed to load it.
+
+    Its layers hold its configuration, preprocessing and class names; see `regnet_tf.facts_of`.
+    """
     network = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     with replacing(path) as partial:
         network.save(partial)
