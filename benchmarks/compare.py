@@ -177,7 +177,7 @@ def _installable():
 
 def _compare(options, shell):
     from regnet_tf._errors import import_optional
-    from regnet_tf._files import print_paths, replacing
+    from regnet_tf._files import print_paths, write_json
 
     from .comparison.report import markdown
 
@@ -192,8 +192,7 @@ def _compare(options, shell):
     options.out.mkdir(parents=True, exist_ok=True)
     results = _measure(options, shell, variants, installed, settings)
     report = _report(options, variants, installed, absent, settings, results)
-    with replacing(options.out / "comparison.json") as path:
-        path.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(options.out / "comparison.json", report, indent=1)
     _write_pages(options.out, report)
     print(f"\n{markdown(report)}")
     print_paths(options.out, _FILES)

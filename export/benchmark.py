@@ -8,7 +8,6 @@ in each turn.
 import argparse
 import collections
 import contextlib
-import json
 import platform
 import statistics
 import sys
@@ -27,7 +26,6 @@ from .contenders import (
     SIGNATURE,
     Contender,
     import_peer,
-    import_timm,
     make_model,
     normalized,
     peers,
@@ -118,6 +116,7 @@ def _checked(options):
     Raises an error for impossible options before anything runs.
     """
     from regnet_tf._checks import check_int
+    from regnet_tf._torch import import_timm
     from regnet_tf.variants import variant_key
 
     from .runners import THREADS
@@ -340,11 +339,10 @@ def _environment(options):
 
 
 def _write(folder, report):
-    from regnet_tf._files import replacing
+    from regnet_tf._files import replacing, write_json
 
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "benchmark.json") as path:
-        path.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(folder / "benchmark.json", report, indent=1)
     with replacing(folder / "benchmark.md") as path:
         path.write_text(markdown(report))
 

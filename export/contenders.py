@@ -1,9 +1,7 @@
 """The contenders of `export.benchmark`: a network in its exported forms, and its peers."""
 
-import contextlib
 import dataclasses
 import importlib
-import importlib.metadata
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -173,6 +171,7 @@ def peers(variant: str, model: Any, folder: Path, options: Any) -> list[Contende
 def _timm_network(variant, model):
     from regnet_tf import to_state_dict
     from regnet_tf._errors import UserError
+    from regnet_tf._torch import import_timm
 
     torch, timm = import_timm()
     if not timm.is_model(variant):
@@ -228,28 +227,12 @@ def _onnxruntime(network, size, folder, threads):
     return Contender(ONNX, prepare, lambda images: session.run(None, {"images": images})[0])
 
 
-def import_timm():
-    """Imports PyTorch and timm and returns both."""
-    from regnet_tf._torch import import_with_torch
-
-    import_peer("torch")  # raises an error that names PyTorch if it is missing
-    with _peer("timm"):
-        return import_with_torch("timm")
-
-
 def import_peer(package):
     """Imports a package that only comparisons need; a `UserError` says what to install."""
-    with _peer(package):
-        return importlib.import_module(package)
-
-
-@contextlib.contextmanager
-def _peer(package):
-    """If an import inside fails, raises a `UserError` that says what to install."""
     from regnet_tf._errors import UserError
 
     try:
-        yield
+        return importlib.import_module(package)
     except ImportError as error:
         raise UserError(
             f"The peers need the package `{package}`:"

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from regnet_tf._errors import UserError
-from regnet_tf._files import replacing
+from regnet_tf._files import write_json
 
 FILE = "manifest.json"
 
@@ -21,8 +21,7 @@ def write_manifest(folder, files):
     for path in _expanded(folder, files):
         content = (folder / path).read_bytes()
         entries[path] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    with replacing(folder / FILE) as partial:
-        partial.write_text(json.dumps(entries, indent=2) + "\n")
+    write_json(folder / FILE, entries)
 
 
 def faults(folder: Path) -> list[str]:

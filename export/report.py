@@ -1,13 +1,13 @@
 """Report of an export, as JSON, markdown and a chart."""
 
 import datetime
-import json
 import os
 import platform
 
 import regnet_tf
 from regnet_tf._cpu import onednn, processor
 from regnet_tf._errors import import_optional
+from regnet_tf._files import write_json
 from regnet_tf._markdown import markdown_table
 from regnet_tf._versions import installed_versions
 
@@ -65,7 +65,7 @@ def facts(
 
 def write(folder, facts):
     """Writes `report.json`, `report.md` and `report.png`."""
-    (folder / "report.json").write_text(json.dumps(facts, indent=2) + "\n")
+    write_json(folder / "report.json", facts)
     (folder / "report.md").write_text(markdown(facts))
     chart(facts).savefig(folder / "report.png", dpi=130)
 

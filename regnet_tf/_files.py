@@ -30,6 +30,12 @@ def replacing(path):
         partial.unlink(missing_ok=True)
 
 
+def write_json(path: Path, content: dict | list, indent: int = 2) -> None:
+    """Writes a JSON file; the old one is replaced when the new one is complete."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=indent) + "\n")
+
+
 def read_json(path: Path, *keys: str) -> dict:
     """Reads the object in a JSON file.
 

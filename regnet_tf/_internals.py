@@ -1,6 +1,6 @@
-"""Private parts of Keras and TensorFlow, which another version may change. All are used here.
+"""All uses of private parts of Keras and TensorFlow, which another version may change.
 
-Each function says why no public function serves. `tests/test_internals.py` tests what each does.
+Each function says why no public one serves. `tests/test_internals.py` tests what each does.
 TensorFlow is imported inside the functions, because Keras may run on another backend.
 """
 

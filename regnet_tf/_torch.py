@@ -3,6 +3,8 @@
 import contextlib
 import importlib
 
+from regnet_tf._errors import MissingPackageError
+
 
 def import_with_torch(package):
     """Imports PyTorch and a package that needs torchvision, also without compiled operations.
@@ -24,3 +26,15 @@ def import_with_torch(package):
         library.define("nms(Tensor dets, Tensor scores, float threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float threshold) -> Tensor")
     return torch, importlib.import_module(package)
+
+
+def import_timm():
+    """Returns PyTorch and timm, even without torchvision's compiled operations.
+
+    Raises:
+        MissingPackageError: if one of them is not installed.
+    """
+    try:
+        return import_with_torch("timm")
+    except ImportError as error:
+        raise MissingPackageError("This needs PyTorch and timm: pip install torch timm") from error

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from regnet_tf import RegNetConfig, StageConfig, build_regnet
+from regnet_tf._torch import import_timm
 from regnet_tf.porting import load_state_dict, to_state_dict
-from training.benchmark.peers import import_timm
 
 TIMM = [
     *(f"regnetx_{size}" for size in ("002", "004", "004_tv", "006", "008", "016", "032", "040")),

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from regnet_tf import Preprocessing
+from regnet_tf._torch import import_timm
 from regnet_tf.preprocessing import decode_image, load_image
 from training.augmentation import (
     augmentation,
@@ -34,7 +35,6 @@ from training.augmentation import (
     whole_image,
 )
 from training.augmentation.crop import crop_box, resize
-from training.benchmark.peers import import_timm
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "preprocess"
 JPEG = (GOLDEN / "rocket.jpg").read_bytes()

@@ -2,12 +2,9 @@
 
 import json
 
-import keras
-import numpy as np
 import pytest
 
-from regnet_tf import RegNetConfig, StageConfig, build_regnet
-from regnet_tf._stock import stock_layers
+from regnet_tf import RegNetConfig, StageConfig
 from training.benchmark.__main__ import main
 from training.benchmark.features import peak_memory
 from training.benchmark.recipe import measure_training, table
@@ -31,20 +28,6 @@ def test_table_and_json(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "| regnetx_002 | 2 | 32 | float32 | stock keras |" in printed
     assert str(out) in printed
-
-
-def test_stock_layers_compute_the_same():
-    config = RegNetConfig(explicit_stages=(StageConfig(16, 1, 8),), stem_width=8)
-    model = build_regnet(config, classes=3)
-    images = np.random.default_rng(0).standard_normal((2, 16, 16, 3)).astype("float32")
-    ours = model(images, training=False)
-    calls = []
-    convolve = keras.ops.conv
-    with pytest.MonkeyPatch.context() as patch, stock_layers():
-        patch.setattr(keras.ops, "conv", lambda *a: calls.append(1) or convolve(*a))
-        stock = model(images, training=False)
-    assert len(calls) == 5  # stem, three of the block, shortcut
-    np.testing.assert_allclose(stock, ours, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

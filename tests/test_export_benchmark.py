@@ -142,7 +142,7 @@ def test_peers_give_the_same_logits(tmp_path):
     [
         (["--variant", "resnet"], "must be a known RegNet"),
         (["--repeats", "0"], "`repeats` must be an integer of at least 1"),
-        (["--timm"], "`torch`: pip install torch timm onnx onnxscript onnxruntime"),
+        (["--timm"], "PyTorch and timm: pip install torch timm"),
     ],
 )
 def test_errors_are_one_line(arguments, message, capsys, monkeypatch, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from regnet_tf._errors import UserError
-from regnet_tf._files import print_paths, read_arrays, read_json, replacing
+from regnet_tf._files import print_paths, read_arrays, read_json, replacing, write_json
 
 
 def test_replacing(tmp_path):
@@ -18,6 +18,15 @@ def test_replacing(tmp_path):
         partial.write_text("second")
         raise RuntimeError("stop")
     assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
+
+
+def test_write_json(tmp_path):
+    path = tmp_path / "facts.json"
+    write_json(path, {"a": [1]})
+    assert path.read_text() == '{\n  "a": [\n    1\n  ]\n}\n'
+    with pytest.raises(TypeError):
+        write_json(path, {"a": {1}})
+    assert read_json(path) == {"a": [1]} and list(tmp_path.iterdir()) == [path]
 
 
 def test_print_paths(tmp_path, capsys):

@@ -12,11 +12,11 @@ from regnet_command import main
 
 import regnet_tf
 from regnet_tf import Preprocessing, build_regnet, list_weights, preprocessing_for, weights_info
+from regnet_tf._torch import import_timm
 from regnet_tf.class_names import imagenet_synsets
 from regnet_tf.preprocessing import load_image
 from regnet_tf.variants import VARIANTS
 from regnet_tf.weights import best_weights, download
-from training.benchmark.peers import import_timm
 
 PHOTO = pathlib.Path(__file__).parent / "golden" / "preprocess" / "rocket.jpg"
 

@@ -10,7 +10,7 @@ _OF_CONFIGURATIONS = ("se_ratio", "stem_width", "stem_stride", "activation")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Frame:
-    """Base class of `DesignSpace`, which describes the fields: those that no network changes."""
+    """Fields that all networks of a design space share; `DesignSpace` describes them."""
 
     name: str
     quantum: int = 8

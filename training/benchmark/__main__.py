@@ -1,7 +1,6 @@
 """`regnet benchmark`: measures the speed of training and inference on this machine."""
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -169,14 +168,13 @@ def _measure_training(parser, options, variant):
 
 
 def _write(options, results):
-    from regnet_tf._files import replacing
+    from regnet_tf._files import write_json
 
     from .environment import environment
 
     report = {**environment(options.threads or os.cpu_count()), "results": results}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(options.out) as path:
-        path.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(options.out, report, indent=1)
     print(f"Written: {options.out}")
 
 

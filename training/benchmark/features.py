@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from regnet_tf._torch import import_timm
+
 from .memory import most_memory
-from .peers import import_timm
 
 LEVELS = (2, 3, 4, 5)
 

@@ -95,7 +95,7 @@ def stock_contender(setting, modes):
 
 def timm_contender(setting, modes):
     """Returns timm's network of the same name in PyTorch: channels_last, autocast if mixed."""
-    from .peers import import_timm
+    from regnet_tf._torch import import_timm
 
     torch, timm = import_timm()
     images, labels = (torch.from_numpy(array) for array in setting.data())

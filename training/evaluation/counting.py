@@ -1,14 +1,13 @@
 """Evaluates trained networks and writes the results."""
 
 import csv
-import json
 import time
 
 import keras
 import numpy as np
 
 from regnet_tf._errors import UserError
-from regnet_tf._files import replacing
+from regnet_tf._files import replacing, write_json
 from regnet_tf.class_names import imagenet_synsets
 from regnet_tf.preprocessing import Preprocessing
 
@@ -160,8 +159,7 @@ def write_evaluation(folder, result, class_names, labels=None, outputs=None):
     figure = figures.confusion_of_counts(confusion[:, labels], class_names, title)
     with replacing(folder / "confusion.png") as path:
         figure.savefig(path, dpi=figures.DPI)
-    with replacing(folder / "evaluation.json") as path:
-        path.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(folder / "evaluation.json", result)
     return result
 
 

@@ -1,7 +1,6 @@
 """Compares populations: numbers, figures, and a page with both."""
 
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from regnet_tf._checks import check_choice, check_int
 from regnet_tf._errors import import_optional
-from regnet_tf._files import replacing
+from regnet_tf._files import replacing, write_json
 from regnet_tf.design_space import best_models, best_range, error_quantile, kolmogorov_smirnov
 
 from ..figures import DPI
@@ -149,8 +148,7 @@ def _write(out, facts, best, pictures):
         with replacing(out / name) as path:
             figure.savefig(path, dpi=DPI)
     for name, content in (("analysis.json", facts), ("best.json", best)):
-        with replacing(out / name) as path:
-            path.write_text(json.dumps(content, indent=2) + "\n")
+        write_json(out / name, content)
     texts = {name: text for name, (_, text) in pictures.items()}
     with replacing(out / "index.html") as path:
         path.write_text(page(facts, best, texts, out), encoding="utf-8")

@@ -1,12 +1,11 @@
 """The folder of a population: its specification, and a result for each network."""
 
-import json
 from pathlib import Path
 
 from regnet_tf import RegNetConfig
 from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf._errors import UserError
-from regnet_tf._files import read_json, replacing
+from regnet_tf._files import read_json, write_json
 
 from ..results import FAILED, Results
 
@@ -54,5 +53,4 @@ def claim(folder, specification):
         return
     if population_results(folder).path.exists():
         raise UserError(f"{folder} holds results without a spec.json. Give another --out.")
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(fields, indent=2) + "\n")
+    write_json(path, fields)
