@@ -49,12 +49,13 @@ def measure(split, recipe, classes, seconds=5.0) -> Speed:
         seconds: duration of the measurement, without the first batch.
     """
     batches = iter(endless_batches(split, recipe, classes))
-    return Speed(rate(batches, recipe.batch_size, seconds), available_cores())
+    return Speed(rate(batches, recipe.schedule.batch_size, seconds), available_cores())
 
 
 def endless_batches(split, recipe, classes):
     """Returns an endless sequence of training batches; arguments as for `measure`."""
-    return training_batches(split, recipe.replace(epochs=_ENDLESS, max_steps=None), classes)
+    endless = {"schedule.epochs": _ENDLESS, "schedule.max_steps": None}
+    return training_batches(split, recipe.replace(endless), classes)
 
 
 def rate(batches, batch_size, seconds, warmup=1) -> float:

@@ -27,7 +27,7 @@ with any of their fields changed:
   {{"name": "small RegNetX",
    "space": {{"name": "RegNetX", "stages": 3, "depths": [3, 12], "stem_stride": 1}},
    "count": 20, "seed": 0, "window": {{"flops": [2e6, 3e6]}},
-   "recipe": {{"name": "digits", "epochs": 4, "warmup_epochs": 1}}}}
+   "recipe": {{"name": "digits", "schedule.epochs": 4, "schedule.warmup_epochs": 1}}}}
 
 Every result is kept as soon as it is there: what was killed or stopped goes on when the same
 command is given again. A network that fails is noted and left."""
