@@ -155,16 +155,16 @@ def digits_run(tmp_path_factory):
     from training.recipes import get_recipe
 
     keras.utils.set_random_seed(0)
-    recipe, data = get_recipe("smoke", crop_fraction=0.75), load("digits")
+    recipe, data = get_recipe("smoke", {"images.crop_fraction": 0.75}), load("digits")
     model = regnet_tf.build_regnet(
-        recipe.config,
+        recipe.network.config,
         input_shape=(32, 32, 3),
         class_names=[f"digit {number}" for number in range(10)],
-        preprocessing=recipe.preprocessing,
+        preprocessing=recipe.images.preprocessing,
     )
     kernel = model.get_layer("head").kernel
     kernel.assign(kernel * 100)  # or the probabilities would all be alike
-    images = recipe.preprocessing(data.train.items[:100])
+    images = recipe.images.preprocessing(data.train.items[:100])
     for _ in range(20):
         model(images, training=True)  # statistics of the digits
     folder = tmp_path_factory.mktemp("runs") / "digits"
@@ -172,7 +172,7 @@ def digits_run(tmp_path_factory):
     # Inputs and outputs in lists, as many write it.
     keras.Model(model.inputs, model.outputs, name=model.name).save(folder / "model.keras")
     (folder / "run.json").write_text(json.dumps({"data": {"name": "digits"}}))
-    write_examples(folder / "examples.npz", data, recipe)
+    write_examples(folder / "examples.npz", data, recipe.images.preprocessing, recipe.seed)
     return folder
 
 

@@ -6,7 +6,6 @@ import itertools
 import math
 import pathlib
 import random
-import types
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from regnet_tf import Preprocessing
 from regnet_tf._torch import import_timm
 from regnet_tf.preprocessing import decode_image, load_image
 from training.augmentation import (
-    augmentation,
     batch_augmentation,
     check_policy,
     cutmix,
@@ -28,6 +26,7 @@ from training.augmentation import (
     operations,
     policies,
     rand_augment,
+    random_affine,
     random_erasing,
     random_flip,
     random_resized_crop,
@@ -35,6 +34,7 @@ from training.augmentation import (
     whole_image,
 )
 from training.augmentation.crop import crop_box, resize
+from training.recipes.parts import Augmentation, Images
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "preprocess"
 JPEG = (GOLDEN / "rocket.jpg").read_bytes()
@@ -44,27 +44,10 @@ PHOTO = load_image(GOLDEN / "chelsea.png")[80:200, 100:196]
 FILL = (124.0, 116.0, 104.0)
 
 
-def recipe(**changes):
-    """What `training.augmentation` reads of a recipe; nothing random by default."""
-    fields = {
-        "crop": "whole",
-        "crop_area": (0.08, 1.0),
-        "image_size": 64,
-        "interpolation": "bilinear",
-        "flip": False,
-        "policy": None,
-        "lighting": 0.0,
-        "preprocessing": Preprocessing(),
-        "erasing": 0.0,
-        "erasing_mode": "zero",
-        "translation": 0.0,
-        "rotation": 0.0,
-        "zoom": 0.0,
-        "mixup": 0.0,
-        "cutmix": 0.0,
-        "seed": 3,
-    }
-    return types.SimpleNamespace(**{**fields, **changes})
+def image_augment(size=64, interpolation="bilinear", **changes):
+    """The augmentation of one image; nothing random by default."""
+    images = Images(size=size, interpolation=interpolation)
+    return image_augmentation(Augmentation(**changes), images)
 
 
 PAPER = {"crop": "random_resized", "flip": True, "lighting": 0.1, "interpolation": "pycls"}
@@ -125,7 +108,7 @@ def torchvision(timm):
 
 def test_no_augmentation_changes_nothing():
     images = tf.random.uniform((4, 16, 16, 1))
-    np.testing.assert_array_equal(augmentation(recipe())(images, 0), images)
+    np.testing.assert_array_equal(random_affine(0, 0, 0, seed=3)(images, 0), images)
 
 
 @pytest.mark.parametrize("field", ["translation", "rotation", "zoom"])
@@ -134,7 +117,9 @@ def test_augmentation_moves_pixels_by_seed_and_number_alone(field):
     images[:, 4:9, 5:12] = 1  # off the centre, and with an odd shape
 
     def augmented(seed, first=0):
-        augment = augmentation(recipe(**{field: 20 if field == "rotation" else 0.2}, seed=seed))
+        ranges = {"translation": 0, "rotation": 0, "zoom": 0}
+        ranges[field] = 20 if field == "rotation" else 0.2
+        augment = random_affine(**ranges, seed=seed)
         numbers = tf.data.Dataset.range(first, 2)
         batches = numbers.map(lambda number: augment(images, number), num_parallel_calls=2)
         return np.stack(list(batches))
@@ -736,7 +721,7 @@ def test_mix_with_one_or_none():
     "changes", [PAPER, TORCHVISION, TIMM], ids=["paper", "torchvision", "timm"]
 )
 def test_image_augmentation_depends_on_the_seed_alone(changes):
-    augment = image_augmentation(recipe(**changes))
+    augment = image_augment(**changes)
     files = tf.data.Dataset.from_tensor_slices([JPEG, PNG]).repeat(4).enumerate()
 
     def images(first, parallel):
@@ -752,7 +737,7 @@ def test_image_augmentation_depends_on_the_seed_alone(changes):
 
 
 def test_image_augmentation_without_anything_random():
-    augment = image_augmentation(recipe())
+    augment = image_augment()
     expected = Preprocessing().normalize(whole_image(tf.constant(JPEG), 64))
     for number in range(3):
         np.testing.assert_array_equal(augment(tf.constant(JPEG), seed_of(number)), expected)
@@ -761,15 +746,15 @@ def test_image_augmentation_without_anything_random():
 
 def test_image_augmentation_does_one_thing_after_the_other():
     """Each step alone changes what it should; a policy sees levels, erasing normalized pixels."""
-    plain = image_augmentation(recipe())(PHOTO, seed_of(0)).numpy()
-    flips = many(lambda seed: image_augmentation(recipe(flip=True))(PHOTO, seed), count=20)
+    plain = image_augment()(PHOTO, seed_of(0)).numpy()
+    flips = many(lambda seed: image_augment(flip=True)(PHOTO, seed), count=20)
     assert {(flip == plain[:, ::-1]).all() for flip in flips} == {True, False}
-    light = image_augmentation(recipe(lighting=0.1))(PHOTO, seed_of(0)).numpy()
+    light = image_augment(lighting=0.1)(PHOTO, seed_of(0)).numpy()
     assert np.ptp(light - plain, (0, 1)).max() < 1e-4 < np.abs(light - plain).min()
-    erased = image_augmentation(recipe(erasing=1.0))(PHOTO, seed_of(0)).numpy()
+    erased = image_augment(erasing=np.nextafter(1, 0))(PHOTO, seed_of(0)).numpy()
     changed = erased != plain
     assert changed.any() and not erased[changed].any()
-    policy = image_augmentation(recipe(policy="trivial_augment_wide"))
+    policy = image_augment(policy="trivial_augment_wide")
     unchanged = policy(PHOTO, seed_of(_number_of("identity")))
     np.testing.assert_allclose(unchanged, plain, atol=0.51 / 255 / 0.224)  # but for rounding
 
@@ -784,13 +769,11 @@ def _number_of(name):
 
 
 def test_rand_augment_fills_with_the_mean_of_the_recipe():
-    preprocessing = Preprocessing(mean=(1.0, 0.0, 0.5), std=(1.0, 1.0, 1.0))
-    augment = image_augmentation(
-        recipe(policy="rand-m10-p1.0-n1-inc1", preprocessing=preprocessing)
-    )
+    images = Images(size=64, mean=(1.0, 0.0, 0.5), std=(1.0, 1.0, 1.0))
+    augment = image_augmentation(Augmentation(policy="rand-m10-p1.0-n1-inc1"), images)
     gray = tf.fill((64, 64, 3), tf.constant(77, tf.uint8))
     colors = {
-        tuple(np.round(255 * (pixel + preprocessing.mean)).astype("int"))
+        tuple(np.round(255 * (pixel + images.mean)).astype("int"))
         for image in many(lambda seed: augment(gray, seed), count=40)
         for pixel in np.unique(image.reshape(-1, 3), axis=0)
     }
@@ -799,16 +782,23 @@ def test_rand_augment_fills_with_the_mean_of_the_recipe():
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"crop": "random"}, "`crop` must be one of"), ({"policy": "v0"}, "`policy` must be")],
+    [
+        ({"crop": "random"}, "`augmentation.crop` must be one of"),
+        ({"crop_area": (0.5, 0.2)}, "`augmentation.crop_area` must be"),
+        ({"policy": "v0"}, "`augmentation.policy` must be"),
+        ({"erasing": 1.0}, "`augmentation.erasing` must be"),
+        ({"erasing_mode": "one"}, "`augmentation.erasing_mode` must be one of"),
+        ({"interpolation": "nearest"}, "`images.interpolation` must be one of"),
+    ],
 )
 def test_image_augmentation_errors(changes, message):
     with pytest.raises(ValueError, match=message):
-        image_augmentation(recipe(**changes))
+        image_augment(**changes)
 
 
 def test_batch_augmentation_depends_on_the_number_alone():
     images, labels = batch()
-    augment = batch_augmentation(recipe(rotation=10.0, mixup=0.2, cutmix=1.0))
+    augment = batch_augmentation(Augmentation(rotation=10.0, mixup=0.2, cutmix=1.0), seed=3)
 
     def batches(first, parallel):
         numbers = tf.data.Dataset.range(first, 6)
@@ -824,6 +814,6 @@ def test_batch_augmentation_depends_on_the_number_alone():
 
 def test_batch_augmentation_without_anything():
     images, labels = batch()
-    mixed, mixed_labels = batch_augmentation(recipe())(images, labels, 0)
+    mixed, mixed_labels = batch_augmentation(Augmentation(), seed=3)(images, labels, 0)
     np.testing.assert_array_equal(mixed, images)
     np.testing.assert_array_equal(mixed_labels, labels)

@@ -58,7 +58,7 @@ def test_training_on_data(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_synthetic_training_on_two_devices(two_devices):
-    recipe = get_recipe("smoke", data="synthetic", max_steps=None)
+    recipe = get_recipe("smoke", {"data.name": "synthetic", "schedule.max_steps": None})
     result = measure_training(recipe, two_devices, repeats=1, steps=2)
     assert result["compute"]["replicas"] == 2 and "input" not in result
     assert "2 replicas" in table(result)

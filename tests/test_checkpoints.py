@@ -144,6 +144,6 @@ def test_values_of_several_devices(two_devices, tmp_path):
 @pytest.mark.parametrize("name", ["digits", "timm_ra"])
 def test_names_do_not_depend_on_what_the_process_made_before(name):
     """Or a run that was begun in a notebook could not go on in another process."""
-    one, other = (make_optimizer(get_recipe(name)) for _ in range(2))
+    one, other = (make_optimizer(get_recipe(name).optimizer, 0.1) for _ in range(2))
     assert [v.path for v in one.variables] == [v.path for v in other.variables]
     assert one.name in ("sgd", "rm_sprop_with_l2")

@@ -37,7 +37,7 @@ def test_digits_are_the_scans_split_stratified_disjoint_and_complete():
 
 
 def test_test_images_come_once_and_in_order():
-    data, preprocessing = load("digits"), get_recipe("digits").preprocessing
+    data, preprocessing = load("digits"), get_recipe("digits").images.preprocessing
     for _ in range(2):
         batches = list(batches_to_test(data.test, preprocessing, 64))
         assert batches[0][0].shape == (64, 32, 32, 3) and batches[0][0].dtype == "float32"
@@ -80,7 +80,9 @@ def test_every_epoch_has_an_order_of_its_own_that_the_seed_repeats():
 
 
 def test_training_batches_are_those_of_all_epochs():
-    recipe = get_recipe("smoke", epochs=2, max_steps=None, batch_size=500)
+    recipe = get_recipe(
+        "smoke", {"schedule.epochs": 2, "schedule.max_steps": None, "schedule.batch_size": 500}
+    )
     batches = list(training_batches(load("digits").train, recipe, 10))
     assert len(batches) == 4  # 1347 images: two whole batches in each epoch
     images, labels = batches[0]
@@ -100,14 +102,22 @@ def test_batches_are_not_tuned_while_they_run(make):
     if make == "training":
         batches = training_batches(data.train, recipe, len(data.class_names))
     else:
-        batches = batches_to_test(data.test, recipe.preprocessing, 8)
+        batches = batches_to_test(data.test, recipe.images.preprocessing, 8)
     assert batches.options().autotune.enabled is False
 
 
 @pytest.mark.parametrize("first_step", [1, 5, 8])
 def test_training_batches_go_on_anywhere(first_step):
     """Images, augmentation and order are those of an undisturbed run."""
-    recipe = get_recipe("digits", epochs=3, max_steps=3, batch_size=40, image_size=16)
+    recipe = get_recipe(
+        "digits",
+        {
+            "schedule.epochs": 3,
+            "schedule.max_steps": 3,
+            "schedule.batch_size": 40,
+            "images.size": 16,
+        },
+    )
     split = load("digits").train
     whole = list(training_batches(split, recipe, 10))
     rest = list(training_batches(split, recipe, 10, first_step))
@@ -147,7 +157,7 @@ def test_folder_of_class_folders(tmp_path, photographs):
     (tmp_path / ".hidden").mkdir()
     data = load(tmp_path)
     assert data.class_names == ("ant", "bee") and data.train is None and data.test.size == 4
-    preprocessing = get_recipe("smoke").preprocessing
+    preprocessing = get_recipe("smoke").images.preprocessing
     ((images, labels),) = batches_to_test(data.test, preprocessing, 8)
     np.testing.assert_array_equal(labels, [0, 0, 1, 1])
     expected = preprocessing(crops[2])

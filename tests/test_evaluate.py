@@ -20,7 +20,7 @@ from training.evaluation.counting import FILES, match_classes, output_names
 from training.evaluation.predictors import load_predictor
 from training.recipes import get_recipe
 
-RECIPE = get_recipe("smoke", crop_fraction=0.75)
+RECIPE = get_recipe("smoke", {"images.crop_fraction": 0.75})
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +28,13 @@ def network():
     """A network of 10 classes whose predictions differ from image to image."""
     keras.utils.set_random_seed(0)
     model = regnet_tf.build_regnet(
-        RECIPE.config, input_shape=(32, 32, 3), classes=10, preprocessing=RECIPE.preprocessing
+        RECIPE.network.config,
+        input_shape=(32, 32, 3),
+        classes=10,
+        preprocessing=RECIPE.images.preprocessing,
     )
     model.get_layer("head").kernel.assign(model.get_layer("head").kernel * 100)
-    images = RECIPE.preprocessing(load("digits").train.items[:100])
+    images = RECIPE.images.preprocessing(load("digits").train.items[:100])
     for _ in range(20):
         model(images, training=True)  # statistics of the digits
     return model
@@ -51,7 +54,7 @@ def run(tmp_path_factory, network):
 def truth(network):
     """Labels of the test digits, and the network's scores for them."""
     split = load("digits").test
-    scores = network.predict(RECIPE.preprocessing(split.items), verbose=0)
+    scores = network.predict(RECIPE.images.preprocessing(split.items), verbose=0)
     assert len(set(scores.argmax(-1))) > 3  # or the tests below would see nothing
     return split.labels, scores
 
@@ -77,7 +80,7 @@ def test_a_run_of_training(run, truth, tmp_path, capsys):
     assert result["top1"] == pytest.approx(top1(*truth))
     assert result["top5"] == pytest.approx(top5(*truth))
     assert (result["images"], result["data"], result["split"]) == (450, "digits", "test")
-    assert Preprocessing(**result["preprocessing"]) == RECIPE.preprocessing
+    assert Preprocessing(**result["preprocessing"]) == RECIPE.images.preprocessing
     printed = capsys.readouterr().out
     assert f"top-1 {result['top1']:.3f} %" in printed and str(folder / "classes.csv") in printed
 
@@ -121,14 +124,16 @@ def test_saved_model(network, truth, tmp_path):
 def test_saved_model_that_normalizes_itself(network, truth, tmp_path):
     @tf.function(input_signature=[tf.TensorSpec([None, 32, 32, 3], tf.uint8)])
     def images(images):
-        return {"probabilities": network(RECIPE.preprocessing.normalize(images), training=False)}
+        return {
+            "probabilities": network(RECIPE.images.preprocessing.normalize(images), training=False)
+        }
 
     module = tf.Module()
     module.network = network
     tf.saved_model.save(module, tmp_path / "saved", {"images": images})
     predictor = load_predictor(tmp_path / "saved")
     assert (predictor.normalized, predictor.classes, predictor.image_size) == (False, 10, 32)
-    crops = RECIPE.preprocessing.resize_and_crop(load("digits").test.items)
+    crops = RECIPE.images.preprocessing.resize_and_crop(load("digits").test.items)
     np.testing.assert_allclose(predictor.scores(crops), truth[1], rtol=1e-3, atol=1e-5)
 
 
@@ -138,7 +143,7 @@ def test_tflite(network, truth, tmp_path):
     converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved"))
     (tmp_path / "net.tflite").write_bytes(converter.convert())
     predictor = load_predictor(tmp_path / "net.tflite")
-    images = RECIPE.preprocessing(load("digits").test.items[:20])
+    images = RECIPE.images.preprocessing(load("digits").test.items[:20])
     np.testing.assert_allclose(predictor.scores(images), truth[1][:20], rtol=1e-3, atol=1e-5)
 
 
@@ -149,7 +154,7 @@ def test_weight_file(state_dict, tmp_path):
         load_predictor(file)
     predictor = load_predictor(file, "regnetx_002")
     model = regnet_tf.build_regnet("regnetx_002", weights=file)
-    images = RECIPE.preprocessing(load("digits").test.items[:4])
+    images = RECIPE.images.preprocessing(load("digits").test.items[:4])
     np.testing.assert_allclose(predictor.scores(images), model.predict(images), rtol=1e-4)
     assert (predictor.classes, predictor.image_size, predictor.normalized) == (1000, None, True)
 
@@ -235,7 +240,7 @@ def test_a_network_knows_the_order_of_its_classes(network, truth, tmp_path):
     network.save(tmp_path / "net.keras")
     digits.class_names = None
     predictor = load_predictor(tmp_path / "net.keras")
-    assert predictor.preprocessing == RECIPE.preprocessing
+    assert predictor.preprocessing == RECIPE.images.preprocessing
     labels = match_classes(tuple("9876543210"), 10, output_names(predictor))
     np.testing.assert_array_equal(labels, np.arange(10)[::-1])
 

@@ -10,24 +10,24 @@ import regnet_tf
 from regnet_tf._errors import UserError
 from training import figures
 from training.__main__ import main
-from training.loop import finetuning, fitting
-from training.loop import run as train
+from training.loop import finetuning, fitting, train
 from training.loop.finetuning import FILES, finetune
+from training.loop.loading import load_for
 from training.recipes import get_recipe, parse_change
 
 _TINY = {
     "network": get_recipe("smoke").network,
-    "epochs": 1,
-    "batch_size": 5,
-    "images_per_class": 1,
-    "max_steps": 2,
-    "image_size": 32,
-    "learning_rate": 0.05,
+    "schedule.epochs": 1,
+    "schedule.batch_size": 5,
+    "data.images_per_class": 1,
+    "schedule.max_steps": 2,
+    "images.size": 32,
+    "schedule.learning_rate": 0.05,
 }
 
 
-def tiny(**changes):
-    return get_recipe("digits_finetuning", **{**_TINY, **changes})
+def tiny(changes=None):
+    return get_recipe("digits_finetuning", {**_TINY, **(changes or {})})
 
 
 # Recipes.
@@ -36,29 +36,37 @@ def tiny(**changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classes": ("5",)}, "`classes` must be None or two or more names"),
-        ({"classes": ("5", "5")}, "`classes` must be"),
-        ({"classes": "56"}, "`classes` must be"),
-        ({"classes": (5, 6)}, "`classes` must be"),
-        ({"images_per_class": 0}, "`images_per_class` must be"),
-        ({"freeze": "stage_9"}, "`freeze` must be one of None, 'stem', 'stage_1'"),
-        ({"pretraining": 1}, "`pretraining` must be"),
-        ({"pretraining": None, "freeze": "stem"}, "`freeze` must be None where `pretraining`"),
+        ({"data.classes": ("5",)}, "`data.classes` must be None or two or more names"),
+        ({"data.classes": ("5", "5")}, "`data.classes` must be"),
+        ({"data.classes": "56"}, "`data.classes` must be"),
+        ({"data.classes": (5, 6)}, "`data.classes` must be"),
+        ({"data.images_per_class": 0}, "`data.images_per_class` must be"),
+        (
+            {"pretraining.freeze": "stage_9"},
+            "`pretraining.freeze` must be one of None, 'stem', 'stage_1'",
+        ),
+        ({"pretraining": 1}, "`pretraining` must be of type Pretraining, or None"),
+        ({"pretraining.recipe": 1}, "`pretraining.recipe` must be the name of a recipe"),
+        (
+            {"pretraining": None, "pretraining.freeze": "stem"},
+            "`pretraining.recipe` must be given. Received: freeze",
+        ),
     ],
 )
 def test_recipe_errors(changes, message):
     with pytest.raises(ValueError, match=message):
-        get_recipe("digits_finetuning", **changes)
+        get_recipe("digits_finetuning", changes)
 
 
 @pytest.mark.parametrize(
     ("text", "change"),
     [
-        ("classes=5,6", ("classes", ("5", "6"))),
-        ("classes=none", ("classes", None)),
-        ("freeze=stem", ("freeze", "stem")),
-        ("freeze=None", ("freeze", None)),
-        ("images_per_class=5", ("images_per_class", 5)),
+        ("data.classes=5,6", ("data.classes", ("5", "6"))),
+        ("data.classes=none", ("data.classes", None)),
+        ("pretraining.freeze=stem", ("pretraining.freeze", "stem")),
+        ("pretraining.freeze=None", ("pretraining.freeze", None)),
+        ("pretraining=none", ("pretraining", None)),
+        ("data.images_per_class=5", ("data.images_per_class", 5)),
     ],
 )
 def test_parse_change(text, change):
@@ -69,8 +77,8 @@ def test_parse_change(text, change):
 
 
 def test_frozen_layers_keep_weights_and_statistics_while_the_others_learn():
-    recipe = tiny(freeze="stage_1", images_per_class=5)
-    data = train.load_for(recipe)
+    recipe = tiny({"pretraining.freeze": "stage_1", "data.images_per_class": 5})
+    data = load_for(recipe)
     first = fitting.build(recipe, data)
     for variable in first.weights:  # as no initializer leaves them
         variable.assign(variable + 0.1)
@@ -93,8 +101,8 @@ def test_frozen_layers_keep_weights_and_statistics_while_the_others_learn():
 
 
 def test_restarted_network_is_a_new_one():
-    recipe = tiny(images_per_class=5, pretraining=None, freeze=None)
-    data = train.load_for(recipe)
+    recipe = tiny({"data.images_per_class": 5, "pretraining": None})
+    data = load_for(recipe)
     results = []
     model = fitting.build(recipe, data)
     start = model.get_weights()
@@ -114,7 +122,7 @@ def test_restarted_network_is_a_new_one():
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "new" / "tuned"
-    return workdir, finetune(tiny(seed=3), workdir, verbose=0, choices=2)
+    return workdir, finetune(tiny({"seed": 3}), workdir, verbose=0, choices=2)
 
 
 def test_run_writes_its_numbers(finished):
@@ -137,7 +145,7 @@ def test_run_writes_its_numbers(finished):
         "test_labels": (224,),
     }
     assert written["pretraining"]["data"]["train_images"] == 675
-    assert written["pretraining"]["recipe"]["classes"] == list("01234")
+    assert written["pretraining"]["recipe"]["data"]["classes"] == list("01234")
     assert written["pretraining"]["recipe"]["network"] == written["recipe"]["network"]
     choices = written["results"]["choices"]
     assert [choice["seed"] for choice in choices] == [3, 4]
@@ -184,10 +192,13 @@ def test_command_runs_fine_tuning(finished, monkeypatch, capsys, tmp_path):
 def test_errors_come_before_anything_is_written(finished, tmp_path):
     workdir = tmp_path / "run"
     for recipe, message in (
-        (get_recipe("smoke"), "`pretraining` must be the name of a recipe"),
-        (tiny(pretraining="digits_finetuning"), "`pretraining` must be a recipe without"),
-        (tiny(pretraining="digitz"), "No recipe is called 'digitz'"),
-        (tiny(batch_size=6), "`batch_size` must be at most 5"),
+        (get_recipe("smoke"), "`pretraining` must be given"),
+        (
+            tiny({"pretraining.recipe": "digits_finetuning"}),
+            "`pretraining.recipe` must be a recipe without",
+        ),
+        (tiny({"pretraining.recipe": "digitz"}), "No recipe is called 'digitz'"),
+        (tiny({"schedule.batch_size": 6}), "`schedule.batch_size` must be at most 5"),
         (get_recipe("segmentation_digits"), "`decoder` must be None for fine-tuning"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -360,7 +360,7 @@ def population():
             "name": "fuzz",
             "space": {"name": "RegNetX", "stages": 2, "depths": [2, 3], "stem_width": 8},
             "count": 3,
-            "recipe": {"name": "smoke", "image_size": 16, "batch_size": 8},
+            "recipe": {"name": "smoke", "images.size": 16, "schedule.batch_size": 8},
         }
     )
 

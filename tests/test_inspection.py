@@ -62,9 +62,11 @@ def test_inspect_imagenet(small_sheet, miniature_imagenet, tmp_path, capsys):
 def test_images_are_shown_as_they_were():
     recipe = get_recipe("smoke")
     levels = np.linspace(0, 255, 48).reshape(4, 4, 3)
-    normalized = recipe.preprocessing.normalize(levels)
-    np.testing.assert_allclose(sheet.displayable(normalized, recipe) * 255, levels, atol=1e-3)
-    beyond = sheet.displayable(np.full((1, 1, 3), 9.0), recipe)
+    normalized = recipe.images.preprocessing.normalize(levels)
+    np.testing.assert_allclose(
+        sheet.displayable(normalized, recipe.images) * 255, levels, atol=1e-3
+    )
+    beyond = sheet.displayable(np.full((1, 1, 3), 9.0), recipe.images)
     assert beyond.min() == beyond.max() == 1
 
 
@@ -124,16 +126,20 @@ def photographs(tmp_path):
 @pytest.mark.torch
 def test_torchvision_reads_the_same_files(small_sheet, photographs, monkeypatch, capsys):
     pytest.importorskip("torch")
-    recipe = get_recipe("paper", image_size=64, batch_size=8)
-    loader = torchvision_loader.make_loader(photographs / "train", recipe)
+    recipe = get_recipe("paper", {"images.size": 64, "schedule.batch_size": 8})
+    loader = torchvision_loader.make_loader(photographs / "train", recipe.images, 8)
     images, labels = next(iter(loader))
     assert images.shape == (8, 3, 64, 64) and set(labels.tolist()) <= {0, 1}
-    plain = get_recipe("paper", image_size=64, batch_size=8, lighting=0.0)
+    plain = get_recipe(
+        "paper", {"images.size": 64, "schedule.batch_size": 8, "augmentation.lighting": 0.0}
+    )
     ours = next(iter(speed.endless_batches(load(photographs).train, plain, 2)))[0]
     for batch in (images.permute(0, 2, 3, 1).numpy(), ours.numpy()):
         assert batch.dtype == "float32"
-        levels = sheet.displayable(batch, recipe)
-        np.testing.assert_allclose(batch, (levels - recipe.mean) / recipe.std, atol=1e-5)
+        levels = sheet.displayable(batch, recipe.images)
+        np.testing.assert_allclose(
+            batch, (levels - recipe.images.mean) / recipe.images.std, atol=1e-5
+        )
 
     options = ("--recipe", "smoke", "--seconds", 0.01, "--out", photographs / "sheet.png")
     assert inspect(photographs, *options, "--compare-torchvision") == 0

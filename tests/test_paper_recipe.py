@@ -18,6 +18,7 @@ from training.loop.optimization import learning_rate, make_optimizer
 from training.loop.precise_statistics import set_precise_statistics
 from training.loop.strategies import make_strategy
 from training.recipes import get_recipe
+from training.recipes.parts import Optimizer
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "timm_regnetx_002_train.npz")
 
@@ -25,8 +26,6 @@ GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "timm_regnetx_002_tr
 @pytest.fixture(scope="module", params=["float64", "float32"])
 def trained(request):
     """Three steps from golden weights: the type, losses, first gradients, network, images."""
-    recipe = get_recipe("paper", learning_rate=float(GOLDEN["learning_rate"]))
-    recipe = recipe.replace(learning_rate_batch=None, warmup_epochs=0)
     model = regnet_tf.build_regnet("regnetx_002", classifier_activation=None, dtype=request.param)
     shapes = {name: value.shape for name, value in regnet_tf.to_state_dict(model).items()}
     weights = {name: golden_weights.fill(name, shape) for name, shape in shapes.items()}
@@ -34,7 +33,8 @@ def trained(request):
     rng = np.random.Generator(np.random.PCG64(13))
     images = rng.standard_normal((8, 64, 64, 3)).astype("float32").astype(request.param)
     labels = rng.integers(0, 1000, 8)
-    optimizer = make_optimizer(recipe)
+    rate = float(GOLDEN["learning_rate"])
+    optimizer = make_optimizer(get_recipe("paper").optimizer, rate)
 
     @tf.function
     def loss_and_gradients():
@@ -102,36 +102,36 @@ def test_logits_after_three_steps(trained):
 
 def test_learning_rate_of_every_epoch():
     """pycls: `lr_fun_cos` times the warm-up factor, at 0.1 for 128 images."""
-    recipe = get_recipe("paper")
-    assert (recipe.epochs, recipe.batch_size, recipe.scaled_learning_rate) == (100, 1024, 0.8)
+    schedule = get_recipe("paper").schedule
+    assert (schedule.epochs, schedule.batch_size, schedule.scaled_learning_rate) == (100, 1024, 0.8)
     for epoch in range(100):
         expected = 0.8 * 0.5 * (1 + math.cos(math.pi * epoch / 100))
         if epoch < 5:
             alpha = epoch / 5
             expected *= 0.1 * (1 - alpha) + alpha
-        assert learning_rate(recipe, epoch) == pytest.approx(expected, rel=1e-12)
+        assert learning_rate(schedule, epoch) == pytest.approx(expected, rel=1e-12)
 
 
 def test_learning_rate_scales_with_the_batch():
-    recipe = get_recipe("paper", batch_size=256)
-    assert recipe.scaled_learning_rate == pytest.approx(0.2)
+    recipe = get_recipe("paper", {"schedule.batch_size": 256})
+    assert recipe.schedule.scaled_learning_rate == pytest.approx(0.2)
 
 
 def test_learning_rate_of_torchvision():
     """`LinearLR(start_factor=0.01, total_iters=5)`, then `CosineAnnealingLR(T_max=595)`."""
     recipe = get_recipe("torchvision_v2")
-    rates = [learning_rate(recipe, epoch) for epoch in range(600)]
+    rates = [learning_rate(recipe.schedule, epoch) for epoch in range(600)]
     np.testing.assert_allclose(rates[:5], 0.5 * (0.01 + 0.99 * np.arange(5) / 5))
     expected = 0.5 * 0.5 * (1 + np.cos(np.pi * np.arange(595) / 595))
     np.testing.assert_allclose(rates[5:], expected)
-    assert recipe.ema_decay == pytest.approx(1 - 2e-5 * 8 * 128 * 32 / 600)
+    assert recipe.average.decay == pytest.approx(1 - 2e-5 * 8 * 128 * 32 / 600)
 
 
 def test_learning_rate_in_steps():
-    recipe = get_recipe("timm_ra")
+    schedule = get_recipe("timm_ra").schedule
     for epoch in (3, 10, 24, 100, 449):
-        assert learning_rate(recipe, epoch) == pytest.approx(0.016 * 0.97 ** (epoch // 2.4))
-    assert learning_rate(recipe, 0) == pytest.approx(1e-6)
+        assert learning_rate(schedule, epoch) == pytest.approx(0.016 * 0.97 ** (epoch // 2.4))
+    assert learning_rate(schedule, 0) == pytest.approx(1e-6)
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -160,7 +160,7 @@ def test_precise_statistics_in_a_run(tmp_path):
 
     models = []
     for precise_images in (0, 16):
-        recipe = get_recipe("smoke", epochs=1, precise_images=precise_images)
+        recipe = get_recipe("smoke", {"schedule.epochs": 1, "precise_images": precise_images})
         keras.utils.set_random_seed(recipe.seed)
         workdir = tmp_path / str(precise_images)
         workdir.mkdir()
@@ -175,18 +175,16 @@ def test_precise_statistics_in_a_run(tmp_path):
 
 
 def test_undecayed_parameters():
-    network = regnet_tf.build_regnet(get_recipe("smoke").config, input_shape=(32, 32, 3))
+    network = regnet_tf.build_regnet(get_recipe("smoke").network.config, input_shape=(32, 32, 3))
     variables = network.trainable_variables
     zeros = [tf.zeros(variable.shape) for variable in variables]
     for undecayed in ("none", "normalization", "vectors"):
         for optimizer_name in ("sgd", "rmsprop"):
-            recipe = get_recipe(
-                "smoke", undecayed=undecayed, optimizer=optimizer_name, weight_decay=0.1
-            )
+            optimizer = Optimizer(name=optimizer_name, undecayed=undecayed, weight_decay=0.1)
             before = [variable.numpy() + 1 for variable in variables]
             for variable, value in zip(variables, before, strict=True):
                 variable.assign(value)
-            make_optimizer(recipe).apply(zeros, variables)
+            make_optimizer(optimizer, 0.05).apply(zeros, variables)
             for variable, value in zip(variables, before, strict=True):
                 is_norm, is_vector = "/norm/" in variable.path, len(variable.shape) < 2
                 exempt = {"none": False, "normalization": is_norm, "vectors": is_vector}[undecayed]
@@ -195,9 +193,9 @@ def test_undecayed_parameters():
 
 def test_rmsprop_is_that_of_timm():
     """Mean squares start at 1; epsilon stands inside the root (`RMSpropTF`)."""
-    recipe = get_recipe("timm_ra", warmup_epochs=0)
+    recipe = get_recipe("timm_ra")
     variable = keras.Variable([1.0, -2.0])
-    optimizer = make_optimizer(recipe)
+    optimizer = make_optimizer(recipe.optimizer, recipe.schedule.learning_rate)
     weights, squares, velocity = np.array([1.0, -2.0]), np.ones(2), np.zeros(2)
     rng = np.random.default_rng(0)
     for _ in range(4):
@@ -212,7 +210,7 @@ def test_rmsprop_is_that_of_timm():
 def test_the_average_of_a_run():
     from training.loop.averaging import ModelAverage
 
-    model = regnet_tf.build_regnet(get_recipe("smoke").config, input_shape=(32, 32, 3))
+    model = regnet_tf.build_regnet(get_recipe("smoke").network.config, input_shape=(32, 32, 3))
     average = ModelAverage(model, 0.75, make_strategy("none"))
     start = model.get_weights()
     for variable in model.variables:
@@ -250,12 +248,21 @@ def test_the_average_copies_in_the_warmup():
 )
 def test_recipes_of_imagenet_run(name, tmp_path):
     """On the digits, a few steps; the paper's also runs in `test_runs.py`."""
-    from training.loop.run import train_and_evaluate
+    from training.loop.train import train_and_evaluate
 
     smoke = get_recipe("smoke")
-    recipe = get_recipe(name, data="digits", network=smoke.network, epochs=2, batch_size=8)
-    recipe = recipe.replace(image_size=32, test_image_size=40, max_steps=2, warmup_epochs=0)
-    recipe = recipe.replace(precise_images=min(recipe.precise_images, 16))
+    changes = {
+        "data": smoke.data,
+        "network": smoke.network,
+        "images.size": 32,
+        "images.test_size": 40,
+        "schedule.epochs": 2,
+        "schedule.batch_size": 8,
+        "schedule.warmup_epochs": 0,
+        "schedule.max_steps": 2,
+        "precise_images": min(get_recipe(name).precise_images, 16),
+    }
+    recipe = get_recipe(name, changes)
     run = train_and_evaluate(recipe, tmp_path, verbose=0)
     assert run["results"]["test_images"] == 16
     assert load("digits").test.size > 16

@@ -23,13 +23,20 @@ from training.__main__ import main
 from training.data import load
 from training.loop.checkpoints import Checkpoints
 from training.loop.fitting import build
-from training.loop.run import Run, train_and_evaluate
+from training.loop.run import Run
 from training.loop.strategies import make_strategy
 from training.loop.testing import Test as CountingTest
+from training.loop.train import train_and_evaluate
 from training.recipes import get_recipe
-from training.tasks.classification import measure, named
+from training.tasks import Classification
 
-CHANGES = {"epochs": 4, "max_steps": 5, "seed": 3, "translation": 0.1, "synchronized": True}
+CHANGES = {
+    "schedule.epochs": 4,
+    "schedule.max_steps": 5,
+    "seed": 3,
+    "augmentation.translation": 0.1,
+    "network.synchronized": True,
+}
 
 
 def command(workdir, *arguments):
@@ -160,7 +167,9 @@ def test_another_recipe_in_the_directory_is_refused(undisturbed, tmp_path):
     checkpoint = Checkpoints(undisturbed / "checkpoints", dict).paths()[-1]
     (tmp_path / "checkpoints" / checkpoint.name).write_bytes(checkpoint.read_bytes())
     with pytest.raises(UserError, match="is of another network or recipe"):
-        train_and_evaluate(get_recipe("smoke", network="regnetx_002"), tmp_path, verbose=0)
+        train_and_evaluate(
+            get_recipe("smoke", {"network.config": "regnetx_002"}), tmp_path, verbose=0
+        )
 
 
 # Several devices.
@@ -170,9 +179,7 @@ def test_another_recipe_in_the_directory_is_refused(undisturbed, tmp_path):
 def mirrored(tmp_path_factory, two_devices):
     """The directory of the same run on two devices of this process."""
     workdir = tmp_path_factory.mktemp("runs") / "mirrored"
-    run = train_and_evaluate(
-        get_recipe("smoke", **CHANGES), workdir, verbose=0, strategy=two_devices
-    )
+    run = train_and_evaluate(get_recipe("smoke", CHANGES), workdir, verbose=0, strategy=two_devices)
     assert run["compute"]["replicas"] == 2
     return workdir
 
@@ -189,7 +196,7 @@ def test_two_devices_do_what_one_does(mirrored, undisturbed):
 
 @pytest.mark.slow
 def test_first_step_on_two_devices(two_devices, tmp_path):
-    recipe = get_recipe("smoke", **{**CHANGES, "epochs": 1, "max_steps": 1})
+    recipe = get_recipe("smoke", {**CHANGES, "schedule.epochs": 1, "schedule.max_steps": 1})
     states = []
     for number, strategy in enumerate((make_strategy("none"), two_devices)):
         keras.utils.set_random_seed(0)
@@ -204,17 +211,18 @@ def test_first_step_on_two_devices(two_devices, tmp_path):
 
 def test_every_test_image_counts_once_on_two_devices(two_devices):
     """450 images in batches of 64, of which each device has 32: a ragged end."""
-    data = load("digits")
+    data, task = load("digits"), Classification()
     results = []
     for strategy in (make_strategy("none"), two_devices):
-        recipe = get_recipe("smoke", max_steps=None, batch_size=64)
+        recipe = get_recipe("smoke", {"schedule.max_steps": None, "schedule.batch_size": 64})
         keras.utils.set_random_seed(0)
         model = build(recipe, data, strategy=strategy)
-        means, images = CountingTest(model, measure, data.test, recipe, strategy)()
+        parts = (recipe.images, recipe.schedule)
+        means, images = CountingTest(model, task.measure, data.test, *parts, strategy)()
         assert images == 450
-        results.append(named(means))
+        results.append(task.named_metrics(means))
     assert results[0] == pytest.approx(results[1], rel=1e-4)
-    scores = model.predict(recipe.preprocessing(data.test.items), verbose=0)
+    scores = model.predict(recipe.images.preprocessing(data.test.items), verbose=0)
     assert results[0]["accuracy"] == pytest.approx((scores.argmax(-1) == data.test.labels).mean())
 
 
@@ -224,10 +232,10 @@ def test_a_users_own_fit_on_two_devices(two_devices):
     data = load("digits")
     with two_devices.scope():
         model = regnet_tf.build_regnet(
-            get_recipe("smoke").config, input_shape=(32, 32, 3), classes=10
+            get_recipe("smoke").network.config, input_shape=(32, 32, 3), classes=10
         )
         model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    images = get_recipe("smoke").preprocessing(data.train.items[:32])
+    images = get_recipe("smoke").images.preprocessing(data.train.items[:32])
     history = model.fit(images, data.train.labels[:32], batch_size=16, verbose=0).history
     assert np.isfinite(history["loss"][0])
 
@@ -291,9 +299,12 @@ def test_other_strategies():
 
 
 def test_a_batch_must_be_shared_evenly(two_devices, tmp_path):
-    with pytest.raises(UserError, match="`batch_size` must be a multiple of 2"):
+    with pytest.raises(UserError, match=r"`schedule\.batch_size` must be a multiple of 2"):
         train_and_evaluate(
-            get_recipe("smoke", batch_size=7), tmp_path, verbose=0, strategy=two_devices
+            get_recipe("smoke", {"schedule.batch_size": 7}),
+            tmp_path,
+            verbose=0,
+            strategy=two_devices,
         )
 
 
@@ -306,8 +317,16 @@ def synsets():
 
 def test_the_papers_recipe_on_imagenet_and_its_evaluation(miniature_imagenet, tmp_path, capsys):
     data_dir = str(miniature_imagenet.data_dir)
-    recipe = get_recipe("paper", network=get_recipe("smoke").network, epochs=2, batch_size=60)
-    recipe = recipe.replace(image_size=64, test_image_size=64, warmup_epochs=1, precise_images=60)
+    changes = {
+        "network": get_recipe("smoke").network,
+        "images.size": 64,
+        "images.test_size": 64,
+        "schedule.epochs": 2,
+        "schedule.batch_size": 60,
+        "schedule.warmup_epochs": 1,
+        "precise_images": 60,
+    }
+    recipe = get_recipe("paper", changes)
     run = train_and_evaluate(recipe, tmp_path / "run", verbose=0, data_dir=data_dir)
     train_images = len(miniature_imagenet.train)
     counts = {"train_images": train_images, "test_images": 50}

@@ -19,14 +19,14 @@ from training.data.batches import test_batches as batches_to_test
 from training.data.batches import training_batches
 from training.data.table import TableSplit
 from training.evaluate import main as evaluate
-from training.loop import run as train
+from training.loop import train
 from training.loop.callbacks import Stopped
 from training.loop.checkpoints import Checkpoints
 from training.loop.directory import FILES, PRETRAINING
-from training.loop.run import train_and_evaluate
 from training.loop.testing import Test as MeanTest
+from training.loop.train import train_and_evaluate
 from training.recipes import Recipe, get_recipe, pretraining_recipe
-from training.tasks import segmentation
+from training.tasks import Segmentation, segmentation
 
 CLASSES = ("photograph", *"0123456789")
 
@@ -46,7 +46,7 @@ def few_scenes():
 def finished(few_scenes, tmp_path_factory):
     """A short run of the recipe: its directory, and what was returned."""
     workdir = tmp_path_factory.mktemp("runs") / "scenes"
-    recipe = get_recipe("segmentation_digits", max_steps=3, epochs=2)
+    recipe = get_recipe("segmentation_digits", {"schedule.max_steps": 3, "schedule.epochs": 2})
     return workdir, train_and_evaluate(recipe, workdir, verbose=0)
 
 
@@ -112,9 +112,10 @@ def test_mean_iou_equals_scikit_learns():
     counts = confusion_matrix(true.ravel(), predicted.ravel(), labels=range(4))
     expected = jaccard_score(true.ravel(), predicted.ravel(), average=None)
     np.testing.assert_allclose(segmentation.intersection_over_union(counts), expected)
-    figures = segmentation.measure(tf.constant(true), tf.constant(scores)).numpy()
+    task = Segmentation(get_recipe("segmentation_digits").decoder)
+    figures = task.measure(tf.constant(true), tf.constant(scores)).numpy()
     np.testing.assert_array_equal(figures[1:].sum(1).reshape(4, 4), counts)
-    named = segmentation.named(figures.mean(1))
+    named = task.named_metrics(figures.mean(1))
     assert named["mean_iou"] == pytest.approx(expected.mean())
     assert named["accuracy"] == pytest.approx((true == predicted).mean())
     right = np.take_along_axis(scores, true[..., None], -1)
@@ -129,10 +130,10 @@ def test_a_class_without_pixels_has_no_iou():
 
 
 def test_maps_follow_the_size_of_images(few_scenes):
-    recipe = get_recipe("segmentation_digits", image_size=32, batch_size=4)
+    recipe = get_recipe("segmentation_digits", {"images.size": 32, "schedule.batch_size": 4})
     images, labels = next(iter(training_batches(few_scenes.train, recipe, 11)))
     assert images.shape == (4, 32, 32, 3) and labels.shape == (4, 32, 32, 11)
-    images, labels = next(iter(batches_to_test(few_scenes.test, recipe.preprocessing, 4)))
+    images, labels = next(iter(batches_to_test(few_scenes.test, recipe.images.preprocessing, 4)))
     assert images.shape == (4, 32, 32, 3) and labels.shape == (4, 32, 32)
     assert labels.dtype == "int64" and int(tf.reduce_max(labels)) <= 10
 
@@ -152,7 +153,8 @@ def test_the_network_starts_from_the_one_trained_before(finished, few_scenes, mo
     first = json.loads((workdir / PRETRAINING / "run.json").read_text())
     assert {path.name for path in (workdir / PRETRAINING).iterdir()} == set(FILES)
     assert run["pretraining"]["recipe"] == first["recipe"]
-    assert first["recipe"]["data"] == "digit_crops" and first["recipe"]["max_steps"] == 3
+    assert first["recipe"]["data"]["name"] == "digit_crops"
+    assert first["recipe"]["schedule"]["max_steps"] == 3
     assert run["seconds"]["total"] > first["seconds"]["total"]
 
     started = []
@@ -169,7 +171,11 @@ def test_the_network_starts_from_the_one_trained_before(finished, few_scenes, mo
         np.testing.assert_array_equal(variable, learned[variable.path])
 
     with pytest.raises(UserError, match="pretraining holds a run of another recipe"):
-        train_and_evaluate(recipe.replace(seed=1), again, verbose=0)
+        train_and_evaluate(recipe.replace({"seed": 1}), again, verbose=0)
+    flat = {**first, "recipe": {"name": "digit_crops", "image_size": 36, "epochs": 3}}
+    (again / PRETRAINING / "run.json").write_text(json.dumps(flat))
+    with pytest.raises(UserError, match=r"cannot be read: `image_size` is no field .* --workdir"):
+        train_and_evaluate(recipe, again, verbose=0)
 
 
 def test_a_run_stopped_in_pretraining_goes_on_there(finished, few_scenes, tmp_path, monkeypatch):
@@ -212,11 +218,11 @@ def test_results_are_those_of_the_model_that_was_written(finished, few_scenes):
 
 
 def test_devices_count_every_pixel_once(few_scenes, two_devices):
-    recipe = get_recipe("segmentation_digits", batch_size=6)
+    recipe = get_recipe("segmentation_digits", {"schedule.batch_size": 6})
+    task, parts = Segmentation(recipe.decoder), (recipe.images, recipe.schedule)
     with two_devices.scope():
-        model = segmentation.build_network(recipe, few_scenes)
-    arguments = (model, segmentation.measure, few_scenes.test, recipe, two_devices)
-    means, images = MeanTest(*arguments)()
+        model = task.build_network(recipe.network, recipe.images, CLASSES)
+    means, images = MeanTest(model, task.measure, few_scenes.test, *parts, two_devices)()
     assert images == 20
     assert sum(means[1:]) == pytest.approx(64 * 64)
 
@@ -253,7 +259,9 @@ def test_labels_of_another_size_are_refused(image, tmp_path):
     arrays = {"images": image[None], "test_images": image[None]}
     np.savez(tmp_path / "wrong.npz", **arrays, test_labels=np.zeros((1, 32, 32), "uint8"))
     with pytest.raises(UserError, match=r'"test_labels" of .* must be 64 pixels'):
-        Examples.read(tmp_path / "wrong.npz", get_recipe("segmentation_digits").preprocessing)
+        Examples.read(
+            tmp_path / "wrong.npz", get_recipe("segmentation_digits").images.preprocessing
+        )
 
 
 @pytest.mark.mediapipe
@@ -278,28 +286,33 @@ def test_mediapipe_segments_with_exported_files(exported_scenes, image, precisio
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"flip": True}, "`flip` must be False where `decoder` is given"),
-        ({"crop": "random_resized"}, "`crop` must be whole where `decoder` is given"),
-        ({"mixup": 0.2}, "`mixup` must be 0.0 where `decoder` is given"),
-        ({"decoder": "deeplab"}, "`decoder` must be one of None, 'fpn', 'unet'"),
-        ({"finest_level": 4}, "`finest_level` must be at most 3"),
+        ({"augmentation.flip": True}, "`augmentation.flip` must be False where `decoder` is given"),
+        (
+            {"augmentation.crop": "random_resized"},
+            "`augmentation.crop` must be whole where `decoder` is given",
+        ),
+        ({"augmentation.mixup": 0.2}, "`augmentation.mixup` must be 0.0 where `decoder` is given"),
+        ({"images.crop_fraction": 0.9}, "`images.crop_fraction` must be 1.0 where `decoder`"),
+        ({"decoder.name": "deeplab"}, "`decoder.name` must be one of 'fpn', 'unet'"),
+        ({"decoder": "fpn"}, "`decoder` must be of type Decoder, or None"),
+        ({"decoder.finest_level": 4}, "`decoder.finest_level` must be at most 3"),
     ],
 )
 def test_recipes_that_maps_do_not_allow(changes, message):
     with pytest.raises(ValueError, match=message):
-        get_recipe("segmentation_digits", **changes)
+        get_recipe("segmentation_digits", changes)
 
 
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
         ("segmentation_digits", "digits", "whole images alone: `decoder` must be None"),
-        ("smoke", "digit_scenes", "class of every pixel: `decoder` must be fpn or unet"),
+        ("smoke", "digit_scenes", "class of every pixel: `decoder.name` must be fpn or unet"),
     ],
 )
 def test_data_must_fit_the_task(name, data, message, few_scenes, tmp_path):
     with pytest.raises(UserError, match=message):
-        train_and_evaluate(get_recipe(name, data=data), tmp_path / "run", verbose=0)
+        train_and_evaluate(get_recipe(name, {"data.name": data}), tmp_path / "run", verbose=0)
     assert not (tmp_path / "run").exists()
 
 

@@ -34,7 +34,13 @@ TINY = {
     },
     "count": 3,
     "window": {"flops": [0, 1e6]},
-    "recipe": {"name": "smoke", "image_size": 16, "epochs": 2, "max_steps": 2, "batch_size": 8},
+    "recipe": {
+        "name": "smoke",
+        "images.size": 16,
+        "schedule.epochs": 2,
+        "schedule.max_steps": 2,
+        "schedule.batch_size": 8,
+    },
 }
 
 
@@ -65,8 +71,19 @@ def pretended(tasks, workers, address):
         ({"space": {"name": "RegNetZ"}}, "space.name"),
         ({"space": {"name": "RegNetX", "stage": 3}}, "stage"),
         ({"recipe": {"name": "digit"}}, "recipe.name"),
-        ({"recipe": {"name": "digits", "epoch": 3}}, "epoch"),
+        (
+            {"recipe": {"name": "digits", "schedule.epoch": 3}},
+            "`schedule.epoch` is no field of a recipe. Nearest: schedule.epochs",
+        ),
+        (  # as before recipes had parts
+            {"recipe": {"name": "digits", "epochs": 3}},
+            "`epochs` is no field of a recipe. Nearest: schedule.epochs.",
+        ),
+        ({"recipe": {"name": "digits", "schedule.epochs": 0}}, "`schedule.epochs` must be"),
+        ({"recipe": {"name": "digits", "augmentation.crop_area": 1}}, "`augmentation.crop_area`"),
         ({"recipe": {"name": "digits", "seed": 3}}, "seed"),
+        ({"recipe": {"name": "digits", "network.config": "regnetx_002"}}, "network.config"),
+        ({"recipe": {"name": "digits", "average.decay": 0.9}}, "`average` must be None"),
         ({"recipe": {"name": "segmentation_digits"}}, "decoder"),
         ({"recipe": {"name": "digits_finetuning"}}, "pretraining"),
     ],
@@ -137,7 +154,8 @@ def test_training_of_a_network(tiny):
 
 def test_failing_network(tiny):
     task = tasks_of(tiny)[0]
-    task["recipe"] |= {"learning_rate": 1e30, "nesterov": False}
+    task["recipe"]["schedule"]["learning_rate"] = 1e30
+    task["recipe"]["optimizer"]["nesterov"] = False
     result = train_network(task)
     assert result["status"] == "failed" and "no longer a number" in result["error"]
     assert result["final_error"] is None and result["test_errors"] == []

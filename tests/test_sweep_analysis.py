@@ -4,6 +4,7 @@ import base64
 import html.parser
 import io
 import json
+import pathlib
 import shutil
 import subprocess
 
@@ -12,6 +13,7 @@ import PIL.Image
 import pytest
 
 from regnet_tf import RegNetConfig
+from training.sweep import built_in
 from training.sweep.__main__ import main
 from training.sweep.network import result_of
 from training.sweep.page import page
@@ -178,6 +180,13 @@ def test_page_in_a_browser(analysis, tmp_path):
     assert PIL.Image.open(tmp_path / "page.png").getextrema() != ((255, 255),) * 3
 
 
+@pytest.mark.parametrize("name", built_in())
+def test_recorded_populations_are_the_built_in_ones(name):
+    (population,) = read_populations([pathlib.Path(__file__).parents[1] / "docs" / "study" / name])
+    assert population.specification == load_specification(name)
+    assert len(population) == population.specification.count
+
+
 def test_what_can_not_be_analyzed(tmp_path, capsys):
     out = str(tmp_path / "out")
     assert main(["analyze", str(tmp_path), "--out", out]) == 2
@@ -193,6 +202,11 @@ def test_what_can_not_be_analyzed(tmp_path, capsys):
     [
         ("spec.json", lambda text: "[1]", "spec.json: `specification` must be a JSON object"),
         ("spec.json", lambda text: text[:40], "spec.json: "),
+        (  # as before recipes had parts
+            "spec.json",
+            lambda text: text.replace("schedule.epochs", "epochs"),
+            "spec.json: `epochs` is no field of a recipe. Nearest: schedule.epochs.",
+        ),
         ("results.jsonl", lambda text: "{}\n", "results.jsonl, line 1, is not a result"),
         (
             "results.jsonl",

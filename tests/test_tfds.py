@@ -134,7 +134,9 @@ def test_files_are_shuffled_and_shared_out(data, monkeypatch):
 
 
 def test_training_batches_are_of_every_image(data):
-    recipe = get_recipe("smoke", epochs=2, max_steps=None, batch_size=23)
+    recipe = get_recipe(
+        "smoke", {"schedule.epochs": 2, "schedule.max_steps": None, "schedule.batch_size": 23}
+    )
     batches = list(training_batches(data.train, recipe, len(data.class_names)))
     assert len(batches) == 20
     labels = np.concatenate([label.numpy().argmax(-1) for _, label in batches])
@@ -145,7 +147,7 @@ def test_training_batches_are_of_every_image(data):
 
 
 def test_test_batches_are_every_image_once_the_last_one_too(data, written):
-    preprocessing = get_recipe("smoke").preprocessing
+    preprocessing = get_recipe("smoke").images.preprocessing
     batches = list(batches_to_test(data.test, preprocessing, 16))
     assert [len(labels) for _, labels in batches] == [16, 16, 16, 2]
     images, labels = (np.concatenate(part) for part in zip(*batches, strict=True))

@@ -16,14 +16,16 @@ from regnet_tf._files import replacing
 from training import figures
 from training.__main__ import main
 from training.data import load
-from training.data.batches import test_batches as batches_to_test
-from training.loop import run as train
+from training.data.batches import limited_test_batches
+from training.loop import train
 from training.loop.directory import FILES
 from training.loop.optimization import learning_rate, learning_rate_callback, make_optimizer
-from training.loop.run import train_and_evaluate
+from training.loop.train import train_and_evaluate
 from training.recipes import RECIPES, Recipe, get_recipe, parse_change
-from training.recipes.recipe import OPTIMIZERS
-from training.tasks import classification
+from training.recipes.changes import PARSERS
+from training.recipes.parts import OPTIMIZERS, Average, Loss, Optimizer, Schedule
+from training.recipes.recipe import FIELD_TYPES, PARTS
+from training.tasks import Classification, Segmentation, Task, classification, task_of
 
 # Recipes.
 
@@ -34,10 +36,29 @@ def test_recipes_are_listed_by_their_names():
 
 
 def test_get_recipe_changes_fields():
-    recipe = get_recipe("digits", epochs=3, network="RegNetY-400MF", image_size=64)
-    assert (recipe.epochs, recipe.config) == (3, get_config("regnety_004"))
-    assert get_recipe("digits").epochs != 3
-    assert recipe.momentum == get_recipe("digits").momentum
+    recipe = get_recipe(
+        "digits", {"schedule.epochs": 3, "network.config": "RegNetY-400MF", "images.size": 64}
+    )
+    assert (recipe.schedule.epochs, recipe.network.config) == (3, get_config("regnety_004"))
+    assert get_recipe("digits").schedule.epochs != 3
+    assert recipe.optimizer == get_recipe("digits").optimizer
+
+
+def test_replace_takes_whole_parts_before_fields_of_parts():
+    digits = get_recipe("digits")
+    changes = {"loss.label_smoothing": 0.2, "loss": Loss(), "optimizer": Optimizer(name="rmsprop")}
+    recipe = digits.replace(changes)
+    assert recipe.loss == Loss(label_smoothing=0.2)
+    assert recipe.optimizer == Optimizer(name="rmsprop")
+    assert recipe.schedule == digits.schedule and digits.loss != recipe.loss
+
+
+def test_fields_of_a_part_that_is_none_make_the_part():
+    recipe = get_recipe("digits", {"average.decay": 0.9, "average.steps": 2})
+    assert recipe.average == Average(decay=0.9, steps=2)
+    assert recipe.replace({"average": None}) == get_recipe("digits")
+    with pytest.raises(ValueError, match=r"`average\.decay` must be given. Received: steps"):
+        get_recipe("digits", {"average.steps": 2})
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -47,41 +68,99 @@ def test_recipe_as_json(name):
 
 
 def test_preprocessing_of_a_recipe():
-    recipe = get_recipe("smoke", image_size=32, test_image_size=48, crop_fraction=0.5)
-    assert recipe.preprocessing == Preprocessing(image_size=48, crop_fraction=0.5)
+    recipe = get_recipe(
+        "smoke", {"images.size": 32, "images.test_size": 48, "images.crop_fraction": 0.5}
+    )
+    assert recipe.images.preprocessing == Preprocessing(image_size=48, crop_fraction=0.5)
+    assert recipe.images.input_shape == (None, None, 3)
+    assert get_recipe("smoke").images.input_shape == (32, 32, 3)
+
+
+def test_every_field_can_be_set_from_text():
+    assert {"seed", "data.name", "schedule.epochs", "average.decay"} <= set(FIELD_TYPES)
+    assert not set(FIELD_TYPES) & set(PARTS)
+    for name, kind in FIELD_TYPES.items():
+        assert kind in PARSERS, name
+
+
+@pytest.mark.parametrize("fields", ["of a recipe", "of a part"])
+def test_recipes_with_flat_fields_are_refused(fields):
+    """As they were written before recipes had parts."""
+    recipe = get_recipe("smoke").to_dict()
+    if fields == "of a part":
+        recipe["images"]["image_size"] = 32
+        message = r"`images\.image_size` is no field of a recipe. Known: images\.size, "
+    else:
+        recipe = {"name": "smoke", "description": "", "image_size": 32, "epochs": 2, **recipe}
+        message = r"`image_size` is no field of a recipe. Nearest: images\.size\."
+    with pytest.raises(ValueError, match=message):
+        Recipe.from_dict(recipe)
+
+
+@pytest.mark.parametrize("missing", ["schedule", "optimizer"])
+def test_recipes_without_a_part_are_refused(missing):
+    recipe = get_recipe("smoke").to_dict()
+    del recipe[missing]
+    with pytest.raises(ValueError, match=f"`{missing}` must be given"):
+        Recipe.from_dict(recipe)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 0}, "`epochs` must be an integer of at least 1. Received: epochs=0"),
-        ({"batch_size": 2.5}, "`batch_size` must be"),
-        ({"learning_rate": 0}, "`learning_rate` must be"),
-        ({"learning_rate": float("nan")}, "`learning_rate` must be"),
-        ({"momentum": 1}, "`momentum` must be"),
-        ({"momentum": 0}, "`nesterov` must be False where"),
-        ({"nesterov": 1}, "`nesterov` must be True or False"),
-        ({"weight_decay": -1}, "`weight_decay` must be"),
-        ({"warmup_epochs": -1}, "`warmup_epochs` must be"),
-        ({"warmup_factor": 0}, "`warmup_factor` must be"),
-        ({"label_smoothing": 1}, "`label_smoothing` must be"),
-        ({"zoom": 1}, "`zoom` must be"),
-        ({"precision": "float8"}, "`precision` must be one of 'float32', 'mixed_bfloat16'"),
-        ({"max_steps": 0}, "`max_steps` must be"),
+        (
+            {"schedule.epochs": 0},
+            "`schedule.epochs` must be an integer of at least 1. Received: schedule.epochs=0",
+        ),
+        ({"schedule.batch_size": 2.5}, "`schedule.batch_size` must be"),
+        ({"schedule.learning_rate": 0}, "`schedule.learning_rate` must be"),
+        ({"schedule.learning_rate": float("nan")}, "`schedule.learning_rate` must be"),
+        ({"optimizer.momentum": 1}, "`optimizer.momentum` must be"),
+        ({"optimizer.momentum": 0}, "`optimizer.nesterov` must be False where"),
+        ({"optimizer.nesterov": 1}, "`optimizer.nesterov` must be True or False"),
+        ({"optimizer.weight_decay": -1}, "`optimizer.weight_decay` must be"),
+        ({"schedule.warmup_epochs": -1}, "`schedule.warmup_epochs` must be"),
+        ({"schedule.warmup_factor": 0}, "`schedule.warmup_factor` must be"),
+        ({"loss.label_smoothing": 1}, "`loss.label_smoothing` must be"),
+        ({"augmentation.zoom": 1}, "`augmentation.zoom` must be"),
+        (
+            {"network.precision": "float8"},
+            "`network.precision` must be one of 'float32', 'mixed_bfloat16'",
+        ),
+        ({"schedule.max_steps": 0}, "`schedule.max_steps` must be"),
         ({"seed": -1}, "`seed` must be"),
-        ({"image_size": 4}, "`image_size` must be at least 8 pixels"),
-        ({"test_image_size": 4}, "`test_image_size` must be at least 8 pixels"),
-        ({"crop_fraction": 0}, "`crop_fraction` must be"),
-        ({"interpolation": "nearest"}, "`interpolation` must be one of"),
-        ({"mean": (1.0,)}, "`mean` must be three numbers"),
-        ({"network": "RegNetZ-400MF"}, "`name` must be a known RegNet.*Nearest: RegNet"),
-        ({"network": 7}, "`network` must be"),
-        ({"rate": 1}, "A recipe has the fields name, .*seed. Received: rate"),
+        ({"images.size": 4}, "`images.size` must be at least 8 pixels"),
+        ({"images.test_size": 4}, "`images.test_size` must be at least 8 pixels"),
+        ({"images.crop_fraction": 33}, "`images.crop_fraction` must be at most 32"),
+        ({"images.std": (1.0, 1.0, 0.0)}, "`images.std` must be"),
+        ({"augmentation.crop_area": (0.5,)}, "`augmentation.crop_area` must be"),
+        ({"schedule.kind": "steps"}, "`schedule.decay_epochs` must be given where"),
+        ({"schedule.decay_rate": 0.9}, "`schedule.decay_rate` must be None unless"),
+        ({"average.decay": 1}, "`average.decay` must be"),
+        ({"precise_images": -1}, "`precise_images` must be"),
+        ({"images.crop_fraction": 0}, "`images.crop_fraction` must be"),
+        ({"images.interpolation": "nearest"}, "`images.interpolation` must be one of"),
+        ({"images.mean": (1.0,)}, "`images.mean` must be three numbers"),
+        ({"network.config": "RegNetZ-400MF"}, "`name` must be a known RegNet.*Nearest: RegNet"),
+        ({"network.config": 7}, "`network.config` must be"),
+        (
+            {"network": "regnety_004"},
+            "`network` must be of type Network. Received: network='regnety",
+        ),
+        ({"average": 0.9}, "`average` must be of type Average, or None"),
+        ({"loss": 3, "loss.label_smoothing": 0.1}, "`loss` must be of type Loss"),
+        ({"colour": 1}, "`colour` is no field of a recipe. Known: name, .*pretraining.freeze."),
+        ({"loss.colour": 1}, "`loss.colour` is no field of a recipe. Known: loss.label_smoothing."),
+        ({"epochs": 1}, "`epochs` is no field of a recipe. Nearest: schedule.epochs."),
+        (
+            {"optimizer.momentun": 1},
+            "`optimizer.momentun` is no field of a recipe. Nearest: optimizer.momentum.",
+        ),
     ],
 )
 def test_recipe_errors(changes, message):
     with pytest.raises(ValueError, match=message):
-        get_recipe("digits", **changes)
+        get_recipe("digits", changes)
 
 
 def test_unknown_recipe_names_the_nearest():
@@ -94,13 +173,15 @@ def test_unknown_recipe_names_the_nearest():
 @pytest.mark.parametrize(
     ("text", "change"),
     [
-        ("epochs=10", ("epochs", 10)),
-        ("learning_rate=1e-3", ("learning_rate", 0.001)),
-        ("nesterov=False", ("nesterov", False)),
-        ("max_steps=7", ("max_steps", 7)),
-        ("max_steps=none", ("max_steps", None)),
-        ("network=regnetx_004", ("network", "regnetx_004")),
-        ("mean=0.5,0.5,0.25", ("mean", (0.5, 0.5, 0.25))),
+        ("schedule.epochs=10", ("schedule.epochs", 10)),
+        ("schedule.learning_rate=1e-3", ("schedule.learning_rate", 0.001)),
+        ("optimizer.nesterov=False", ("optimizer.nesterov", False)),
+        ("schedule.max_steps=7", ("schedule.max_steps", 7)),
+        ("schedule.max_steps=none", ("schedule.max_steps", None)),
+        ("network.config=regnetx_004", ("network.config", "regnetx_004")),
+        ("average=none", ("average", None)),
+        ("average.decay=0.9", ("average.decay", 0.9)),
+        ("images.mean=0.5,0.5,0.25", ("images.mean", (0.5, 0.5, 0.25))),
         ("description=a=b", ("description", "a=b")),
     ],
 )
@@ -111,12 +192,17 @@ def test_parse_change(text, change):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epochs", "of the form field=value"),
-        ("epochs=1.5", "`epochs` must be an integer. Received: epochs='1.5'"),
-        ("learning_rate=fast", "`learning_rate` must be a number"),
-        ("nesterov=2", "`nesterov` must be true or false"),
-        ("max_steps=all", "`max_steps` must be an integer or none"),
-        ("epoch=1", "A recipe has the fields name.*epochs.*Received: epoch"),
+        ("schedule.epochs", "of the form field=value"),
+        (
+            "schedule.epochs=1.5",
+            "`schedule.epochs` must be an integer. Received: schedule.epochs='1.5'",
+        ),
+        ("schedule.learning_rate=fast", "`schedule.learning_rate` must be a number"),
+        ("optimizer.nesterov=2", "`optimizer.nesterov` must be true or false"),
+        ("schedule.max_steps=all", "`schedule.max_steps` must be an integer or none"),
+        ("schedule.epoch=1", "`schedule.epoch` is no field of a recipe. Nearest: schedule.epochs"),
+        ("loss=none", "`loss` must be set by its fields: loss.label_smoothing. Received: loss="),
+        ("average=0.9", "`average` must be set by its fields or be none: average.decay, .*steps"),
     ],
 )
 def test_parse_change_errors(text, message):
@@ -124,30 +210,64 @@ def test_parse_change_errors(text, message):
         parse_change(text)
 
 
+# Tasks.
+
+
+@pytest.mark.parametrize(
+    ("name", "task"), [("digits", Classification), ("segmentation_digits", Segmentation)]
+)
+def test_tasks_have_the_interface(name, task):
+    made = task_of(get_recipe(name))
+    assert type(made) is task and isinstance(made, Task)
+    assert made == task_of(get_recipe(name)) and not Task.__abstractmethods__ - set(vars(task))
+    with pytest.raises(AttributeError):
+        made.score = "loss"
+
+
+@pytest.mark.parametrize("name", ["smoke", "segmentation_digits"])
+def test_tasks_name_their_metrics(name):
+    """From a new network to the metrics of a batch and their names."""
+    recipe = get_recipe(name, {"images.size": 32})
+    task = task_of(recipe)
+    model = task.build_network(recipe.network, recipe.images, tuple("0123456789"))
+    images = np.random.default_rng(0).random((4, 32, 32, 3), "float32")
+    probabilities = model(images)
+    labels = np.zeros(probabilities.shape[:-1], "int64")
+    metrics = task.measure(labels, probabilities)
+    assert metrics.shape[1] == 4
+    named = task.named_metrics(metrics.numpy().mean(1))
+    assert {"loss", "accuracy", task.score} <= set(named)
+    assert task.cost(model, recipe.network.config, 32)["parameters"] == sum(
+        variable.shape.num_elements() for variable in model.trainable_variables
+    )
+
+
 # Optimization.
 
 
 def test_learning_rate_of_every_epoch_of_the_paper():
-    recipe = get_recipe("smoke", epochs=100, learning_rate=0.8, warmup_epochs=5, warmup_factor=0.1)
+    schedule = Schedule(
+        epochs=100, batch_size=8, learning_rate=0.8, warmup_epochs=5, warmup_factor=0.1
+    )
     epochs = np.arange(100)
     expected = 0.8 * 0.5 * (1 + np.cos(np.pi * epochs / 100))
     expected[:5] *= [0.1, 0.28, 0.46, 0.64, 0.82]
-    np.testing.assert_allclose([learning_rate(recipe, epoch) for epoch in epochs], expected)
+    np.testing.assert_allclose([learning_rate(schedule, epoch) for epoch in epochs], expected)
 
 
 def test_learning_rate_without_warmup():
-    recipe = get_recipe("smoke", epochs=4, learning_rate=0.8, warmup_epochs=0)
-    rates = [learning_rate(recipe, epoch) for epoch in range(4)]
+    schedule = Schedule(epochs=4, batch_size=8, learning_rate=0.8, warmup_epochs=0)
+    rates = [learning_rate(schedule, epoch) for epoch in range(4)]
     np.testing.assert_allclose(rates, [0.8, 0.4 + 0.4 * 0.5**0.5, 0.4, 0.4 - 0.4 * 0.5**0.5])
 
 
 def test_learning_rate_callback_sets_and_logs():
-    recipe = get_recipe("smoke", epochs=3, warmup_epochs=2)
+    schedule = Schedule(epochs=3, batch_size=8, learning_rate=0.05, warmup_epochs=2)
     model = keras.Sequential([keras.layers.Dense(1)])
-    model.compile(optimizer=make_optimizer(recipe), loss="mse")
+    model.compile(optimizer=make_optimizer(Optimizer(name="sgd"), 0.01), loss="mse")
     data = np.ones((4, 2)), np.ones((4, 1))
-    history = model.fit(*data, epochs=3, verbose=0, callbacks=[learning_rate_callback(recipe)])
-    expected = [learning_rate(recipe, epoch) for epoch in range(3)]
+    history = model.fit(*data, epochs=3, verbose=0, callbacks=[learning_rate_callback(schedule)])
+    expected = [learning_rate(schedule, epoch) for epoch in range(3)]
     np.testing.assert_allclose(history.history["learning_rate"], expected, rtol=1e-6)
 
 
@@ -156,7 +276,7 @@ def test_variables_of_optimizers_have_the_same_names_each_time(optimizer):
     """Or a process that begins a run and goes on with it could not read its own checkpoint."""
     paths = []
     for _ in range(2):
-        made = make_optimizer(get_recipe("digits", optimizer=optimizer, nesterov=False))
+        made = make_optimizer(Optimizer(name=optimizer, nesterov=False), 0.1)
         made.build([keras.Variable([1.0], name="x")])
         paths.append([variable.path for variable in made.variables])
     assert paths[0] == paths[1] and len(set(paths[0])) == len(paths[0]) > 2
@@ -216,8 +336,8 @@ def test_predictions_marks_errors():
 # Whole runs.
 
 
-def smoke(workdir, **changes):
-    return train_and_evaluate(get_recipe("smoke", **changes), workdir, verbose=0)
+def smoke(workdir, changes=None):
+    return train_and_evaluate(get_recipe("smoke", changes), workdir, verbose=0)
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +375,7 @@ def test_the_model_that_was_written_knows_what_it_is(finished):
 def test_run_json(finished):
     workdir, run, labels, probabilities = finished
     assert json.loads((workdir / "run.json").read_text()) == run
-    assert run["recipe"]["network"]["name"] == run["model"]["name"] == "RegNetX-smoke"
+    assert run["recipe"]["network"]["config"]["name"] == run["model"]["name"] == "RegNetX-smoke"
     counts = {"train_images": 1347, "test_images": 450}
     assert run["data"] == {"name": "digits", "class_names": list("0123456789"), **counts}
     correct = int((probabilities.argmax(-1) == labels).sum())
@@ -287,8 +407,8 @@ def test_saved_model_predicts_the_same_and_needs_no_training_code(finished):
         == (run["model"]["parameters"])
     )
     recipe = get_recipe("smoke")
-    batches = batches_to_test(load("digits").test, recipe.preprocessing, recipe.batch_size)
-    batches = batches.take(recipe.max_steps)
+    split = load("digits").test
+    batches = limited_test_batches(split, recipe.images, recipe.schedule)
     again_labels, again = classification.predict(model, batches)
     np.testing.assert_array_equal(again_labels, labels)
     np.testing.assert_allclose(again, probabilities, rtol=1e-5, atol=1e-7)
@@ -317,20 +437,25 @@ def test_run_repeats_with_the_seed_and_is_replaced_if_told(finished, tmp_path):
 @pytest.mark.short_floats
 @pytest.mark.slow
 def test_run_in_bfloat16(tmp_path):
-    run = smoke(tmp_path, precision="mixed_bfloat16", epochs=1, rotation=10.0)
-    assert run["recipe"]["precision"] == "mixed_bfloat16"
+    changes = {"network.precision": "mixed_bfloat16", "augmentation.rotation": 10.0}
+    run = smoke(tmp_path, {**changes, "schedule.epochs": 1})
+    assert run["recipe"]["network"]["precision"] == "mixed_bfloat16"
     assert len(history(tmp_path)) == 1
 
 
 def test_run_that_diverges_is_not_finished(tmp_path):
-    with pytest.raises(UserError, match=r"no longer a number after step 2.*`learning_rate`"):
-        smoke(tmp_path, learning_rate=1e30)
+    with pytest.raises(
+        UserError, match=r"no longer a number after step 2.*`schedule\.learning_rate`"
+    ):
+        smoke(tmp_path, {"schedule.learning_rate": 1e30})
     assert not (tmp_path / "run.json").exists()
 
 
 def test_batch_must_not_exceed_the_training_images(tmp_path):
-    with pytest.raises(UserError, match=r"`batch_size` must be at most 1347.*batch_size=2000"):
-        smoke(tmp_path / "run", batch_size=2000)
+    with pytest.raises(
+        UserError, match=r"`schedule\.batch_size` must be at most 1347.*batch_size=2000"
+    ):
+        smoke(tmp_path / "run", {"schedule.batch_size": 2000})
     assert not (tmp_path / "run").exists()
 
 
@@ -355,9 +480,17 @@ def test_command_trains_as_told_and_prints_accuracy_and_paths(
 
     monkeypatch.setattr(train, "train_and_evaluate", recording)
     arguments = ["--recipe", "smoke", "--variant", "RegNetX-200MF", "--seed", "5", "--overwrite"]
-    changes = ["--set", "epochs=1", "--set", "max_steps=1", "--set", "seed=6"]
+    changes = ["--set", "schedule.epochs=1", "--set", "schedule.max_steps=1", "--set", "seed=6"]
     assert main([*arguments, *changes, "--workdir", str(tmp_path)]) == 0
-    recipe = get_recipe("smoke", network="RegNetX-200MF", seed=5, epochs=1, max_steps=1)
+    recipe = get_recipe(
+        "smoke",
+        {
+            "network.config": "RegNetX-200MF",
+            "seed": 5,
+            "schedule.epochs": 1,
+            "schedule.max_steps": 1,
+        },
+    )
     assert told[:3] == [recipe, tmp_path, True]
     printed = capsys.readouterr().out
     accuracy, correct = run["results"]["accuracy"], run["results"]["correct"]
@@ -369,7 +502,8 @@ def test_command_trains_as_told_and_prints_accuracy_and_paths(
     ("arguments", "message"),
     [
         (["--recipe", "digitz"], "No recipe is called 'digitz'. Nearest: digits, digit_crops."),
-        (["--set", "epochs=many"], "`epochs` must be an integer."),
+        (["--set", "schedule.epochs=many"], "`schedule.epochs` must be an integer."),
+        (["--set", "epochs=3"], "`epochs` is no field of a recipe. Nearest: schedule.epochs."),
         (["--variant", "RegNetX-401MF"], "Nearest: RegNetX-400MF"),
         (["--data", "letters"], "No data set is called 'letters'"),
     ],
@@ -385,7 +519,10 @@ def test_command_lists_the_recipes(capsys):
     assert main(["--list"]) == 0
     printed = capsys.readouterr().out
     assert "digits\n  Learns handwritten digits" in printed
-    assert "image_size=32" in printed and max(map(len, printed.split("\n"))) <= 100
+    assert "\n  optimizer: name=sgd, weight_decay=0.0005\n" in printed
+    assert "\n  network: config=RegNetY-400MF\n" in printed
+    assert "\n  pretraining: recipe=first_half_of_digits, freeze=stage_1\n" in printed
+    assert "classes=5,6,7,8,9" in printed and max(map(len, printed.split("\n"))) <= 100
 
 
 def test_interrupted_command(monkeypatch, capsys, tmp_path):

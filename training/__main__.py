@@ -4,7 +4,6 @@ import argparse
 import os
 import signal
 import sys
-import textwrap
 from pathlib import Path
 
 from regnet_command import run
@@ -16,7 +15,7 @@ examples:
   regnet train --recipe digits_finetuning       few images of new digits, with and without
                                                 what others taught the network
   regnet train --recipe smoke --workdir /tmp/smoke
-  regnet train --set epochs=10 --set learning_rate=0.05 --workdir runs/short
+  regnet train --set schedule.epochs=10 --set schedule.learning_rate=0.05 --workdir runs/short
   regnet train --variant RegNetX-200MF --workdir runs/x200
 
   regnet train --recipe paper --variant regnety_004 --data imagenet2012 --data-dir DIR
@@ -46,12 +45,11 @@ def _train(options, arguments):
 
     from regnet_tf._files import print_paths
 
-    from .loop import directory, finetuning, strategies
-    from .loop import run as train
+    from .loop import directory, finetuning, strategies, train
     from .loop.callbacks import Stopped
     from .recipes import get_recipe
 
-    recipe = get_recipe(options.recipe, **_changes(options))
+    recipe = get_recipe(options.recipe, _changes(options))
     workdir = options.workdir or Path("runs") / recipe.name
     verbose = 1 if sys.stdout.isatty() else 2  # in a file, bars would write many lines
     strategy = strategies.make_strategy(options.strategy)
@@ -115,7 +113,7 @@ def _parser():
         metavar="FIELD=VALUE",
         action="append",
         default=[],
-        help="change a field of the recipe, such as epochs=10; may be repeated",
+        help="change a field of the recipe, such as schedule.epochs=10; may be repeated",
     )
     add("--seed", metavar="N", type=int, help="of weights, order and augmentation (default: 0)")
     add(
@@ -143,9 +141,9 @@ def _changes(options):
 
     changes = dict(parse_change(text) for text in options.set)
     own = {
-        "network": options.variant,
-        "data": options.data,
-        "precision": options.precision,
+        "network.config": options.variant,
+        "data.name": options.data,
+        "network.precision": options.precision,
         "seed": options.seed,
     }
     return {**changes, **{field: value for field, value in own.items() if value is not None}}
@@ -154,15 +152,9 @@ def _changes(options):
 def _list():
     """Prints every recipe with its description and fields."""
     from .recipes import RECIPES
+    from .recipes.listing import describe
 
-    lines = []
-    for recipe in RECIPES.values():
-        fields = recipe.to_dict()
-        lines += [fields.pop("name"), textwrap.indent(fields.pop("description"), "  ")]
-        fields["network"] = recipe.config.name
-        text = "Fields: " + ", ".join(f"{field}={value}" for field, value in fields.items())
-        lines += [textwrap.fill(text, 98, initial_indent="  ", subsequent_indent="    "), ""]
-    print("\n".join(lines).rstrip())
+    print("\n\n".join(map(describe, RECIPES.values())))
 
 
 if __name__ == "__main__":

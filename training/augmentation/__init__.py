@@ -6,12 +6,10 @@ the result for an image does not depend on parallelism, or on whether a run was 
 
 import tensorflow as tf
 
-from regnet_tf._checks import check_choice
-
 from .color import lighting
 from .crop import random_flip, random_resized_crop, whole_image
 from .erasing import ERASING_MODES, random_erasing
-from .layers import augmentation
+from .layers import random_affine
 from .mixing import cutmix, mix, mixup
 from .policies import RandAugment, check_policy, rand_augment, trivial_augment_wide
 
@@ -19,7 +17,6 @@ __all__ = [
     "CROPS",
     "ERASING_MODES",
     "RandAugment",
-    "augmentation",
     "batch_augmentation",
     "check_policy",
     "cutmix",
@@ -28,6 +25,7 @@ __all__ = [
     "mix",
     "mixup",
     "rand_augment",
+    "random_affine",
     "random_erasing",
     "random_flip",
     "random_resized_crop",
@@ -38,90 +36,83 @@ __all__ = [
 CROPS = ("whole", "random_resized")
 
 
-def image_augmentation(recipe):
-    """Returns the augmentation of a recipe for one training image.
+def image_augmentation(augmentation, images):
+    """Returns the augmentation of one training image.
 
     The order is: crop, flip, policy, lighting, normalization, erasing. Disabled steps cost nothing.
 
     Args:
-        recipe: a `Recipe`. These fields are used:
-            - `crop`: "random_resized" for `random_resized_crop` with the shares `crop_area`, or
-              "whole" for `whole_image`; both to `image_size` with `interpolation`;
-            - `flip`: whether to mirror half of the images;
-            - `policy`: see `check_policy`;
-            - `lighting`: standard deviation for `lighting`, 0 for none;
-            - `preprocessing.normalize`;
-            - `erasing`: probability for `random_erasing`, 0 for none, and `erasing_mode`.
+        augmentation: an `Augmentation` of a recipe. The crop is `random_resized_crop` or
+            `whole_image`; all other steps have the functions of their names.
+        images: the `Images` of the recipe: size and interpolation of the crop, and normalization.
 
     Returns:
-        A function from an image and a seed to the normalized image, float32 `(image_size,
-        image_size, 3)`. The image is uint8 `(height, width, 3)`, or an encoded file, a string
-        scalar. The seed, int64 `(2,)`, determines all changes.
-
-    Raises:
-        ValueError: if `crop`, `policy`, `erasing_mode` or `interpolation` is unknown. The last two
-            are checked with the first image.
+        A function from an image and a seed to the normalized image, float32 `(size, size, 3)`. The
+        image is uint8 `(height, width, 3)`, or an encoded file, a string scalar. The seed, int64
+        `(2,)`, determines all changes.
     """
-    check_choice("crop", recipe.crop, CROPS)
-    crop, change = _crop(recipe), _policy(recipe)
+    crop, change = _crop(augmentation, images), _policy(augmentation, images)
 
     def augment(image, seed):
         crop_seed, flip_seed, policy_seed, light_seed, erasing_seed = tf.unstack(
             tf.random.split(seed, 5)
         )
         image = crop(image, crop_seed)
-        if recipe.flip:
+        if augmentation.flip:
             image = random_flip(image, flip_seed)
         if change is not None:
             levels = tf.cast(tf.round(image), tf.uint8)
             image = tf.cast(change(levels, policy_seed), tf.float32)
-        if recipe.lighting:
-            image = lighting(image, light_seed, recipe.lighting)
-        image = recipe.preprocessing.normalize(image)
-        if recipe.erasing:
-            image = random_erasing(image, erasing_seed, recipe.erasing, recipe.erasing_mode)
+        if augmentation.lighting:
+            image = lighting(image, light_seed, augmentation.lighting)
+        image = images.preprocessing.normalize(image)
+        if augmentation.erasing:
+            image = random_erasing(
+                image, erasing_seed, augmentation.erasing, augmentation.erasing_mode
+            )
         return image
 
     return augment
 
 
-def batch_augmentation(recipe):
-    """Returns the augmentation of a recipe for a batch of normalized training images.
+def batch_augmentation(augmentation, seed):
+    """Returns the augmentation of a batch of normalized training images.
 
     Args:
-        recipe: a `Recipe`. First `translation`, `rotation` and `zoom` are applied, see
-            `augmentation`, then `mixup` and `cutmix`, see `mix`. Its `seed` is used as well.
+        augmentation: an `Augmentation` of a recipe. First `translation`, `rotation` and `zoom` are
+            applied, see `random_affine`, then `mixup` and `cutmix`, see `mix`.
+        seed: the recipe's seed.
 
     Returns:
         A function of images `(batch, height, width, channels)`, float32; one-hot labels `(batch,
         classes)`, float32; and the number of the batch in the run, which determines all changes.
         It returns `(images, labels)` of the same shapes.
     """
-    move = augmentation(recipe)
+    move = random_affine(augmentation.translation, augmentation.rotation, augmentation.zoom, seed)
 
     def augment(images, labels, number):
-        seed = tf.stack([tf.constant(recipe.seed, tf.int64), tf.cast(number, tf.int64)])
+        seeds = tf.stack([tf.constant(seed, tf.int64), tf.cast(number, tf.int64)])
         images = move(images, number)
-        seed = tf.random.experimental.stateless_fold_in(seed, 0)  # `move` counts from 1
-        return mix(images, labels, seed, recipe.mixup, recipe.cutmix)
+        seeds = tf.random.experimental.stateless_fold_in(seeds, 0)  # `move` counts from 1
+        return mix(images, labels, seeds, augmentation.mixup, augmentation.cutmix)
 
     return augment
 
 
-def _crop(recipe):
-    """Returns the crop of a recipe as a function of an image and a seed."""
-    size, interpolation = recipe.image_size, recipe.interpolation
-    if recipe.crop == "whole":
+def _crop(augmentation, images):
+    """Returns the crop as a function of an image and a seed."""
+    size, interpolation = images.size, images.interpolation
+    if augmentation.crop == "whole":
         return lambda image, seed: whole_image(image, size, interpolation)
     return lambda image, seed: random_resized_crop(
-        image, seed, size, area=recipe.crop_area, interpolation=interpolation
+        image, seed, size, area=augmentation.crop_area, interpolation=interpolation
     )
 
 
-def _policy(recipe):
-    """Returns the policy of a recipe as a function of a uint8 image and a seed, or None."""
-    policy = check_policy(recipe.policy)
+def _policy(augmentation, images):
+    """Returns the policy as a function of a uint8 image and a seed, or None."""
+    policy = check_policy(augmentation.policy)
     if not isinstance(policy, RandAugment):
         return policy and trivial_augment_wide
-    fill = tuple(float(round(255 * mean)) for mean in recipe.preprocessing.mean)
+    fill = tuple(float(round(255 * mean)) for mean in images.mean)
     return lambda image, seed: rand_augment(image, seed, policy, fill)

@@ -20,11 +20,14 @@ class _Seeds(keras.random.SeedGenerator):
         return tf.random.experimental.stateless_fold_in(self._seeds, self._calls)
 
 
-def augmentation(recipe):
-    """Returns the shifts, rotations and zooms of a recipe.
+def random_affine(translation, rotation, zoom, seed):
+    """Returns random shifts, rotations and zooms of batches.
 
     Args:
-        recipe: a `Recipe`; its `translation`, `rotation`, `zoom` and `seed` are used.
+        translation: largest shift, as a share of the image's side; 0 for none.
+        rotation: largest rotation in either direction, in degrees; 0 for none.
+        zoom: largest change of scale, as a share; 0 for none.
+        seed: seed of the run.
 
     Returns:
         A function from images `(batch, height, width, channels)` and the number of the batch in the
@@ -33,16 +36,15 @@ def augmentation(recipe):
     """
     options = {"fill_mode": "constant", "fill_value": 0.0}
     layers = []
-    if recipe.translation:
-        shares = (recipe.translation, recipe.translation)
-        layers.append(keras.layers.RandomTranslation(*shares, **options))
-    if recipe.rotation:
-        layers.append(keras.layers.RandomRotation(recipe.rotation / 360, **options))
-    if recipe.zoom:
-        layers.append(keras.layers.RandomZoom(recipe.zoom, **options))
+    if translation:
+        layers.append(keras.layers.RandomTranslation(translation, translation, **options))
+    if rotation:
+        layers.append(keras.layers.RandomRotation(rotation / 360, **options))
+    if zoom:
+        layers.append(keras.layers.RandomZoom(zoom, **options))
 
     def augment(images, number):
-        seeds = _Seeds(recipe.seed, number)
+        seeds = _Seeds(seed, number)
         for layer in layers:
             changes = layer.get_random_transformation(images, training=True, seed=seeds)
             images = layer.transform_images(images, changes, training=True)

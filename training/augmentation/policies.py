@@ -49,7 +49,7 @@ _PARTS = {
 }
 
 
-def check_policy(text):
+def check_policy(text, name="policy"):
     """Parses the policy of a recipe.
 
     Args:
@@ -57,18 +57,19 @@ def check_policy(text):
             "rand-m9-mstd0.5-inc1". The parts may have any order: "m" (0 to 10, by default 10), "n"
             (1 to 9, by default 2), "p" (up to 1, by default 0.5), "mstd" (below 100, by default 0)
             and "inc" (0 or 1, by default 0).
+        name: name of the argument in errors.
 
     Returns:
         None, the text "trivial_augment_wide", or a `RandAugment`.
 
     Raises:
-        ValueError: if the policy is invalid; the message names `policy`.
+        ValueError: if the policy is invalid.
     """
     if text is None or text == "trivial_augment_wide":
         return text
     parts = _parts(text) if isinstance(text, str) else None
     allowed = "None, 'trivial_augment_wide', or like 'rand-m9-mstd0.5-inc1' with m up to 10"
-    check("policy", text, parts is not None, allowed)
+    check(name, text, parts is not None, allowed)
     values = parts or {}
     return RandAugment(
         magnitude=float(values.get("m", 10)),

@@ -151,14 +151,14 @@ def _measure_training(parser, options, variant):
     from .recipe import table as table_of_training
 
     try:
-        recipe = get_recipe(
-            options.recipe or "paper",
-            data=options.data or SYNTHETIC,
-            network=variant,
-            batch_size=options.batch_size,
-            image_size=options.image_size,
-            precision=options.precision[0],
-        )
+        changes = {
+            "data.name": options.data or SYNTHETIC,
+            "network.config": variant,
+            "network.precision": options.precision[0],
+            "images.size": options.image_size,
+            "schedule.batch_size": options.batch_size,
+        }
+        recipe = get_recipe(options.recipe or "paper", changes)
         strategy = make_strategy(options.strategy or "none")
         result = measure_training(recipe, strategy, options.data_dir, options.repeats)
     except ValueError as error:

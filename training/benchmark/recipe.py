@@ -34,7 +34,7 @@ def measure_training(
     """Measures the images per second of a recipe's input, of its step, and of both together.
 
     Args:
-        recipe: a `Recipe`. If its `data` is "synthetic", only the step is measured, on random
+        recipe: a `Recipe`. If its `data.name` is "synthetic", only the step is measured, on random
             images in memory.
         strategy: a `tf.distribute.Strategy`.
         data_dir: data directory of tensorflow-datasets.
@@ -50,38 +50,13 @@ def measure_training(
         UserError: as in `training.data.load`, or if the batch size does not fit the data or
             devices.
     """
-    strategies.check_batch_size(recipe, strategy)
-    data = _synthetic(recipe) if recipe.data == SYNTHETIC else load(recipe.data, data_dir)
-    if data.train is None or data.train.size < recipe.batch_size:
-        raise UserError(f"{data.name} has no {recipe.batch_size} images to train on.")
+    batch_size = recipe.schedule.batch_size
+    strategies.check_replicas(batch_size, strategy)
+    data = _load(recipe, data_dir)
     needed = repeats * (2 * steps + 2 * _BUFFERED) + steps
-    epochs = max(recipe.epochs, -(-needed // steps_per_epoch(data.train, recipe)))
-    recipe = recipe.replace(epochs=epochs)
-    model = build(recipe, data, strategy=strategy)
-    batches = iter(
-        strategy.distribute_datasets_from_function(
-            lambda context: training_batches(
-                data.train, recipe, len(data.class_names), context=context
-            )
-        )
-    )
-    fixed = next(batches)
-    with strategy.scope():
-        model.make_train_function()
-
-    def train(batch):
-        with strategy.scope():
-            logs = model.train_function(iter([batch]))
-        keras.ops.convert_to_numpy(tf.reduce_sum(logs["loss"]))
-
-    parts = {
-        "input": lambda: next(batches),
-        "step": lambda: train(fixed),
-        "both": lambda: train(next(batches)),
-    }
-    if recipe.data == SYNTHETIC:
-        parts = {"step": parts["step"]}
-    train(fixed)  # traces
+    epochs = -(-needed // steps_per_epoch(data.train, recipe.schedule))
+    recipe = recipe.replace({"schedule.epochs": max(recipe.schedule.epochs, epochs)})
+    parts, batches = _parts(recipe, data, strategy)
     speeds: dict[str, list[float]] = {part: [] for part in parts}
     for _ in range(repeats):
         for part, do in parts.items():
@@ -91,13 +66,13 @@ def measure_training(
             start = time.perf_counter()
             for _ in range(steps):
                 do()
-            speeds[part].append(recipe.batch_size * steps / (time.perf_counter() - start))
+            speeds[part].append(batch_size * steps / (time.perf_counter() - start))
     return {
         "recipe": recipe.name,
-        "variant": recipe.config.name,
+        "variant": recipe.network.config.name,
         "data": data.name,
-        "batch_size": recipe.batch_size,
-        "image_size": recipe.image_size,
+        "batch_size": batch_size,
+        "image_size": recipe.images.size,
         "compute": strategies.describe(strategy),
         **{
             part: {
@@ -127,11 +102,51 @@ def table(result: dict) -> str:
     return f"{about}\n\n{markdown_table(['what', 'images/s'], rows)}"
 
 
-def _synthetic(recipe):
+def _load(recipe, data_dir):
+    """Returns the data set of a recipe, with at least one batch of training images."""
+    name, batch_size = recipe.data.name, recipe.schedule.batch_size
+    if name == SYNTHETIC:
+        return _synthetic(batch_size, recipe.images.size)
+    data = load(name, data_dir)
+    if data.train is None or data.train.size < batch_size:
+        raise UserError(f"{data.name} has no {batch_size} images to train on.")
+    return data
+
+
+def _parts(recipe, data, strategy):
+    """Returns what to measure: functions of no arguments by name, and the input's batches."""
+    model = build(recipe, data, strategy=strategy)
+    batches = iter(
+        strategy.distribute_datasets_from_function(
+            lambda context: training_batches(
+                data.train, recipe, len(data.class_names), context=context
+            )
+        )
+    )
+    fixed = next(batches)
+    with strategy.scope():
+        model.make_train_function()
+
+    def train(batch):
+        with strategy.scope():
+            logs = model.train_function(iter([batch]))
+        keras.ops.convert_to_numpy(tf.reduce_sum(logs["loss"]))
+
+    train(fixed)  # traces
+    parts = {"step": lambda: train(fixed)}
+    if recipe.data.name != SYNTHETIC:
+        parts = {
+            "input": lambda: next(batches),
+            **parts,
+            "both": lambda: train(next(batches)),
+        }
+    return parts, batches
+
+
+def _synthetic(batch_size, image_size):
     """Returns a data set with one batch of random images of 1000 classes."""
     rng = np.random.default_rng(0)
-    shape = (recipe.batch_size, recipe.image_size, recipe.image_size, 3)
-    images = rng.integers(0, 256, shape, "uint8")
-    split = TableSplit(images, rng.integers(0, 1000, recipe.batch_size))
+    images = rng.integers(0, 256, (batch_size, image_size, image_size, 3), "uint8")
+    split = TableSplit(images, rng.integers(0, 1000, batch_size))
     names = tuple(str(number) for number in range(1000))
     return DataSet(name=SYNTHETIC, class_names=names, train=split, test=None)

@@ -4,26 +4,26 @@ All randomness depends only on the recipe's seed and an image's position in the 
 resumes sees the same batches as a run without interruption.
 """
 
-from typing import Any
-
 import tensorflow as tf
 
 from regnet_tf.preprocessing import Preprocessing, decode_image
 
 from ..augmentation import batch_augmentation, image_augmentation
+from ..recipes import Recipe
+from ..recipes.parts import Schedule
 from .parallel import made_ahead, parallel_map
 from .splits import Split
 
 
-def steps_per_epoch(split: Split, recipe: Any) -> int:
+def steps_per_epoch(split: Split, schedule: Schedule) -> int:
     """Returns the number of batches in an epoch; an incomplete last batch is dropped."""
-    steps = split.size // recipe.batch_size
-    return steps if recipe.max_steps is None else min(steps, recipe.max_steps)
+    steps = split.size // schedule.batch_size
+    return steps if schedule.max_steps is None else min(steps, schedule.max_steps)
 
 
 def training_batches(
     split: Split,
-    recipe: Any,
+    recipe: Recipe,
     classes: int,
     first_step: int = 0,
     context: tf.distribute.InputContext | None = None,
@@ -39,21 +39,22 @@ def training_batches(
             batch and distributes it evenly over its replicas, in turns. None for whole batches.
 
     Returns:
-        `(images, labels)` batches: images float32 `(batch, image_size, image_size, 3)`; one-hot
-        labels float32 `(batch, classes)`, or `(batch, image_size, image_size, classes)` for
-        segmentation.
+        `(images, labels)` batches: images float32 `(batch, size, size, 3)`; one-hot labels float32
+        `(batch, classes)`, or `(batch, size, size, classes)` for segmentation.
     """
     context = context or tf.distribute.InputContext()
     workers, index = context.num_input_pipelines, context.input_pipeline_id
-    batch_size = recipe.batch_size // workers
-    steps = steps_per_epoch(split, recipe)
+    schedule, size = recipe.schedule, recipe.images.size
+    batch_size = schedule.batch_size // workers
+    steps = steps_per_epoch(split, schedule)
     count = steps * batch_size
     first_epoch, first_batch = divmod(first_step, steps)
-    augment_image, augment_batch = image_augmentation(recipe), batch_augmentation(recipe)
+    augment_image = image_augmentation(recipe.augmentation, recipe.images)
+    augment_batch = batch_augmentation(recipe.augmentation, recipe.seed)
 
     def prepare(number, example):
         image, label = example
-        label = resized_label(label, recipe.image_size)
+        label = resized_label(label, size)
         # Workers take the images of a batch in turns.
         seed = tf.stack([tf.constant(recipe.seed, tf.int64), number * workers + index])
         return augment_image(image, seed), tf.one_hot(label, classes)
@@ -66,12 +67,12 @@ def training_batches(
         # When each worker reads whole files, one worker may have a few images too few: repeat.
         return split.shuffled(recipe.seed, epoch, (index, workers)).repeat().take(count)
 
-    examples = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(examples_of)
+    examples = tf.data.Dataset.range(first_epoch, schedule.epochs).flat_map(examples_of)
     examples = examples.skip(first_batch * batch_size).enumerate(first_step * batch_size)
     examples = parallel_map(examples, prepare)
     batches = examples.batch(batch_size, drop_remainder=True).enumerate(first_step)
     batches = parallel_map(batches, finish)
-    share = context.get_per_replica_batch_size(recipe.batch_size)
+    share = context.get_per_replica_batch_size(schedule.batch_size)
     return made_ahead(batches if share == batch_size else batches.rebatch(share))
 
 
@@ -110,10 +111,10 @@ def test_batches(
     return made_ahead(examples.batch(batch_size))
 
 
-def limited_test_batches(recipe, data):
-    """Returns the test batches of a recipe, at most `max_steps`."""
-    batches = test_batches(data.test, recipe.preprocessing, recipe.batch_size)
-    return batches if recipe.max_steps is None else batches.take(recipe.max_steps)
+def limited_test_batches(split, images, schedule):
+    """Returns `test_batches` of a recipe's `Images` and `Schedule`, at most `max_steps`."""
+    batches = test_batches(split, images.preprocessing, schedule.batch_size)
+    return batches if schedule.max_steps is None else batches.take(schedule.max_steps)
 
 
 def resized_label(label, size):

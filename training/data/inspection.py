@@ -46,15 +46,17 @@ def inspect(
     check_number("wished_speed", wished_speed, above=0)
     check_number("seconds", seconds, above=0)
     import_optional("matplotlib")
-    changes = {} if batch_size is None else {"batch_size": batch_size}
-    recipe = get_recipe(recipe or _recipe_for(name), **changes)
+    changes = {} if batch_size is None else {"schedule.batch_size": batch_size}
+    recipe = get_recipe(recipe or _recipe_for(name), changes)
     data = _load(name, data_dir, recipe)
-    if batch_size is None and recipe.batch_size > data.train.size:
-        recipe = recipe.replace(batch_size=data.train.size)
-    if recipe.batch_size > data.train.size:
+    images, size = data.train.size, recipe.schedule.batch_size
+    if batch_size is None and size > images:
+        size = images
+        recipe = recipe.replace({"schedule.batch_size": size})
+    if size > images:
         raise UserError(
-            f"`batch_size` must be at most {data.train.size}, the number of images to train on."
-            f" Received: batch_size={recipe.batch_size}"
+            f"`batch_size` must be at most {images}, the number of images to train on."
+            f" Received: batch_size={size}"
         )
     if compare_torchvision:
         if not (Path(name) / "train").is_dir():
@@ -68,10 +70,7 @@ def inspect(
     path = out or Path("runs/inspection") / f"{_file_name(name)}.png"
     sheet.write_sheet(path, data, recipe)
     print_paths(path.parent, {path.name: f"training images of the recipe {recipe.name}"})
-    print(
-        f"The input pipeline alone, {recipe.image_size} pixels, batches of {recipe.batch_size}:",
-        flush=True,
-    )
+    print(f"The input pipeline alone, {recipe.images.size} pixels, batches of {size}:", flush=True)
     _print_speed(speed.measure(data.train, recipe, classes, seconds), wished_speed)
     if compare_torchvision:
         folder = Path(name) / "train"
@@ -81,15 +80,16 @@ def inspect(
 
 def _recipe_for(name):
     """Returns the first recipe of a data set, else one of ImageNet, else one of the digits."""
-    made_for = {recipe.data: recipe.name for recipe in reversed(RECIPES.values())}
+    made_for = {recipe.data.name: recipe.name for recipe in reversed(RECIPES.values())}
     return next(made_for[data] for data in (name, "imagenet2012", "digits") if data in made_for)
 
 
 def _load(name, data_dir, recipe):
     """Loads the data set, restricted to the recipe's classes and images if it is the recipe's."""
-    is_its_own = recipe.data == name
-    part = (recipe.classes, recipe.images_per_class, recipe.seed) if is_its_own else ()
-    data = load(name, data_dir, *part)
+    if recipe.data.name == name:
+        data = load(name, data_dir, recipe.data.classes, recipe.data.images_per_class, recipe.seed)
+    else:
+        data = load(name, data_dir)
     if data.train is None:
         raise UserError(f"{name} has no images to train on. A folder has them in a folder `train`.")
     return data

@@ -38,21 +38,21 @@ def write_sheet(path, data, recipe):
     for axes in grid:
         axes.set_axis_off()
     for axes, image, label in zip(grid, images, labels, strict=False):
-        axes.imshow(displayable(image, recipe))
+        axes.imshow(displayable(image, recipe.images))
         axes.set_title(title(label, data.class_names), fontsize=7)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         figure.savefig(partial, dpi=DPI)
 
 
-def displayable(image, recipe):
+def displayable(image, images):
     """Reverses the normalization of an image; returns values from 0 to 1.
 
     Args:
         image: float32 `(height, width, 3)`.
-        recipe: the `Recipe` with the `mean` and `std` of the normalization.
+        images: the `Images` of the recipe, with the `mean` and `std` of the normalization.
     """
-    return np.clip(np.asarray(image) * recipe.std + recipe.mean, 0, 1)
+    return np.clip(np.asarray(image) * images.std + images.mean, 0, 1)
 
 
 def title(label: np.ndarray, class_names: Sequence[str]) -> str:
@@ -74,6 +74,6 @@ def _first(data, recipe):
     """Returns the first images and labels: enough to fill the sheet, or a whole epoch."""
     count = _ROWS * _COLUMNS
     batches = training_batches(data.train, recipe, len(data.class_names))
-    taken = list(batches.take(-(-count // recipe.batch_size)).as_numpy_iterator())
+    taken = list(batches.take(-(-count // recipe.schedule.batch_size)).as_numpy_iterator())
     images, labels = (np.concatenate(part)[:count] for part in zip(*taken, strict=True))
     return images, labels

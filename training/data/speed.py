@@ -52,12 +52,13 @@ def measure(split: Split, recipe: Any, classes: int, seconds: float = 5.0) -> Sp
         seconds: duration of the measurement, without the first batch.
     """
     batches = iter(endless_batches(split, recipe, classes))
-    return Speed(rate(batches, recipe.batch_size, seconds), available_cores())
+    return Speed(rate(batches, recipe.schedule.batch_size, seconds), available_cores())
 
 
 def endless_batches(split, recipe, classes):
     """Returns an endless sequence of training batches; arguments as for `measure`."""
-    return training_batches(split, recipe.replace(epochs=_ENDLESS, max_steps=None), classes)
+    endless = {"schedule.epochs": _ENDLESS, "schedule.max_steps": None}
+    return training_batches(split, recipe.replace(endless), classes)
 
 
 def rate(batches: Iterator, batch_size: int, seconds: float, warmup: int = 1) -> float:

@@ -62,27 +62,26 @@ def compare(
     Raises:
         UserError: if PyTorch or torchvision is not installed.
     """
-    loader = make_loader(folder, recipe)
+    batch_size = recipe.schedule.batch_size
+    loader = make_loader(folder, recipe.images, batch_size)
     batches = speed.endless_batches(split, recipe, classes)
     prepared_ahead = loader.prefetch_factor * loader.num_workers
     ours, theirs = [], []
     for _ in range(turns):
         # A new iterator each time, so that one pipeline's threads or processes end before the
         # other pipeline starts.
-        ours.append(speed.rate(iter(batches), recipe.batch_size, seconds, warmup=3))
-        theirs.append(
-            speed.rate(iter(loader), recipe.batch_size, seconds, warmup=prepared_ahead + 1)
-        )
+        ours.append(speed.rate(iter(batches), batch_size, seconds, warmup=3))
+        theirs.append(speed.rate(iter(loader), batch_size, seconds, warmup=prepared_ahead + 1))
     return Comparison(tuple(ours), tuple(theirs))
 
 
-def make_loader(folder, recipe):
+def make_loader(folder, images, batch_size):
     """Returns an endless loader with the augmentation of torchvision's training reference.
 
     Args:
         folder: folder of class folders.
-        recipe: a `training.recipes.Recipe`; its `image_size`, `batch_size`, `mean` and `std` are
-            used.
+        images: the `Images` of a recipe: size and normalization.
+        batch_size: images per batch.
 
     Returns:
         A `torch.utils.data.DataLoader`.
@@ -92,21 +91,21 @@ def make_loader(folder, recipe):
     """
     torch, torchvision = import_torchvision()
     transforms = torchvision.transforms
-    images = torchvision.datasets.ImageFolder(
+    files = torchvision.datasets.ImageFolder(
         str(folder),
         transforms.Compose(
             [
-                transforms.RandomResizedCrop(recipe.image_size),
+                transforms.RandomResizedCrop(images.size),
                 transforms.RandomHorizontalFlip(),
                 transforms.ToTensor(),
-                transforms.Normalize(recipe.mean, recipe.std),
+                transforms.Normalize(images.mean, images.std),
             ]
         ),
     )
     return torch.utils.data.DataLoader(
-        images,
-        recipe.batch_size,
-        sampler=torch.utils.data.RandomSampler(images, replacement=True, num_samples=_ENDLESS),
+        files,
+        batch_size,
+        sampler=torch.utils.data.RandomSampler(files, replacement=True, num_samples=_ENDLESS),
         num_workers=speed.available_cores(),
         timeout=_WAIT,
     )

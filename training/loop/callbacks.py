@@ -110,8 +110,9 @@ class Bookkeeping(keras.callbacks.Callback):
         paths = self._checkpoints.paths() if self._checkpoints else ()
         raise UserError(
             f"The loss was no longer a number after step {self._progress.step + 1}, at the learning"
-            f" rate {float(self.model.optimizer.learning_rate):.4g}. A lower `learning_rate` may"
-            f" help. Last good checkpoint: {paths[-1] if paths else 'none'}"
+            f" rate {float(self.model.optimizer.learning_rate):.4g}. A lower"
+            " `schedule.learning_rate` may help."
+            f" Last good checkpoint: {paths[-1] if paths else 'none'}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The directory of a run: its files, and how they are written."""
+"""The directory of a run: its files, and how they are written and read."""
 
 import json
 import shutil
@@ -7,9 +7,10 @@ import tempfile
 import keras
 
 from regnet_tf._errors import UserError
-from regnet_tf._files import replacing
+from regnet_tf._files import read_json, replacing
 
 from ..figures import DPI
+from ..recipes import Recipe
 
 #: The files of a run's directory. `run.json` is written last and marks the run as finished.
 FILES = {
@@ -33,6 +34,26 @@ def check_unfinished(workdir, overwrite):
         raise UserError(
             f"{workdir} holds a finished run. Give another --workdir, or --overwrite to replace it."
         )
+
+
+def finished_run(workdir, recipe):
+    """Returns the content of `run.json`, or None if the run is not finished.
+
+    Raises:
+        UserError: if the file cannot be read, or the run is of another recipe.
+    """
+    path = workdir / "run.json"
+    if not path.exists():
+        return None
+    run = read_json(path, "recipe", "data", "results", "seconds")
+    advice = "Give another --workdir, or --overwrite to begin anew."
+    try:
+        same = Recipe.from_dict(run["recipe"]) == recipe
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} holds a recipe that cannot be read: {error} {advice}") from error
+    if not same:
+        raise UserError(f"{workdir} holds a run of another recipe. {advice}")
+    return run
 
 
 def make_directory(workdir):

@@ -12,7 +12,7 @@ from ..data.parallel import parallel_map
 CALIBRATION_IMAGES, TEST_IMAGES = 200, 500
 
 
-def write_examples(path, data, recipe):
+def write_examples(path, data, preprocessing, seed):
     """Writes random training and test images, resized and cropped as for the network.
 
     Args:
@@ -20,10 +20,11 @@ def write_examples(path, data, recipe):
             "test_images" and "test_labels". Images are uint8 `(count, image_size, image_size, 3)`,
             labels int64 `(count,)`, or `(count, image_size, image_size)` for segmentation.
         data: a `training.data.DataSet`.
-        recipe: a `training.recipes.Recipe`.
+        preprocessing: a `regnet_tf.Preprocessing`.
+        seed: seed of the choice of images.
     """
-    images, labels = _examples(data.train, CALIBRATION_IMAGES, recipe)
-    test_images, test_labels = _examples(data.test, TEST_IMAGES, recipe)
+    images, labels = _examples(data.train, CALIBRATION_IMAGES, preprocessing, seed)
+    test_images, test_labels = _examples(data.test, TEST_IMAGES, preprocessing, seed)
     with replacing(path) as partial:
         np.savez_compressed(
             partial,
@@ -34,12 +35,12 @@ def write_examples(path, data, recipe):
         )
 
 
-def _examples(split, count, recipe):
+def _examples(split, count, preprocessing, seed):
     def prepare(image, label):
-        crop = recipe.preprocessing.resize_and_crop(decoded(image))
+        crop = preprocessing.resize_and_crop(decoded(image))
         levels = tf.cast(tf.round(tf.cast(crop, tf.float32)), tf.uint8)
-        return levels, resized_label(label, recipe.preprocessing.image_size)
+        return levels, resized_label(label, preprocessing.image_size)
 
-    chosen = split.shuffled(recipe.seed, 0).take(count)
+    chosen = split.shuffled(seed, 0).take(count)
     images, labels = zip(*parallel_map(chosen, prepare).as_numpy_iterator(), strict=True)
     return np.stack(images), np.array(labels, "int64")

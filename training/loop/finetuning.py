@@ -15,12 +15,12 @@ from regnet_tf._files import replacing
 from ..data.batches import limited_test_batches
 from ..figures import DPI, comparison
 from ..recipes import Recipe, pretraining_recipe
-from ..tasks import classification
+from ..tasks.classification import Classification, predict, results
 from . import fitting
 from .directory import check_unfinished, make_directory, write_model, write_run
 from .examples import write_examples
-from .facts import announcement, data_facts, versions
-from .run import check_batch_size, load_for
+from .loading import load_for
+from .record import announcement, data_facts, versions
 
 #: The files of a run's directory. `run.json` is written last and marks the run as finished.
 FILES = {
@@ -60,7 +60,7 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, ch
     Raises:
         ValueError: if the recipe has a decoder, if `choices` is below 1, or as in
             `pretraining_recipe`.
-        UserError: as in `training.loop.run.train_and_evaluate`.
+        UserError: as in `training.loop.train.train_and_evaluate`.
     """
     started, clock = datetime.datetime.now().astimezone(), time.perf_counter()
     check_int("choices", choices, minimum=1)
@@ -70,8 +70,6 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, ch
     check_unfinished(workdir, overwrite)
     import_optional("matplotlib")
     first_data, data = load_for(first, data_dir), load_for(recipe, data_dir)
-    check_batch_size(first, first_data)
-    check_batch_size(recipe, data)
     make_directory(workdir)
     (workdir / "run.json").unlink(missing_ok=True)
 
@@ -79,34 +77,27 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, ch
     pretrain_seconds = time.perf_counter() - clock
     tried, models = [], {}
     for seed in range(recipe.seed, recipe.seed + choices):
-        tried.append(_compare(recipe.replace(seed=seed), data_dir, workdir, models))
+        tried.append(_compare(recipe.replace({"seed": seed}), data_dir, workdir, models))
         if verbose:
             print(_line(f"Images chosen with seed {seed}", tried[-1]))
     run = {
-        "recipe": recipe.to_dict(),
-        "preprocessing": recipe.preprocessing.to_dict(),
+        **_facts(recipe, data, models["fine_tuned"]),
         "pretraining": {
             "recipe": first.to_dict(),
             "data": data_facts(first_data),
             "results": first_results,
         },
-        "model": {
-            "name": recipe.config.name,
-            **classification.cost(models["fine_tuned"], recipe, data),
-        },
-        "data": data_facts(data),
         "results": {
             **{way: float(np.mean([one[way] for one in tried])) for way in _WAYS},
             "choices": tried,
         },
-        "versions": versions(),
         "started": started.isoformat(timespec="seconds"),
         "seconds": {
             "pretraining": round(pretrain_seconds, 1),
             "total": round(time.perf_counter() - clock, 1),
         },
     }
-    title = f"{recipe.data}: {', '.join(data.class_names)}, {_images(recipe)} a class"
+    title = f"{recipe.data.name}: {', '.join(data.class_names)}, {_images(recipe.data)} a class"
     figure = comparison(tried, _WAYS, title)
     with replacing(workdir / "comparison.png") as path:
         figure.savefig(path, dpi=DPI)
@@ -121,7 +112,7 @@ def summary(run) -> str:
         run: return value of `finetune`.
     """
     results, choices = run["results"], run["results"]["choices"]
-    images = _images(Recipe.from_dict(run["recipe"]))
+    images = _images(Recipe.from_dict(run["recipe"]).data)
     return (
         _line(f"Test accuracy with {images} a class", results)
         + f" (mean of {len(choices)}, {choices[0]['test_images']} test images),"
@@ -129,8 +120,20 @@ def summary(run) -> str:
     )
 
 
-def _images(recipe):
-    few = recipe.images_per_class
+def _facts(recipe, data, model):
+    """Returns the facts for `run.json` that are known without the results."""
+    config, images = recipe.network.config, recipe.images
+    return {
+        "recipe": recipe.to_dict(),
+        "preprocessing": images.preprocessing.to_dict(),
+        "model": {"name": config.name, **Classification().cost(model, config, images.size)},
+        "data": data_facts(data),
+        "versions": versions(),
+    }
+
+
+def _images(data):
+    few = data.images_per_class
     return "all images" if few is None else f"{few} image{'s' if few > 1 else ''}"
 
 
@@ -146,8 +149,8 @@ def _pretrain(recipe, data, workdir, verbose):
 
 
 def _tested(model, recipe, data):
-    batches = limited_test_batches(recipe, data)
-    return classification.results(*classification.predict(model, batches))
+    batches = limited_test_batches(data.test, recipe.images, recipe.schedule)
+    return results(*predict(model, batches))
 
 
 def _compare(recipe, data_dir, workdir, models):
@@ -172,7 +175,7 @@ def _compare(recipe, data_dir, workdir, models):
         accuracies[way] = outcome["accuracy"]
         if is_first and way == "fine_tuned":
             write_model(model, workdir / "model.keras")
-            write_examples(workdir / "examples.npz", data, recipe)
+            write_examples(workdir / "examples.npz", data, recipe.images.preprocessing, recipe.seed)
     return {"seed": recipe.seed, **accuracies, "test_images": outcome["test_images"]}
 
 

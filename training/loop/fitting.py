@@ -9,7 +9,7 @@ import regnet_tf
 
 from ..data.batches import steps_per_epoch, training_batches
 from ..tasks import task_of
-from .optimization import learning_rate_callback, make_optimizer
+from .optimization import learning_rate, learning_rate_callback, make_optimizer
 
 
 class FittedModel(keras.Model):
@@ -70,22 +70,24 @@ def build(recipe, data, state_dict=None, strategy=None) -> FittedModel:
         recipe: a `Recipe`.
         data: its `training.data.DataSet`.
         state_dict: initial weights, as returned by `regnet_tf.to_state_dict`. Head and
-            decoder are still initialized randomly, and layers up to `recipe.freeze` are frozen. By
-            default the whole network is initialized randomly.
+            decoder are still initialized randomly, and layers up to `pretraining.freeze` are
+            frozen. By default the whole network is initialized randomly.
         strategy: strategy that creates the variables; TensorFlow's current one by default.
     """
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
-        network = task_of(recipe).build_network(recipe, data)
+        task = task_of(recipe)
+        network = task.build_network(recipe.network, recipe.images, data.class_names)
         if state_dict is not None:
             regnet_tf.load_state_dict(network, state_dict, skip_head=True)
-            if recipe.freeze is not None:
-                regnet_tf.freeze(network, recipe.freeze)
-        optimizer = make_optimizer(recipe)
+            if recipe.pretraining is not None and recipe.pretraining.freeze is not None:
+                regnet_tf.freeze(network, recipe.pretraining.freeze)
+        rate = learning_rate(recipe.schedule, 0)
+        optimizer = make_optimizer(recipe.optimizer, rate)
         # If the first step created these variables, TensorFlow would trace the step twice.
         optimizer.build(network.trainable_variables)
     model = FittedModel(network.inputs, network.outputs, name=network.name)
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.loss.label_smoothing)
     with strategy.scope():
         # Metrics given to `compile` have no variables before the first step, so a checkpoint
         # could not restore them.
@@ -110,11 +112,11 @@ def fit(model, recipe, data, strategy=None, callbacks=(), first_step=0, verbose=
         Dict of lists, with one value for each epoch of this call.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    steps = steps_per_epoch(data.train, recipe)
+    steps, epochs = steps_per_epoch(data.train, recipe.schedule), recipe.schedule.epochs
     epoch, done = divmod(first_step, steps)
-    parts = [(first_step, recipe.epochs, steps)]
+    parts = [(first_step, epochs, steps)]
     if done:  # Keras needs epochs of equal length, so finish the current epoch in its own `fit`
-        parts = [(first_step, epoch + 1, steps - done), ((epoch + 1) * steps, recipe.epochs, steps)]
+        parts = [(first_step, epoch + 1, steps - done), ((epoch + 1) * steps, epochs, steps)]
     history = {}
     for start, end, steps_per_part in parts:
         if start >= end * steps:
@@ -130,7 +132,7 @@ def fit(model, recipe, data, strategy=None, callbacks=(), first_step=0, verbose=
                 initial_epoch=start // steps,
                 epochs=end,
                 steps_per_epoch=steps_per_part,
-                callbacks=[learning_rate_callback(recipe), *callbacks],
+                callbacks=[learning_rate_callback(recipe.schedule), *callbacks],
                 shuffle=False,  # the batches are shuffled already
                 verbose=verbose,
             )

@@ -9,16 +9,16 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     Args:
         folder: folder for the log files.
-        recipe: the `Recipe`.
+        image_size: side of the training images, in pixels.
         progress: the `Progress` of the run, which counts the steps.
         images: a few training images `(count, height, width, 3)`, 0 to 1.
         every: steps between two logged points of the step curves.
     """
 
-    def __init__(self, folder, recipe, progress, images, every=20):
+    def __init__(self, folder, image_size, progress, images, every=20):
         super().__init__()
         self._folder = str(folder)
-        self._recipe = recipe
+        self._image_size = image_size
         self._progress = progress
         self._images = images
         self._every = every
@@ -31,7 +31,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         with self._writer.as_default(step=self._progress.step):
             if self._progress.step == 0:
                 network = keras.Model(self.model.inputs, self.model.outputs)
-                shape = (1, self._recipe.image_size, self._recipe.image_size, 3)
+                shape = (1, self._image_size, self._image_size, 3)
                 inference = tf.function(
                     lambda images: network(images, training=False), autograph=False
                 )

@@ -1,4 +1,4 @@
-"""Learning rate schedule and optimizer of a recipe."""
+"""Learning rate and optimizer of a recipe."""
 
 import math
 
@@ -9,8 +9,8 @@ from regnet_tf._internals import mean_squares
 from regnet_tf.optimizers import L2, SGD
 
 
-def learning_rate(recipe, epoch):
-    """Returns the learning rate of an epoch by the recipe's schedule.
+def learning_rate(schedule, epoch):
+    """Returns the learning rate of an epoch by the schedule's kind.
 
     - "cosine": half a cosine over all epochs, multiplied by a linear warm-up in the first epochs
       (pycls: `lr_fun_cos` and `get_epoch_lr`).
@@ -20,20 +20,20 @@ def learning_rate(recipe, epoch):
       counted from the beginning (timm: `StepLRScheduler`).
 
     Args:
-        recipe: a `Recipe`.
-        epoch: epoch from 0 to `recipe.epochs - 1`.
+        schedule: the `Schedule` of a recipe.
+        epoch: epoch from 0 to `schedule.epochs - 1`.
 
     Returns:
         The learning rate, a float.
     """
-    rate, warmup = recipe.scaled_learning_rate, recipe.warmup_epochs
-    if recipe.schedule == "cosine":
-        return rate * _half_cosine(epoch / recipe.epochs) * _warmup(recipe, epoch)
+    rate, warmup = schedule.scaled_learning_rate, schedule.warmup_epochs
+    if schedule.kind == "cosine":
+        return rate * _half_cosine(epoch / schedule.epochs) * _warmup(schedule, epoch)
     if epoch < warmup:
-        return rate * _warmup(recipe, epoch)
-    if recipe.schedule == "steps":
-        return rate * recipe.decay_rate ** (epoch // recipe.decay_epochs)
-    return rate * _half_cosine((epoch - warmup) / (recipe.epochs - warmup))
+        return rate * _warmup(schedule, epoch)
+    if schedule.kind == "steps":
+        return rate * schedule.decay_rate ** (epoch // schedule.decay_epochs)
+    return rate * _half_cosine((epoch - warmup) / (schedule.epochs - warmup))
 
 
 def _half_cosine(progress):
@@ -41,33 +41,37 @@ def _half_cosine(progress):
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _warmup(recipe, epoch):
+def _warmup(schedule, epoch):
     """Returns the factor of the learning rate in a linear warm-up."""
-    if epoch >= recipe.warmup_epochs:
+    if epoch >= schedule.warmup_epochs:
         return 1.0
-    progress = epoch / recipe.warmup_epochs
-    return recipe.warmup_factor * (1 - progress) + progress
+    progress = epoch / schedule.warmup_epochs
+    return schedule.warmup_factor * (1 - progress) + progress
 
 
-def learning_rate_callback(recipe):
-    """Returns a Keras callback that sets and logs `learning_rate(recipe, epoch)`."""
-    return keras.callbacks.LearningRateScheduler(lambda epoch, _: learning_rate(recipe, epoch))
+def learning_rate_callback(schedule):
+    """Returns a Keras callback that sets and logs `learning_rate(schedule, epoch)`."""
+    return keras.callbacks.LearningRateScheduler(lambda epoch, _: learning_rate(schedule, epoch))
 
 
-def make_optimizer(recipe):
-    """Returns the optimizer of a recipe, with the learning rate of the first epoch.
+def make_optimizer(optimizer, learning_rate):
+    """Returns the Keras optimizer of an `Optimizer` of a recipe.
 
     Its name is fixed, because checkpoints store variables by path and Keras would number the name.
+
+    Args:
+        optimizer: the `Optimizer`.
+        learning_rate: learning rate of the first epoch; a callback sets the others.
     """
     options = {
-        "momentum": float(recipe.momentum),
-        "l2": recipe.weight_decay,
-        "undecayed": recipe.undecayed,
+        "momentum": float(optimizer.momentum),
+        "l2": optimizer.weight_decay,
+        "undecayed": optimizer.undecayed,
     }
-    rate = learning_rate(recipe, 0)
-    if recipe.optimizer == "rmsprop":
-        return RMSpropWithL2(rate, rho=0.9, epsilon=1e-3, name="rm_sprop_with_l2", **options)
-    return SGD(rate, nesterov=recipe.nesterov, name="sgd", **options)
+    if optimizer.name == "rmsprop":
+        name = "rm_sprop_with_l2"
+        return RMSpropWithL2(learning_rate, rho=0.9, epsilon=1e-3, name=name, **options)
+    return SGD(learning_rate, nesterov=optimizer.nesterov, name="sgd", **options)
 
 
 @keras.saving.register_keras_serializable(package="training")

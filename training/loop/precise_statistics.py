@@ -28,8 +28,8 @@ def precise_statistics(model, recipe, data, strategy):
     """
     if not recipe.precise_images:
         return None
-    steps_of_epoch = steps_per_epoch(data.train, recipe)
-    steps = max(1, min(recipe.precise_images // recipe.batch_size, steps_of_epoch))
+    steps_of_epoch = steps_per_epoch(data.train, recipe.schedule)
+    steps = max(1, min(recipe.precise_images // recipe.schedule.batch_size, steps_of_epoch))
 
     def prepare(epoch):
         batches = strategy.distribute_datasets_from_function(

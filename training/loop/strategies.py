@@ -61,13 +61,13 @@ def describe(strategy) -> dict:
     }
 
 
-def check_batch_size(recipe, strategy):
+def check_replicas(batch_size, strategy):
     """Raises a `UserError` if the replicas cannot share a batch evenly."""
     replicas = strategy.num_replicas_in_sync
-    if recipe.batch_size % replicas:
+    if batch_size % replicas:
         raise UserError(
-            f"`batch_size` must be a multiple of {replicas}, the number of replicas."
-            f" Received: batch_size={recipe.batch_size}"
+            f"`schedule.batch_size` must be a multiple of {replicas}, the number of replicas."
+            f" Received: schedule.batch_size={batch_size}"
         )
 
 

@@ -17,18 +17,21 @@ class Test:
         measure: function from a batch of labels and network outputs to metrics of each image,
             float32 `(metrics, batch)`.
         split: a split of a `training.data.DataSet`.
-        recipe: a `Recipe`; its `preprocessing`, `batch_size` and `max_steps` are used.
+        images: the `Images` of the recipe, which prepare the images of the split.
+        schedule: the `Schedule` of the recipe, with `batch_size` and `max_steps`.
         strategy: a `tf.distribute.Strategy`.
     """
 
-    def __init__(self, model, measure, split, recipe, strategy):
+    def __init__(self, model, measure, split, images, schedule, strategy):
         self._model = model
         self._measure = measure
         self._strategy = strategy
-        steps = -(-split.size // recipe.batch_size)
-        self.steps = steps if recipe.max_steps is None else min(steps, recipe.max_steps)
+        steps = -(-split.size // schedule.batch_size)
+        self.steps = steps if schedule.max_steps is None else min(steps, schedule.max_steps)
         self._batches = strategy.distribute_datasets_from_function(
-            lambda context: _padded(split, recipe, self.steps, context)
+            lambda context: _padded(
+                split, images.preprocessing, schedule.batch_size, self.steps, context
+            )
         )
 
     def __call__(self):
@@ -55,14 +58,14 @@ class Test:
         return self._strategy.reduce("SUM", sums, axis=None)
 
 
-def _padded(split, recipe, steps, context):
+def _padded(split, preprocessing, batch_size, steps, context):
     """Returns a worker's `(images, labels, counted)` batches, for its replicas in turns."""
     workers, index = context.num_input_pipelines, context.input_pipeline_id
-    examples = test_examples(split, recipe.preprocessing, (index, workers))
+    examples = test_examples(split, preprocessing, (index, workers))
     examples = parallel_map(examples, lambda image, label: (image, label, 1.0))
     nothing = tf.data.Dataset.from_tensors(
         tuple(tf.zeros(spec.shape, spec.dtype) for spec in examples.element_spec)
     )
-    examples = examples.concatenate(nothing.repeat()).take(steps * recipe.batch_size // workers)
-    batch_size = context.get_per_replica_batch_size(recipe.batch_size)
-    return made_ahead(examples.batch(batch_size, drop_remainder=True))
+    examples = examples.concatenate(nothing.repeat()).take(steps * batch_size // workers)
+    share = context.get_per_replica_batch_size(batch_size)
+    return made_ahead(examples.batch(share, drop_remainder=True))

@@ -1,5 +1,7 @@
 """Recipes by name. Each description has the command and the expected result."""
 
+import operator
+
 from regnet_tf._checks import check
 from regnet_tf._errors import nearest_names
 
@@ -23,19 +25,32 @@ _ALL = (
 
 # Fields that the pretraining takes over from the recipe that starts from it. It also takes over
 # `_IMAGES`, unless that recipe has a decoder, which makes it another task.
-_NETWORK = ("network", "mean", "std", "precision", "max_steps", "seed")
-_IMAGES = ("data", "image_size", "test_image_size", "crop_fraction", "interpolation")
+_NETWORK = (
+    "network.config",
+    "network.precision",
+    "images.mean",
+    "images.std",
+    "schedule.max_steps",
+    "seed",
+)
+_IMAGES = (
+    "data.name",
+    "images.size",
+    "images.test_size",
+    "images.crop_fraction",
+    "images.interpolation",
+)
 
 #: name -> recipe.
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 
-def get_recipe(name, **changes) -> Recipe:
+def get_recipe(name, changes=None) -> Recipe:
     """Returns a recipe by name.
 
     Args:
         name: key of `RECIPES`.
-        **changes: fields of `Recipe` to change, such as `epochs=10`.
+        changes: fields to change, as in `Recipe.replace`, such as `{"schedule.epochs": 10}`.
 
     Raises:
         ValueError: if the name is unknown (with the nearest names), or a field is unknown or out of
@@ -44,25 +59,26 @@ def get_recipe(name, **changes) -> Recipe:
     if name not in RECIPES:
         near = nearest_names(name, RECIPES) or RECIPES
         raise ValueError(f"No recipe is called {name!r}. Nearest: {', '.join(near)}.")
-    return RECIPES[name].replace(**changes)
+    return RECIPES[name].replace(changes or {})
 
 
 def pretraining_recipe(recipe) -> Recipe:
     """Returns the recipe of the pretraining of another recipe.
 
-    The recipe named by `recipe.pretraining` provides the classes and the schedule. Network,
-    normalization, precision, `max_steps` and seed come from `recipe`. If `recipe` has no decoder,
-    data set and image sizes come from `recipe` as well.
+    The recipe named by `pretraining.recipe` provides the classes and the schedule. Network,
+    normalization, precision, `schedule.max_steps` and seed come from `recipe`. If `recipe` has no
+    decoder, data set and image sizes come from `recipe` as well.
 
     Raises:
         ValueError: if `recipe` has no `pretraining`, or if that recipe is unknown, has a decoder,
             or has `pretraining` itself.
     """
-    named = recipe.pretraining is not None
-    check("pretraining", recipe.pretraining, named, "the name of a recipe")
-    first = get_recipe(recipe.pretraining)
+    given = recipe.pretraining is not None
+    check("pretraining", recipe.pretraining, given, "given, with the name of a recipe")
+    name = recipe.pretraining.recipe
+    first = get_recipe(name)
     alone = first.pretraining is None and first.decoder is None
     allowed = "a recipe without a decoder that starts from no third network"
-    check("pretraining", recipe.pretraining, alone, allowed)
+    check("pretraining.recipe", name, alone, allowed)
     shared = _NETWORK if recipe.decoder else _NETWORK + _IMAGES
-    return first.replace(**{field: getattr(recipe, field) for field in shared})
+    return first.replace({field: operator.attrgetter(field)(recipe) for field in shared})

@@ -3,7 +3,7 @@
 from regnet_tf import RegNetConfig
 from regnet_tf._checks import check
 
-from .recipe import FIELD_TYPES, check_field
+from .recipe import FIELD_TYPES, OPTIONAL_PARTS, PARTS, check_name
 
 
 def _truth(text):
@@ -30,7 +30,8 @@ def _optional_names(text):
     return None if text.lower() == "none" else tuple(text.split(","))
 
 
-_PARSERS = {
+#: The type of a field -> a function from text, and what the text must be.
+PARSERS = {
     str: (str, "text"),
     int: (int, "an integer"),
     float: (float, "a number"),
@@ -48,19 +49,33 @@ def parse_change(text):
     """Parses a change of one field.
 
     Args:
-        text: `field=value`, such as "epochs=10" or "max_steps=none".
+        text: `field=value`, such as "schedule.epochs=10" or "schedule.max_steps=none". "average",
+            "decoder" and "pretraining" may be "none".
 
     Returns:
-        `(field, value)`; the value has the field's type.
+        `(field, value)` for `Recipe.replace`; the value has the field's type.
 
     Raises:
         ValueError: if the field is unknown, or its value has another type.
     """
     field, equals, value = text.partition("=")
     check("set", text, bool(equals), "of the form field=value")
-    check_field(field)
-    parse, allowed = _PARSERS[FIELD_TYPES[field]]
+    check_name(field)
+    if field in PARTS:
+        return field, _parse_part(field, value)
+    parse, allowed = PARSERS[FIELD_TYPES[field]]
     try:
         return field, parse(value)
     except (ValueError, KeyError):
         raise ValueError(f"`{field}` must be {allowed}. Received: {field}={value!r}") from None
+
+
+def _parse_part(part, value):
+    """Returns None for "none", where a recipe may lack the part."""
+    if part in OPTIONAL_PARTS and value.lower() == "none":
+        return None
+    fields = ", ".join(name for name in FIELD_TYPES if name.startswith(f"{part}."))
+    none = " or be none" if part in OPTIONAL_PARTS else ""
+    raise ValueError(
+        f"`{part}` must be set by its fields{none}: {fields}. Received: {part}={value!r}"
+    )

@@ -2,6 +2,18 @@
 
 from regnet_tf import RegNetConfig
 
+from .parts import (
+    Augmentation,
+    Average,
+    Data,
+    Decoder,
+    Images,
+    Loss,
+    Network,
+    Optimizer,
+    Pretraining,
+    Schedule,
+)
 from .recipe import Recipe
 
 DIGITS = Recipe(
@@ -12,59 +24,61 @@ quarters of them with a small RegNetY made for 32 pixels.
 Command: regnet train --recipe digits
 Expect: 99 % or more of the held-out quarter right (seeds 0, 1, 2: 99.8, 99.1, 99.6), in one to
 two minutes on two CPU cores.""",
-    data="digits",
-    network=RegNetConfig(
-        name="RegNetY-digits",
-        depth=5,
-        initial_width=16,
-        width_slope=16,
-        width_multiplier=2,
-        group_width=8,
-        se_ratio=0.25,
-        stem_width=16,
-        stem_stride=1,
+    data=Data(name="digits"),
+    network=Network(
+        config=RegNetConfig(
+            name="RegNetY-digits",
+            depth=5,
+            initial_width=16,
+            width_slope=16,
+            width_multiplier=2,
+            group_width=8,
+            se_ratio=0.25,
+            stem_width=16,
+            stem_stride=1,
+        )
     ),
-    image_size=32,
-    crop_fraction=1.0,
-    interpolation="bilinear",
-    mean=(0.0, 0.0, 0.0),
-    std=(1.0, 1.0, 1.0),
-    epochs=24,
-    batch_size=64,
-    learning_rate=0.1,
-    weight_decay=5e-4,
-    warmup_epochs=2,
-    label_smoothing=0.1,
-    translation=0.08,
-    rotation=10,
-    zoom=0.1,
+    images=Images(
+        size=32,
+        crop_fraction=1.0,
+        interpolation="bilinear",
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+    ),
+    augmentation=Augmentation(translation=0.08, rotation=10, zoom=0.1),
+    schedule=Schedule(epochs=24, batch_size=64, learning_rate=0.1, warmup_epochs=2),
+    optimizer=Optimizer(name="sgd", weight_decay=5e-4),
+    loss=Loss(label_smoothing=0.1),
 )
 
 HALF_OF_THE_DIGITS = DIGITS.replace(
-    name="first_half_of_digits",
-    description="""\
+    {
+        "name": "first_half_of_digits",
+        "description": """\
 Learns the digits 0 to 4 alone: the network that digits_finetuning starts from.
 Command: regnet train --recipe first_half_of_digits
 Expect: 98 to 99 % of the held-out images of these digits right, in half a minute.""",
-    classes=tuple("01234"),
-    epochs=8,
+        "data.classes": tuple("01234"),
+        "schedule.epochs": 8,
+    }
 )
 
 DIGITS_FINETUNING = DIGITS.replace(
-    name="digits_finetuning",
-    description="""\
+    {
+        "name": "digits_finetuning",
+        "description": """\
 Fine-tunes a network that knows the digits 0 to 4 to the digits 5 to 9, of which it sees three
 images each, and trains another from scratch with the same images, three times with other images.
 Command: regnet train --recipe digits_finetuning
 Expect: 86.0 % of the held-out images of the new digits right with fine-tuning, 74.3 % from
 scratch (means of seeds 0, 1, 2), in about a minute. With twice as many epochs: 86.5 and 79.6 %.""",
-    classes=tuple("56789"),
-    images_per_class=3,
-    pretraining=HALF_OF_THE_DIGITS.name,
-    freeze="stage_1",
-    epochs=80,
-    batch_size=15,
-    learning_rate=0.05,
+        "data.classes": tuple("56789"),
+        "data.images_per_class": 3,
+        "schedule.epochs": 80,
+        "schedule.batch_size": 15,
+        "schedule.learning_rate": 0.05,
+        "pretraining": Pretraining(recipe=HALF_OF_THE_DIGITS.name, freeze="stage_1"),
+    }
 )
 
 DIGIT_CROPS = Recipe(
@@ -74,49 +88,50 @@ Learns to name a handwritten digit on a part of a photograph: the network that s
 starts from.
 Command: regnet train --recipe digit_crops
 Expect: about 87 % of the crops with held-out digits right, in a minute and a half.""",
-    data="digit_crops",
-    network=RegNetConfig(
-        name="RegNetY-scenes",
-        depth=5,
-        initial_width=24,
-        width_slope=24,
-        width_multiplier=2,
-        group_width=16,
-        se_ratio=0.25,
-        stem_width=16,
-        stem_stride=1,
+    data=Data(name="digit_crops"),
+    network=Network(
+        config=RegNetConfig(
+            name="RegNetY-scenes",
+            depth=5,
+            initial_width=24,
+            width_slope=24,
+            width_multiplier=2,
+            group_width=16,
+            se_ratio=0.25,
+            stem_width=16,
+            stem_stride=1,
+        )
     ),
-    image_size=36,
-    crop_fraction=1.0,
-    interpolation="bilinear",
-    mean=(0.5, 0.5, 0.5),
-    std=(0.5, 0.5, 0.5),
-    epochs=3,
-    batch_size=16,
-    learning_rate=0.02,
-    warmup_epochs=0,
-    ema_decay=0.95,
-    ema_steps=4,
+    images=Images(
+        size=36,
+        crop_fraction=1.0,
+        interpolation="bilinear",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+    ),
+    schedule=Schedule(epochs=3, batch_size=16, learning_rate=0.02, warmup_epochs=0),
+    optimizer=Optimizer(name="sgd"),
+    average=Average(decay=0.95, steps=4),
 )
 
 SEGMENTATION_DIGITS = DIGIT_CROPS.replace(
-    name="segmentation_digits",
-    description="""\
+    {
+        "name": "segmentation_digits",
+        "description": """\
 Names the class of every pixel in scenes of handwritten digits on photographs, with a small
 RegNetY under a feature pyramid, which begins by naming single digits.
 Command: regnet train --recipe segmentation_digits
 Expect: a mean IoU of 0.80 on held-out scenes, in less than five minutes on two slow CPU cores.""",
-    data="digit_scenes",
-    pretraining=DIGIT_CROPS.name,
-    decoder="fpn",
-    decoder_width=32,
-    finest_level=2,
-    image_size=64,
-    epochs=4,
-    batch_size=8,
-    learning_rate=0.4,
-    warmup_epochs=1,
-    warmup_factor=0.2,
+        "data.name": "digit_scenes",
+        "decoder": Decoder(name="fpn", width=32),
+        "images.size": 64,
+        "schedule.epochs": 4,
+        "schedule.batch_size": 8,
+        "schedule.learning_rate": 0.4,
+        "schedule.warmup_epochs": 1,
+        "schedule.warmup_factor": 0.2,
+        "pretraining": Pretraining(recipe=DIGIT_CROPS.name),
+    }
 )
 
 SMOKE = Recipe(
@@ -125,21 +140,19 @@ SMOKE = Recipe(
 A few steps of a tiny RegNetX on any data set, to see that everything works.
 Command: regnet train --recipe smoke
 Expect: every file of a run in half a minute, and an accuracy near chance.""",
-    data="digits",
-    network=RegNetConfig(
-        name="RegNetX-smoke",
-        depth=2,
-        initial_width=8,
-        width_slope=8,
-        width_multiplier=2,
-        group_width=8,
-        stem_width=8,
+    data=Data(name="digits"),
+    network=Network(
+        config=RegNetConfig(
+            name="RegNetX-smoke",
+            depth=2,
+            initial_width=8,
+            width_slope=8,
+            width_multiplier=2,
+            group_width=8,
+            stem_width=8,
+        )
     ),
-    image_size=32,
-    crop_fraction=1.0,
-    epochs=2,
-    batch_size=8,
-    learning_rate=0.05,
-    warmup_epochs=0,
-    max_steps=3,
+    images=Images(size=32, crop_fraction=1.0),
+    schedule=Schedule(epochs=2, batch_size=8, learning_rate=0.05, warmup_epochs=0, max_steps=3),
+    optimizer=Optimizer(name="sgd"),
 )

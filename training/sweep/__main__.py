@@ -27,7 +27,7 @@ change any of their fields:
   {{"name": "small RegNetX",
    "space": {{"name": "RegNetX", "stages": 3, "depths": [3, 12], "stem_stride": 1}},
    "count": 20, "seed": 0, "window": {{"flops": [2e6, 3e6]}},
-   "recipe": {{"name": "digits", "epochs": 4, "warmup_epochs": 1}}}}
+   "recipe": {{"name": "digits", "schedule.epochs": 4, "schedule.warmup_epochs": 1}}}}
 
 Each result is written at once. Run the same command again to resume a sweep that was stopped or
 killed. A network that fails is recorded, and the sweep continues."""

@@ -12,7 +12,7 @@ from regnet_tf._files import replacing, write_json
 from regnet_tf.design_space import best_models, best_range, error_quantile, kolmogorov_smirnov
 
 from ..figures import DPI
-from ..loop.run import make_directory
+from ..loop.directory import make_directory
 from . import charts
 from .page import page
 from .populations import matching_weights, read_populations

@@ -93,17 +93,17 @@ def _train(task):
     from ..tasks import task_of
 
     recipe = Recipe.from_dict(task["recipe"])
-    data = _data(recipe.replace(seed=task["data_seed"]), task["data_dir"])
+    data = _load(recipe.data, task["data_dir"], task["data_seed"])
     keras.utils.set_random_seed(recipe.seed)
     model = build(recipe, data)
-    named, measure = task_of(recipe).named, task_of(recipe).measure
-    strategy = tf.distribute.get_strategy()
-    test = Test(model, measure, data.test, recipe, strategy)
+    task, strategy = task_of(recipe), tf.distribute.get_strategy()
+    test = Test(model, task.measure, data.test, recipe.images, recipe.schedule, strategy)
     prepare = precise_statistics(model, recipe, data, strategy)
-    check_loss = keras.callbacks.LambdaCallback(on_train_batch_end=_check_loss)
-    history = fit(
-        model, recipe, data, callbacks=[check_loss, EpochTest(test, named, prepare)], verbose=0
-    )
+    callbacks = [
+        keras.callbacks.LambdaCallback(on_train_batch_end=_check_loss),
+        EpochTest(test, task.named_metrics, prepare),
+    ]
+    history = fit(model, recipe, data, callbacks=callbacks, verbose=0)
     return [round(1 - accuracy, 6) for accuracy in history["val_accuracy"]]
 
 
@@ -112,16 +112,12 @@ def _check_loss(batch, logs):
         raise UserError(f"the loss was no longer a number after batch {batch + 1} of an epoch")
 
 
-def _data(recipe, data_dir):
-    return _load(recipe.data, data_dir, recipe.classes, recipe.images_per_class, recipe.seed)
-
-
 @functools.cache
-def _load(*arguments):
-    """Loads the data set once for all networks of a process."""
+def _load(data, data_dir, seed):
+    """Loads the data set of a recipe once for all networks of a process."""
     from ..data import load
 
-    return load(*arguments)
+    return load(data.name, data_dir, data.classes, data.images_per_class, seed)
 
 
 def _forget():

@@ -17,11 +17,12 @@ def plan(specification: Specification, data_dir: str | None = None) -> str:
     configs = specification.sample(classes)
     costs = [specification.complexity(config, classes) for config in configs]
     recipe, space = specification.recipe_of(configs[0]), specification.design_space
+    schedule = recipe.schedule
     lines = [
         f"{specification.name}: {len(configs)} networks of {space.name}"
         f" ({space.degrees_of_freedom} degrees of freedom, {space.size:.1e} settings)",
-        f"{data.name}: {data.train.size:,} images of {recipe.image_size} pixels to train on in"
-        f" {recipe.epochs} epochs of batches of {recipe.batch_size}, {data.test.size:,} to test"
+        f"{data.name}: {data.train.size:,} images of {recipe.images.size} pixels to train on in"
+        f" {schedule.epochs} epochs of batches of {schedule.batch_size}, {data.test.size:,} to test"
         " with",
     ]
     for name in COSTS:

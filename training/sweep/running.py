@@ -6,7 +6,7 @@ from pathlib import Path
 
 from regnet_tf._checks import check_choice, check_int
 
-from ..loop.run import make_directory
+from ..loop.directory import make_directory
 from ..results import FAILED
 from .executors import inline, processes
 from .network import prepare_process

@@ -13,7 +13,7 @@ from regnet_tf._errors import UserError, nearest
 from regnet_tf.costs import complexity
 from regnet_tf.design_space import SPACES, DesignSpace, sample
 
-from ..loop.run import check_batch_size, load_for
+from ..loop.loading import load_for
 from ..recipes import RECIPES, Recipe
 from . import built_in
 from .results import COSTS
@@ -33,7 +33,8 @@ class Specification:
         window: allowed costs of a network: dict from "flops", "parameters" and "activations", all
             optional, to `[least, most]`.
         recipe: the training as a dict: "name", one of `training.recipes.RECIPES`, and the fields to
-            change. Its network is replaced by each network of the population.
+            change by their dotted names, such as "schedule.epochs". Its network is replaced by each
+            network of the population.
 
     Raises:
         ValueError: if a field is out of range; the message names the field.
@@ -56,17 +57,17 @@ class Specification:
         check("window", self.window, ok, f"a dict of {', '.join(COSTS)} to [least, most]")
         self.design_space  # noqa: B018, validates the space
         recipe = self._base_recipe
-        for field, allowed in (("decoder", None), ("pretraining", None), ("ema_decay", None)):
-            value = getattr(recipe, field)
-            check(field, value, value is allowed, f"{allowed} in the recipe of a population")
-        own = [field for field in ("network", "seed") if field in self.recipe]
-        check("recipe", own, not own, "without `network` and `seed`, which each network has")
+        for part in ("decoder", "pretraining", "average"):
+            value = getattr(recipe, part)
+            check(part, value, value is None, "None in the recipe of a population")
+        own = [field for field in ("network.config", "seed") if field in self.recipe]
+        check("recipe", own, not own, "without `network.config` and `seed`, which each network has")
 
     @functools.cached_property
     def design_space(self) -> DesignSpace:
         """The design space of the networks."""
         base = _named("space", self.space, SPACES)
-        return base.replace(**{"image_size": self._base_recipe.image_size, **_changes(self.space)})
+        return base.replace(**{"image_size": self._base_recipe.images.size, **_changes(self.space)})
 
     @property
     def _base_recipe(self):
@@ -78,7 +79,7 @@ class Specification:
         Its seed is derived from the population's seed and the network's identity.
         """
         digest = hashlib.sha256(f"{self.seed} {config.identity}".encode()).hexdigest()
-        return self._base_recipe.replace(network=config, seed=int(digest[:7], 16))
+        return self._base_recipe.replace({"network.config": config, "seed": int(digest[:7], 16)})
 
     def load_data(self, data_dir=None):
         """Loads the data set, with the same choice of images for every network.
@@ -86,10 +87,7 @@ class Specification:
         Raises:
             UserError: if the data set is unknown or too small.
         """
-        recipe = self._base_recipe.replace(seed=self.seed)
-        data = load_for(recipe, data_dir)
-        check_batch_size(recipe, data)
-        return data
+        return load_for(self._base_recipe.replace({"seed": self.seed}), data_dir)
 
     def sample(self, classes: int) -> list[RegNetConfig]:
         """Samples the networks of the population.
@@ -100,7 +98,7 @@ class Specification:
         Raises:
             UserError: if too few networks are within the window.
         """
-        size = self._base_recipe.image_size
+        size = self._base_recipe.images.size
         space = self.design_space
         options = {**self.window, "image_size": size, "classes": classes}
         configs = sample(space, self.count, seed=self.seed, **options)
@@ -109,7 +107,7 @@ class Specification:
 
     def complexity(self, config: RegNetConfig, classes: int) -> dict[str, int]:
         """Returns the costs of a network for one image: flops, parameters, activations."""
-        costs = complexity(config, self._base_recipe.image_size, classes=classes)
+        costs = complexity(config, self._base_recipe.images.size, classes=classes)
         return {name: int(getattr(costs, name)) for name in COSTS}
 
     def to_dict(self) -> dict:
@@ -175,4 +173,4 @@ def _replaced(recipe, changes):
         depth=2, initial_width=8, width_slope=8, width_multiplier=2, group_width=8, stem_stride=1,
         stride=1,
     )  # fmt: skip
-    return recipe.replace(**{"network": small, **changes})
+    return recipe.replace({"network.config": small, **changes})

@@ -1,8 +1,12 @@
-"""The task of a recipe: classification or segmentation."""
+"""The tasks of recipes: classification and segmentation."""
 
-from . import classification, segmentation
+from .classification import Classification
+from .segmentation import Segmentation
+from .task import Task
+
+__all__ = ["Classification", "Segmentation", "Task", "task_of"]
 
 
-def task_of(recipe):
-    """Returns the module of a recipe's task. Both modules have the same functions."""
-    return classification if recipe.decoder is None else segmentation
+def task_of(recipe) -> Task:
+    """Returns the task of a recipe: segmentation if it has a decoder, else classification."""
+    return Classification() if recipe.decoder is None else Segmentation(recipe.decoder)

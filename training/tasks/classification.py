@@ -1,4 +1,7 @@
-"""The classification task: network, metrics and figures."""
+"""Classification: one class for each image."""
+
+import dataclasses
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -7,60 +10,61 @@ import tensorflow as tf
 import regnet_tf
 
 from .. import figures
-from ..data.batches import limited_test_batches
-
-#: The metric that selects the best epoch.
-SCORE = "accuracy"
+from .task import Task
 
 
-def build_network(recipe, data):
-    """Returns the network of a recipe: a `keras.Model` to probabilities `(batch, classes)`."""
-    return regnet_tf.build_regnet(
-        recipe.config,
-        input_shape=recipe.input_shape,
-        class_names=data.class_names,
-        preprocessing=recipe.preprocessing,
-        synchronized=recipe.synchronized,
-        dtype=recipe.precision,
-    )
+@dataclasses.dataclass(frozen=True)
+class Classification(Task):
+    """Names the class of an image. The network's outputs are probabilities `(batch, classes)`."""
 
+    score: ClassVar[str] = "accuracy"
 
-def measure(labels, probabilities):
-    """Returns cross-entropy without smoothing, top-1 and top-5 hits per image, `(3, batch)`."""
-    losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
-    hits = [tf.math.in_top_k(labels, probabilities, k) for k in (1, 5)]
-    return tf.stack([losses, *(tf.cast(hit, tf.float32) for hit in hits)])
+    def build_network(self, network, images, class_names):
+        """Returns a RegNet with a head."""
+        return regnet_tf.build_regnet(
+            network.config,
+            input_shape=images.input_shape,
+            class_names=class_names,
+            preprocessing=images.preprocessing,
+            synchronized=network.synchronized,
+            dtype=network.precision,
+        )
 
+    def measure(self, labels, probabilities):
+        """Returns cross-entropy without smoothing, top-1 and top-5 hits, `(3, batch)`."""
+        losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+        hits = [tf.math.in_top_k(labels, probabilities, k) for k in (1, 5)]
+        return tf.stack([losses, *(tf.cast(hit, tf.float32) for hit in hits)])
 
-def named(means) -> dict:
-    """Returns the means of `measure` by name."""
-    return dict(zip(("loss", "accuracy", "top5_accuracy"), map(float, means), strict=True))
+    def named_metrics(self, means) -> dict:
+        """Returns "loss", "accuracy" and "top5_accuracy"."""
+        return dict(zip(("loss", "accuracy", "top5_accuracy"), map(float, means), strict=True))
 
+    def cost(self, model, config, image_size) -> dict:
+        """Returns the number of "parameters", and of "multiply_adds" for one image."""
+        cost = regnet_tf.complexity(config, image_size, classes=model.output_shape[-1])
+        return {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
 
-def cost(model, recipe, data):
-    """Returns the number of parameters, and of multiply-adds for one image."""
-    cost = regnet_tf.complexity(recipe.config, recipe.image_size, classes=len(data.class_names))
-    return {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
+    def evaluate(self, model, batches, class_names, title):
+        """Returns `results`, a confusion matrix and a sheet of test images with predictions."""
+        labels, probabilities = predict(model, batches)
+        shown = figures.select_examples(labels, probabilities)
+        images = _images_at(batches, shown)
+        predicted = probabilities.argmax(-1)
+        pictures = {
+            "confusion.png": figures.confusion(labels, predicted, class_names, title),
+            "predictions.png": figures.predictions(
+                images, labels[shown], probabilities[shown], class_names, title
+            ),
+        }
+        return results(labels, probabilities), pictures
 
-
-def evaluate(model, recipe, data):
-    """Runs the final test of a network.
-
-    Returns:
-        `(results, figures)`: the results for `run.json`, see `results`, and figures by file name.
-    """
-    labels, probabilities = predict(model, limited_test_batches(recipe, data))
-    title = f"{data.name}, {recipe.config.name}"
-    shown = figures.select_examples(labels, probabilities)
-    images = _images_at(limited_test_batches(recipe, data), shown)
-    names = data.class_names
-    pictures = {
-        "confusion.png": figures.confusion(labels, probabilities.argmax(-1), names, title),
-        "predictions.png": figures.predictions(
-            images, labels[shown], probabilities[shown], names, title
-        ),
-    }
-    return results(labels, probabilities), pictures
+    def summary(self, results) -> str:
+        """Returns the accuracy in one line."""
+        return (
+            f"Test accuracy {results['accuracy']:.2%} ({results['correct']} of"
+            f" {results['test_images']} images)"
+        )
 
 
 def predict(model, batches):
@@ -84,14 +88,6 @@ def results(labels, probabilities):
     """Returns the accuracy from 0 to 1, the number of correct images and of all test images."""
     correct = int(np.sum(labels == probabilities.argmax(-1)))
     return {"accuracy": correct / len(labels), "correct": correct, "test_images": len(labels)}
-
-
-def summary(results) -> str:
-    """Returns the results in one line."""
-    return (
-        f"Test accuracy {results['accuracy']:.2%} ({results['correct']} of"
-        f" {results['test_images']} images)"
-    )
 
 
 def _images_at(batches, indices):

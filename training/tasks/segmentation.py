@@ -1,4 +1,7 @@
-"""The segmentation task: network, metrics and figures."""
+"""Segmentation: one class for each pixel."""
+
+import dataclasses
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -7,58 +10,84 @@ import tensorflow as tf
 import regnet_tf
 
 from .. import figures
-from ..data.batches import limited_test_batches
+from ..recipes.parts import Decoder
+from .task import Task
 
-#: The metric that selects the best epoch.
-SCORE = "mean_iou"
-_SHOWN = 24
-
-
-def build_network(recipe, data):
-    """Returns the network of a recipe, with outputs `(batch, height, width, classes)`."""
-    levels = range(1, 2 + len(recipe.config.stages))
-    backbone = regnet_tf.backbone(
-        recipe.config,
-        outputs=[level for level in levels if level >= recipe.finest_level],
-        input_shape=recipe.input_shape,
-        preprocessing=recipe.preprocessing,
-        synchronized=recipe.synchronized,
-        dtype=recipe.precision,
-    )
-    return regnet_tf.segmentation_model(
-        backbone,
-        len(data.class_names),
-        decoder=recipe.decoder,
-        width=recipe.decoder_width,
-        class_names=data.class_names,
-        synchronized=recipe.synchronized,
-    )
+_SHOWN = 24  # number of test images in the figure of predictions
 
 
-def measure(labels, probabilities):
-    """Returns cross-entropy and confusion matrix of each image, `(1 + classes**2, batch)`."""
-    losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
-    classes = probabilities.shape[-1]
-    true = tf.one_hot(labels, classes)  # N H W T
-    predicted = tf.one_hot(tf.argmax(probabilities, -1), classes)  # N H W P
-    counts = tf.einsum("nhwt,nhwp->tpn", true, predicted)
-    counts = tf.reshape(counts, (classes**2, -1))
-    return tf.concat([tf.reduce_mean(losses, (1, 2))[None], counts], 0)
+@dataclasses.dataclass(frozen=True)
+class Segmentation(Task):
+    """Names the class of every pixel. The outputs are `(batch, height, width, classes)`.
 
+    Args:
+        decoder: the `Decoder` of the recipe.
+    """
 
-def named(means) -> dict:
-    """Returns loss, mean IoU and pixel accuracy from the means of `measure`."""
-    loss, *counts = means
-    classes = round(len(counts) ** 0.5)
-    return {"loss": float(loss), **_scores(np.reshape(counts, (classes, classes)))}
+    decoder: Decoder
+    score: ClassVar[str] = "mean_iou"
 
+    def build_network(self, network, images, class_names):
+        """Returns a RegNet with the decoder instead of the head."""
+        levels = range(1, 2 + len(network.config.stages))
+        backbone = regnet_tf.backbone(
+            network.config,
+            outputs=[level for level in levels if level >= self.decoder.finest_level],
+            input_shape=images.input_shape,
+            preprocessing=images.preprocessing,
+            synchronized=network.synchronized,
+            dtype=network.precision,
+        )
+        return regnet_tf.segmentation_model(
+            backbone,
+            len(class_names),
+            decoder=self.decoder.name,
+            width=self.decoder.width,
+            class_names=class_names,
+            synchronized=network.synchronized,
+        )
 
-def _scores(confusion):
-    """Returns mean IoU and pixel accuracy."""
-    return {
-        "mean_iou": float(np.nanmean(intersection_over_union(confusion))),
-        "accuracy": float(np.trace(confusion) / confusion.sum()),
-    }
+    def measure(self, labels, probabilities):
+        """Returns cross-entropy and confusion matrix, `(1 + classes**2, batch)`."""
+        losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+        classes = probabilities.shape[-1]
+        true = tf.one_hot(labels, classes)  # N H W T
+        predicted = tf.one_hot(tf.argmax(probabilities, -1), classes)  # N H W P
+        counts = tf.einsum("nhwt,nhwp->tpn", true, predicted)
+        counts = tf.reshape(counts, (classes**2, -1))
+        return tf.concat([tf.reduce_mean(losses, (1, 2))[None], counts], 0)
+
+    def named_metrics(self, means) -> dict:
+        """Returns "loss", "mean_iou" and "accuracy", the share of right pixels."""
+        loss, *counts = means
+        classes = round(len(counts) ** 0.5)
+        return {"loss": float(loss), **_scores(np.reshape(counts, (classes, classes)))}
+
+    def cost(self, model, config, image_size) -> dict:
+        """Returns the number of trainable "parameters"."""
+        return {"parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables)}
+
+    def evaluate(self, model, batches, class_names, title):
+        """Returns `results`, a confusion matrix of pixels and a sheet of predicted maps."""
+        classes = len(class_names)
+        confusion, shown = np.zeros((classes, classes), "int64"), []
+        for images, labels in batches:
+            labels, predicted = labels.numpy(), model.predict_on_batch(images).argmax(-1)
+            np.add.at(confusion, (labels, predicted), 1)
+            if len(shown) < _SHOWN:
+                shown += zip(images.numpy(), labels, predicted, strict=True)
+        pictures = {
+            "confusion.png": figures.confusion_of_pixels(confusion, class_names, title),
+            "predictions.png": figures.segmentations(shown[:_SHOWN], class_names, title),
+        }
+        return results(confusion, class_names), pictures
+
+    def summary(self, results) -> str:
+        """Returns mean IoU and pixel accuracy in one line."""
+        return (
+            f"Test mean IoU {results['mean_iou']:.4f} ({results['accuracy']:.2%} of"
+            f" {results['pixels']:,} pixels right)"
+        )
 
 
 def intersection_over_union(confusion):
@@ -75,32 +104,6 @@ def intersection_over_union(confusion):
     return np.divide(both, either, out=np.full_like(both, np.nan), where=either > 0)
 
 
-def cost(model, recipe, data):
-    """Returns the number of trainable parameters."""
-    return {"parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables)}
-
-
-def evaluate(model, recipe, data):
-    """Runs the final test of a network.
-
-    Returns:
-        `(results, figures)`: the results for `run.json`, see `results`, and figures by file name.
-    """
-    classes = len(data.class_names)
-    confusion, shown = np.zeros((classes, classes), "int64"), []
-    for images, labels in limited_test_batches(recipe, data):
-        labels, predicted = labels.numpy(), model.predict_on_batch(images).argmax(-1)
-        np.add.at(confusion, (labels, predicted), 1)
-        if len(shown) < _SHOWN:
-            shown += zip(images.numpy(), labels, predicted, strict=True)
-    title = f"{data.name}, {recipe.config.name}"
-    pictures = {
-        "confusion.png": figures.confusion_of_pixels(confusion, data.class_names, title),
-        "predictions.png": figures.segmentations(shown[:_SHOWN], data.class_names, title),
-    }
-    return results(confusion, data.class_names), pictures
-
-
 def results(confusion, class_names):
     """Returns mean IoU, pixel accuracy, IoU of each class, and the number of pixels.
 
@@ -114,9 +117,9 @@ def results(confusion, class_names):
     }
 
 
-def summary(results) -> str:
-    """Returns the results in one line."""
-    return (
-        f"Test mean IoU {results['mean_iou']:.4f} ({results['accuracy']:.2%} of"
-        f" {results['pixels']:,} pixels right)"
-    )
+def _scores(confusion):
+    """Returns mean IoU and pixel accuracy."""
+    return {
+        "mean_iou": float(np.nanmean(intersection_over_union(confusion))),
+        "accuracy": float(np.trace(confusion) / confusion.sum()),
+    }

@@ -18,17 +18,18 @@ def announcement(model, recipe, data, strategy=None):
     """Returns a text about the network, the data set, the device and the split of a batch."""
     compute = strategies.describe(strategy or tf.distribute.get_strategy())
     replicas = compute["replicas"]
-    parameters = task_of(recipe).cost(model, recipe, data)["parameters"]
-    share = f"{recipe.batch_size} images"
+    cost = task_of(recipe).cost(model, recipe.network.config, recipe.images.size)
+    batch_size, rate = recipe.schedule.batch_size, recipe.schedule.scaled_learning_rate
+    share = f"{batch_size} images"
     if replicas > 1:
-        share += f", {recipe.batch_size // replicas} on each of {replicas} replicas"
+        share += f", {batch_size // replicas} on each of {replicas} replicas"
     if compute["workers"] > 1:
         share += f" of {compute['workers']} workers"
     return (
-        f"{recipe.config.name} ({parameters:,} parameters) learns {data.name}"
+        f"{recipe.network.config.name} ({cost['parameters']:,} parameters) learns {data.name}"
         f" ({data.train.size:,} training and {data.test.size:,} test images) on"
         f" {compute['device']}.\n"
-        f"Batches of {share}; learning rate {recipe.scaled_learning_rate:.4g}."
+        f"Batches of {share}; learning rate {rate:.4g}."
     )
 
 

@@ -1,0 +1,45 @@
+"""Describes recipes as text, one line a part."""
+
+import dataclasses
+import textwrap
+
+from .recipe import PARTS
+
+_WIDTH = 98
+
+
+def describe(recipe) -> str:
+    """Returns name, description and fields of a recipe, at most 100 columns wide.
+
+    A line names a part and its fields that differ from their defaults. A part that equals its
+    defaults is left out.
+    """
+    lines = [recipe.name, textwrap.indent(recipe.description, "  ")]
+    for name in PARTS:
+        part = getattr(recipe, name)
+        fields = {} if part is None else _changed(part)
+        if fields:
+            lines.append(_line(f"{name}: ", fields))
+    own = {"precise_images": recipe.precise_images, "seed": recipe.seed}
+    return "\n".join([*lines, _line("", own)])
+
+
+def _changed(instance):
+    """Returns the fields of a dataclass that differ from their defaults."""
+    values = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
+    defaults = {field.name: field.default for field in dataclasses.fields(instance)}
+    return {name: value for name, value in values.items() if value != defaults[name]}
+
+
+def _line(start, fields):
+    text = start + ", ".join(f"{name}={_text(value)}" for name, value in fields.items())
+    return textwrap.fill(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def _text(value):
+    """Returns a value as `--set` takes it."""
+    if isinstance(value, tuple):
+        return ",".join(map(_text, value))
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return getattr(value, "name", str(value))  # a network has a name
