@@ -210,7 +210,7 @@ def test_results_are_those_of_the_model_that_was_written(finished, few_scenes):
     trained = load_trained(workdir)
     images, labels = few_scenes.test.items, few_scenes.test.labels  # three batches of 8 hold all
     facts, recipe = facts_of(trained.model), Recipe.from_dict(run["recipe"])
-    assert facts == (recipe.config, recipe.preprocessing, CLASSES)
+    assert facts == (recipe.network.config, recipe.images.preprocessing, CLASSES)
     predicted = trained.model.predict(facts.preprocessing.normalize(images), verbose=0).argmax(-1)
     iou = jaccard_score(labels.ravel(), predicted.ravel(), average=None, labels=range(11))
     assert run["results"]["mean_iou"] == pytest.approx(iou.mean(), abs=1e-3)

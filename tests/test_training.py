@@ -369,7 +369,7 @@ def test_the_model_that_was_written_knows_what_it_is(finished):
     model = keras.saving.load_model(workdir / "model.keras")
     recipe = Recipe.from_dict(run["recipe"])
     names = tuple(run["data"]["class_names"])
-    assert facts_of(model) == (recipe.config, recipe.preprocessing, names)
+    assert facts_of(model) == (recipe.network.config, recipe.images.preprocessing, names)
 
 
 def test_run_json(finished):
