@@ -28,8 +28,8 @@ class Facts(NamedTuple):
 def facts_of(model: keras.Model) -> Facts:
     """Returns what a network knows about itself.
 
-    The layers of a network carry these facts: `Stem` and `Head` or `PixelClassifier`. A saved,
-    cloned, fused or renamed model has them, and so has any model on the same layers.
+    The layers of a network carry these facts: `Stem`, and `Head` or `PixelClassifier`. Saved,
+    cloned, fused and renamed models keep them. Other models on the same layers have them, too.
 
     Args:
         model: a `keras.Model` with the layers of one RegNet.
@@ -62,7 +62,7 @@ def _layers(model: Any) -> Iterator[Any]:
 
 
 def _only(values: Iterator[Any]) -> Any:
-    """Returns the value that is not None; None if several ones differ."""
+    """Returns the value that all of the known ones share; None if they differ."""
     different = {value for value in values if value is not None}
     return different.pop() if len(different) == 1 else None
 
