@@ -10,10 +10,9 @@ from regnet_command import run
 
 _EPILOG = """\
 examples:
-  regnet train                                  the digits, in a minute or two
-  regnet train --list                           the recipes and what to expect of them
-  regnet train --recipe digits_finetuning       few images of new digits, with and without
-                                                what others taught the network
+  regnet train                                  handwritten digits, in a minute or two
+  regnet train --list                           all recipes, with their expected results
+  regnet train --recipe digits_finetuning       few images: fine-tuning and from scratch
   regnet train --recipe smoke --workdir /tmp/smoke
   regnet train --set schedule.epochs=10 --set schedule.learning_rate=0.05 --workdir runs/short
   regnet train --variant RegNetX-200MF --workdir runs/x200
@@ -21,10 +20,10 @@ examples:
   regnet train --recipe paper --variant regnety_004 --data imagenet2012 --data-dir DIR
                --strategy mirrored --workdir RUN
 
-Ends with the accuracy on the test images and the paths of what was written. A run that was killed
-or stopped goes on when the same command is given again.
-Exit status: 0 if it worked, 2 if something asked for is not possible, 130 and 143 if stopped by
-SIGINT or SIGTERM."""
+The command prints the test accuracy and the paths of its files. Run the same command again to
+resume a run that was stopped or killed.
+
+Exit status: 0 after success, 2 after an error, 130 after Ctrl-C, 143 after SIGTERM."""
 
 
 def main(arguments=None) -> int:
@@ -79,8 +78,10 @@ def _train(options, arguments):
             raise
         _begin_again(error, arguments)
     if strategies.is_chief(strategy):
+        model = str(workdir / "model.keras")
         print(program.summary(done))
         print_paths(workdir, files)
+        print(f"Load it: import keras, regnet_tf; keras.saving.load_model({model!r})")
     return 0
 
 
@@ -97,17 +98,17 @@ def _begin_again(error, arguments):
 def _parser():
     parser = argparse.ArgumentParser(
         prog="regnet train",
-        description="Trains a RegNet by a recipe, tests it, and draws what happened.",
+        description="Trains a RegNet with a recipe, tests it, and draws the learning curves.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--recipe", metavar="NAME", default="digits", help="what to train (default: digits)")
-    add("--list", action="store_true", help="show the recipes and end")
-    add("--variant", metavar="NAME", help="another network, such as RegNetY-400MF; any known name")
+    add("--recipe", metavar="NAME", default="digits", help="name of the recipe (default: digits)")
+    add("--list", action="store_true", help="print all recipes and exit")
+    add("--variant", metavar="NAME", help="another network by any name, such as RegNetY-400MF")
     add("--data", metavar="NAME", help="another data set")
-    add("--data-dir", metavar="DIR", help="where tensorflow-datasets keeps its data")
-    add("--workdir", metavar="DIR", type=Path, help="for the results (default: runs/RECIPE)")
+    add("--data-dir", metavar="DIR", help="data directory of tensorflow-datasets")
+    add("--workdir", metavar="DIR", type=Path, help="folder for the results (default: runs/RECIPE)")
     add(
         "--set",
         metavar="FIELD=VALUE",
@@ -115,7 +116,9 @@ def _parser():
         default=[],
         help="change a field of the recipe, such as schedule.epochs=10; may be repeated",
     )
-    add("--seed", metavar="N", type=int, help="of weights, order and augmentation (default: 0)")
+    add(
+        "--seed", metavar="N", type=int, help="seed of weights, order and augmentation (default: 0)"
+    )
     add(
         "--strategy",
         metavar="NAME",
@@ -129,9 +132,9 @@ def _parser():
         metavar="N",
         type=int,
         default=1000,
-        help="steps between checkpoints, beside those after each epoch (default: 1000)",
+        help="steps between checkpoints; each epoch ends with one, too (default: 1000)",
     )
-    add("--overwrite", action="store_true", help="begin anew, even over a finished run")
+    add("--overwrite", action="store_true", help="restart from scratch, even over a finished run")
     return parser
 
 

@@ -19,11 +19,11 @@ from .recipe import Recipe
 DIGITS = Recipe(
     name="digits",
     description="""\
-Learns handwritten digits (1,797 scans of 8x8 pixels that come with scikit-learn) from three
-quarters of them with a small RegNetY made for 32 pixels.
+Trains a small RegNetY on scikit-learn's handwritten digits: 1,797 scans of 8x8 pixels, enlarged to
+32 pixels. A quarter of them is the test set.
 Command: regnet train --recipe digits
-Expect: 99 % or more of the held-out quarter right (seeds 0, 1, 2: 99.8, 99.1, 99.6), in one to
-two minutes on two CPU cores.""",
+Expect: 99 % test accuracy or more (99.8, 99.1 and 99.6 % with seeds 0, 1 and 2), in one to two
+minutes on two CPU cores.""",
     data=Data(name="digits"),
     network=Network(
         config=RegNetConfig(
@@ -55,9 +55,9 @@ HALF_OF_THE_DIGITS = DIGITS.replace(
     {
         "name": "first_half_of_digits",
         "description": """\
-Learns the digits 0 to 4 alone: the network that digits_finetuning starts from.
+Trains on the digits 0 to 4 only. It is the pretraining of digits_finetuning.
 Command: regnet train --recipe first_half_of_digits
-Expect: 98 to 99 % of the held-out images of these digits right, in half a minute.""",
+Expect: 98 to 99 % test accuracy on these digits, in half a minute.""",
         "data.classes": tuple("01234"),
         "schedule.epochs": 8,
     }
@@ -67,11 +67,12 @@ DIGITS_FINETUNING = DIGITS.replace(
     {
         "name": "digits_finetuning",
         "description": """\
-Fine-tunes a network that knows the digits 0 to 4 to the digits 5 to 9, of which it sees three
-images each, and trains another from scratch with the same images, three times with other images.
+Compares fine-tuning with training from scratch on three images of each of the digits 5 to 9.
+Fine-tuning starts from a network trained on the digits 0 to 4. Repeats this with three choices of
+images.
 Command: regnet train --recipe digits_finetuning
-Expect: 86.0 % of the held-out images of the new digits right with fine-tuning, 74.3 % from
-scratch (means of seeds 0, 1, 2), in about a minute. With twice as many epochs: 86.5 and 79.6 %.""",
+Expect: 86.0 % test accuracy with fine-tuning and 74.3 % from scratch on one machine, 79.3 and
+75.6 % on another (means of three choices), in about a minute.""",
         "data.classes": tuple("56789"),
         "data.images_per_class": 3,
         "schedule.epochs": 80,
@@ -84,10 +85,10 @@ scratch (means of seeds 0, 1, 2), in about a minute. With twice as many epochs: 
 DIGIT_CROPS = Recipe(
     name="digit_crops",
     description="""\
-Learns to name a handwritten digit on a part of a photograph: the network that segmentation_digits
-starts from.
+Classifies handwritten digits on crops of photographs. It is the pretraining of
+segmentation_digits.
 Command: regnet train --recipe digit_crops
-Expect: about 87 % of the crops with held-out digits right, in a minute and a half.""",
+Expect: about 87 % test accuracy, in a minute and a half.""",
     data=Data(name="digit_crops"),
     network=Network(
         config=RegNetConfig(
@@ -118,10 +119,10 @@ SEGMENTATION_DIGITS = DIGIT_CROPS.replace(
     {
         "name": "segmentation_digits",
         "description": """\
-Names the class of every pixel in scenes of handwritten digits on photographs, with a small
-RegNetY under a feature pyramid, which begins by naming single digits.
+Segments scenes of handwritten digits on photographs, with a small RegNetY and a feature pyramid.
+It starts from a classifier of single digits.
 Command: regnet train --recipe segmentation_digits
-Expect: a mean IoU of 0.80 on held-out scenes, in less than five minutes on two slow CPU cores.""",
+Expect: a mean IoU of 0.80 on the test scenes, in less than five minutes on two slow CPU cores.""",
         "data.name": "digit_scenes",
         "decoder": Decoder(name="fpn", width=32),
         "images.size": 64,
@@ -137,9 +138,9 @@ Expect: a mean IoU of 0.80 on held-out scenes, in less than five minutes on two 
 SMOKE = Recipe(
     name="smoke",
     description="""\
-A few steps of a tiny RegNetX on any data set, to see that everything works.
+Trains a tiny RegNetX for a few steps on any data set, as a check of the installation.
 Command: regnet train --recipe smoke
-Expect: every file of a run in half a minute, and an accuracy near chance.""",
+Expect: all files of a run in half a minute, and an accuracy near chance.""",
     data=Data(name="digits"),
     network=Network(
         config=RegNetConfig(

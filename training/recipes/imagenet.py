@@ -18,14 +18,14 @@ from .recipe import Recipe
 PAPER = Recipe(
     name="paper",
     description="""\
-What the paper's authors trained RegNets with (section 5, and the configurations of pycls): SGD
-with Nesterov momentum, L2 of every parameter inside the gradient, half a cosine set for each
-epoch after 5 epochs of warm-up, 100 epochs of random-resized crops, flips and PCA lighting;
-precise normalization statistics before each test.
+The recipe of the paper's authors (section 5, and the configurations of pycls): 100 epochs of SGD
+with Nesterov momentum, L2 regularization of all parameters, a half-cosine learning rate schedule
+after 5 epochs of warm-up, random resized crops, flips and PCA lighting. Normalization statistics
+are computed precisely before each test.
 Command: regnet train --recipe paper --variant regnety_004 --data imagenet2012
 --data-dir DIR --strategy mirrored --workdir RUN
-Expect: 74.1 % top-1 for RegNetY-400MF, after 5.3 hours on 8 V100 (the authors' numbers, in pycls'
-model zoo; this project has not trained it).""",
+Expect: 74.1 % top-1 for RegNetY-400MF, after 5.3 hours on 8 V100 GPUs. These are the authors'
+numbers from pycls' model zoo; this project has not trained it.""",
     data=Data(name="imagenet2012"),
     network=Network(config="regnety_004"),
     images=Images(size=224, test_size=224, crop_fraction=0.875, interpolation="pycls"),
@@ -52,13 +52,13 @@ _TV_BATCH = 1024
 TORCHVISION_V2 = Recipe(
     name="torchvision_v2",
     description="""\
-What torchvision's IMAGENET1K_V2 weights were trained with (its references/classification and pull
-request 3995): 600 epochs at 176 pixels, tested at 224; TrivialAugment, random erasing, mixup or
-CutMix, label smoothing, no decay of normalization, an average of the weights.
+The recipe of torchvision's IMAGENET1K_V2 weights (its references/classification and pull request
+3995): 600 epochs at 176 pixels, tests at 224 pixels, TrivialAugment, random erasing, mixup and
+CutMix, label smoothing, no weight decay of normalization, and a moving average of the weights.
 Command: regnet train --recipe torchvision_v2 --variant regnety_004 --data imagenet2012
 --data-dir DIR --strategy mirrored --workdir RUN
-Expect: 75.8 % top-1 for RegNetY-400MF (torchvision's number; this project has not trained it),
-six times the epochs of the recipe `paper` at 0.6 of its pixels.""",
+Expect: 75.8 % top-1 for RegNetY-400MF. This is torchvision's number; this project has not trained
+it. It takes six times the epochs of the recipe `paper`, at 0.6 times its pixels.""",
     data=Data(name="imagenet2012"),
     network=Network(config="regnety_004"),
     images=Images(size=176, test_size=224, crop_fraction=224 / 232, interpolation="bilinear"),
@@ -94,13 +94,14 @@ six times the epochs of the recipe `paper` at 0.6 of its pixels.""",
 TIMM_RA = Recipe(
     name="timm_ra",
     description="""\
-timm's recipe of RandAugment, as its documentation prints it for EfficientNets (RMSprop of
-TensorFlow 1, steps of 0.97, RandAugment, erasing with noise, an average of the weights), and
-mixup; tested at 288 pixels. What exactly `regnety_032.ra_in1k` was trained with is not published.
+timm's RandAugment recipe, as its documentation prints it for EfficientNets: RMSprop as in
+TensorFlow 1, a learning rate that is multiplied by 0.97 every 2.4 epochs, RandAugment, erasing
+with noise, mixup, and a moving average of the weights. Tests are at 288 pixels. The exact recipe
+of `regnety_032.ra_in1k` is not published.
 Command: regnet train --recipe timm_ra --variant regnety_032 --data imagenet2012
 --data-dir DIR --strategy mirrored --workdir RUN
-Expect: timm's weights of that name reach 82.7 % top-1 at 288 pixels; this project has not trained
-it.""",
+Expect: timm's weights of that name have 82.7 % top-1 accuracy at 288 pixels. This project has not
+trained it.""",
     data=Data(name="imagenet2012"),
     network=Network(config="regnety_032"),
     images=Images(size=224, test_size=288, crop_fraction=1.0, interpolation="bicubic"),
