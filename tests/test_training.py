@@ -2,6 +2,8 @@
 
 import csv
 import json
+import pathlib
+import re
 import subprocess
 import sys
 import zipfile
@@ -33,6 +35,15 @@ from training.tasks import Classification, Segmentation, Task, classification, t
 def test_recipes_are_listed_by_their_names():
     assert all(name == recipe.name for name, recipe in RECIPES.items())
     assert all("regnet train" in recipe.description for recipe in RECIPES.values())
+
+
+def test_the_guide_lists_all_fields_of_parts():
+    guide = (pathlib.Path(__file__).parents[1] / "docs" / "guides" / "training.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\| (`.*`) \|$", guide, flags=re.MULTILINE)
+    listed = [
+        f"{part}.{field}" for part, fields in rows for field in re.findall(r"`(\w+)`", fields)
+    ]
+    assert listed == [name for name in FIELD_TYPES if "." in name]
 
 
 def test_get_recipe_changes_fields():
