@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from regnet_command import run
+from regnet_command import add_preprocessing_options, preprocessing_changes, run
 
 _EPILOG = """\
 examples:
@@ -46,10 +46,7 @@ def _export(options):
         name=options.name,
         labels=options.labels,
         calibration=options.calibration,
-        image_size=options.image_size,
-        crop_fraction=options.crop_fraction,
-        resize_size=options.resize_size,
-        interpolation=options.interpolation,
+        **preprocessing_changes(options),
     )
     facts = exporting.export(
         source,
@@ -109,18 +106,7 @@ def _parser():
         default="float32",
         help="output of the int8 file: float32 (default) or uint8",
     )
-    setting = parser.add_argument_group(
-        "preprocessing (default: as published, or as in the run's recipe)"
-    )
-    setting.add_argument("--image-size", metavar="N", type=int, help="side of the images in pixels")
-    crop = setting.add_mutually_exclusive_group()
-    crop.add_argument(
-        "--crop-fraction", metavar="F", type=float, help="share of the shorter side to keep"
-    )
-    crop.add_argument(
-        "--resize-size", metavar="N", type=int, help="or: resize the shorter side to N pixels"
-    )
-    setting.add_argument("--interpolation", metavar="NAME", help="bilinear, bicubic or pycls")
+    add_preprocessing_options(parser)
     return parser
 
 

@@ -146,6 +146,7 @@ def _compared(artefacts, checks, folder):
 
 
 def _warnings(source, precisions):
+    yield from source.assumed
     count = 0 if source.examples is None else len(source.examples.calibration)
     if "int8" in precisions and count < ENOUGH:
         yield f"int8 was calibrated on {count} images; {ENOUGH} and more are better."

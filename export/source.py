@@ -31,6 +31,7 @@ class Source:
         preprocessing: the preprocessing from a photograph to a normalized image.
         labels: names of the classes; empty for a network without a classifier.
         examples: images for the calibration of int8 files and for the checks, or None.
+        assumed: what the network does not know and was assumed: lines of text.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Source:
     preprocessing: Preprocessing
     labels: Sequence[str]
     examples: Examples | None = None
+    assumed: Sequence[str] = ()
 
 
 def load_source(
@@ -58,7 +60,7 @@ def load_source(
             network knows, or ImageNet's for 1000 classes.
         calibration: a folder of images, or an `.npz` file (see `Examples.read`). By default the
             images that the run kept.
-        **changes: fields of `Preprocessing` to change; None leaves a field as it is.
+        **changes: fields of `Preprocessing` to change.
 
     Raises:
         UserError: if something cannot be read, or the arguments do not fit together.
@@ -77,7 +79,15 @@ def load_source(
         examples = Examples.read(trained.folder / "examples.npz", preprocessing)
     else:
         examples = None
-    return Source(name, model, preprocessing, names, examples)
+    assumed = list(_assumed(facts, names, labels))
+    return Source(name, model, preprocessing, names, examples, assumed)
+
+
+def _assumed(facts, names, labels):
+    if facts.preprocessing is None:
+        yield "The network does not know its preprocessing; ImageNet's was assumed."
+    if names and facts.class_names is None and labels is None:
+        yield f"The network does not know its class names; {names[0]!r} ... were assumed."
 
 
 def check_name(name: str) -> str:
@@ -116,17 +126,12 @@ def without_preprocessing(model, preprocessing):
 
 def _changed(preprocessing, model, changes):
     """Returns the preprocessing with changes, checked against the network's input size."""
-    changes = {field: value for field, value in changes.items() if value is not None}
     size = changes.get("image_size", preprocessing.image_size)
     fixed = model.input_shape[1]
     if fixed is not None and size != fixed:
         if "image_size" in changes:
             raise UserError(f"`image_size` must be {fixed}, the network's. Received: {size}")
         changes["image_size"] = fixed
-    if "resize_size" in changes:
-        changes["crop_fraction"] = None
-    elif "crop_fraction" in changes:
-        changes["resize_size"] = None
     return preprocessing.replace(**changes)
 
 

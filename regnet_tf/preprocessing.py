@@ -200,7 +200,13 @@ class Preprocessing:
         return cls(**fields)
 
     def replace(self, **changes: Any) -> "Preprocessing":
-        """Returns a copy with the given fields changed."""
+        """Returns a copy with the given fields changed.
+
+        A new `resize_size` takes the place of `crop_fraction`, and the other way round.
+        """
+        for field, other in (("resize_size", "crop_fraction"), ("crop_fraction", "resize_size")):
+            if changes.get(field) is not None:
+                changes.setdefault(other, None)
         return replaced(self, changes)
 
     def _crops(self, source):

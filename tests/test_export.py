@@ -21,7 +21,7 @@ from export.__main__ import main
 from export.checks import measure_speed
 from export.examples import Examples
 from export.source import load_source
-from regnet_tf import Preprocessing
+from regnet_tf import Preprocessing, RegNetConfig, StageConfig, build_regnet
 from regnet_tf._errors import UserError
 
 pytest.importorskip("ai_edge_litert")
@@ -513,6 +513,16 @@ def test_without_images(digits_run, tmp_path):
     (warning,) = facts["warnings"]
     assert "random levels" in warning
     assert facts["name"] == "alone" and facts["keras"]["accuracy"] is None
+
+
+def test_what_is_assumed_is_said(digits_run, tmp_path):
+    config = RegNetConfig(explicit_stages=(StageConfig(8, 1, 8),))
+    build_regnet(config, classes=3).save(tmp_path / "unknown.keras")
+    assert list(load_source(tmp_path / "unknown.keras").assumed) == [
+        "The network does not know its preprocessing; ImageNet's was assumed.",
+        "The network does not know its class names; 'class 0' ... were assumed.",
+    ]
+    assert not load_source(digits_run).assumed
 
 
 # Images to calibrate with.

@@ -425,6 +425,7 @@ def test_dict_round_trip():
         with pytest.raises(ValueError, match=message):
             Preprocessing.from_dict(fields)
     assert preprocessing.replace(image_size=30).shorter_side == 36
+    assert preprocessing.replace(crop_fraction=0.5).replace(resize_size=36) == preprocessing
     assert hash(preprocessing) == hash(preprocessing.replace())
     with pytest.raises(ValueError, match=r"fields image_size.*Received: size"):
         preprocessing.replace(size=3)

@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from regnet_command import run
+from regnet_command import add_preprocessing_options, preprocessing_changes, run
 
 _EPILOG = """\
 examples:
@@ -75,18 +75,7 @@ def _parser():
         default="test",
         help="split of the data set (default: test)",
     )
-    setting = parser.add_argument_group(
-        "preprocessing (default: as published, or as in the run's recipe)"
-    )
-    setting.add_argument("--image-size", metavar="N", type=int, help="side of the images in pixels")
-    crop = setting.add_mutually_exclusive_group()
-    crop.add_argument(
-        "--crop-fraction", metavar="F", type=float, help="share of the shorter side to keep"
-    )
-    crop.add_argument(
-        "--resize-size", metavar="N", type=int, help="or: resize the shorter side to N pixels"
-    )
-    setting.add_argument("--interpolation", metavar="NAME", help="bilinear, bicubic or pycls")
+    add_preprocessing_options(parser)
     add(
         "--compare-published",
         action="store_true",
@@ -232,7 +221,8 @@ def _evaluated(job, data, split, options):
     wanted = {"model": job.model, "data": data.name, "split": options.split, "images": split.size}
     done = None if options.overwrite else _finished(folder)
     same = done is not None and all(done[key] == value for key, value in wanted.items())
-    if same and job.preprocessing in (None, _preprocessing_of(done)) and not _changes(options):
+    as_published = job.preprocessing in (None, done and _preprocessing_of(done))
+    if same and as_published and not preprocessing_changes(options):
         print(f"{_line(done, job)} (evaluated earlier)", flush=True)
         return {**done, "published": job.published}
     predictor = _predictor(job.model, options.variant)
@@ -265,13 +255,6 @@ def _preprocessing_of(result):
     return Preprocessing.from_dict(result["preprocessing"])
 
 
-def _changes(options):
-    """Returns the fields of `Preprocessing` that the command line changes."""
-    fields = ("image_size", "crop_fraction", "resize_size", "interpolation")
-    given = {field: getattr(options, field) for field in fields}
-    return {field: value for field, value in given.items() if value is not None}
-
-
 def _setting(job, predictor, options):
     """Returns the preprocessing for a network, with the changes of the command line."""
     from regnet_tf import Preprocessing
@@ -279,13 +262,9 @@ def _setting(job, predictor, options):
 
     preprocessing = job.preprocessing or predictor.preprocessing
     if preprocessing is None:
+        print(f"{predictor.name} does not know its preprocessing; ImageNet's is assumed.")
         preprocessing = Preprocessing(image_size=predictor.image_size or 224)
-    changes = _changes(options)
-    if "resize_size" in changes:
-        changes["crop_fraction"] = None
-    elif "crop_fraction" in changes:
-        changes["resize_size"] = None
-    preprocessing = preprocessing.replace(**changes)
+    preprocessing = preprocessing.replace(**preprocessing_changes(options))
     if predictor.image_size not in (None, preprocessing.image_size):
         raise UserError(
             f"`image_size` must be {predictor.image_size}, the only size that {predictor.name}"

@@ -9,6 +9,7 @@ import importlib.metadata
 import sys
 from typing import NamedTuple
 
+from .preparation import add_preprocessing_options, preprocessing_changes
 from .starting import (
     VARIABLES,
     defer_library,
@@ -21,8 +22,10 @@ from .starting import (
 __all__ = [
     "PROGRAMS",
     "VARIABLES",
+    "add_preprocessing_options",
     "defer_library",
     "main",
+    "preprocessing_changes",
     "run",
     "start_tensorflow",
     "start_worker",
