@@ -26,7 +26,7 @@ resume a run that was stopped or killed.
 Exit status: 0 after success, 2 after an error, 130 after Ctrl-C, 143 after SIGTERM."""
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status.
 
     Args:
@@ -54,12 +54,12 @@ def _train(options, arguments):
     strategy = strategies.make_strategy(options.strategy)
     try:
         if recipe.pretraining and recipe.decoder is None:
-            program, files = finetuning, finetuning.FILES
+            summary, files = finetuning.summary, finetuning.FILES
             done = finetuning.finetune(
                 recipe, workdir, options.overwrite, verbose, options.data_dir
             )
         else:
-            program, files = train, directory.FILES
+            summary, files = train.summary, directory.FILES
             done = train.train_and_evaluate(
                 recipe,
                 workdir,
@@ -78,9 +78,9 @@ def _train(options, arguments):
             raise
         _begin_again(error, arguments)
     if strategies.is_chief(strategy):
-        model = str(workdir / "model.keras")
-        print(program.summary(done))
+        print(summary(done))
         print_paths(workdir, files)
+        model = str(workdir / "model.keras")
         print(f"Load it: import keras, regnet_tf; keras.saving.load_model({model!r})")
     return 0
 
