@@ -27,7 +27,7 @@ Exit status: 0 if it worked, 2 if something asked for is not possible, 130 and 1
 SIGINT or SIGTERM."""
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status.
 
     Args:
@@ -55,12 +55,12 @@ def _train(options, arguments):
     strategy = strategies.make_strategy(options.strategy)
     try:
         if recipe.pretraining and recipe.decoder is None:
-            program, files = finetuning, finetuning.FILES
+            summary, files = finetuning.summary, finetuning.FILES
             done = finetuning.finetune(
                 recipe, workdir, options.overwrite, verbose, options.data_dir
             )
         else:
-            program, files = train, directory.FILES
+            summary, files = train.summary, directory.FILES
             done = train.train_and_evaluate(
                 recipe,
                 workdir,
@@ -79,7 +79,7 @@ def _train(options, arguments):
             raise
         _begin_again(error, arguments)
     if strategies.is_chief(strategy):
-        print(program.summary(done))
+        print(summary(done))
         print_paths(workdir, files)
     return 0
 

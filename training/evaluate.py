@@ -6,8 +6,14 @@ import dataclasses
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from regnet_command import run
+
+if TYPE_CHECKING:
+    from regnet_tf import Preprocessing
+
+    from .evaluation.predictors import Predictor
 
 _EPILOG = """\
 examples:
@@ -31,7 +37,7 @@ confusion.csv and confusion.png. Networks that have one are not evaluated again.
 _IMAGENET = 50_000  # images of the validation set that published accuracies refer to
 
 
-def main(arguments=None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status.
 
     Args:
@@ -117,7 +123,7 @@ class Job:
 
     model: str
     folder: str
-    preprocessing: object = None
+    preprocessing: "Preprocessing | None" = None
     published: dict | None = None
 
 
@@ -126,7 +132,7 @@ def _jobs(options):
     from regnet_tf._errors import UserError, nearest
     from regnet_tf.weights import is_tag, list_weights, weights_info
 
-    tags = []
+    tags: list[str] = []
     for name in options.model:
         pattern = "*" if name == "all" else name
         matched = [pattern] if is_tag(pattern) or Path(name).exists() else list_weights(pattern)
@@ -207,7 +213,7 @@ def _trained_on(model):
 
 
 _KEYS = ("model", "data", "split", "images", "top1", "top5", "images_per_second", "preprocessing")
-_loaded = {}  # the last network; the next job may use it in another setting
+_loaded: "dict[str, Predictor]" = {}  # the last network; the next job may use it in another setting
 
 
 def _predictor(model, variant):
@@ -231,8 +237,7 @@ def _evaluated(job, data, split, options):
     folder = options.out / job.folder
     wanted = {"model": job.model, "data": data.name, "split": options.split, "images": split.size}
     done = None if options.overwrite else _finished(folder)
-    same = done is not None and all(done[key] == value for key, value in wanted.items())
-    if same and job.preprocessing in (None, _preprocessing_of(done)) and not _changes(options):
+    if done is not None and not _changes(options) and _is_of(done, wanted, job):
         print(f"{_line(done, job)} (evaluated earlier)", flush=True)
         return {**done, "published": job.published}
     predictor = _predictor(job.model, options.variant)
@@ -257,6 +262,12 @@ def _finished(folder):
 
     file = folder / "evaluation.json"
     return read_json(file, *_KEYS) if file.is_file() else None
+
+
+def _is_of(result, wanted, job):
+    """Returns whether a result has the wanted facts and the preprocessing of a job."""
+    same = all(result[key] == value for key, value in wanted.items())
+    return same and job.preprocessing in (None, _preprocessing_of(result))
 
 
 def _preprocessing_of(result):

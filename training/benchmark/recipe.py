@@ -125,11 +125,11 @@ def _parts(recipe, data, strategy):
     )
     fixed = next(batches)
     with strategy.scope():
-        model.make_train_function()
+        step = model.make_train_function()
 
     def train(batch):
         with strategy.scope():
-            logs = model.train_function(iter([batch]))
+            logs = step(iter([batch]))
         keras.ops.convert_to_numpy(tf.reduce_sum(logs["loss"]))
 
     train(fixed)  # traces

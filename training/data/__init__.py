@@ -52,6 +52,23 @@ class DataSet:
         return isinstance(split, TableSplit) and split.labels.ndim > 1
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompleteDataSet(DataSet):
+    """A data set that can be trained on and tested with: it has both splits."""
+
+    train: Split
+    test: Split
+
+    @classmethod
+    def of(cls, data: DataSet) -> "CompleteDataSet":
+        """Returns the same data set; raises a `UserError` if it lacks a split."""
+        if data.train is None:
+            raise UserError(f"{data.name} has no images to train on.")
+        if data.test is None:
+            raise UserError(f"{data.name} has no images to test with.")
+        return cls(name=data.name, class_names=data.class_names, train=data.train, test=data.test)
+
+
 def load(
     name: str | Path,
     data_dir: str | Path | None = None,

@@ -10,7 +10,7 @@ from regnet_tf.preprocessing import Preprocessing, decode_image
 
 from ..augmentation import batch_augmentation, image_augmentation
 from ..recipes import Recipe
-from ..recipes.parts import Schedule
+from ..recipes.parts import Images, Schedule
 from .parallel import made_ahead, parallel_map
 from .splits import Split
 
@@ -111,7 +111,7 @@ def test_batches(
     return made_ahead(examples.batch(batch_size))
 
 
-def limited_test_batches(split, images, schedule):
+def limited_test_batches(split: Split, images: Images, schedule: Schedule) -> tf.data.Dataset:
     """Returns `test_batches` of a recipe's `Images` and `Schedule`, at most `max_steps`."""
     batches = test_batches(split, images.preprocessing, schedule.batch_size)
     return batches if schedule.max_steps is None else batches.take(schedule.max_steps)

@@ -1,7 +1,9 @@
 """Exponential moving average (EMA) of a network during training."""
 
 import contextlib
+from collections.abc import Iterator
 
+import keras
 import tensorflow as tf
 
 
@@ -17,7 +19,7 @@ class ModelAverage:
         strategy: strategy that the model's variables were created under.
     """
 
-    def __init__(self, model, decay, strategy):
+    def __init__(self, model: keras.Model, decay: float, strategy: tf.distribute.Strategy) -> None:
         averaged = [v for v in model.variables if v.dtype.startswith("float")]
         self._decay = decay
         self._names = [variable.path for variable in averaged]
@@ -26,24 +28,24 @@ class ModelAverage:
             self._averages = [tf.Variable(value, trainable=False) for value in self._variables]
 
     @property
-    def variables(self) -> dict:
+    def variables(self) -> dict[str, tf.Variable]:
         """The averages: name -> variable."""
         return dict(zip(self._names, self._averages, strict=True))
 
     @tf.function(autograph=False)
-    def update(self):
+    def update(self) -> None:
         """Moves the averages towards the model."""
         for average, variable in zip(self._averages, self._variables, strict=True):
             average.assign(self._decay * average + (1 - self._decay) * variable)
 
     @tf.function(autograph=False)
-    def copy(self):
+    def copy(self) -> None:
         """Sets the averages to the model's variables."""
         for average, variable in zip(self._averages, self._variables, strict=True):
             average.assign(variable)
 
     @contextlib.contextmanager
-    def swapped_in(self):
+    def swapped_in(self) -> Iterator[None]:
         """Context manager in which the model uses the averages; restores the model at the end."""
         self._swap()
         try:
@@ -51,7 +53,7 @@ class ModelAverage:
         finally:
             self._swap()
 
-    def load_into_model(self):
+    def load_into_model(self) -> None:
         """Sets the model's variables to the averages permanently."""
         for average, variable in zip(self._averages, self._variables, strict=True):
             variable.assign(average)

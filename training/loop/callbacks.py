@@ -5,11 +5,18 @@ import math
 import signal
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import keras
+import numpy as np
 
 from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
+
+from .averaging import ModelAverage
+from .checkpoints import Checkpoints, Progress
+from .testing import Test
 
 
 class Stopped(Exception):
@@ -19,7 +26,7 @@ class Stopped(Exception):
         signal: number of the signal.
     """
 
-    def __init__(self, number):
+    def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.signal = number
 
@@ -27,8 +34,8 @@ class Stopped(Exception):
 class StopSignals:
     """Context manager that delays SIGTERM and SIGINT until the current step is done and saved."""
 
-    def __init__(self):
-        self.received = None
+    def __init__(self) -> None:
+        self.received: int | None = None
 
     def __enter__(self):
         self._before = {}
@@ -63,7 +70,15 @@ class Bookkeeping(keras.callbacks.Callback):
         score: name of the entry in an epoch's logs that selects the best epoch; higher is better.
     """
 
-    def __init__(self, checkpoints, progress, every, steps_per_epoch, stop_signals, score):
+    def __init__(
+        self,
+        checkpoints: Checkpoints | None,
+        progress: Progress,
+        every: int,
+        steps_per_epoch: int,
+        stop_signals: StopSignals,
+        score: str,
+    ) -> None:
         super().__init__()
         self._checkpoints = checkpoints
         self._progress = progress
@@ -71,7 +86,7 @@ class Bookkeeping(keras.callbacks.Callback):
         self._steps_per_epoch = steps_per_epoch
         self._stop_signals = stop_signals
         self._score = score
-        self._saved_step = progress.step
+        self._saved_step: int | None = progress.step
         self._clock = time.perf_counter() - progress.seconds
 
     def on_train_batch_end(self, batch, logs=None):
@@ -124,7 +139,9 @@ class KeptMetrics(keras.callbacks.Callback):
         values: their values to restore, by name.
     """
 
-    def __init__(self, variables, values):
+    def __init__(
+        self, variables: Mapping[str, keras.Variable], values: Mapping[str, np.ndarray]
+    ) -> None:
         super().__init__()
         self._variables = variables
         self._values = values
@@ -145,7 +162,13 @@ class EpochTest(keras.callbacks.Callback):
         average: a `ModelAverage` to test instead of the network itself, or None.
     """
 
-    def __init__(self, test, named, prepare=None, average=None):
+    def __init__(
+        self,
+        test: Test,
+        named: Callable[[Sequence[float]], dict[str, float]],
+        prepare: Callable[[int], None] | None = None,
+        average: ModelAverage | None = None,
+    ) -> None:
         super().__init__()
         self._test = test
         self._named = named
@@ -173,7 +196,9 @@ class Averaging(keras.callbacks.Callback):
         progress: the `Progress` that counts the steps.
     """
 
-    def __init__(self, average, steps, first_step, progress):
+    def __init__(
+        self, average: ModelAverage, steps: int, first_step: int, progress: Progress
+    ) -> None:
         super().__init__()
         self._average = average
         self._steps = steps
@@ -198,7 +223,9 @@ class Speed(keras.callbacks.Callback):
         say: function that prints a line after each epoch, or None.
     """
 
-    def __init__(self, batch_size, epochs, say=None):
+    def __init__(
+        self, batch_size: int, epochs: int, say: Callable[[int, dict, float], None] | None = None
+    ) -> None:
         super().__init__()
         self._batch_size = batch_size
         self._epochs = epochs
@@ -206,11 +233,11 @@ class Speed(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch_start = time.perf_counter()
-        self._steps, self._start = 0, None
+        self._steps = 0
 
     def on_train_batch_end(self, batch, logs=None):
         self._steps += 1
-        if self._start is None:  # the first step traces and compiles
+        if self._steps == 1:  # the first step traces and compiles
             self._start, self._wait = time.perf_counter(), self.model.wait_seconds
         self._end = time.perf_counter()
 
@@ -232,7 +259,7 @@ class HistoryFile(keras.callbacks.Callback):
         progress: the `Progress` with the history to write.
     """
 
-    def __init__(self, path, progress):
+    def __init__(self, path: Path, progress: Progress) -> None:
         super().__init__()
         self._path = path
         self._progress = progress
@@ -246,7 +273,7 @@ class HistoryFile(keras.callbacks.Callback):
             writer.writerows(rows)
 
 
-def say_epoch(epochs):
+def say_epoch(epochs: int) -> Callable[[int, dict, float], None]:
     """Returns a function that prints the results of an epoch and the remaining time."""
 
     def say(epoch, logs, seconds_left):

@@ -3,14 +3,16 @@
 import dataclasses
 import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from regnet_tf import write_state_dict
 from regnet_tf._errors import UserError, first_line
-from regnet_tf._files import read_arrays, replacing
+from regnet_tf._files import read_arrays
 
 _NAME = re.compile(r"step-(\d+)\.npz")
 _ABOUT = "about"  # the JSON entry of the file; all other entries are variables
@@ -48,12 +50,17 @@ class Checkpoints:
         keep: number of last checkpoints to keep. The best one is kept as well.
     """
 
-    def __init__(self, folder, variables, keep=3):
+    def __init__(
+        self,
+        folder: Path,
+        variables: Callable[[], Mapping[str, keras.Variable | tf.Variable]],
+        keep: int = 3,
+    ) -> None:
         self.folder = Path(folder)
         self.keep = keep
         self._variables = variables
 
-    def save(self, progress) -> Path:
+    def save(self, progress: Progress) -> Path:
         """Writes a checkpoint, then deletes old ones.
 
         Raises:
@@ -64,8 +71,7 @@ class Checkpoints:
         target = self.folder / f"step-{progress.step:08}.npz"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(target) as path:
-                np.savez(path, **{_ABOUT: np.array(about)}, **arrays)
+            write_state_dict(target, {_ABOUT: np.array(about), **arrays})
         except OSError as error:
             last = self.paths()
             raise UserError(
@@ -77,7 +83,7 @@ class Checkpoints:
                 old.unlink()
         return target
 
-    def restore(self, say=print) -> Progress:
+    def restore(self, say: Callable[[str], None] = print) -> Progress:
         """Restores the variables from the newest undamaged checkpoint.
 
         Args:
@@ -120,7 +126,7 @@ class Checkpoints:
             variable.assign(arrays[name])
 
 
-def local_value(variable):
+def local_value(variable: keras.Variable | tf.Variable) -> np.ndarray:
     """Returns a variable's value as a numpy array, without communication with other processes.
 
     If the replicas hold different values, the result is their sum for metrics, and their mean for
@@ -138,4 +144,4 @@ def local_value(variable):
 
 
 def _step_of(path):
-    return int(_NAME.fullmatch(path.name)[1])
+    return int(path.stem.removeprefix("step-"))

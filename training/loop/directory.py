@@ -3,6 +3,9 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -11,6 +14,9 @@ from regnet_tf._files import read_json, replacing
 
 from ..figures import DPI
 from ..recipes import Recipe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: The files of a run's directory. `run.json` is written last and marks the run as finished.
 FILES = {
@@ -28,7 +34,7 @@ FILES = {
 PRETRAINING = "pretraining"
 
 
-def check_unfinished(workdir, overwrite):
+def check_unfinished(workdir: Path, overwrite: bool) -> None:
     """Raises a `UserError` if the directory holds a finished run and `overwrite` is False."""
     if (workdir / "run.json").exists() and not overwrite:
         raise UserError(
@@ -36,7 +42,7 @@ def check_unfinished(workdir, overwrite):
         )
 
 
-def finished_run(workdir, recipe):
+def finished_run(workdir: Path, recipe: Recipe) -> dict | None:
     """Returns the content of `run.json`, or None if the run is not finished.
 
     Raises:
@@ -56,7 +62,7 @@ def finished_run(workdir, recipe):
     return run
 
 
-def make_directory(workdir):
+def make_directory(workdir: Path) -> None:
     """Creates the directory if missing; raises a `UserError` if it is not writable."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -66,7 +72,7 @@ def make_directory(workdir):
         raise UserError(f"Cannot write to the directory {workdir}: {error.strerror}.") from error
 
 
-def clear(workdir):
+def clear(workdir: Path) -> None:
     """Deletes the files of an earlier run, `run.json` first, as it marks the run as finished."""
     for name in ("run.json", *FILES, PRETRAINING):
         path = workdir / name
@@ -76,7 +82,7 @@ def clear(workdir):
             path.unlink(missing_ok=True)
 
 
-def write_model(model, path):
+def write_model(model: keras.Model, path: Path) -> None:
     """Saves only the network, so that no training code is needed to load it.
 
     Its layers hold its configuration, preprocessing and class names; see `regnet_tf.facts_of`.
@@ -86,11 +92,11 @@ def write_model(model, path):
         network.save(partial)
 
 
-def write_pictures(workdir, figures):
+def write_pictures(workdir: Path, figures: "Mapping[str, Figure]") -> None:
     """Writes figures as files.
 
     Args:
-        workdir: directory, as a `Path`.
+        workdir: the directory.
         figures: file name -> figure of matplotlib.
     """
     for name, figure in figures.items():
@@ -98,7 +104,7 @@ def write_pictures(workdir, figures):
             figure.savefig(path, dpi=DPI)
 
 
-def write_run(run, workdir):
+def write_run(run: dict, workdir: Path) -> None:
     """Writes `run.json`, which marks the run as finished."""
     with replacing(workdir / "run.json") as path:
         path.write_text(json.dumps(run, indent=2) + "\n")

@@ -1,10 +1,14 @@
 """Writes example images of a run, for exporting its network."""
 
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
 
+from regnet_tf import Preprocessing
 from regnet_tf._files import replacing
 
+from ..data import CompleteDataSet
 from ..data.batches import decoded, resized_label
 from ..data.parallel import parallel_map
 
@@ -12,14 +16,16 @@ from ..data.parallel import parallel_map
 CALIBRATION_IMAGES, TEST_IMAGES = 200, 500
 
 
-def write_examples(path, data, preprocessing, seed):
+def write_examples(
+    path: Path, data: CompleteDataSet, preprocessing: Preprocessing, seed: int
+) -> None:
     """Writes random training and test images, resized and cropped as for the network.
 
     Args:
         path: path of an `.npz` file. It contains "images" and "labels" of training images, and
             "test_images" and "test_labels". Images are uint8 `(count, image_size, image_size, 3)`,
             labels int64 `(count,)`, or `(count, image_size, image_size)` for segmentation.
-        data: a `training.data.DataSet`.
+        data: the data set.
         preprocessing: a `regnet_tf.Preprocessing`.
         seed: seed of the choice of images.
     """

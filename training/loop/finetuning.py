@@ -34,7 +34,14 @@ FILES = {
 _WAYS = ("fine_tuned", "from_scratch")
 
 
-def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, choices=3) -> dict:
+def finetune(
+    recipe: Recipe,
+    workdir: str | Path,
+    overwrite: bool = False,
+    verbose: int | str = "auto",
+    data_dir: str | Path | None = None,
+    choices: int = 3,
+) -> dict:
     """Pretrains a network and fine-tunes it to other classes with few images.
 
     For comparison, the same images and recipe also train a network from scratch. Both trainings are
@@ -75,7 +82,8 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, ch
 
     first_results = _pretrain(first, first_data, workdir, verbose)
     pretrain_seconds = time.perf_counter() - clock
-    tried, models = [], {}
+    tried: list[dict] = []
+    models: dict[str, fitting.FittedModel] = {}
     for seed in range(recipe.seed, recipe.seed + choices):
         tried.append(_compare(recipe.replace({"seed": seed}), data_dir, workdir, models))
         if verbose:
@@ -105,7 +113,7 @@ def finetune(recipe, workdir, overwrite=False, verbose="auto", data_dir=None, ch
     return run
 
 
-def summary(run) -> str:
+def summary(run: dict) -> str:
     """Returns the outcome of a run in one line.
 
     Args:

@@ -1,13 +1,17 @@
 """Builds the network of a recipe and trains it with `fit`."""
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import regnet_tf
 
+from ..data import CompleteDataSet, DataSet
 from ..data.batches import steps_per_epoch, training_batches
+from ..recipes import Recipe
 from ..tasks import task_of
 from .optimization import learning_rate, learning_rate_callback, make_optimizer
 
@@ -22,6 +26,8 @@ class FittedModel(keras.Model):
     Attributes:
         wait_seconds: total time that steps have waited for their batches.
     """
+
+    train_function: Callable | None  # Keras calls it; None until it is made
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -48,11 +54,14 @@ class FittedModel(keras.Model):
         return self.get_metrics_result()
 
     def make_train_function(self, force=False):
-        """Makes Keras' training function and measures the time to fetch each batch."""
-        if self.train_function is not None and not force:
-            return
-        super().make_train_function(force)
-        step = self.train_function
+        """Makes and returns Keras' training function; it measures the time to fetch each batch."""
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            self.train_function = self._timed(self.train_function)
+        return self.train_function
+
+    def _timed(self, step):
+        """Returns a training function that also measures the time to fetch each batch."""
 
         def timed_step(iterator):
             start = time.perf_counter()
@@ -60,15 +69,20 @@ class FittedModel(keras.Model):
             self.wait_seconds += time.perf_counter() - start
             return step([batch])
 
-        self.train_function = timed_step
+        return timed_step
 
 
-def build(recipe, data, state_dict=None, strategy=None) -> FittedModel:
+def build(
+    recipe: Recipe,
+    data: DataSet,
+    state_dict: Mapping[str, np.ndarray] | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+) -> FittedModel:
     """Returns the compiled network of a recipe.
 
     Args:
         recipe: a `Recipe`.
-        data: its `training.data.DataSet`.
+        data: its data set, for the names of its classes.
         state_dict: initial weights, as returned by `regnet_tf.to_state_dict`. Head and
             decoder are still initialized randomly, and layers up to `pretraining.freeze` are
             frozen. By default the whole network is initialized randomly.
@@ -96,13 +110,21 @@ def build(recipe, data, state_dict=None, strategy=None) -> FittedModel:
     return model
 
 
-def fit(model, recipe, data, strategy=None, callbacks=(), first_step=0, verbose="auto") -> dict:
+def fit(
+    model: FittedModel,
+    recipe: Recipe,
+    data: CompleteDataSet,
+    strategy: tf.distribute.Strategy | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    first_step: int = 0,
+    verbose: int | str = "auto",
+) -> dict[str, list[float]]:
     """Trains a compiled network.
 
     Args:
         model: return value of `build`.
         recipe: a `Recipe`.
-        data: its `training.data.DataSet`.
+        data: its data set.
         strategy: strategy that the model was built with.
         callbacks: callbacks to add to the learning rate's.
         first_step: number of batches that the network was already trained on.
@@ -117,7 +139,7 @@ def fit(model, recipe, data, strategy=None, callbacks=(), first_step=0, verbose=
     parts = [(first_step, epochs, steps)]
     if done:  # Keras needs epochs of equal length, so finish the current epoch in its own `fit`
         parts = [(first_step, epoch + 1, steps - done), ((epoch + 1) * steps, epochs, steps)]
-    history = {}
+    history: dict[str, list[float]] = {}
     for start, end, steps_per_part in parts:
         if start >= end * steps:
             continue

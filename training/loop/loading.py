@@ -1,11 +1,14 @@
 """The data set of a recipe, checked against the recipe before any work."""
 
+from pathlib import Path
+
 from regnet_tf._errors import UserError
 
-from ..data import load
+from ..data import CompleteDataSet, load
+from ..recipes import Recipe
 
 
-def load_for(recipe, data_dir=None):
+def load_for(recipe: Recipe, data_dir: str | Path | None = None) -> CompleteDataSet:
     """Returns the data set of a recipe, restricted to the recipe's classes and images.
 
     Raises:
@@ -14,10 +17,9 @@ def load_for(recipe, data_dir=None):
             batch.
     """
     wanted = recipe.data
-    data = load(wanted.name, data_dir, wanted.classes, wanted.images_per_class, recipe.seed)
-    for split, purpose in ((data.train, "train on"), (data.test, "test with")):
-        if split is None:
-            raise UserError(f"{data.name} has no images to {purpose}.")
+    data = CompleteDataSet.of(
+        load(wanted.name, data_dir, wanted.classes, wanted.images_per_class, recipe.seed)
+    )
     _check_labels(data, recipe.decoder)
     _check_batch_size(data, recipe.schedule.batch_size)
     return data

@@ -1,7 +1,12 @@
 """Logs of a run for TensorBoard."""
 
+import functools
+from pathlib import Path
+
 import keras
 import tensorflow as tf
+
+from .checkpoints import Progress
 
 
 class TensorBoardLog(keras.callbacks.Callback):
@@ -15,19 +20,26 @@ class TensorBoardLog(keras.callbacks.Callback):
         every: steps between two logged points of the step curves.
     """
 
-    def __init__(self, folder, image_size, progress, images, every=20):
+    def __init__(
+        self,
+        folder: Path,
+        image_size: int,
+        progress: Progress,
+        images: tf.Tensor,
+        every: int = 20,
+    ) -> None:
         super().__init__()
         self._folder = str(folder)
         self._image_size = image_size
         self._progress = progress
         self._images = images
         self._every = every
-        self._writer = None
+
+    @functools.cached_property
+    def _writer(self):
+        return tf.summary.create_file_writer(self._folder)
 
     def on_train_begin(self, logs=None):
-        if self._writer is not None:
-            return
-        self._writer = tf.summary.create_file_writer(self._folder)
         with self._writer.as_default(step=self._progress.step):
             if self._progress.step == 0:
                 network = keras.Model(self.model.inputs, self.model.outputs)

@@ -1,6 +1,7 @@
 """Learning rate and optimizer of a recipe."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -8,8 +9,10 @@ from keras import ops
 from regnet_tf._internals import mean_squares
 from regnet_tf.optimizers import L2, SGD
 
+from ..recipes.parts import Optimizer, Schedule
 
-def learning_rate(schedule, epoch):
+
+def learning_rate(schedule: Schedule, epoch: int) -> float:
     """Returns the learning rate of an epoch by the schedule's kind.
 
     - "cosine": half a cosine over all epochs, multiplied by a linear warm-up in the first epochs
@@ -22,16 +25,13 @@ def learning_rate(schedule, epoch):
     Args:
         schedule: the `Schedule` of a recipe.
         epoch: epoch from 0 to `schedule.epochs - 1`.
-
-    Returns:
-        The learning rate, a float.
     """
     rate, warmup = schedule.scaled_learning_rate, schedule.warmup_epochs
     if schedule.kind == "cosine":
         return rate * _half_cosine(epoch / schedule.epochs) * _warmup(schedule, epoch)
     if epoch < warmup:
         return rate * _warmup(schedule, epoch)
-    if schedule.kind == "steps":
+    if schedule.decay_rate is not None and schedule.decay_epochs is not None:  # "steps"
         return rate * schedule.decay_rate ** (epoch // schedule.decay_epochs)
     return rate * _half_cosine((epoch - warmup) / (schedule.epochs - warmup))
 
@@ -49,12 +49,12 @@ def _warmup(schedule, epoch):
     return schedule.warmup_factor * (1 - progress) + progress
 
 
-def learning_rate_callback(schedule):
+def learning_rate_callback(schedule: Schedule) -> keras.callbacks.LearningRateScheduler:
     """Returns a Keras callback that sets and logs `learning_rate(schedule, epoch)`."""
     return keras.callbacks.LearningRateScheduler(lambda epoch, _: learning_rate(schedule, epoch))
 
 
-def make_optimizer(optimizer, learning_rate):
+def make_optimizer(optimizer: Optimizer, learning_rate: float) -> keras.optimizers.Optimizer:
     """Returns the Keras optimizer of an `Optimizer` of a recipe.
 
     Its name is fixed, because checkpoints store variables by path and Keras would number the name.
@@ -63,15 +63,25 @@ def make_optimizer(optimizer, learning_rate):
         optimizer: the `Optimizer`.
         learning_rate: learning rate of the first epoch; a callback sets the others.
     """
-    options = {
-        "momentum": float(optimizer.momentum),
-        "l2": optimizer.weight_decay,
-        "undecayed": optimizer.undecayed,
-    }
+    momentum = float(optimizer.momentum)
     if optimizer.name == "rmsprop":
-        name = "rm_sprop_with_l2"
-        return RMSpropWithL2(learning_rate, rho=0.9, epsilon=1e-3, name=name, **options)
-    return SGD(learning_rate, nesterov=optimizer.nesterov, name="sgd", **options)
+        return RMSpropWithL2(
+            learning_rate,
+            l2=optimizer.weight_decay,
+            undecayed=optimizer.undecayed,
+            momentum=momentum,
+            rho=0.9,
+            epsilon=1e-3,
+            name="rm_sprop_with_l2",
+        )
+    return SGD(
+        learning_rate,
+        l2=optimizer.weight_decay,
+        undecayed=optimizer.undecayed,
+        momentum=momentum,
+        nesterov=optimizer.nesterov,
+        name="sgd",
+    )
 
 
 @keras.saving.register_keras_serializable(package="training")
@@ -88,7 +98,13 @@ class RMSpropWithL2(L2, keras.optimizers.RMSprop):
         **kwargs: further arguments of `keras.optimizers.RMSprop`.
     """
 
-    def __init__(self, learning_rate=0.001, l2=0.0, undecayed="none", **kwargs):
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        l2: float = 0.0,
+        undecayed: str = "none",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate, **kwargs)
         self._init_l2(l2, undecayed)
 

@@ -4,15 +4,21 @@ The statistics are averages of the batches' means and unbiased variances, over a
 images (`compute_precise_bn_stats` of pycls).
 """
 
+from collections.abc import Callable, Iterator
+
 import keras
 import tensorflow as tf
 
 from regnet_tf._internals import all_layers
 
+from ..data import CompleteDataSet
 from ..data.batches import steps_per_epoch, training_batches
+from ..recipes import Recipe
 
 
-def precise_statistics(model, recipe, data, strategy):
+def precise_statistics(
+    model: keras.Model, recipe: Recipe, data: CompleteDataSet, strategy: tf.distribute.Strategy
+) -> Callable[[int], None] | None:
     """Returns a function that sets the statistics before the test of an epoch.
 
     It uses the first training images of the epoch.
@@ -20,7 +26,7 @@ def precise_statistics(model, recipe, data, strategy):
     Args:
         model: a Keras model.
         recipe: the `Recipe` of its training.
-        data: its `training.data.DataSet`.
+        data: its data set.
         strategy: strategy that the model's variables were created under.
 
     Returns:
@@ -42,13 +48,15 @@ def precise_statistics(model, recipe, data, strategy):
     return prepare
 
 
-def set_precise_statistics(model, batches, steps, strategy):
+def set_precise_statistics(
+    model: keras.Model, batches: Iterator, steps: int, strategy: tf.distribute.Strategy
+) -> None:
     """Sets the moving mean and variance of all batch normalization layers.
 
     Args:
         model: a Keras model; its other variables remain unchanged.
         batches: iterator of `(images, labels)`, distributed by the strategy.
-        steps: number of batches.
+        steps: number of batches, at least 1.
         strategy: strategy that the model's variables were created under.
     """
     layers = [
@@ -75,11 +83,10 @@ def set_precise_statistics(model, batches, steps, strategy):
     try:
         for layer in layers:
             layer.momentum = 0.0  # traced with 0, each batch's statistics replace the moving ones
-        total = None
-        for _ in range(steps):
-            images = next(batches)[0]
-            values = batch_statistics(images)
-            total = values if total is None else [a + b for a, b in zip(total, values, strict=True)]
+        total = batch_statistics(next(batches)[0])
+        for _ in range(steps - 1):
+            values = batch_statistics(next(batches)[0])
+            total = [a + b for a, b in zip(total, values, strict=True)]
     finally:
         for layer, momentum in zip(layers, kept, strict=True):
             layer.momentum = momentum

@@ -10,11 +10,18 @@ import tensorflow as tf
 
 import regnet_tf
 
+from ..data import CompleteDataSet
+from ..recipes import Recipe
 from ..tasks import task_of
 from . import strategies
 
 
-def announcement(model, recipe, data, strategy=None):
+def announcement(
+    model: keras.Model,
+    recipe: Recipe,
+    data: CompleteDataSet,
+    strategy: tf.distribute.Strategy | None = None,
+) -> str:
     """Returns a text about the network, the data set, the device and the split of a batch."""
     compute = strategies.describe(strategy or tf.distribute.get_strategy())
     replicas = compute["replicas"]
@@ -33,7 +40,7 @@ def announcement(model, recipe, data, strategy=None):
     )
 
 
-def data_facts(data):
+def data_facts(data: CompleteDataSet) -> dict:
     """Returns the entry of a data set in `run.json`."""
     return {
         "name": data.name,
@@ -43,14 +50,14 @@ def data_facts(data):
     }
 
 
-def versions():
+def versions() -> dict[str, str]:
     """Returns the versions of Python and of the packages that affect the results."""
     packages = {"keras": keras, "tensorflow": tf, "numpy": np, "regnet_tf": regnet_tf}
     numbers = {name: package.__version__ for name, package in packages.items()}
     return {"python": platform.python_version(), **numbers}
 
 
-def source_state():
+def source_state() -> dict | None:
     """Returns the git commit and whether files were changed since; None outside a git checkout."""
 
     def git(*arguments):

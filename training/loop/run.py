@@ -1,8 +1,14 @@
 """A network in training, with its checkpoints (`Run`)."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
 import tensorflow as tf
 
+from ..data import CompleteDataSet
 from ..data.batches import steps_per_epoch, training_batches
+from ..recipes import Recipe
 from ..tasks import task_of
 from . import callbacks, strategies
 from .averaging import ModelAverage
@@ -19,14 +25,22 @@ class Run:
 
     Args:
         recipe: a `Recipe`.
-        data: its `DataSet`.
+        data: its data set.
         workdir: directory for the files of the run.
         strategy: a `tf.distribute.Strategy`.
         verbose: as in `training.loop.train.train_and_evaluate`.
         state_dict: initial weights, see `training.loop.fitting.build`.
     """
 
-    def __init__(self, recipe, data, workdir, strategy, verbose, state_dict=None):
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: CompleteDataSet,
+        workdir: Path,
+        strategy: tf.distribute.Strategy,
+        verbose: int | str,
+        state_dict: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         self.recipe, self.data, self.strategy = recipe, data, strategy
         self.workdir, self.verbose = workdir, verbose
         self.task = task_of(recipe)
@@ -37,7 +51,7 @@ class Run:
         self.checkpoints = Checkpoints(workdir / "checkpoints", self._state)
         self.progress = Progress()
 
-    def restore(self):
+    def restore(self) -> None:
         """Restores the last checkpoint, if any, and prints what will be trained."""
         say = print if self.verbose else lambda text: None
         self.progress = self.checkpoints.restore(say)
@@ -49,7 +63,7 @@ class Run:
             steps = self._steps * self.recipe.schedule.epochs
             say(f"Resuming after step {self.progress.step:,} of {steps:,}.")
 
-    def train(self, checkpoint_steps):
+    def train(self, checkpoint_steps: int) -> None:
         """Trains until the last epoch, or until a stop signal arrives.
 
         Args:
@@ -81,9 +95,9 @@ class Run:
 
     def _averaging(self):
         """Returns the callback that updates the moving average, if the recipe has one."""
-        if self.average is None:
-            return []
         average = self.recipe.average
+        if self.average is None or average is None:
+            return []
         first_step = average.warmup_epochs * self._steps
         return [callbacks.Averaging(self.average, average.steps, first_step, self.progress)]
 

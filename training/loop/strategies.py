@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -13,7 +14,9 @@ _ONE_DEVICE = tf.distribute.get_strategy()  # TensorFlow's default
 STRATEGIES = ("none", "mirrored", "multiworker", "tpu")
 
 
-def make_strategy(name="none", devices=None):
+def make_strategy(
+    name: str = "none", devices: Sequence[str] | None = None
+) -> tf.distribute.Strategy:
     """Returns a `tf.distribute.Strategy`.
 
     Args:
@@ -37,17 +40,17 @@ def make_strategy(name="none", devices=None):
     return tf.distribute.get_strategy()
 
 
-def is_chief(strategy) -> bool:
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Returns whether this process writes files and prints."""
     return _task_id(strategy) == 0
 
 
-def is_multi_worker(strategy) -> bool:
+def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
     """Returns whether the strategy uses several processes."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
-def describe(strategy) -> dict:
+def describe(strategy: tf.distribute.Strategy) -> dict:
     """Returns number and kind of devices, processor and oneDNN settings, as JSON types."""
     resolver = strategy.cluster_resolver
     workers = len(resolver.cluster_spec().as_dict().get("worker", [])) if resolver else 0
@@ -61,7 +64,7 @@ def describe(strategy) -> dict:
     }
 
 
-def check_replicas(batch_size, strategy):
+def check_replicas(batch_size: int, strategy: tf.distribute.Strategy) -> None:
     """Raises a `UserError` if the replicas cannot share a batch evenly."""
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:

@@ -1,9 +1,14 @@
 """Tests a network during training on all devices, with every image exactly once."""
 
+from collections.abc import Callable
+
+import keras
 import tensorflow as tf
 
 from ..data.batches import test_examples
 from ..data.parallel import made_ahead, parallel_map
+from ..data.splits import Split
+from ..recipes.parts import Images, Schedule
 
 
 class Test:
@@ -22,7 +27,15 @@ class Test:
         strategy: a `tf.distribute.Strategy`.
     """
 
-    def __init__(self, model, measure, split, images, schedule, strategy):
+    def __init__(
+        self,
+        model: keras.Model,
+        measure: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+        split: Split,
+        images: Images,
+        schedule: Schedule,
+        strategy: tf.distribute.Strategy,
+    ) -> None:
         self._model = model
         self._measure = measure
         self._strategy = strategy
@@ -34,7 +47,7 @@ class Test:
             )
         )
 
-    def __call__(self):
+    def __call__(self) -> tuple[list[float], int]:
         """Tests the network with its current weights.
 
         Returns:

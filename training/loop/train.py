@@ -37,13 +37,13 @@ _CHECKPOINT_STEPS = 1000
 
 
 def train_and_evaluate(
-    recipe,
-    workdir,
-    overwrite=False,
-    verbose="auto",
-    data_dir=None,
-    strategy=None,
-    checkpoint_steps=_CHECKPOINT_STEPS,
+    recipe: Recipe,
+    workdir: str | Path,
+    overwrite: bool = False,
+    verbose: int | str = "auto",
+    data_dir: str | Path | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    checkpoint_steps: int = _CHECKPOINT_STEPS,
 ) -> dict:
     """Trains and tests a network and writes `FILES` to a directory.
 
@@ -113,7 +113,7 @@ def train_and_evaluate(
     return facts
 
 
-def summary(run) -> str:
+def summary(run: dict) -> str:
     """Returns the outcome of a run in one line.
 
     Args:

@@ -1,6 +1,8 @@
 """Recipes by name. Each description has the command and the expected result."""
 
 import operator
+from collections.abc import Mapping
+from typing import Any
 
 from regnet_tf._checks import check
 from regnet_tf._errors import nearest_names
@@ -45,7 +47,7 @@ _IMAGES = (
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 
-def get_recipe(name, changes=None) -> Recipe:
+def get_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
     """Returns a recipe by name.
 
     Args:
@@ -62,7 +64,7 @@ def get_recipe(name, changes=None) -> Recipe:
     return RECIPES[name].replace(changes or {})
 
 
-def pretraining_recipe(recipe) -> Recipe:
+def pretraining_recipe(recipe: Recipe) -> Recipe:
     """Returns the recipe of the pretraining of another recipe.
 
     The recipe named by `pretraining.recipe` provides the classes and the schedule. Network,
@@ -73,8 +75,10 @@ def pretraining_recipe(recipe) -> Recipe:
         ValueError: if `recipe` has no `pretraining`, or if that recipe is unknown, has a decoder,
             or has `pretraining` itself.
     """
-    given = recipe.pretraining is not None
-    check("pretraining", recipe.pretraining, given, "given, with the name of a recipe")
+    if recipe.pretraining is None:
+        raise ValueError(
+            "`pretraining` must be given, with the name of a recipe. Received: pretraining=None"
+        )
     name = recipe.pretraining.recipe
     first = get_recipe(name)
     alone = first.pretraining is None and first.decoder is None

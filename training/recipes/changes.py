@@ -1,5 +1,7 @@
 """Parses changes of recipes from text, as on the command line."""
 
+from collections.abc import Callable
+
 from regnet_tf import RegNetConfig
 from regnet_tf._checks import check
 
@@ -31,7 +33,7 @@ def _optional_names(text):
 
 
 #: The type of a field -> a function from text, and what the text must be.
-PARSERS = {
+PARSERS: dict[object, tuple[Callable[[str], object], str]] = {
     str: (str, "text"),
     int: (int, "an integer"),
     float: (float, "a number"),
@@ -39,13 +41,14 @@ PARSERS = {
     float | None: (_optional_float, "a number or none"),
     int | None: (_optional_int, "an integer or none"),
     str | None: (_optional_text, "text or none"),
-    tuple[float, ...]: (_numbers, "numbers separated by commas"),
+    tuple[float, float]: (_numbers, "numbers separated by commas"),
+    tuple[float, float, float]: (_numbers, "numbers separated by commas"),
     tuple[str, ...] | None: (_optional_names, "names separated by commas, or none"),
-    RegNetConfig | str: (str, "the name of a RegNet"),
+    RegNetConfig: (str, "the name of a RegNet"),
 }
 
 
-def parse_change(text):
+def parse_change(text: str) -> tuple[str, object]:
     """Parses a change of one field.
 
     Args:
@@ -53,7 +56,7 @@ def parse_change(text):
             "decoder" and "pretraining" may be "none".
 
     Returns:
-        `(field, value)` for `Recipe.replace`; the value has the field's type.
+        `(field, value)` for `Recipe.replace`. The value has the field's type; a RegNet is a name.
 
     Raises:
         ValueError: if the field is unknown, or its value has another type.

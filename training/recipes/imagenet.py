@@ -3,6 +3,8 @@
 Each expected accuracy names its source.
 """
 
+from regnet_tf import get_config
+
 from .parts import (
     Augmentation,
     Average,
@@ -27,7 +29,7 @@ Command: regnet train --recipe paper --variant regnety_004 --data imagenet2012
 Expect: 74.1 % top-1 for RegNetY-400MF, after 5.3 hours on 8 V100 (the authors' numbers, in pycls'
 model zoo; this project has not trained it).""",
     data=Data(name="imagenet2012"),
-    network=Network(config="regnety_004"),
+    network=Network(config=get_config("regnety_004")),
     images=Images(size=224, test_size=224, crop_fraction=0.875, interpolation="pycls"),
     augmentation=Augmentation(crop="random_resized", flip=True, lighting=0.1),
     schedule=Schedule(
@@ -60,7 +62,7 @@ Command: regnet train --recipe torchvision_v2 --variant regnety_004 --data image
 Expect: 75.8 % top-1 for RegNetY-400MF (torchvision's number; this project has not trained it),
 six times the epochs of the recipe `paper` at 0.6 of its pixels.""",
     data=Data(name="imagenet2012"),
-    network=Network(config="regnety_004"),
+    network=Network(config=get_config("regnety_004")),
     images=Images(size=176, test_size=224, crop_fraction=224 / 232, interpolation="bilinear"),
     augmentation=Augmentation(
         crop="random_resized",
@@ -102,7 +104,7 @@ Command: regnet train --recipe timm_ra --variant regnety_032 --data imagenet2012
 Expect: timm's weights of that name reach 82.7 % top-1 at 288 pixels; this project has not trained
 it.""",
     data=Data(name="imagenet2012"),
-    network=Network(config="regnety_032"),
+    network=Network(config=get_config("regnety_032")),
     images=Images(size=224, test_size=288, crop_fraction=1.0, interpolation="bicubic"),
     augmentation=Augmentation(
         crop="random_resized",

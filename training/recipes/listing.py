@@ -3,12 +3,12 @@
 import dataclasses
 import textwrap
 
-from .recipe import PARTS
+from .recipe import PARTS, Recipe
 
 _WIDTH = 98
 
 
-def describe(recipe) -> str:
+def describe(recipe: Recipe) -> str:
     """Returns name, description and fields of a recipe, at most 100 columns wide.
 
     A line names a part and its fields that differ from their defaults. A part that equals its

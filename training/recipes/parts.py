@@ -3,7 +3,7 @@
 import dataclasses
 import numbers
 
-from regnet_tf import Preprocessing, RegNetConfig, get_config
+from regnet_tf import Preprocessing, RegNetConfig
 from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf.decoders import DECODERS
 from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS
@@ -42,21 +42,19 @@ class Network:
     """The RegNet of a recipe.
 
     Args:
-        config: a `RegNetConfig`, or any name that `regnet_tf.get_config` accepts. The attribute is
-            always a `RegNetConfig`.
+        config: the configuration. `Recipe.replace` and the command line also take any name that
+            `regnet_tf.get_config` accepts.
         synchronized: whether batch normalization computes its statistics over all replicas.
         precision: dtype policy, one of `PRECISIONS`.
     """
 
-    config: RegNetConfig | str
+    config: RegNetConfig
     synchronized: bool = False
     precision: str = "float32"
 
     def __post_init__(self):
-        known_type = isinstance(self.config, (RegNetConfig, str))
-        check("network.config", self.config, known_type, "a RegNetConfig or the name of one")
-        if isinstance(self.config, str):
-            object.__setattr__(self, "config", get_config(self.config))
+        known_type = isinstance(self.config, RegNetConfig)
+        check("network.config", self.config, known_type, "a RegNetConfig, see `get_config`")
         _check_bool("network.synchronized", self.synchronized)
         check_choice("network.precision", self.precision, PRECISIONS)
 
@@ -98,8 +96,8 @@ class Images:
     test_size: int | None = None
     crop_fraction: float = 0.875
     interpolation: str = "bicubic"
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self):
         check_int("images.size", self.size, minimum=1)
@@ -153,7 +151,7 @@ class Augmentation:
     """
 
     crop: str = "whole"
-    crop_area: tuple[float, ...] = (0.08, 1.0)
+    crop_area: tuple[float, float] = (0.08, 1.0)
     flip: bool = False
     policy: str | None = None
     lighting: float = 0.0

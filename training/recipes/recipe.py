@@ -5,8 +5,10 @@ import difflib
 import json
 import operator
 import typing
+from collections.abc import Mapping
+from typing import Any
 
-from regnet_tf import RegNetConfig
+from regnet_tf import RegNetConfig, get_config
 from regnet_tf._checks import check, check_choice, check_int
 
 from .parts import (
@@ -75,7 +77,7 @@ class Recipe:
         check_int("seed", self.seed, minimum=0)
         self._check_sizes()
         if self.decoder is not None:
-            self._check_decoder()
+            self._check_decoder(self.decoder)
         if self.pretraining is not None:
             stages = [f"stage_{number + 1}" for number in range(len(self.network.config.stages))]
             check_choice("pretraining.freeze", self.pretraining.freeze, (None, "stem", *stages))
@@ -88,8 +90,8 @@ class Recipe:
             allowed = f"at least {least} pixels, the network's total stride"
             check(f"images.{field}", size, ok, allowed)
 
-    def _check_decoder(self):
-        highest, finest = len(self.network.config.stages), self.decoder.finest_level
+    def _check_decoder(self, decoder):
+        highest, finest = len(self.network.config.stages), decoder.finest_level
         allowed = f"at most {highest}, for two levels"
         check("decoder.finest_level", finest, finest <= highest, allowed)
         for name, without in _MOVING.items():
@@ -97,13 +99,13 @@ class Recipe:
             allowed = f"{without} where `decoder` is given: maps of classes are not changed"
             check(name, value, value == without, allowed)
 
-    def replace(self, changes) -> "Recipe":
+    def replace(self, changes: Mapping[str, Any]) -> "Recipe":
         """Returns a copy with some fields changed.
 
         Args:
             changes: dict from names to values. A name is a field of the recipe, such as "seed" or
                 "loss", or a dotted name, such as "schedule.epochs". A field of a part that is
-                None makes that part.
+                None makes that part. "network.config" may be the name of a RegNet.
 
         Raises:
             ValueError: if a name is unknown, or a value is out of range.
@@ -127,7 +129,7 @@ class Recipe:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
-    def from_dict(cls, fields) -> "Recipe":
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Recipe":
         """Returns a recipe from the result of `to_dict`. Lists from JSON become tuples.
 
         Raises:
@@ -155,17 +157,24 @@ def _part_from_dict(part, fields):
     fields = {field: tuple(v) if isinstance(v, list) else v for field, v in fields.items()}
     if part == "network" and isinstance(fields.get("config"), dict):
         fields["config"] = RegNetConfig.from_dict(fields["config"])
-    return _made(PARTS[part], fields, part)
+    return _made(PARTS[part], _with_config(part, fields), part)
+
+
+def _with_config(part, fields):
+    """Returns the fields of a part, with a `RegNetConfig` instead of the name of one."""
+    if part == "network" and isinstance(fields.get("config"), str):
+        return {**fields, "config": get_config(fields["config"])}
+    return fields
 
 
 def _by_part(changes):
     """Returns the changes of parts' fields: name of the part -> field -> value."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, value in changes.items():
         part, dot, field = name.partition(".")
         if dot:
             found.setdefault(part, {})[field] = value
-    return found
+    return {part: _with_config(part, fields) for part, fields in found.items()}
 
 
 def _made(kind, fields, part=None):
@@ -214,7 +223,7 @@ _MOVING = {
 }
 
 
-def check_name(name):
+def check_name(name: str) -> None:
     """Raises ValueError, with the nearest names, unless this names a field or part of a recipe."""
     if name in FIELD_TYPES or name in PARTS:
         return

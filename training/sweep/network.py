@@ -115,9 +115,9 @@ def _check_loss(batch, logs):
 @functools.cache
 def _load(data, data_dir, seed):
     """Loads the data set of a recipe once for all networks of a process."""
-    from ..data import load
+    from ..data import CompleteDataSet, load
 
-    return load(data.name, data_dir, data.classes, data.images_per_class, seed)
+    return CompleteDataSet.of(load(data.name, data_dir, data.classes, data.images_per_class, seed))
 
 
 def _forget():

@@ -13,6 +13,7 @@ from regnet_tf._errors import UserError, nearest
 from regnet_tf.costs import complexity
 from regnet_tf.design_space import SPACES, DesignSpace, sample
 
+from ..data import CompleteDataSet
 from ..loop.loading import load_for
 from ..recipes import RECIPES, Recipe
 from . import built_in
@@ -81,7 +82,7 @@ class Specification:
         digest = hashlib.sha256(f"{self.seed} {config.identity}".encode()).hexdigest()
         return self._base_recipe.replace({"network.config": config, "seed": int(digest[:7], 16)})
 
-    def load_data(self, data_dir=None):
+    def load_data(self, data_dir: str | Path | None = None) -> CompleteDataSet:
         """Loads the data set, with the same choice of images for every network.
 
         Raises:

@@ -1,5 +1,6 @@
 """The tasks of recipes: classification and segmentation."""
 
+from ..recipes import Recipe
 from .classification import Classification
 from .segmentation import Segmentation
 from .task import Task
@@ -7,6 +8,6 @@ from .task import Task
 __all__ = ["Classification", "Segmentation", "Task", "task_of"]
 
 
-def task_of(recipe) -> Task:
+def task_of(recipe: Recipe) -> Task:
     """Returns the task of a recipe: segmentation if it has a decoder, else classification."""
     return Classification() if recipe.decoder is None else Segmentation(recipe.decoder)

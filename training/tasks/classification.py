@@ -1,16 +1,22 @@
 """Classification: one class for each image."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 import regnet_tf
+from regnet_tf import RegNetConfig
 
 from .. import figures
+from ..recipes.parts import Images, Network
 from .task import Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +25,9 @@ class Classification(Task):
 
     score: ClassVar[str] = "accuracy"
 
-    def build_network(self, network, images, class_names):
+    def build_network(
+        self, network: Network, images: Images, class_names: Sequence[str]
+    ) -> keras.Model:
         """Returns a RegNet with a head."""
         return regnet_tf.build_regnet(
             network.config,
@@ -30,22 +38,24 @@ class Classification(Task):
             dtype=network.precision,
         )
 
-    def measure(self, labels, probabilities):
+    def measure(self, labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
         """Returns cross-entropy without smoothing, top-1 and top-5 hits, `(3, batch)`."""
         losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
         hits = [tf.math.in_top_k(labels, probabilities, k) for k in (1, 5)]
         return tf.stack([losses, *(tf.cast(hit, tf.float32) for hit in hits)])
 
-    def named_metrics(self, means) -> dict:
+    def named_metrics(self, means: Sequence[float]) -> dict[str, float]:
         """Returns "loss", "accuracy" and "top5_accuracy"."""
         return dict(zip(("loss", "accuracy", "top5_accuracy"), map(float, means), strict=True))
 
-    def cost(self, model, config, image_size) -> dict:
+    def cost(self, model: keras.Model, config: RegNetConfig, image_size: int) -> dict[str, int]:
         """Returns the number of "parameters", and of "multiply_adds" for one image."""
         cost = regnet_tf.complexity(config, image_size, classes=model.output_shape[-1])
         return {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
 
-    def evaluate(self, model, batches, class_names, title):
+    def evaluate(
+        self, model: keras.Model, batches: tf.data.Dataset, class_names: Sequence[str], title: str
+    ) -> tuple[dict, "dict[str, Figure]"]:
         """Returns `results`, a confusion matrix and a sheet of test images with predictions."""
         labels, probabilities = predict(model, batches)
         shown = figures.select_examples(labels, probabilities)
@@ -59,7 +69,7 @@ class Classification(Task):
         }
         return results(labels, probabilities), pictures
 
-    def summary(self, results) -> str:
+    def summary(self, results: dict) -> str:
         """Returns the accuracy in one line."""
         return (
             f"Test accuracy {results['accuracy']:.2%} ({results['correct']} of"
@@ -67,7 +77,7 @@ class Classification(Task):
         )
 
 
-def predict(model, batches):
+def predict(model: keras.Model, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Returns a model's probabilities for all images.
 
     Args:
@@ -84,7 +94,7 @@ def predict(model, batches):
     return np.concatenate(labels), np.concatenate(probabilities)
 
 
-def results(labels, probabilities):
+def results(labels: np.ndarray, probabilities: np.ndarray) -> dict:
     """Returns the accuracy from 0 to 1, the number of correct images and of all test images."""
     correct = int(np.sum(labels == probabilities.argmax(-1)))
     return {"accuracy": correct / len(labels), "correct": correct, "test_images": len(labels)}

@@ -1,17 +1,22 @@
 """Segmentation: one class for each pixel."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 import regnet_tf
+from regnet_tf import RegNetConfig
 
 from .. import figures
-from ..recipes.parts import Decoder
+from ..recipes.parts import Decoder, Images, Network
 from .task import Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SHOWN = 24  # number of test images in the figure of predictions
 
@@ -27,7 +32,9 @@ class Segmentation(Task):
     decoder: Decoder
     score: ClassVar[str] = "mean_iou"
 
-    def build_network(self, network, images, class_names):
+    def build_network(
+        self, network: Network, images: Images, class_names: Sequence[str]
+    ) -> keras.Model:
         """Returns a RegNet with the decoder instead of the head."""
         levels = range(1, 2 + len(network.config.stages))
         backbone = regnet_tf.backbone(
@@ -47,7 +54,7 @@ class Segmentation(Task):
             synchronized=network.synchronized,
         )
 
-    def measure(self, labels, probabilities):
+    def measure(self, labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
         """Returns cross-entropy and confusion matrix, `(1 + classes**2, batch)`."""
         losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
         classes = probabilities.shape[-1]
@@ -57,20 +64,23 @@ class Segmentation(Task):
         counts = tf.reshape(counts, (classes**2, -1))
         return tf.concat([tf.reduce_mean(losses, (1, 2))[None], counts], 0)
 
-    def named_metrics(self, means) -> dict:
+    def named_metrics(self, means: Sequence[float]) -> dict[str, float]:
         """Returns "loss", "mean_iou" and "accuracy", the share of right pixels."""
         loss, *counts = means
         classes = round(len(counts) ** 0.5)
         return {"loss": float(loss), **_scores(np.reshape(counts, (classes, classes)))}
 
-    def cost(self, model, config, image_size) -> dict:
+    def cost(self, model: keras.Model, config: RegNetConfig, image_size: int) -> dict[str, int]:
         """Returns the number of trainable "parameters"."""
         return {"parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables)}
 
-    def evaluate(self, model, batches, class_names, title):
+    def evaluate(
+        self, model: keras.Model, batches: tf.data.Dataset, class_names: Sequence[str], title: str
+    ) -> tuple[dict, "dict[str, Figure]"]:
         """Returns `results`, a confusion matrix of pixels and a sheet of predicted maps."""
         classes = len(class_names)
-        confusion, shown = np.zeros((classes, classes), "int64"), []
+        confusion = np.zeros((classes, classes), "int64")
+        shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for images, labels in batches:
             labels, predicted = labels.numpy(), model.predict_on_batch(images).argmax(-1)
             np.add.at(confusion, (labels, predicted), 1)
@@ -82,7 +92,7 @@ class Segmentation(Task):
         }
         return results(confusion, class_names), pictures
 
-    def summary(self, results) -> str:
+    def summary(self, results: dict) -> str:
         """Returns mean IoU and pixel accuracy in one line."""
         return (
             f"Test mean IoU {results['mean_iou']:.4f} ({results['accuracy']:.2%} of"
@@ -90,7 +100,7 @@ class Segmentation(Task):
         )
 
 
-def intersection_over_union(confusion):
+def intersection_over_union(confusion: np.ndarray) -> np.ndarray:
     """Returns the intersection over union of each class.
 
     Args:
@@ -104,7 +114,7 @@ def intersection_over_union(confusion):
     return np.divide(both, either, out=np.full_like(both, np.nan), where=either > 0)
 
 
-def results(confusion, class_names):
+def results(confusion: np.ndarray, class_names: Sequence[str]) -> dict:
     """Returns mean IoU, pixel accuracy, IoU of each class, and the number of pixels.
 
     Scores are from 0 to 1; the IoU of a class without pixels is None.

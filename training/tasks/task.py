@@ -1,6 +1,18 @@
 """The interface of a task."""
 
 import abc
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import keras
+import tensorflow as tf
+
+from regnet_tf import RegNetConfig
+
+from ..recipes.parts import Images, Network
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Task(abc.ABC):
@@ -11,10 +23,12 @@ class Task(abc.ABC):
             better.
     """
 
-    score: str
+    score: ClassVar[str]
 
     @abc.abstractmethod
-    def build_network(self, network, images, class_names):
+    def build_network(
+        self, network: Network, images: Images, class_names: Sequence[str]
+    ) -> keras.Model:
         """Returns a new network.
 
         Args:
@@ -28,7 +42,7 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def measure(self, labels, probabilities):
+    def measure(self, labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
         """Returns the metrics of each image. It runs inside a graph, on every replica.
 
         Args:
@@ -41,7 +55,7 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def named_metrics(self, means) -> dict:
+    def named_metrics(self, means: Sequence[float]) -> dict[str, float]:
         """Returns metrics by name: "loss", "accuracy" and those of the task.
 
         Args:
@@ -49,7 +63,7 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def cost(self, model, config, image_size) -> dict:
+    def cost(self, model: keras.Model, config: RegNetConfig, image_size: int) -> dict[str, int]:
         """Returns the cost of a network: the number of "parameters", and more if it is known.
 
         Args:
@@ -59,7 +73,9 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def evaluate(self, model, batches, class_names, title):
+    def evaluate(
+        self, model: keras.Model, batches: tf.data.Dataset, class_names: Sequence[str], title: str
+    ) -> tuple[dict, "dict[str, Figure]"]:
         """Runs the final test of a network.
 
         Args:
@@ -74,5 +90,5 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def summary(self, results) -> str:
+    def summary(self, results: dict) -> str:
         """Returns the results of `evaluate` in one line."""
