@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
     from .evaluation.predictors import Predictor
 
+if TYPE_CHECKING:
+    from regnet_tf import Preprocessing
+
+    from .evaluation.predictors import Predictor
+
 _EPILOG = """\
 examples:
   regnet evaluate --model runs/digits
