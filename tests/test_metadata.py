@@ -289,10 +289,10 @@ def test_other_files(tmp_path, file):
         read_metadata(path)
     for content in (b"", b"no model at all"):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"other\.tflite is no \.tflite file"):
+        with pytest.raises(ValueError, match=r"other\.tflite is not a \.tflite file"):
             write_metadata(path, **ARGUMENTS)
     path.write_bytes(convert(lambda images: tf.reduce_mean(images)))
-    with pytest.raises(ValueError, match="no classifier of RGB images"):
+    with pytest.raises(ValueError, match="not a classifier of RGB images"):
         write_metadata(path, **ARGUMENTS)
     with pytest.raises(ValueError, match="has no metadata"):
         read_metadata(file())

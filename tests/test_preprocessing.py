@@ -330,9 +330,9 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
         path = tmp_path / name
         path.write_bytes(content)
         for function in (load_image, Preprocessing(), Preprocessing().from_file):
-            with pytest.raises(ValueError, match=f"must be a JPEG or PNG.*{name}"):
+            with pytest.raises(ValueError, match=f"must be a complete JPEG or PNG.*{name}"):
                 function(path)
-        with pytest.raises(ValueError, match="must be a JPEG or PNG"):
+        with pytest.raises(ValueError, match="must be a complete JPEG or PNG"):
             decode_image(content)
     with pytest.raises(ValueError, match=r"text\.jpg"):
         Preprocessing()([PHOTOS[0], tmp_path / "text.jpg"])

@@ -529,7 +529,7 @@ def test_command_errors_are_one_line(arguments, message, capsys, tmp_path):
 def test_command_lists_the_recipes(capsys):
     assert main(["--list"]) == 0
     printed = capsys.readouterr().out
-    assert "digits\n  Learns handwritten digits" in printed
+    assert "digits\n  Trains a small RegNetY" in printed
     assert "\n  optimizer: name=sgd, weight_decay=0.0005\n" in printed
     assert "\n  network: config=RegNetY-400MF\n" in printed
     assert "\n  pretraining: recipe=first_half_of_digits, freeze=stage_1\n" in printed
