@@ -138,7 +138,7 @@ def test_parse_flops(text, flops):
         (["regnetx_002", "--depth", "3"], "Give one of these"),
         (["regnetx_002", "--budget", "400MF"], "Give one of these"),
         (["--budget", "400MF", "--depth", "3"], "Give one of these"),
-        (["--depth", "3", "--group-width", "8"], "missing: --initial-width, --width-slope, --width-m"),
+        (["--depth", "3", "--group-width", "8"], "missing: --initial-width, --width-slope"),
         (["--budget", "400"], "`--budget` must be flops such as 400MF"),
         (["regnetx_2"], "`name` must be a known RegNet"),
         (["regnetx_002", "--out", "a.jpg"], "`--out` must be a file that ends in .png"),

@@ -19,8 +19,8 @@ from .recipe import Recipe
 DIGITS = Recipe(
     name="digits",
     description="""\
-Trains a small RegNetY on scikit-learn's handwritten digits: 1,797 scans of 8x8 pixels, enlarged to
-32 pixels. A quarter of them is the test set.
+Trains a small RegNetY on scikit-learn's handwritten digits: 1,797 scans of 8x8 pixels, enlarged
+to 32 pixels. A quarter of them is the test set.
 Command: regnet train --recipe digits
 Expect: 99 % test accuracy or more (99.8, 99.1 and 99.6 % with seeds 0, 1 and 2), in one to two
 minutes on two CPU cores.""",
