@@ -15,19 +15,19 @@ _HEAD = """\
 
 All networks that `regnet_tf` knows by name. `python -m benchmarks.model_zoo` writes this page.
 
-Parameters, multiply-adds and activations are counted by
-[`complexity`][regnet_tf.complexity], with 1000 classes and at 224 pixels unless a table
-says otherwise. Those of the 24 variants of the paper equal its authors' code,
-[pycls](https://github.com/facebookresearch/pycls). The flops of the literature are multiply-adds.
-**Accuracies are not this project's**: they are ImageNet-1k's, in percent, as the
-source that stands beside them publishes them.
+[`complexity`][regnet_tf.complexity] counts parameters, multiply-adds and activations, for 1000
+classes and 224 pixels unless a table says otherwise. For the 24 variants of the paper, the counts
+equal those of its authors' code, [pycls](https://github.com/facebookresearch/pycls). The
+literature calls multiply-adds flops.
+**This project did not measure the accuracies.** They are in percent, on ImageNet-1k, as published
+by the named source.
 """
 
 _NETWORKS = """\
 ## Networks
 
-Top-1 is the best that is published of the weights that `weights="imagenet"` loads;
-[below](#published-accuracies) are all others.
+Top-1 is the best published accuracy of the weights that `weights="imagenet"` loads. All accuracies
+are [below](#published-accuracies).
 """
 
 _SPEED_COLUMNS = """
@@ -48,14 +48,15 @@ _WEIGHTS = """\
 
 {about}
 
-[`weights="TAG"`](reference/models.md#any-network) loads them; `weights="imagenet"` takes none but
-those of 1000 classes whose licence allows commercial use.
+[`weights="TAG"`](reference/models.md#any-network) loads them. `weights="imagenet"` loads only
+weights of 1000 classes with a licence that allows commercial use.
 """
 
 _ACCURACIES = """\
-On ImageNet-1k's validation set, as published by the source; this project did not measure them
-([`regnet evaluate --compare-published`](commands.md#regnet.evaluate) does). An
-image's shorter side is resized to so many pixels, and the square in its middle is taken.
+These are accuracies on ImageNet-1k's validation set, as published by the source. This project did
+not measure them. Measure them with
+[`regnet evaluate --compare-published`](commands.md#regnet.evaluate). The tables say to how many
+pixels the shorter side of an image is resized. The network sees the square in its middle.
 """
 
 _SPEED = """\

@@ -68,7 +68,7 @@ def _reason(error):
     Keras' message begins with the outermost layer. It names an unknown class later.
     """
     unknown = re.search(r"Could not locate class '[^']+'", str(error))
-    return f"{unknown[0]}, a layer of its own" if unknown else first_line(error)
+    return f"{unknown[0]}, a custom layer" if unknown else first_line(error)
 
 
 def _from_file(path, name):

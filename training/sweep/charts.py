@@ -54,7 +54,7 @@ def distributions(populations, weights, seed):
 
 def searches(populations):
     """Draws the expected error of the best of n networks."""
-    figure = empty_figure((6.4, 4), "Expected error of the best of so many networks")
+    figure = empty_figure((6.4, 4), "Expected error of the best of n networks")
     axes = figure.subplots()
     for population, color in zip(populations, _colors(), strict=False):
         draws = np.arange(1, len(population) + 1)

@@ -124,7 +124,7 @@ def _pictures(populations, weights, seed):
         ),
         "search.png": (
             charts.searches(populations),
-            f"Expected error of the best of so many networks of {names}",
+            f"Expected error of the best of n networks of {names}",
         ),
         "complexity.png": (
             charts.complexities(populations),
