@@ -96,6 +96,17 @@ def test_a_run_of_training(run, truth, tmp_path, capsys):
     assert 100 * right / 450 == pytest.approx(result["top1"])
 
 
+def test_classes_of_other_names_are_matched_by_order_aloud(network, tmp_path, capsys):
+    head = network.get_layer("head")
+    head.class_names = tuple("abcdefghij")
+    network.save(tmp_path / "letters.keras")
+    head.class_names = None
+    arguments = ("--model", tmp_path / "letters.keras", "--data", "digits", "--out", tmp_path)
+    assert command(*arguments) == 0
+    printed = capsys.readouterr().out
+    assert "classes are matched by order: '0' is the network's 'a' ..." in printed
+
+
 def test_what_is_there_is_not_computed_again(run, tmp_path, monkeypatch, capsys):
     def loading(*_):
         raise AssertionError

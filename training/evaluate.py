@@ -238,6 +238,9 @@ def _evaluated(job, data, split, options):
     preprocessing = _setting(job, predictor, options)
     outputs = counting.output_names(predictor)
     labels = counting.match_classes(data.class_names, predictor.classes, outputs)
+    if labels is None and outputs and tuple(outputs) != tuple(data.class_names):
+        pair = f"{data.class_names[0]!r} is the network's {outputs[0]!r}"
+        print(f"The names differ, so classes are matched by order: {pair} ...")
     print(f"{job.model} on {split.size:,} images of {data.name}, {_describe(preprocessing)}")
     verbose = 1 if sys.stdout.isatty() else 0
     counted = counting.evaluate(
