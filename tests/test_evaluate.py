@@ -101,7 +101,14 @@ def test_classes_of_other_names_are_matched_by_order_aloud(network, tmp_path, ca
     head.class_names = tuple("abcdefghij")
     network.save(tmp_path / "letters.keras")
     head.class_names = None
-    arguments = ("--model", tmp_path / "letters.keras", "--data", "digits", "--out", tmp_path)
+    arguments = (
+        "--model",
+        tmp_path / "letters.keras",
+        "--data",
+        "digits",
+        "--out",
+        tmp_path / "out",
+    )
     assert command(*arguments) == 0
     printed = capsys.readouterr().out
     assert "classes are matched by order: '0' is the network's 'a' ..." in printed
