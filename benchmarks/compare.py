@@ -347,15 +347,14 @@ def _report(options, variants, installed, absent, settings, results):
 
 def _write_pages(folder, report):
     from regnet_tf._files import replacing
-    from training.figures import DPI
+    from training.figures import write_figure
 
     from .comparison.report import draw, markdown
 
     page, picture = markdown(report), draw(report)
     with replacing(folder / "comparison.md") as path:
         path.write_text(page)
-    with replacing(folder / "comparison.png") as path:
-        picture.savefig(path, dpi=DPI)
+    write_figure(picture, folder / "comparison.png")
 
 
 def _say(text):

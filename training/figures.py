@@ -3,13 +3,20 @@
 import numpy as np
 
 from regnet_tf._errors import import_optional
+from regnet_tf._files import replacing
 
-DPI = 130
+_DPI = 130
 _BLUE, _ORANGE, _RED, _GREY = "#1f5fa8", "#e07b1a", "#c8202f", "#666666"
 _SCORES = {"accuracy": ("test accuracy", _ORANGE), "mean_iou": ("test mean IoU", _RED)}
 _COLUMNS, _ROWS = 12, 5
 _SCENES_PER_ROW = 4
 _MOST_NAMED_CLASSES = 30  # with more classes, names and counts in a matrix are unreadable
+
+
+def write_figure(figure, path):
+    """Writes a figure as PNG; an old file is replaced when the new one is complete."""
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=_DPI)
 
 
 def curves(history, title, score="accuracy"):

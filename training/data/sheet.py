@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from regnet_tf._errors import import_optional
-from regnet_tf._files import replacing
 from regnet_tf.class_names import readable
 
-from ..figures import DPI
+from ..figures import write_figure
 from .batches import training_batches
 
 _COLUMNS, _ROWS = 8, 5
@@ -41,8 +40,7 @@ def write_sheet(path, data, recipe):
         axes.imshow(displayable(image, recipe.images))
         axes.set_title(title(label, data.class_names), fontsize=7)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=DPI)
+    write_figure(figure, path)
 
 
 def displayable(image, images):

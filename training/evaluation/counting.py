@@ -157,8 +157,7 @@ def write_evaluation(folder, result, class_names, labels=None, outputs=None):
             csv.writer(file).writerows(rows)
     title = f"{result['model']}, {result['data']}: top-1 {result['top1']:.2f} %"
     figure = figures.confusion_of_counts(confusion[:, labels], class_names, title)
-    with replacing(folder / "confusion.png") as path:
-        figure.savefig(path, dpi=figures.DPI)
+    figures.write_figure(figure, folder / "confusion.png")
     write_json(folder / "evaluation.json", result)
     return result
 

@@ -1,22 +1,19 @@
 """The directory of a run: its files, and how they are written and read."""
 
-import json
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
 
 from regnet_tf._errors import UserError
-from regnet_tf._files import read_json, replacing
+from regnet_tf._files import read_json, replacing, write_json
 
-from ..figures import DPI
 from ..recipes import Recipe
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 #: The files of a run's directory. `run.json` is written last and marks the run as finished.
 FILES = {
@@ -92,19 +89,6 @@ def write_model(model: keras.Model, path: Path) -> None:
         network.save(partial)
 
 
-def write_pictures(workdir: Path, figures: "Mapping[str, Figure]") -> None:
-    """Writes figures as files.
-
-    Args:
-        workdir: the directory.
-        figures: file name -> figure of matplotlib.
-    """
-    for name, figure in figures.items():
-        with replacing(workdir / name) as path:
-            figure.savefig(path, dpi=DPI)
-
-
 def write_run(run: dict, workdir: Path) -> None:
     """Writes `run.json`, which marks the run as finished."""
-    with replacing(workdir / "run.json") as path:
-        path.write_text(json.dumps(run, indent=2) + "\n")
+    write_json(workdir / "run.json", run)

@@ -10,10 +10,9 @@ import numpy as np
 import regnet_tf
 from regnet_tf._checks import check, check_int
 from regnet_tf._errors import import_optional
-from regnet_tf._files import replacing
 
 from ..data.batches import limited_test_batches
-from ..figures import DPI, comparison
+from ..figures import comparison, write_figure
 from ..recipes import Recipe, pretraining_recipe
 from ..tasks.classification import Classification, predict, results
 from . import fitting
@@ -106,9 +105,7 @@ def finetune(
         },
     }
     title = f"{recipe.data.name}: {', '.join(data.class_names)}, {_images(recipe.data)} a class"
-    figure = comparison(tried, _WAYS, title)
-    with replacing(workdir / "comparison.png") as path:
-        figure.savefig(path, dpi=DPI)
+    write_figure(comparison(tried, _WAYS, title), workdir / "comparison.png")
     write_run(run, workdir)
     return run
 

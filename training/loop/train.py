@@ -13,7 +13,7 @@ from regnet_tf._errors import UserError, import_optional
 from regnet_tf._trained import load_trained
 
 from ..data.batches import limited_test_batches
-from ..figures import curves
+from ..figures import curves, write_figure
 from ..recipes import Recipe, pretraining_recipe
 from ..tasks import task_of
 from . import strategies
@@ -24,7 +24,6 @@ from .directory import (
     finished_run,
     make_directory,
     write_model,
-    write_pictures,
     write_run,
 )
 from .examples import write_examples
@@ -154,7 +153,8 @@ def _evaluate(run):
     write_model(run.model, workdir / "model.keras")
     write_examples(workdir / "examples.npz", data, images.preprocessing, recipe.seed)
     figures["curves.png"] = curves(run.progress.history, title, run.task.score)
-    write_pictures(workdir, figures)
+    for name, figure in figures.items():
+        write_figure(figure, workdir / name)
     return {
         "recipe": recipe.to_dict(),
         "preprocessing": images.preprocessing.to_dict(),

@@ -11,7 +11,7 @@ from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing, write_json
 from regnet_tf.design_space import best_models, best_range, error_quantile, kolmogorov_smirnov
 
-from ..figures import DPI
+from ..figures import write_figure
 from ..loop.directory import make_directory
 from . import charts
 from .page import page
@@ -145,8 +145,7 @@ def _pictures(populations, weights, seed):
 
 def _write(out, facts, best, pictures):
     for name, (figure, _) in pictures.items():
-        with replacing(out / name) as path:
-            figure.savefig(path, dpi=DPI)
+        write_figure(figure, out / name)
     for name, content in (("analysis.json", facts), ("best.json", best)):
         write_json(out / name, content)
     texts = {name: text for name, (_, text) in pictures.items()}
