@@ -3,7 +3,6 @@
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import keras
 
@@ -11,9 +10,6 @@ from regnet_tf._errors import UserError
 from regnet_tf._files import read_json, replacing, write_json
 
 from ..recipes import Recipe
-
-if TYPE_CHECKING:
-    pass
 
 #: The files of a run's directory. `run.json` is written last and marks the run as finished.
 FILES = {
