@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regnet_tf import RegNetConfig, get_config
-from regnet_tf._checks import check, check_choice, check_int
+from regnet_tf._checks import check, check_int
 
 from .parts import (
     Augmentation,
@@ -22,6 +22,7 @@ from .parts import (
     Optimizer,
     Pretraining,
     Schedule,
+    Selection,
 )
 
 
@@ -44,6 +45,7 @@ class Recipe:
         optimizer: the optimizer and its weight decay.
         loss: the loss.
         average: the network's moving average; None for no average.
+        selection: which epoch's network is kept; None for the last one's.
         pretraining: the training of the initial weights; None for random initialization.
         precise_images: number of training images for precise normalization statistics before each
             test; 0 to test with the moving averages.
@@ -66,6 +68,7 @@ class Recipe:
     optimizer: Optimizer
     loss: Loss = dataclasses.field(default_factory=Loss)
     average: Average | None = None
+    selection: Selection | None = None
     pretraining: Pretraining | None = None
     precise_images: int = 0
     seed: int = 0
@@ -79,8 +82,8 @@ class Recipe:
         if self.decoder is not None:
             self._check_decoder(self.decoder)
         if self.pretraining is not None:
-            stages = [f"stage_{number + 1}" for number in range(len(self.network.config.stages))]
-            check_choice("pretraining.freeze", self.pretraining.freeze, (None, "stem", *stages))
+            allowed = "None where `pretraining` is given"
+            check("network.weights", self.network.weights, self.network.weights is None, allowed)
 
     def _check_sizes(self):
         least = self.network.config.total_stride
