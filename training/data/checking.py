@@ -96,10 +96,10 @@ def _damaged_pairs(split, classes, verbose):
             path = split.paths[place] if images_own else masks[place]
             found[place] = f"{path}: {images_own.get(0, reasons[place])}"
         elif differs:
-            found[place] = f"{masks[place]}: Its size differs from that of {split.paths[place]}."
+            found[place] = f"{masks[place]}: Its size differs from that of {split.paths[place]}"
         elif classes is not None and largest >= classes:
             found[place] = (
-                f"{masks[place]}: No class has the index {largest}, only 0 to {classes - 1}."
+                f"{masks[place]}: It has the index {largest}; classes are 0 to {classes - 1}"
             )
     return found
 
@@ -164,4 +164,4 @@ def _problems(split):
 def _listed(problems: Sequence[str]):
     more = len(problems) - _NAMED
     rest = [f"and {more:,} more"] if more > 0 else []
-    return "; ".join([*list(problems)[:_NAMED], *rest]).rstrip(".") + "."
+    return "; ".join([*list(problems)[:_NAMED], *rest]) + "."

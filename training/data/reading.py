@@ -52,13 +52,13 @@ def _reason(function, items):
     try:
         function(*map(tf.constant, items))
     except tf.errors.NotFoundError:
-        return "There is no such file."
+        return "There is no such file"
     except tf.errors.OpError as error:
         return short_reason(error)
     except ValueError as error:
         cause = error.__cause__
         return short_reason(cause) if isinstance(cause, tf.errors.OpError) else first_line(error)
-    return "It could not be read at first."
+    return "It could not be read at first"
 
 
 def short_reason(error: tf.errors.OpError) -> str:
