@@ -46,6 +46,11 @@ class DataSet:
     test: Split | None
 
     @property
+    def target(self) -> str:
+        """What has classes: "class" or "classes" of an image, or "pixels"."""
+        return "pixels" if self.is_pixelwise else "class"
+
+    @property
     def is_pixelwise(self) -> bool:
         """Whether every pixel has a class, not just every image."""
         split = self.test or self.train

@@ -15,8 +15,6 @@ __all__ = ["RECIPES", "Recipe", "get_recipe", "parse_change", "pretraining_recip
 
 _ALL = (
     digits.DIGITS,
-    digits.HALF_OF_THE_DIGITS,
-    digits.DIGITS_FINETUNING,
     digits.DIGIT_CROPS,
     digits.SEGMENTATION_DIGITS,
     digits.SMOKE,
