@@ -174,7 +174,7 @@ def test_the_network_starts_from_the_one_trained_before(finished, few_scenes, mo
         train_and_evaluate(recipe.replace({"seed": 1}), again, verbose=0)
     flat = {**first, "recipe": {"name": "digit_crops", "image_size": 36, "epochs": 3}}
     (again / PRETRAINING / "run.json").write_text(json.dumps(flat))
-    with pytest.raises(UserError, match=r"cannot be read: `image_size` is no field .* --workdir"):
+    with pytest.raises(UserError, match=r"cannot be read: `image_size` is no field .* --out"):
         train_and_evaluate(recipe, again, verbose=0)
 
 
