@@ -10,6 +10,7 @@ from regnet_tf._errors import UserError
 from regnet_tf._files import read_json, replacing, write_json
 
 from ..recipes import Recipe
+from ..tasks import FILES as OF_TASKS
 
 #: The files of a run's directory. `run.json` is written last and marks the run as finished.
 FILES = {
@@ -17,8 +18,7 @@ FILES = {
     "examples.npz": "training and test images, for export",
     "history.csv": "losses, accuracies, learning rate and speed of each epoch",
     "curves.png": "the same as a picture",
-    "confusion.png": "confusion matrix",
-    "predictions.png": "test images with predictions",
+    **OF_TASKS,
     "checkpoints": "the last states of the run, and the best",
     "logs": "for TensorBoard",
     "run.json": "recipe, results, versions, times",

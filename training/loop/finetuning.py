@@ -155,7 +155,7 @@ def _pretrain(recipe, data, workdir, verbose):
 
 def _tested(model, recipe, data):
     batches = limited_test_batches(data.test, recipe.images, recipe.schedule)
-    return results(*predict(model, batches))
+    return results(*predict(model, batches), data.class_names)
 
 
 def _compare(recipe, data_dir, workdir, models):

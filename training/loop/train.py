@@ -10,6 +10,8 @@ import tensorflow as tf
 import regnet_tf
 from regnet_tf._checks import check, check_int
 from regnet_tf._errors import UserError, import_optional
+from regnet_tf._files import write_csv
+from regnet_tf._predictors import of_keras
 from regnet_tf._trained import load_trained
 
 from ..data.batches import limited_test_batches
@@ -149,18 +151,21 @@ def _evaluate(run):
         run.average.load_into_model()
     title = f"{data.name}, {config.name}"
     batches = limited_test_batches(data.test, images, recipe.schedule)
-    results, figures = run.task.evaluate(run.model, batches, data.class_names, title)
+    predictor = of_keras(config.name, run.model)
+    found = run.task.evaluate(predictor, batches, data.test.paths, data.class_names, title)
     write_model(run.model, workdir / "model.keras")
     write_examples(workdir / "examples.npz", data, images.preprocessing, recipe.seed)
-    figures["curves.png"] = curves(run.progress.history, title, run.task.score)
-    for name, figure in figures.items():
+    found.figures["curves.png"] = curves(run.progress.history, title, run.task.score)
+    for name, figure in found.figures.items():
         write_figure(figure, workdir / name)
+    for name, rows in found.tables.items():
+        write_csv(workdir / name, rows)
     return {
         "recipe": recipe.to_dict(),
         "preprocessing": images.preprocessing.to_dict(),
         "model": {"name": run.model.name, **run.task.cost(run.model, config, images.size)},
         "data": data_facts(data),
-        "results": results,
+        "results": found.results,
         "versions": versions(),
         "source": source_state(),
         "compute": strategies.describe(run.strategy),
