@@ -33,6 +33,8 @@ class TfdsSplit:
     image_key: str
     label_key: str
 
+    paths = None
+
     @property
     def size(self) -> int:
         """The number of images."""
