@@ -249,6 +249,7 @@ def _evaluated(job, data, options):
     from regnet_tf._files import print_paths
 
     from .evaluation import testing
+    from .tasks.notes import about_rare_classes
 
     data, split = data
     folder = options.out / job.folder
@@ -282,6 +283,8 @@ def _evaluated(job, data, options):
     wanted["preprocessing"] = preprocessing.to_dict()
     result = testing.write_evaluation(folder, found, wanted)
     print(_line(result, job))
+    if rare := result.get("rare_classes"):
+        print(about_rare_classes(rare))
     print_paths(folder, testing.FILES)
     return {**result, "published": job.published}
 

@@ -77,7 +77,7 @@ def _counted(batches: tf.data.Dataset, count: int, verbose: int) -> Iterator[tup
 def _of_data_set(results: dict, data: DataSet) -> dict:
     """Returns the results with the data set's classes only, where they are by class."""
     return {
-        key: {name: value[name] for name in data.class_names} if isinstance(value, dict) else value
+        key: {name: value[name] for name in data.class_names if name in value} if isinstance(value, dict) else value
         for key, value in results.items()
     }
 

@@ -30,7 +30,7 @@ def empty_figure(size, title, layout="constrained"):
     """
     figure = import_optional("matplotlib.figure").Figure(size, layout=layout)
     if title:
-        shown = fitted(title, size[0] - 0.4, 11, lines=2, keep="end")
+        shown = fitted(title, size[0] - 0.4, 11, lines=2)
         figure.suptitle("\n".join(shown), fontsize=11, parse_math=False)
     return figure
 
@@ -59,40 +59,38 @@ def text_width(text, size):
     return width / _POINTS
 
 
-def fitted(text, width, size, lines=1, keep="start"):
+def fitted(text, width, size, lines=1, keep="both"):
     """Returns a text in lines that are not wider than some width.
 
-    A line ends at a space, `_`, `-` or `/` where one is near. A text that is still too long loses
-    its middle, start or end.
+    A line ends at a space, `_`, `-` or `/` where one is near.
 
     Args:
         text: the text.
         width: width in inches.
         size: font size in points.
         lines: maximum number of lines.
-        keep: "start" to cut the end of a long text, "end" to cut its start.
+        keep: which end of a too long text is kept: "both" or "end".
     """
     text = cleaned(text)
-    if keep == "end":
-        text = _shortened(text, width * lines * (0.95 if lines > 1 else 1), size, from_end=True)
     found = []
-    while text and len(found) < lines - 1 and text_width(text, size) > width:
+    while len(found) < lines - 1 and text_width(text, size) > width:
         place = _most_characters(text, width, size)
         breaks = [text.rfind(one, place // 2, place) + 1 for one in " _-/"]
         place = max(breaks) or place
         found.append(text[:place].rstrip())
         text = text[place:].lstrip()
-    return [*found, _shortened(text, width, size, from_end=False)]
+    return [*found, _shortened(text, width, size, keep)]
 
 
-def _shortened(text, width, size, from_end):
+def _shortened(text, width, size, keep):
+    """Returns a text that loses its middle or its start if it is too wide."""
     if text_width(text, size) <= width:
         return text
-    if from_end:
-        place = _most_characters(text[::-1], width - text_width(_ELLIPSIS, size), size)
-        return _ELLIPSIS + text[len(text) - place :]
-    place = _most_characters(text, width - text_width(_ELLIPSIS, size), size)
-    return text[:place].rstrip() + _ELLIPSIS
+    room = width - text_width(_ELLIPSIS, size)
+    start = text[: _most_characters(text, room / 2, size)].rstrip() if keep == "both" else ""
+    rest = text[::-1]
+    end = rest[: _most_characters(rest, room - text_width(start, size), size)][::-1]
+    return start + _ELLIPSIS + end.lstrip()
 
 
 def _most_characters(text, width, size):

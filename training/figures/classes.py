@@ -36,7 +36,8 @@ def classes(values, support, title, measure, unit):
     mean = np.mean([values[name] for name in known]) if known else 0.0
     for axes, names in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
         _draw(axes, names, values, support, unit)
-        axes.axvline(100 * mean, color=ORANGE, linewidth=1, label=f"mean {100 * mean:.1f} %")
+        label = f"mean {100 * mean:.1f} %"
+        axes.axvline(100 * mean, color=ORANGE, linewidth=1, zorder=0.9, label=label)
         axes.set_xlabel(f"{measure} (%)")
     figure.axes[0].legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1))
     return figure
@@ -46,13 +47,15 @@ def _draw(axes, names, values, support, unit):
     places = np.arange(len(names))
     widths = [100 * values[name] for name in names]
     axes.barh(places, widths, color=BLUE, height=0.7)
+    plate = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    style = {"va": "center", "fontsize": 7, "bbox": plate}
     for place, width, name in zip(places, widths, names, strict=True):
-        text = f"{width:.0f}  of {support[name]:,}"
-        axes.text(width + 1, place, text, va="center", fontsize=7, color=GREY)
+        text = f"{width:.0f} %  ({support[name]:,})"
+        axes.text(width + 1, place, text, color=GREY, **style)
     labels = [fitted(named(name), _LABEL, _SIZE)[0] for name in names]
     plain_ticks(axes.yaxis, places, labels, fontsize=_SIZE)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, 118)
     axes.set_xticks(range(0, 101, 20))
-    axes.set_title(f"beside each bar: percent, of how many {unit}", fontsize=7, color=GREY, loc="left")
+    axes.set_title(f"in parentheses: number of {unit}", fontsize=7, color=GREY, loc="left")
     axes.spines[["top", "right"]].set_visible(False)

@@ -7,14 +7,14 @@ from .canvas import LIGHT, empty_figure, fitted, named, plain_ticks
 _MOST = 30  # classes of a matrix with names and numbers
 _PAIRS = 12  # listed pairs of classes that are confused
 _CELLS = 250  # largest side of the small matrix of all classes, in cells
-_LABEL, _SIZE = 1.8, 8  # width of a name in inches, and its size in points
+_LABEL, _SIZE = 2.4, 8  # width of a name in inches, and its size in points
 
 
 def confusion(counts, class_names, title, support=None):
     """Draws a confusion matrix in percent of each true class, with errors in red.
 
-    Classes that neither occur nor are predicted are left out. Of more than 30 classes, the 30 with
-    the most errors are drawn, next to a small matrix of all and a list of the most frequent
+    Classes that neither occur nor are predicted are left out. Of more than 30 classes, the 30
+    most confused ones are drawn, next to a small matrix of all and a list of the most frequent
     confusions.
 
     Args:
@@ -48,14 +48,13 @@ def _verdict(counts, support):
 def _many(counts, shares, support, names, heading):
     """Draws the most confused classes, and all of them small."""
     errors = counts * ~np.eye(len(names), dtype=bool)
-    most = np.argsort(-(errors.sum(0) + errors.sum(1)), kind="stable")[:_MOST]
-    most = np.sort(most)
+    most = _most_confused(errors)
     figure = empty_figure((18.5, 13.2), heading)
     large, right = figure.subfigures(1, 2, width_ratios=(2.9, 1))
     part = np.ix_(most, most)
     axes = large.subplots()
     _draw(axes, shares[part], counts[part], support[most], [names[index] for index in most])
-    axes.set_title(f"the {len(most)} classes of {len(names)} with the most errors", fontsize=10)
+    axes.set_title(f"the {len(most)} most confused classes of {len(names)}", fontsize=10)
     small, listed = right.subplots(2, 1)
     coarse, step = _coarse(counts, support)
     right_ones = np.eye(len(coarse), dtype=bool)
@@ -65,6 +64,13 @@ def _many(counts, shares, support, names, heading):
     small.set(xticks=[], yticks=[], xlabel="predicted", ylabel="true")
     _list_pairs(listed, errors, support, names)
     return figure
+
+
+def _most_confused(errors):
+    """Returns the classes of the most frequent confusions, in their order."""
+    pairs = np.argsort(-errors, axis=None, kind="stable")
+    classes = np.stack(np.unravel_index(pairs, errors.shape), -1).ravel()
+    return np.sort(list(dict.fromkeys(classes.tolist()))[:_MOST])
 
 
 def _coarse(counts, support):
@@ -84,10 +90,10 @@ def _list_pairs(axes, errors, support, names):
         if not count:
             break
         share = f"{count:,} of {support[true]:,}"
-        pair = f"{names[true]}  →  {names[predicted]}"
+        pair = "  →  ".join(fitted(names[index], 1.5, _SIZE)[0] for index in (true, predicted))
         style = {"fontsize": _SIZE, "va": "top", "transform": axes.transAxes, "parse_math": False}
-        y = 1 - line / _PAIRS
-        axes.text(0, y, fitted(pair, 3.3, _SIZE)[0], **style)
+        y = 0.97 - 0.05 * line
+        axes.text(0, y, pair, **style)
         axes.text(1, y, share, ha="right", **style)
 
 

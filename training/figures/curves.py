@@ -13,9 +13,11 @@ _SCORES = {
     "mean_iou": "test mean IoU",
     "top5_accuracy": "top-5 test accuracy",
 }
-# A value is an outlier if its distance from the best one is so many times that of 95 % of them.
-_FAR, _MARGIN, _FEWEST = 3.0, 0.06, 6
-_STYLE = {"marker": "o", "markersize": 3, "linewidth": 1.4}
+# Outliers are at most this share of the values, and so many times as far from the lowest one as the
+# others. Fewer values have none.
+_SHARE, _FAR, _FEWEST = 0.1, 3.0, 6
+_MARGIN = 0.06
+_STYLE = {"marker": "o", "markersize": 3.5, "linewidth": 1.4}
 
 
 def curves(history, title, score="accuracy", selected=None):
@@ -51,7 +53,7 @@ def curves(history, title, score="accuracy", selected=None):
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         if len(history) == 1:
-            axes.set_xlim(0.5, 1.5)
+            axes.set(xlim=(0.5, 1.5), xticks=[1])
         if selected is not None:
             label = f"best epoch, {selected + 1}" if axes is loss else None
             axes.axvline(selected + 1, color=GREY, linewidth=1, linestyle=":", label=label)
@@ -71,15 +73,18 @@ def robust_limit(values):
     """Returns the upper limit that keeps all values but outliers, or None if there are none.
 
     Args:
-        values: numbers, the finite ones of which count.
+        values: numbers; NaN does not count.
     """
-    known = values[np.isfinite(values)]
+    known = np.sort(values[~np.isnan(values)])
     if len(known) < _FEWEST:
         return None
-    low, high = known.min(), np.percentile(known, 95, method="lower")
-    if known.max() - low <= _FAR * (high - low) and len(known) == (~np.isnan(values)).sum():
+    heights = known - known[0]
+    most = max(1, int(_SHARE * len(known)))
+    far = [n for n in range(1, most + 1) if heights[-n] > _FAR * heights[-n - 1]]
+    if not far:
         return None
-    return high + _MARGIN * max(high - low, 1e-9)
+    high = known[-max(far) - 1]
+    return high + _MARGIN * max(high - known[0], 1e-9)
 
 
 def _epochs(history):

@@ -92,7 +92,7 @@ class ShownSet:
 
 def _listed(places, scores, class_names):
     order = [n for n in np.argsort(-scores, kind="stable") if places[n]]
-    return ", ".join(f"{named(class_names[n])} {scores[n]:.0%}" for n in order)
+    return ", ".join(f"{scores[n]:.0%} {named(class_names[n])}" for n in order)
 
 
 @dataclasses.dataclass(frozen=True)

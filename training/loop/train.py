@@ -121,7 +121,7 @@ def summary(run: dict) -> str:
         run: return value of `train_and_evaluate`.
     """
     outcome = task_of(Recipe.from_dict(run["recipe"])).summary(run["results"])
-    return f"{outcome}, {run['seconds']['total']:.0f} seconds"
+    return f"{outcome}. {run['seconds']['total']:.0f} seconds"
 
 
 def _checked_data(recipe, workdir, overwrite, data_dir, strategy):

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import regnet_tf
 from regnet_tf import RegNetConfig
 from regnet_tf._predictors import Predictor
 
@@ -160,7 +159,8 @@ def results(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence
     Returns:
         Dict with "accuracy", "top5_accuracy" (None for 5 or fewer classes), "balanced_accuracy" and
         "macro_f1" (from 0 to 1); "correct" and "test_images"; "recall" and "support" of each class
-        by name (the recall is None without test images); and "notes".
+        by name (the recall is None without test images); "rare_classes", those with few test
+        images; and "notes", sentences about results that look better than they are.
     """
     classes = len(class_names)
     confusion = scores.confusion_matrix(labels, probabilities.argmax(-1), classes)
@@ -177,6 +177,7 @@ def results(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence
         "test_images": count,
         "recall": scores.by_name(class_names, recalls),
         "support": dict(zip(class_names, true.tolist(), strict=True)),
+        "rare_classes": notes.rare_classes(true, class_names),
         "notes": notes.remarks(confusion, class_names),
     }
 

@@ -163,7 +163,7 @@ def results(has: np.ndarray, probabilities: np.ndarray, class_names: Sequence[st
     Returns:
         Dict with "mean_average_precision", "micro_f1", "macro_f1" and "accuracy" (the share of
         right answers over images and classes), from 0 to 1; "test_images"; "average_precision",
-        "f1" and "support" of each class by name; and "notes".
+        "f1" and "support" of each class by name; "rare_classes"; and "notes".
     """
     predicted = probabilities > THRESHOLD
     hits, true, called = (has & predicted).sum(0), has.sum(0), predicted.sum(0)
@@ -179,7 +179,8 @@ def results(has: np.ndarray, probabilities: np.ndarray, class_names: Sequence[st
         "average_precision": scores.by_name(class_names, precisions),
         "f1": scores.by_name(class_names, scores.f1_scores(hits, true, called)),
         "support": dict(zip(class_names, true.tolist(), strict=True)),
-        "notes": nothing + rare_classes(true, class_names),
+        "rare_classes": rare_classes(true, class_names),
+        "notes": nothing,
     }
 
 

@@ -1,6 +1,6 @@
 """What the results of a classifier mean: a network that found nothing, and rare classes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -19,23 +19,18 @@ def remarks(confusion: np.ndarray, class_names: Sequence[str]) -> list[str]:
     return [*_collapse(confusion, class_names), *_baseline(confusion, class_names)]
 
 
-def rare_classes(support: np.ndarray, class_names: Sequence[str]) -> list[str]:
-    """Returns a sentence about the classes with few test images, or nothing.
+def rare_classes(support: np.ndarray, class_names: Sequence[str]) -> dict[str, int]:
+    """Returns the classes with few test images, the rarest first: name -> number of images."""
+    order = np.argsort(support, kind="stable")
+    return {class_names[n]: int(support[n]) for n in order if support[n] < _FEW}
 
-    Args:
-        support: number of test images of each class.
-        class_names: names of the classes.
-    """
-    rare = [int(index) for index in np.argsort(support, kind="stable") if support[index] < _FEW]
-    if not rare:
-        return []
-    shown = ", ".join(f'"{class_names[n]}" ({support[n]})' for n in rare[:_MOST_NAMES])
+
+def about_rare_classes(rare: Mapping[str, int]) -> str:
+    """Returns a sentence about the result of `rare_classes`, which is not empty."""
+    shown = ", ".join(f'"{name}" ({count})' for name, count in [*rare.items()][:_MOST_NAMES])
     more = f" and {len(rare) - _MOST_NAMES} more" if len(rare) > _MOST_NAMES else ""
-    one = len(rare) == 1
-    return [
-        f"{'This class has' if one else 'These classes have'} fewer than {_FEW} test images, so"
-        f" {'its recall is' if one else 'their recalls are'} uncertain: {shown}{more}."
-    ]
+    these = "This class has" if len(rare) == 1 else "These classes have"
+    return f"{these} fewer than {_FEW} test images, too few to measure: {shown}{more}."
 
 
 def is_imbalanced(support: np.ndarray) -> bool:
