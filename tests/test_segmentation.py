@@ -286,13 +286,12 @@ def test_mediapipe_segments_with_exported_files(exported_scenes, image, precisio
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"augmentation.flip": True}, "`augmentation.flip` must be False where `decoder` is given"),
         (
-            {"augmentation.crop": "random_resized"},
-            "`augmentation.crop` must be whole where `decoder` is given",
+            {"images.exif_orientation": True},
+            "`images.exif_orientation` must be False where `decoder` is given",
         ),
         ({"augmentation.mixup": 0.2}, "`augmentation.mixup` must be 0.0 where `decoder` is given"),
-        ({"images.crop_fraction": 0.9}, "`images.crop_fraction` must be 1.0 where `decoder`"),
+        ({"augmentation.erasing": 0.9}, "`augmentation.erasing` must be 0.0 where `decoder`"),
         ({"decoder.name": "deeplab"}, "`decoder.name` must be one of 'fpn', 'unet'"),
         ({"decoder": "fpn"}, "`decoder` must be of type Decoder, or None"),
         ({"decoder.finest_level": 4}, "`decoder.finest_level` must be at most 3"),

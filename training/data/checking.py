@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -40,7 +40,8 @@ def check_files(data: Data, skip_damaged: bool = False, verbose: int = 0) -> Dat
         UserError: if a file cannot be read and `skip_damaged` is False, or if no file of a split
             can be read. It names at most ten files.
     """
-    kept, problems = {}, []
+    kept: dict[str, Any] = {}
+    problems: list[str] = []
     for name in ("train", "test"):
         split = getattr(data, name)
         found = damaged_files(split, len(data.class_names), verbose)
@@ -62,7 +63,9 @@ def check_files(data: Data, skip_damaged: bool = False, verbose: int = 0) -> Dat
     return dataclasses.replace(data, **kept, notes=(*data.notes, note))
 
 
-def damaged_files(split: Split | None, classes: int | None = None, verbose: int = 0):
+def damaged_files(
+    split: Split | None, classes: int | None = None, verbose: int = 0
+) -> dict[int, str]:
     """Finds the files of a split that cannot be read, and masks that do not fit.
 
     Args:
@@ -164,7 +167,7 @@ def _problems(split):
     return []
 
 
-def _listed(problems: Sequence[str]):
+def _listed(problems: Sequence[str]) -> str:
     more = len(problems) - _NAMED
     rest = [f"and {more:,} more"] if more > 0 else []
     return "; ".join([*list(problems)[:_NAMED], *rest]) + "."

@@ -84,7 +84,8 @@ def titles(label: np.ndarray, class_names: Sequence[str]) -> str:
         label: 1, or the share of a mix, for each class of the image, `(classes,)`.
         class_names: as for `title`.
     """
-    names = [readable(class_names[place]) for place in np.flatnonzero(label > _SMALLEST_SHARE)]
+    there = label > _SMALLEST_SHARE
+    names = [readable(name) for name, one in zip(class_names, there, strict=True) if one]
     text = ", ".join(names) or "no class"
     return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
 
