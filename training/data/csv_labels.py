@@ -215,21 +215,27 @@ def _checked(file, rows, may_be_none):
             f" Missing in {readable(file.parent)}: {shortened(missing) or 'none'}"
         )
     unlisted = _unlisted(file.parent, seen)
-    notes = [
-        f"{_images(len(names))} {what}: {shortened(names)}."
-        for names, what in (
-            (missing, f"of {readable(file)} do not exist and are left out"),
-            (unnamed, f"of {readable(file)} have no class and are left out"),
-            (repeated, f"of {readable(file)} are listed again and counted once"),
-            (unlisted, f"beside them are not listed in {readable(file)} and are left out"),
-        )
-        if names
-    ]
-    return kept, tuple(notes)
+    of, unlisted = f"of {readable(file)}", _unlisted(file.parent, seen)
+    notes = (
+        *_note(missing, "image", f"{of} does not exist and is", f"{of} do not exist and are"),
+        *_note(unnamed, "image", f"{of} has no class and is", f"{of} have no class and are"),
+        *_note(repeated, "row", f"{of} repeats an image and is", f"{of} repeat an image and are"),
+        *_note(
+            unlisted,
+            "image",
+            f"in its folders is not listed in {readable(file)} and is",
+            f"in its folders are not listed in {readable(file)} and are",
+        ),
+    )
+    return kept, notes
 
 
-def _images(count):
-    return "1 image" if count == 1 else f"{count:,} images"
+def _note(names, thing, is_one, are_many):
+    """Returns a line about what is left out; nothing if there is nothing."""
+    if not names:
+        return ()
+    told = f"1 {thing} {is_one}" if len(names) == 1 else f"{len(names):,} {thing}s {are_many}"
+    return (f"{told} left out: {shortened(names)}.",)
 
 
 def _unlisted(folder, listed):

@@ -3,6 +3,7 @@
 import struct
 import zlib
 
+import numpy as np
 import tensorflow as tf
 
 from regnet_tf.preprocessing import Preprocessing
@@ -28,8 +29,8 @@ def decode_map(content: tf.Tensor) -> tf.Tensor:
         uint8 `(height, width)`. With fewer than 8 bits, no value is `IGNORED`.
 
     Raises:
-        tf.errors.InvalidArgumentError: if the file is damaged, or no PNG of this kind. In a graph,
-            when the graph runs.
+        ValueError: if the file is damaged, or no PNG of this kind. In a graph, TensorFlow raises
+            `InvalidArgumentError` when the graph runs.
     """
     gray, step = tf.numpy_function(_as_gray, [content], (tf.string, tf.uint8), stateful=False)
     levels = tf.io.decode_png(tf.ensure_shape(gray, []), channels=1)[..., 0]
@@ -38,6 +39,7 @@ def decode_map(content: tf.Tensor) -> tf.Tensor:
 
 def _as_gray(content):
     """Returns a PNG file as a gray one, and the difference of the decoded levels of two indices."""
+    content = np.asarray(content, object).item()  # outside of a graph, it is an array
     try:
         if content[:8] != _SIGNATURE or content[12:16] != b"IHDR":
             raise ValueError("A map of classes must be a PNG file.")
@@ -59,7 +61,7 @@ def _as_gray(content):
     except (IndexError, struct.error) as error:
         raise ValueError("The PNG file is incomplete.") from error
     step = 1 if color == _GRAY_ALPHA else 255 // (2**depth - 1)
-    return b"".join(parts), tf.uint8.as_numpy_dtype(step)
+    return b"".join(parts), np.uint8(step)
 
 
 def _chunks(content):
@@ -85,7 +87,7 @@ def cropped_map(pixels: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     Returns:
         uint8 `(image_size, image_size)`, with the nearest pixels; `IGNORED` beside the image.
     """
-    size = tf.shape(pixels)
+    size = tf.shape(pixels, tf.int64)
     resized = size * preprocessing.shorter_side // tf.reduce_min(size)
     side, pycls = preprocessing.image_size, preprocessing.interpolation == "pycls"
     rows, columns = (_sources(size[axis], resized[axis], side, pycls) for axis in (0, 1))
@@ -99,8 +101,7 @@ def _sources(size, resized, side, pycls):
     half = tf.cast(resized - side, tf.float64) / 2.0
     # As in `regnet_tf._images`: pycls, and padding: the odd pixel goes last.
     up = pycls | (half < 0)
-    first = tf.cast(tf.where(up, tf.math.ceil(half), tf.round(half)), tf.int32)
-    place = first + tf.range(side)
-    scale = tf.cast(size, tf.float64) / tf.cast(resized, tf.float64)
-    source = tf.cast(tf.floor((tf.cast(place, tf.float64) + 0.5) * scale), tf.int32)
-    return tf.where((place >= 0) & (place < resized), tf.minimum(source, size - 1), -1)
+    first = tf.cast(tf.where(up, tf.math.ceil(half), tf.round(half)), tf.int64)
+    place = first + tf.range(side, dtype=tf.int64)
+    source = (2 * place + 1) * size // (2 * resized)
+    return tf.where((place >= 0) & (place < resized), source, -1)
