@@ -17,16 +17,17 @@ from flatbuffers.table import Table
 from regnet_tf._checks import check, check_number
 from regnet_tf._files import replacing
 
+from .descriptions import LABELS_FILE
 from .flatbuffer import pack_model, read_model, reading, schema
-
-LABELS_FILE = "labels.txt"
 
 _ENTRY = "TFLITE_METADATA"
 _IDENTIFIER = b"M001"
 
 #: The first parser version that reads every field written here.
 _MIN_PARSER_VERSION = "1.0.0"
-_RGB = 1
+#: Number of channels -> color space. The schema knows no others.
+_COLOR_SPACES = {1: 2, 3: 1}
+_UNKNOWN_COLORS = 0
 _TENSOR_AXIS_LABELS = 2
 
 #: Table -> its fields in the schema's order, up to the last one used here. A field is a text, a
@@ -68,7 +69,18 @@ _SCHEMA: dict[str, dict[str, Any]] = {
 
 
 def write_metadata(
-    path, *, name, description, labels, mean, std, version, license=None, author=None
+    path,
+    *,
+    name,
+    description,
+    labels,
+    mean,
+    std,
+    version,
+    scores="A score of each class.",
+    files=None,
+    license=None,
+    author=None,
 ):
     """Writes the name, the preprocessing and the class names into a classifier's file.
 
@@ -82,32 +94,35 @@ def write_metadata(
     - To a uint8 input it feeds the levels 0..255, and ignores `mean` and `std`.
     - It opens no file with an int8 input or output.
     - It opens no file with a fixed batch of more than one image.
+    - It opens only files for images of 3 channels.
 
     For a network that normalizes in its graph, set mean 0 and std 1: both input types then work.
 
     Args:
         path: the `.tflite` file. It is rewritten in place, or left as it was after an error. It has
-            one input, RGB images (N, height, width, 3), and one output. The output is scores
+            one input, images (N, height, width, channels), and one output. The output is scores
             (N, classes), or (N, height, width, classes) if every pixel has a class.
         name: name of the model.
         description: description of the model.
         labels: name of each class, in the order of the output.
-        mean: number to subtract from the levels 0..255: one, or one for each of R, G, B.
+        mean: number to subtract from the levels 0..255: one, or one for each channel.
         std: divisor after the subtraction, above 0; as many numbers as `mean`.
         version: version of the model, such as "1".
+        scores: description of the output.
+        files: dict: name -> text of more files for the archive behind the model, or None.
         license: name or text of the licence.
         author: author of the model.
 
     Raises:
         OSError: if the file cannot be read or written.
-        ValueError: if the file is not a classifier of RGB images, or the arguments do not fit it.
+        ValueError: if the file is not a classifier of images, or the arguments do not fit it.
             It is a `UserError` if ai-edge-litert is missing.
     """
     path = Path(path)
-    mean, std = _normalization(mean, std)
     labels = _checked_labels(labels)
     model = read_model(path.read_bytes(), path)
-    classes = _count_classes(path, model)
+    channels, classes = _channels_and_classes(path, model)
+    mean, std = _normalization(mean, std, channels)
     check("labels", len(labels), len(labels) == classes, f"{classes} names, one for each class")
     metadata = {
         "name": name,
@@ -115,8 +130,8 @@ def write_metadata(
         "version": version,
         "subgraph_metadata": [
             {
-                "input_tensor_metadata": [_image_metadata(mean, std)],
-                "output_tensor_metadata": [_scores_metadata()],
+                "input_tensor_metadata": [_image_metadata(mean, std, channels)],
+                "output_tensor_metadata": [_scores_metadata(scores)],
             }
         ],
         "author": author,
@@ -127,11 +142,26 @@ def write_metadata(
     with reading(path):
         _set_entry(model, packed)
         content = pack_model(model)
+    _write(path, content, {LABELS_FILE: "\n".join(labels), **(files or {})})
+
+
+def append_files(path, files):
+    """Appends an archive of text files to a `.tflite` file without metadata.
+
+    Args:
+        path: the `.tflite` file.
+        files: dict: name -> text.
+    """
+    _write(path, path.read_bytes(), files)
+
+
+def _write(path, content, files):
     with replacing(path) as partial:
         partial.write_bytes(content)
         # Not compressed, since phones map the file into memory. A `ZipInfo` has a fixed date.
         with zipfile.ZipFile(partial, "a", zipfile.ZIP_STORED) as archive:
-            archive.writestr(zipfile.ZipInfo(LABELS_FILE), "\n".join(labels))
+            for name, text in files.items():
+                archive.writestr(zipfile.ZipInfo(name), text)
 
 
 def read_metadata(path: str | Path) -> dict:
@@ -160,10 +190,10 @@ def read_metadata(path: str | Path) -> dict:
         return _summary(_unpack(bytes(packed)), path)
 
 
-def _normalization(mean, std):
+def _normalization(mean, std, channels):
     """Checks `mean` and `std` and returns both as lists of numbers."""
     mean, std = ([value] if np.isscalar(value) else list(value) for value in (mean, std))
-    check("mean", mean, len(mean) in (1, 3), "one number or three")
+    check("mean", mean, len(mean) in (1, channels), f"one number or {channels}")
     check("std", std, len(std) == len(mean), f"as many numbers as `mean`, {len(mean)}")
     for value in mean:
         check_number("mean", value)
@@ -182,22 +212,22 @@ def _checked_labels(labels):
     return labels
 
 
-def _count_classes(path, model):
-    """Returns the number of classes; raises a ValueError if this is no RGB image classifier."""
+def _channels_and_classes(path, model):
+    """Returns the numbers of channels and classes; a ValueError if this is no classifier."""
     with reading(path):
         graph = model.subgraphs[0]
         tensors = [graph.tensors[i] for i in (*graph.inputs, *graph.outputs)]
     shapes = [() if tensor.shape is None else tuple(tensor.shape.tolist()) for tensor in tensors]
     ranks = [len(shape) for shape in shapes]
-    if ranks not in ([4, 2], [4, 4]) or shapes[0][3] != 3:
+    if ranks not in ([4, 2], [4, 4]):
         raise ValueError(
-            f"{path} is not a classifier of RGB images: its inputs and outputs have the shapes"
+            f"{path} is not a classifier of images: its inputs and outputs have the shapes"
             f" {', '.join(map(str, shapes))}"
         )
-    return shapes[1][-1]
+    return shapes[0][-1], shapes[1][-1]
 
 
-def _image_metadata(mean, std):
+def _image_metadata(mean, std, channels):
     """Returns the TensorMetadata of the input; `stats` is the range of normalized values."""
     stats = {
         name: [(end - m) / s for m, s in zip(mean, std, strict=True)]
@@ -206,17 +236,19 @@ def _image_metadata(mean, std):
     return {
         "name": "image",
         "description": "The image to classify.",
-        "content": {"content_properties": {"color_space": _RGB}},
+        "content": {
+            "content_properties": {"color_space": _COLOR_SPACES.get(channels, _UNKNOWN_COLORS)}
+        },
         "process_units": [{"options": {"mean": mean, "std": std}}],
         "stats": stats,
     }
 
 
-def _scores_metadata():
+def _scores_metadata(description):
     """Returns the TensorMetadata of the output."""
     return {
         "name": "scores",
-        "description": "A score of each class.",
+        "description": description,
         "associated_files": [
             {
                 "name": LABELS_FILE,
