@@ -14,6 +14,7 @@ from keras import ops
 
 from regnet_tf import ops as regnet_ops
 from regnet_tf._checks import check, check_choice, check_int
+from regnet_tf._composite import Composite
 from regnet_tf.layers import ClassNames, ConvNorm
 from regnet_tf.variants import ACTIVATIONS, NORMALIZATIONS
 
@@ -22,7 +23,7 @@ _register = keras.saving.register_keras_serializable(package="regnet_tf")
 DECODERS = ("fpn", "unet")
 
 
-class _Decoder(keras.layers.Layer):
+class _Decoder(Composite):
     """Base class of the decoders, with the options of their convolutions."""
 
     def __init__(self, activation="relu", normalization="batch", synchronized=False, **kwargs):
@@ -35,14 +36,14 @@ class _Decoder(keras.layers.Layer):
         self.supports_jit = regnet_ops.supports_jit()
 
     def _conv(self, name, filters, kernel_size, activation):
-        return ConvNorm(
-            filters,
-            kernel_size,
+        return self.sublayer(
+            ConvNorm,
+            name=name,
+            filters=filters,
+            kernel_size=kernel_size,
             activation=activation,
             normalization=self.normalization,
             synchronized=self.synchronized,
-            name=name,
-            dtype=self.dtype_policy,
         )
 
     def get_config(self):
@@ -231,7 +232,7 @@ class UNetDecoder(_Decoder):
 
 
 @_register
-class PixelClassifier(ClassNames, keras.layers.Layer):
+class PixelClassifier(ClassNames, Composite):
     """Classifies pixels: a 1x1 convolution in float32, resized to the image.
 
     Args:
@@ -251,11 +252,11 @@ class PixelClassifier(ClassNames, keras.layers.Layer):
         self.activation = keras.activations.get(activation)
 
     def build(self, input_shape):
-        self.dense = keras.layers.Dense(
-            self.classes,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        self.dense = self.sublayer(
+            keras.layers.Dense,
             name="dense",
-            dtype=self.dtype_policy,
+            units=self.classes,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
         )
         self.dense.build(input_shape[0])
 

@@ -19,6 +19,7 @@ from regnet_tf._internals import (
     record_gradients,
     saved_model_message,
     stop_recording,
+    sublayers,
     variable_index,
 )
 
@@ -145,6 +146,7 @@ def test_layers_inside_layers_and_models():
     assert {id(one) for one in (outer, inner, pair)} <= {id(one) for one in found}
     assert {"first", "second", "last"} <= {one.name for one in found}
     assert len({id(one) for one in found}) == len(found)
+    assert sublayers(pair) == [pair.first, pair.second]
 
 
 def test_maker_of_a_tensor_of_a_layer_that_is_called_twice():
