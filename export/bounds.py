@@ -10,8 +10,8 @@ from regnet_tf._markdown import markdown_table
 
 from .checks import Checks
 
-#: Decisions that may always differ, since two classes can have equal probabilities.
-_TIES = 1
+#: Decisions that may always change, since few images would otherwise allow none.
+_CHANGED = 1
 #: Points of accuracy, in percent, that an export may lack of what its run found. Chance comes on
 #: top: three standard errors of the images' number.
 LOST_POINTS = 5.0
@@ -23,26 +23,26 @@ class Bound(NamedTuple):
     Attributes:
         probabilities: largest allowed difference of a probability.
         features: largest allowed difference of a feature, relative to the largest one.
-        agreement: smallest allowed share of decisions that equal the Keras model's, in percent.
+        changed: largest allowed share of changed decisions, in percent; see `Checks.compare`.
     """
 
     probabilities: float
     features: float
-    agreement: float
+    changed: float
 
 
-#: By file. float32 differs by the order of sums alone. 16-bit weights have 11 significant bits and
-#: 8-bit weights 8; a few layers add up such errors, and dozens can move a doubtful image from one
-#: class to another. So 8-bit files are held by the share of equal decisions.
+#: By file. Files in float32 differ by the order of sums alone. Trained networks for digits differed
+#: by 0.002 in float16, 0.03 in dynamic_range and 0.05 in int8; the bounds are about ten times that,
+#: for deeper networks and more classes.
 BOUNDS = {
-    "SavedModel": Bound(1e-4, 1e-4, 99.0),
-    "float32": Bound(1e-4, 1e-4, 99.0),
-    "float16": Bound(0.03, 0.01, 98.0),
-    "dynamic_range": Bound(0.5, 0.25, 90.0),
-    "int8": Bound(0.8, 0.5, 80.0),
+    "SavedModel": Bound(1e-4, 1e-4, 0.0),
+    "float32": Bound(1e-4, 1e-4, 0.0),
+    "float16": Bound(0.02, 0.01, 1.0),
+    "dynamic_range": Bound(0.3, 0.2, 5.0),
+    "int8": Bound(0.6, 0.5, 10.0),
 }
 #: For all files of a Keras model that computes in 16 bits; exports compute in 32.
-SHORT_FLOATS = Bound(0.05, 0.05, 95.0)
+SHORT_FLOATS = Bound(0.1, 0.1, 2.0)
 
 
 def faults(name: str, compared: dict, checks: Checks) -> list[str]:
@@ -53,24 +53,22 @@ def faults(name: str, compared: dict, checks: Checks) -> list[str]:
         compared: result of `Checks.compare`.
         checks: the `export.checks.Checks`.
     """
-    found = []
     bound = BOUNDS[name]
     if checks.short_floats:
-        bound = Bound(*map(max, bound[:2], SHORT_FLOATS[:2]), min(bound[2], SHORT_FLOATS[2]))
-    for key, what in (("max_difference", ""), ("photographs", " on whole photographs")):
-        allowed = bound.probabilities if checks.classifier else bound.features * checks.scale
-        if compared.get(key) is not None and not compared[key] <= allowed:
+        bound = Bound(*map(max, bound, SHORT_FLOATS))
+    allowed = bound.probabilities if checks.classifier else bound.features * checks.scale
+    found = []
+    for key, where in (("max_difference", ""), ("photographs", " on whole photographs")):
+        if not compared.get(key, 0.0) <= allowed:
             found.append(
-                f"differs from the Keras model by {compared[key]:.1e}{what}, allowed are"
+                f"differs from the Keras model by {compared[key]:.1e}{where}, allowed are"
                 f" {allowed:.1e}"
             )
     if checks.classifier:
-        share = compared["top1_agreement"]
-        others = round((100 - share) / 100 * checks.decisions)
-        if others > max(_TIES, (100 - bound.agreement) / 100 * checks.decisions):
+        most = max(bound.changed, 100 * _CHANGED / checks.decisions)
+        if not compared["changed"] <= most:
             found.append(
-                f"decides as the Keras model in {share:.2f} %, at least {bound.agreement:g} % are"
-                " required"
+                f"changes {compared['changed']:.2f} % of the decisions, allowed are {most:.2f} %"
             )
     return found
 
@@ -98,11 +96,11 @@ def lost_accuracy(known: float | None, checks: Checks) -> str | None:
 def table() -> str:
     """Returns the bounds as a markdown table."""
     rows = [
-        [name, f"{bound.probabilities:g}", f"{bound.features:g}", f"{bound.agreement:g}"]
+        [name, f"{bound.probabilities:g}", f"{bound.features:g}", f"{bound.changed:g}"]
         for name, bound in {**BOUNDS, "any, of a 16-bit Keras model": SHORT_FLOATS}.items()
     ]
     columns = [
         *("file", "largest difference of a probability"),
-        *("of a feature, relative to the largest", "same decisions (%)"),
+        *("of a feature, relative to the largest", "changed decisions (%)"),
     ]
     return markdown_table(columns, rows)

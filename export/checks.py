@@ -22,6 +22,7 @@ _MOST_BYTES = 64 << 20  # of images and outputs together
 _MADE_IMAGES = 16
 _BATCH_SIZE = 32
 _DECIDED = 0.5  # a class is present above this probability, if classes do not exclude each other
+_CLEAR = 0.1  # decisions by less than this difference of probabilities are not counted as changed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,9 +114,10 @@ class Checks:
         Returns:
             Dict: "max_difference", the largest absolute difference from the Keras model's output;
             "cosine", the lowest cosine similarity with it. If the file takes whole photographs,
-            also "photographs", the largest difference for them. For classifiers also
-            "top1_agreement" and "accuracy", in percent; "accuracy" is None if the true classes are
-            unknown.
+            also "photographs", the largest difference for them. For classifiers also, in percent:
+            "top1_agreement", the share of equal decisions; "changed", the share of other decisions
+            where the Keras model clearly prefers its own, by 0.1; and "accuracy", None if the true
+            classes are unknown.
 
         Raises:
             UserError: if the outputs have another shape.
@@ -134,6 +136,7 @@ class Checks:
         if self.classifier:
             same = self._decided(outputs) == self._decided(self.expected)
             compared["top1_agreement"] = 100 * float(same.mean())
+            compared["changed"] = 100 * float((self._preference(outputs) > _CLEAR).mean())
             compared["accuracy"] = self._accuracy(outputs)
         return compared
 
@@ -155,6 +158,14 @@ class Checks:
     def _decided(self, outputs):
         """Returns the classes that the outputs decide for, to compare element by element."""
         return outputs > _DECIDED if self.multi_label else outputs.argmax(-1)
+
+    def _preference(self, outputs):
+        """Returns by how much the Keras model prefers its decisions; 0 for equal decisions."""
+        if self.multi_label:
+            other = self._decided(outputs) != self._decided(self.expected)
+            return np.where(other, 2 * np.abs(self.expected - _DECIDED), 0)
+        decided = self._decided(outputs)[..., None]
+        return self.expected.max(-1) - np.take_along_axis(self.expected, decided, -1)[..., 0]
 
     def _accuracy(self, outputs):
         if self.labels is None or not self.classifier:

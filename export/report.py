@@ -138,10 +138,11 @@ def _layers(layers):
 
 
 _BOUNDS = (
-    "An export fails if a file differs more from the Keras model than this table allows;"
+    "An export fails if a file is farther from the Keras model than this table allows;"
     " `regnet verify` holds the same bounds. A decision is the class of an image or a pixel or,"
-    " where an image can have several classes, whether it has a class. One decision may always"
-    " differ, for two classes with equal probabilities."
+    " where an image can have several classes, whether it has a class. Only decisions that the"
+    " Keras model clearly prefers, by a probability of 0.1, count as changed. One may always"
+    " change."
 )
 _ERROR = (
     "Error is the distance of the int8 file's layer outputs from float32's, on calibration images,"
