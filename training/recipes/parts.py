@@ -6,7 +6,7 @@ import numbers
 from regnet_tf import Preprocessing, RegNetConfig
 from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf.decoders import DECODERS
-from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS
+from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS, for_channels
 
 from ..augmentation import CROPS, ERASING_MODES, check_policy
 
@@ -165,8 +165,9 @@ class Images:
             image_size=self.test_size or self.size,
             crop_fraction=self.crop_fraction,
             interpolation=self.interpolation,
-            mean=self.mean,
-            std=self.std,
+            mean=for_channels(self.mean, self.channels),
+            std=for_channels(self.std, self.channels),
+            exif_orientation=self.exif_orientation,
         )
 
     @property
