@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from regnet_tf._decoding import CHANNELS
 from regnet_tf._errors import UserError, first_line, import_optional
 
 from . import bounds, manifest, report, serving, tflite
@@ -17,7 +18,6 @@ from .descriptions import descriptions
 from .examples import ENOUGH
 from .graph import offending_ops
 from .network import Network
-from .photographs import CHANNELS_OF_FILES
 from .runners import open_artefact
 from .saved_model import write_saved_model
 from .source import Source
@@ -170,7 +170,7 @@ def _warnings(source, network, precisions):
     yield from source.assumed
     if network.softmax_is_assumed:
         yield "The network's outputs are taken for logits: softmax makes probabilities of them."
-    if network.channels not in CHANNELS_OF_FILES:
+    if network.channels not in CHANNELS:
         yield (
             f"No image file has {network.channels} channels, so the SavedModel takes only arrays"
             " of images and has no signature serving_default."

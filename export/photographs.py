@@ -3,8 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-#: Numbers of channels that image files can have: gray, RGB, RGB with transparency.
-CHANNELS_OF_FILES = (1, 3, 4)
+from regnet_tf._decoding import CHANNELS
 
 #: Height and width of made photographs, relative to the network's image size: landscape, portrait,
 #: smaller than the network's images, square, and a panorama.
@@ -28,7 +27,7 @@ def made_photographs(images: np.ndarray) -> list[bytes]:
         List of files. It is empty if files cannot have so many channels.
     """
     size, channels = images.shape[-2:]
-    if channels not in CHANNELS_OF_FILES:
+    if channels not in CHANNELS:
         return []
     files = []
     for number, (height, width) in enumerate(_SHAPES):

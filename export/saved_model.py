@@ -4,10 +4,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from regnet_tf._decoding import CHANNELS
 from regnet_tf.preprocessing import decode_image
 
 from .descriptions import descriptions
-from .photographs import CHANNELS_OF_FILES
 
 #: Number of best classes that `serving_default` names.
 BEST_CLASSES = 5
@@ -63,7 +63,7 @@ class _Served(tf.Module):
             "images" if name == "probabilities" else name: (self._from_images(name), images)
             for name in self._outputs
         }
-        if self._shape[-1] in CHANNELS_OF_FILES:
+        if self._shape[-1] in CHANNELS:
             files = tf.TensorSpec((None,), tf.string, name="image_bytes")
             functions["serving_default"] = self._from_files, files
         return {

@@ -72,7 +72,7 @@ def load_source(
     trained = load_trained(source, variant)
     name = check_name(name or re.sub(r"[^A-Za-z0-9_.-]", "_", trained.name))
     facts, model = facts_of(trained.model), trained.model
-    preprocessing = _changed(facts.preprocessing, model, changes)
+    preprocessing = _changed(facts, model, changes)
     has_scores = find_head(model) is not None or labels is not None or facts.class_names is not None
     names = _labels(labels, facts.class_names, model.outputs[0].shape[-1] if has_scores else 0)
     examples, accuracy = None, None
@@ -114,11 +114,15 @@ def check_name(name: str) -> str:
     return name
 
 
-def _changed(preprocessing, model, changes):
+def _changed(facts, model, changes):
     """Returns the preprocessing with changes, checked against the network's input."""
     _, fixed, _, channels = model.inputs[0].shape
+    preprocessing = facts.preprocessing
     if preprocessing is None:
-        preprocessing = Preprocessing(image_size=fixed or 224).with_channels(channels)
+        preprocessing = Preprocessing(image_size=fixed or 224)
+        if facts.normalizes:
+            preprocessing = preprocessing.replace(mean=(0,) * 3, std=(1 / 255,) * 3)
+        preprocessing = preprocessing.with_channels(channels)
     size = changes.get("image_size", preprocessing.image_size)
     if fixed is not None and size != fixed:
         if "image_size" in changes:
