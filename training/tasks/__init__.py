@@ -8,6 +8,6 @@ from .task import Task
 __all__ = ["Classification", "Segmentation", "Task", "task_of"]
 
 
-def task_of(recipe: Recipe) -> Task:
+def task_of(recipe: Recipe, data_target: str = "class") -> Task:
     """Returns the task of a recipe: segmentation if it has a decoder, else classification."""
     return Classification() if recipe.decoder is None else Segmentation(recipe.decoder)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class Classification(Task):
     """Names the class of an image. The network's outputs are probabilities `(batch, classes)`."""
 
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "top5_accuracy")
     score: ClassVar[str] = "accuracy"
 
     def build_network(

@@ -30,6 +30,7 @@ class Segmentation(Task):
     """
 
     decoder: Decoder
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "mean_iou", "accuracy")
     score: ClassVar[str] = "mean_iou"
 
     def build_network(

@@ -23,6 +23,7 @@ class Task(abc.ABC):
             better.
     """
 
+    metrics: ClassVar[tuple[str, ...]]
     score: ClassVar[str]
 
     @abc.abstractmethod
