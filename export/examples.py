@@ -112,7 +112,8 @@ def _evenly(items, most=_MOST):
 
 def _whole(files):
     """Returns the contents of some files, within a limit of bytes."""
-    contents, room = [], _MOST_PHOTOGRAPH_BYTES
+    contents: list[bytes] = []
+    room = _MOST_PHOTOGRAPH_BYTES
     for file in _evenly(files, _MOST_PHOTOGRAPHS):
         room -= file.stat().st_size
         if room >= 0 or not contents:

@@ -121,7 +121,7 @@ def _decoded(image_bytes, preprocessing):
     decoded = tf.scatter_nd(indices[:, None], tf.ones_like(indices), [count])
     failed = tf.where(decoded == 0)[:, 0]
     message = tf.strings.format(
-        "No whole image: file {} (counted from 0) of a batch of {}", (failed, count)
+        "No whole image file: image {} (counted from 0) of a batch of {}", (failed, count)
     )
     with tf.control_dependencies([tf.debugging.Assert(tf.size(failed) == 0, [message])]):
         return tf.ensure_shape(tf.identity(images), (None, *shape))

@@ -69,6 +69,12 @@ def write_warm_up(saved_model, name, images, photographs):
     """
     logs = import_optional("tensorflow_serving.apis.prediction_log_pb2", extra="export")
     signatures = tf.saved_model.load(str(saved_model)).signatures
+
+    def inputs(signature, batch_size):
+        if signature == "serving_default":
+            return {"image_bytes": [*itertools.islice(itertools.cycle(photographs), batch_size)]}
+        return {"images": np.resize(images, (batch_size, *images.shape[1:]))}
+
     path = saved_model / _WARM_UP
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature in signatures:
@@ -77,14 +83,8 @@ def write_warm_up(saved_model, name, images, photographs):
                 request = log.predict_log.request
                 request.model_spec.name = name
                 request.model_spec.signature_name = signature
-                if signature == "serving_default":
-                    key, inputs = (
-                        "image_bytes",
-                        [*itertools.islice(itertools.cycle(photographs), batch_size)],
-                    )
-                else:
-                    key, inputs = "images", np.resize(images, (batch_size, *images.shape[1:]))
-                request.inputs[key].CopyFrom(tf.make_tensor_proto(inputs))
+                for key, value in inputs(signature, batch_size).items():
+                    request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
                 writer.write(log.SerializeToString())
 
 

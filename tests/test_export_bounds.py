@@ -100,13 +100,13 @@ def compared(one, outputs):
 def test_clear_decisions_count_as_changed():
     """Of three others, the Keras model prefers its own by 0.02, 0.08 and 0.3."""
     one = checks([[0.51, 0.49], [0.54, 0.46], [0.65, 0.35], [0.9, 0.1]])
-    told = compared(one, [[0.4, 0.6]] * 3 + [[0.6, 0.4]])
+    told = compared(one, [[0.4, 0.6]] * 3 + [[0.7, 0.3]])
     assert told["top1_agreement"] == 25
     assert told["changed"] == 25
-    assert told["max_difference"] == pytest.approx(0.3)
+    assert told["max_difference"] == pytest.approx(0.25)
     assert bounds.faults("dynamic_range", told, one) == []  # one decision may change
     (fault,) = bounds.faults("float16", told, one)
-    assert "by 3.0e-01, allowed are 2.0e-02" in fault
+    assert "by 2.5e-01, allowed are 2.0e-02" in fault
 
 
 def test_a_hundred_decisions():
