@@ -57,8 +57,7 @@ def facts_of(model: keras.Model) -> Facts:
         preprocessing = at_size(preprocessing, size)
         preprocessing = preprocessing.with_channels(channels or preprocessing.channels)
         if normalizes:
-            levels = preprocessing.replace(mean=(0,), std=(1 / 255,))
-            preprocessing = levels.with_channels(preprocessing.channels)
+            preprocessing = preprocessing.replace(mean=0, std=1 / 255)
     class_names = _only(layer.class_names for layer in named)
     if class_names is not None and outputs and len(class_names) != outputs[0].shape[-1]:
         class_names = None  # another layer follows the head
