@@ -311,7 +311,8 @@ def freeze(model: keras.Model, upto: str) -> None:
     """Freezes a network from its input up to and including a layer, for fine-tuning.
 
     Frozen normalization runs in inference mode. Compile the model (again) afterwards. Set
-    `model.trainable = True` to undo the freezing.
+    `model.trainable = False`, then `model.trainable = True`, to undo the freezing. Keras ignores a
+    value that the model has already.
 
     Args:
         model: made by `build_regnet`.
@@ -330,7 +331,7 @@ def freeze_normalization(model: keras.Model) -> None:
     """Freezes batch normalization, so that it runs in inference mode in training.
 
     Detectors do so when a batch has few images. All other variables remain trainable. Compile the
-    model (again) afterwards. Set `model.trainable = True` to undo the freezing.
+    model (again) afterwards. Undo it as for `freeze`.
 
     Args:
         model: a `keras.Model` that holds RegNet layers.

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from regnet_tf._checks import check, check_choice, check_number, is_int
 from regnet_tf._errors import import_optional
+from regnet_tf._files import replacing
 from regnet_tf.backbones import feature_layers
 
 
@@ -27,21 +28,78 @@ def draw_predictions(
     Raises:
         MissingPackageError: if matplotlib is not installed.
     """
-    figure = import_optional("matplotlib.figure", extra="pictures").Figure(
-        figsize=(9, 4), layout="constrained"
-    )
+    figure = _figure((9, 4))
     picture, bars = figure.subplots(1, 2)
     picture.imshow(image)
     picture.set_axis_off()
-    names = [words.replace("_", " ") for _, words, _ in predictions]
+    names = [_shortened(words.replace("_", " ")) for _, words, _ in predictions]
     scores = [score for _, _, score in predictions]
     drawn = bars.barh(range(len(names)), scores)
     bars.bar_label(drawn, [f"{score:.1%}" for score in scores], padding=3)
     bars.set_yticks(range(len(names)), names)
+    for label in bars.get_yticklabels():
+        label.set_parse_math(False)
     bars.invert_yaxis()
     bars.set_xlim(0, 1.15)
     bars.set_xlabel("probability")
-    figure.savefig(path, format="png", dpi=100)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=100)
+
+
+def draw_map(
+    image: ArrayLike,
+    classes: ArrayLike,
+    class_names: Sequence[str],
+    path: str | os.PathLike,
+    opacity: float = 0.6,
+) -> None:
+    """Saves an image next to the same image under its map of classes, with a legend.
+
+    Args:
+        image: uint8 array `(height, width, 3)`.
+        classes: class number of each pixel, an integer array `(height, width)`.
+        class_names: names of all classes. The legend has those in the map, the largest first.
+        path: path of the PNG to write.
+        opacity: opacity of the map, from 0 to 1.
+
+    Raises:
+        ValueError: if the map has another size than the image.
+        MissingPackageError: if matplotlib is not installed.
+    """
+    image, classes = np.asarray(image), np.asarray(classes)
+    ok = classes.shape == image.shape[:2]
+    check("classes", classes.shape, ok, f"a map of shape {image.shape[:2]}, as the image")
+    figure = _figure((9, 4.6))
+    colors = import_optional("matplotlib", extra="pictures").colormaps["tab20"]
+    colors = colors.resampled(max(20, len(class_names)))
+    plain, covered = figure.subplots(1, 2)
+    for axes in (plain, covered):
+        axes.imshow(image)
+        axes.set_axis_off()
+    look = {"cmap": colors, "vmin": 0, "vmax": colors.N - 1, "interpolation": "nearest"}
+    covered.imshow(classes, alpha=opacity, **look)
+    counts = np.bincount(classes.ravel(), minlength=len(class_names))
+    shown = [place for place in np.argsort(-counts, kind="stable") if counts[place]]
+    patch = import_optional("matplotlib.patches", extra="pictures").Patch
+    handles = [
+        patch(color=colors(place), label=_shortened(class_names[place])) for place in shown[:15]
+    ]
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=100)
+
+
+def _figure(size):
+    figure = import_optional("matplotlib.figure", extra="pictures").Figure
+    return figure(figsize=size, layout="constrained")
+
+
+def _shortened(name, most=32):
+    """Returns a name without its middle if it is long, in characters that can be drawn."""
+    name = name.encode("utf-8", "replace").decode()
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most // 2) :]}"
 
 
 def grad_cam(

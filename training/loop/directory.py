@@ -9,6 +9,8 @@ import keras
 from regnet_tf._errors import UserError
 from regnet_tf._files import replacing, write_json
 
+from ..tasks import FILES as OF_TASKS
+
 #: The directory of a run's checkpoints, inside its own.
 CHECKPOINTS = "checkpoints"
 #: The files of a run's directory. `run.json` is written last and marks the run as finished.
@@ -18,8 +20,7 @@ FILES = {
     "examples.npz": "training and test images, for export",
     "history.csv": "losses, accuracies, learning rate and speed of each epoch",
     "curves.png": "the same as a picture",
-    "confusion.png": "confusion matrix",
-    "predictions.png": "test images with predictions",
+    **OF_TASKS,
     CHECKPOINTS: "the last states of the run, and the best",
     "logs": "for TensorBoard",
     "run.json": "recipe, results, versions, times",

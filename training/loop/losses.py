@@ -6,15 +6,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..data.description import class_counts
+from ..data.maps import decode_map
+from ..data.parallel import parallel_map
 from ..data.splits import Split
-from ..data.table import TableSplit
 from ..recipes.parts import Loss
 
 #: Function from labels and probabilities of a batch to the mean loss.
 LossFunction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def make_loss(loss: Loss, target: str, class_weights: Sequence[float] | None = None) -> LossFunction:
+def make_loss(
+    loss: Loss, target: str, class_weights: Sequence[float] | None = None
+) -> LossFunction:
     """Returns the loss function of a recipe.
 
     Args:
@@ -109,14 +113,22 @@ def _smoothed(labels, smoothing, level=None):
 
 def _counts(split, classes):
     """Returns the number of labels of each class, float64 `(classes,)`."""
-    if isinstance(split, TableSplit) and isinstance(split.labels, np.ndarray):
-        return _counts_in(split.labels, classes)
-    labels = split.examples((0, 1)).map(lambda image, label: label)
-    return sum(_counts_in(label, classes) for label in labels.as_numpy_iterator())
+    known = class_counts(split, classes)
+    if known is not None:
+        return known.astype("float64")
+
+    def count(image, label):
+        return _bins(label, split.target, classes)
+
+    return sum(parallel_map(split.examples(), count).as_numpy_iterator(), np.zeros(classes))
 
 
-def _counts_in(labels, classes):
-    labels = np.asarray(labels)
-    if labels.ndim and labels.shape[-1] == classes and labels.dtype == np.uint8 and labels.ndim < 3:
-        return labels.reshape(-1, classes).sum(0, dtype="float64")  # multi-hot
-    return np.bincount(labels.ravel()[labels.ravel() < classes], minlength=classes).astype(float)
+def _bins(label, target, classes):
+    """Returns the number of labels of each class of an example."""
+    if target == "classes":
+        return tf.cast(label, tf.float64)
+    if label.dtype == tf.string:
+        label = decode_map(label)
+    label = tf.reshape(tf.cast(label, tf.int32), [-1])
+    counted = tf.boolean_mask(label, label < classes)
+    return tf.cast(tf.math.bincount(counted, minlength=classes), tf.float64)

@@ -10,14 +10,14 @@ import tensorflow as tf
 
 from regnet_tf._checks import check_choice, check_int
 from regnet_tf._errors import UserError, import_optional
-from regnet_tf._files import read_json
+from regnet_tf._files import read_json, write_csv
+from regnet_tf._predictors import of_keras
 from regnet_tf.weights import Checkpoint
 
 from ..data.batches import limited_test_batches
 from ..figures import curves, write_figure
 from ..locking import writing_to
 from ..recipes import Recipe, pretraining_recipe
-from ..recipes.listing import figures
 from ..tasks import task_of
 from . import identity, strategies
 from .directory import (
@@ -114,7 +114,6 @@ def _train(recipe, data, workdir, verbose, how):
     verbose = verbose if is_chief else 0
     run = Run(recipe, data, workdir, strategy, verbose)
     if verbose:
-        print(figures(recipe))
         print(announcement(run.model, recipe, data, strategy))
     run.restore(checkpoint)
     if is_chief:
@@ -143,7 +142,7 @@ def summary(run: dict) -> str:
     """
     recipe = Recipe.from_dict(run["recipe"])
     outcome = task_of(recipe, run["data"]["target"]).summary(run["results"])
-    return f"{outcome}, {run['seconds']['total']:.0f} seconds"
+    return f"{outcome}. {run['seconds']['total']:.0f} seconds"
 
 
 def _checked_data(recipe, workdir, overwrite, data_dir, strategy):
@@ -179,18 +178,21 @@ def _evaluate(run):
     config, images = recipe.network.config, recipe.images
     title = f"{data.name}, {config.name}"
     batches = limited_test_batches(data.test, images, recipe.schedule)
-    results, pictures = run.task.evaluate(run.model, batches, data.class_names, title)
+    predictor = of_keras(config.name, run.model)
+    found = run.task.evaluate(predictor, batches, data.test.paths, data.class_names, title)
     write_model(run.model, workdir / "model.keras")
     write_examples(workdir / "examples.npz", data, images.preprocessing, recipe.seed)
-    pictures["curves.png"] = curves(run.progress.history, title, run.task.score)
-    for name, figure in pictures.items():
+    found.figures["curves.png"] = curves(run.progress.history, title, run.task.score)
+    for name, figure in found.figures.items():
         write_figure(figure, workdir / name)
+    for name, rows in found.tables.items():
+        write_csv(workdir / name, rows)
     return {
         "recipe": recipe.to_dict(),
         "preprocessing": images.preprocessing.to_dict(),
         "model": {"name": run.model.name, **run.task.cost(run.model, config, images.size)},
         "data": data_facts(data),
-        "results": results,
+        "results": found.results,
         "versions": versions(),
         "source": source_state(),
         "compute": strategies.describe(run.strategy),
