@@ -31,7 +31,8 @@ def empty_figure(size, title, layout="constrained"):
     figure = import_optional("matplotlib.figure").Figure(size, layout=layout)
     if title:
         shown = fitted(title, size[0] - 0.4, 11, lines=2)
-        figure.suptitle("\n".join(shown), fontsize=11, parse_math=False)
+        place = {} if layout else {"y": 1 - 0.12 / size[1]}  # else below the edge by a share
+        figure.suptitle("\n".join(shown), fontsize=11, parse_math=False, **place)
     return figure
 
 
