@@ -82,10 +82,6 @@ def load(
     classes: Sequence[str] | None = None,
     images_per_class: int | None = None,
     seed: int = 0,
-    test_share=None,
-    split_seed=0,
-    skip_damaged=False,
-    target=None,
 ) -> DataSet:
     """Loads a data set, or selected classes and images of it.
 
