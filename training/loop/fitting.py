@@ -94,8 +94,8 @@ def build(
         network = task.build_network(recipe.network, recipe.images, data.class_names)
         if state_dict is not None:
             regnet_tf.load_state_dict(network, state_dict, skip_head=True)
-            if recipe.pretraining is not None and recipe.network.freeze is not None:
-                regnet_tf.freeze(network, recipe.network.freeze)
+            if recipe.pretraining is not None and recipe.pretraining.freeze is not None:
+                regnet_tf.freeze(network, recipe.pretraining.freeze)
         rate = learning_rate(recipe.schedule, 0)
         optimizer = make_optimizer(recipe.optimizer, rate)
         # If the first step created these variables, TensorFlow would trace the step twice.

@@ -78,8 +78,7 @@ Expect: 86.0 % test accuracy with fine-tuning and 74.3 % from scratch on one mac
         "schedule.epochs": 80,
         "schedule.batch_size": 15,
         "schedule.learning_rate": 0.05,
-        "network.freeze": "stage_1",
-        "pretraining": Pretraining(recipe=HALF_OF_THE_DIGITS.name),
+        "pretraining": Pretraining(recipe=HALF_OF_THE_DIGITS.name, freeze="stage_1"),
     }
 )
 
