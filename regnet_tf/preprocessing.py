@@ -91,13 +91,6 @@ class Preprocessing:
             object.__setattr__(self, field, tuple(float(value) for value in values))
 
     @property
-    def channels(self) -> int:
-        """Number of channels of the images."""
-        return len(self.mean)
-
-    exif_orientation = False
-
-    @property
     def shorter_side(self) -> int:
         """Length of the shorter side after resizing, in pixels."""
         if self.resize_size is not None:
@@ -269,7 +262,7 @@ def decode_image(image_bytes: "bytes | tf.Tensor") -> "tf.Tensor":
     return _images().decode(image_bytes, "encoded bytes")
 
 
-def load_image(path: str | os.PathLike, channels=3, exif_orientation=False) -> np.ndarray:
+def load_image(path: str | os.PathLike) -> np.ndarray:
     """Reads the image in a file.
 
     Args:

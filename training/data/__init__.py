@@ -51,13 +51,6 @@ class DataSet:
         split = self.test or self.train
         return isinstance(split, TableSplit) and split.labels.ndim > 1
 
-    notes = ()
-
-    @property
-    def target(self) -> str:
-        """Stand-in."""
-        return "pixels" if self.is_pixelwise else "class"
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompleteDataSet(DataSet):

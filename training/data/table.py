@@ -24,11 +24,6 @@ class TableSplit:
     labels: np.ndarray
 
     @property
-    def paths(self):
-        """Stand-in."""
-        return [str(one) for one in self.items] if self.items.dtype.kind == "U" else None
-
-    @property
     def size(self) -> int:
         """The number of images."""
         return len(self.labels)

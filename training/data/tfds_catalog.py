@@ -33,8 +33,6 @@ class TfdsSplit:
     image_key: str
     label_key: str
 
-    paths = None
-
     @property
     def size(self) -> int:
         """The number of images."""
