@@ -11,6 +11,9 @@ import numpy as np
 
 from regnet_tf._errors import UserError, first_line
 
+#: Suffixes of files that are images, in lower case.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+
 
 @contextlib.contextmanager
 def replacing(path):

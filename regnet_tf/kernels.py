@@ -367,3 +367,20 @@ def momentum_step(variable, velocity, gradient, rate, momentum, nesterov):
         momentum=tf.constant(momentum, variable.dtype),
         use_nesterov=nesterov,
     )
+
+
+def adam_step(variable, mean, square, gradient, rate, beta_1, beta_2, epsilon):
+    """Takes a step of Adam without correction of bias, which `rate` and `epsilon` include."""
+    zero = tf.zeros((), variable.dtype)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=mean.handle,
+        v=square.handle,
+        beta1_power=zero,
+        beta2_power=zero,
+        lr=rate,
+        beta1=tf.constant(beta_1, variable.dtype),
+        beta2=tf.constant(beta_2, variable.dtype),
+        epsilon=epsilon,
+        grad=tf.convert_to_tensor(gradient),
+    )

@@ -7,6 +7,7 @@ uses `keras.ops`.
 """
 
 import importlib
+import math
 from typing import Any
 
 import keras
@@ -157,6 +158,14 @@ def replicas() -> int:
     return 1 if tf is None else tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def sum_over_replicas(tensors):
+    """Returns the sum of each tensor over all replicas. Call this on every replica."""
+    if replicas() == 1:
+        return tensors
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
 def momentum_step(variable, velocity, gradient, rate, momentum, nesterov):
     """Takes a step of SGD with momentum in place, as `torch.optim.SGD` does.
 
@@ -174,6 +183,33 @@ def momentum_step(variable, velocity, gradient, rate, momentum, nesterov):
     velocity.assign(momentum * velocity + gradient)
     step = gradient + momentum * velocity if nesterov else velocity
     variable.assign(variable - rate * step)
+
+
+def adam_step(variable, mean, square, gradient, rate, step, beta_1, beta_2, epsilon):
+    """Takes a step of Adam in place, as `torch.optim.Adam` does.
+
+    Args:
+        variable: the variable to update.
+        mean, square: Keras variables of the same shape, the mean gradient and the mean squared
+            gradient.
+        gradient: a tensor of the same shape.
+        rate: the learning rate, a scalar tensor of the same dtype.
+        step: number of this step, from 1, a scalar tensor of the same dtype.
+        beta_1, beta_2: decays of `mean` and `square`, floats.
+        epsilon: constant added to the root of the unbiased mean squared gradient.
+    """
+    # 1 - beta**step, without the rounding error of a difference of nearly equal numbers.
+    logarithms = (math.log(beta) if beta else -math.inf for beta in (beta_1, beta_2))
+    bias_1, bias_2 = (-ops.expm1(step * logarithm) for logarithm in logarithms)
+    root = ops.sqrt(bias_2)
+    rate, epsilon = rate * root / bias_1, epsilon * root
+    if kernels is not None:
+        moments = mean.value, square.value
+        kernels.adam_step(variable, *moments, gradient, rate, beta_1, beta_2, epsilon)
+        return
+    mean.assign(beta_1 * mean + (1 - beta_1) * gradient)
+    square.assign(beta_2 * square + (1 - beta_2) * ops.square(gradient))
+    variable.assign(variable - rate * mean / (ops.sqrt(square) + epsilon))
 
 
 def rematerialize(layer, inputs):

@@ -182,7 +182,7 @@ def test_summary(finished):
 def test_command_runs_fine_tuning(finished, monkeypatch, capsys, tmp_path):
     told = []
     monkeypatch.setattr(finetuning, "finetune", lambda *given: told.extend(given) or finished[1])
-    assert main(["--recipe", "digits_finetuning", "--workdir", str(tmp_path)]) == 0
+    assert main(["--recipe", "digits_finetuning", "--out", str(tmp_path)]) == 0
     assert told[:3] == [get_recipe("digits_finetuning"), tmp_path, False]
     printed = capsys.readouterr().out
     assert finetuning.summary(finished[1]) in printed

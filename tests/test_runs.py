@@ -42,7 +42,7 @@ CHANGES = {
 def command(workdir, *arguments):
     """The arguments of `regnet train`."""
     changes = [f"--set={field}={value}" for field, value in CHANGES.items()]
-    return ["--recipe", "smoke", *changes, "--workdir", str(workdir), *arguments]
+    return ["--recipe", "smoke", *changes, "--out", str(workdir), *arguments]
 
 
 def run_here(workdir, *arguments):

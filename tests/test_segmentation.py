@@ -52,7 +52,7 @@ def finished(few_scenes, tmp_path_factory):
 
 def test_scenes(few_scenes):
     assert few_scenes.class_names == CLASSES
-    assert few_scenes.is_pixelwise and not load("digits").is_pixelwise
+    assert few_scenes.target == "pixels" and load("digits").target == "class"
     for split, count in ((few_scenes.train, 60), (few_scenes.test, 20)):
         assert split.items.shape == (count, 64, 64, 3) and split.items.dtype == np.uint8
         assert split.labels.shape == (count, 64, 64) and split.labels.max() == 10
@@ -93,7 +93,7 @@ def test_crops_show_the_digits_they_are_named_after(monkeypatch):
     monkeypatch.setattr(digit_scenes, "TRAIN_CROPS", 40)
     monkeypatch.setattr(digit_scenes, "_DIGIT_SIDES", (36,))  # no place but one
     crops, scans = load("digit_crops"), load("digits").train
-    assert crops.class_names == CLASSES[1:] and not crops.is_pixelwise
+    assert crops.class_names == CLASSES[1:] and crops.target == "class"
     ink = tf.image.resize(tf.cast(scans.items[..., :1], tf.float32), (36, 36), "bicubic")[..., 0]
     ink = np.reshape(ink, (len(ink), -1))
     ink = (ink - ink.mean(1, keepdims=True)) / ink.std(1, keepdims=True)
@@ -199,7 +199,7 @@ def test_the_network_starts_from_the_one_trained_before(finished, few_scenes, mo
         train_and_evaluate(recipe.replace({"seed": 1}), again, verbose=0)
     flat = {**first, "recipe": {"name": "digit_crops", "image_size": 36, "epochs": 3}}
     (again / PRETRAINING / "run.json").write_text(json.dumps(flat))
-    with pytest.raises(UserError, match=r"cannot be read: `image_size` is no field .* --workdir"):
+    with pytest.raises(UserError, match=r"cannot be read: `image_size` is no field .* --out"):
         train_and_evaluate(recipe, again, verbose=0)
 
 

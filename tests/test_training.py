@@ -393,7 +393,7 @@ def test_saved_model_predicts_the_same_and_needs_no_training_code(finished):
 def test_finished_run_is_not_replaced_unless_told(finished, tmp_path):
     workdir, *_ = finished
     before = (workdir / "run.json").read_bytes()
-    with pytest.raises(UserError, match=r"holds a finished run. Give another --workdir"):
+    with pytest.raises(UserError, match=r"holds a finished run. Give another --out"):
         smoke(workdir)
     assert (workdir / "run.json").read_bytes() == before
 
@@ -457,7 +457,7 @@ def test_command_trains_as_told_and_prints_accuracy_and_paths(
     monkeypatch.setattr(train, "train_and_evaluate", recording)
     arguments = ["--recipe", "smoke", "--variant", "RegNetX-200MF", "--seed", "5", "--overwrite"]
     changes = ["--set", "schedule.epochs=1", "--set", "schedule.max_steps=1", "--set", "seed=6"]
-    assert main([*arguments, *changes, "--workdir", str(tmp_path)]) == 0
+    assert main([*arguments, *changes, "--out", str(tmp_path)]) == 0
     recipe = get_recipe(
         "smoke",
         {
@@ -485,7 +485,7 @@ def test_command_trains_as_told_and_prints_accuracy_and_paths(
     ],
 )
 def test_command_errors_are_one_line(arguments, message, capsys, tmp_path):
-    assert main([*arguments, "--workdir", str(tmp_path / "run")]) == 2
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 2
     printed = capsys.readouterr().err
     assert message in printed and printed.count("\n") == 1
     assert not (tmp_path / "run").exists()
@@ -506,7 +506,7 @@ def test_interrupted_command(monkeypatch, capsys, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train, "train_and_evaluate", interrupted)
-    assert main(["--workdir", str(tmp_path)]) == 130
+    assert main(["--out", str(tmp_path)]) == 130
     assert "Stopped. Run the same command again to resume" in capsys.readouterr().err
 
 

@@ -25,7 +25,7 @@ def announcement(
     """Returns a text about the network, the data set, the device and the split of a batch."""
     compute = strategies.describe(strategy or tf.distribute.get_strategy())
     replicas = compute["replicas"]
-    cost = task_of(recipe).cost(model, recipe.network.config, recipe.images.size)
+    cost = task_of(recipe, data.target).cost(model, recipe.network.config, recipe.images.size)
     batch_size, rate = recipe.schedule.batch_size, recipe.schedule.scaled_learning_rate
     share = f"{batch_size} images"
     if replicas > 1:
@@ -44,6 +44,7 @@ def data_facts(data: CompleteDataSet) -> dict:
     """Returns the entry of a data set in `run.json`."""
     return {
         "name": data.name,
+        "target": data.target,
         "class_names": list(data.class_names),
         "train_images": data.train.size,
         "test_images": data.test.size,
