@@ -159,11 +159,17 @@ def _folder_name(model):
     return re.sub(r"[^\w.-]", "_", name.strip("_")) or "model"
 
 
-def _given_data(options):
-    """Loads the data set of `--data`; returns it with the requested split."""
+def _given_data(options, target=None):
+    """Loads the data set of `--data`; returns it with the requested split.
+
+    Args:
+        options: of the command line.
+        target: "pixels" for the masks of a data set that has labels, too.
+    """
     from .data import load
 
-    data, split = _with_split(load(options.data, options.data_dir), options)
+    found = load(options.data, options.data_dir, target=target)
+    data, split = _with_split(found, options)
     if options.compare_published and split.size != _IMAGENET:
         print(
             f"Published accuracies are of the {_IMAGENET:,} images of ImageNet's validation set;"
@@ -267,6 +273,8 @@ def _evaluated(job, data, options):
         print(f"{_line(done, job)} (evaluated earlier)", flush=True)
         return {**done, "published": job.published}
     predictor = _predictor(job, options)
+    if predictor.of_pixels and data.target != "pixels":
+        data, split = _given_data(options, "pixels")
     for line in predictor.assumed:
         print(line)
     preprocessing = predictor.preprocessing
