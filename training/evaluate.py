@@ -230,7 +230,7 @@ def _trained_on(model, split, options):
     return len({*map(os.path.realpath, seen)} & {*map(os.path.realpath, split.paths)})
 
 
-_loaded: "dict[str, Predictor]" = {}  # the last network; the next job may use it in another setting
+_loaded: "dict[tuple, Predictor]" = {}  # the last network; the next job may use it, too
 
 
 def _predictor(job, options):
@@ -239,11 +239,12 @@ def _predictor(job, options):
 
     from regnet_tf._predictors import open_predictor, with_names, with_preprocessing
 
-    if job.model not in _loaded:
+    key = (job.model, _modified(job.model))
+    if key not in _loaded:
         _loaded.clear()
         keras.backend.clear_session()
-        _loaded[job.model] = open_predictor(job.model, options.variant)
-    predictor = _loaded[job.model]
+        _loaded[key] = open_predictor(job.model, options.variant)
+    predictor = _loaded[key]
     if job.preprocessing is not None:
         predictor = predictor.replace(preprocessing=job.preprocessing)
     predictor = with_names(predictor, options.labels)
