@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import numbers
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -223,11 +224,15 @@ class Preprocessing:
     def replace(self, **changes: Any) -> "Preprocessing":
         """Returns a copy with the given fields changed.
 
-        A new `resize_size` takes the place of `crop_fraction`, and the other way round.
+        A new `resize_size` takes the place of `crop_fraction`, and the other way round. A number
+        for `mean` or `std` counts for every channel.
         """
         for field, other in (("resize_size", "crop_fraction"), ("crop_fraction", "resize_size")):
             if changes.get(field) is not None:
                 changes.setdefault(other, None)
+        for field in ("mean", "std"):
+            if isinstance(changes.get(field), numbers.Real):
+                changes[field] = (changes[field],) * self.channels
         return replaced(self, changes)
 
     def with_channels(self, channels: int) -> "Preprocessing":
