@@ -216,7 +216,7 @@ def test_networks_that_do_not_know_their_classes(network, labels, truth, tmp_pat
     assert "`labels` must hold 10 different names" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [(), ("--mean", "0", "0", "0", "--std", "1", "1", "1")])
+@pytest.mark.parametrize("arguments", [(), ("--scale", "1")])
 def test_a_network_that_normalizes_its_images(network, truth, tmp_path, arguments, capsys):
     """Its accuracy is what Keras' own evaluation finds on levels."""
     inputs = keras.Input((32, 32, 3))
