@@ -141,7 +141,9 @@ def photos(tmp_path):
 
 
 def run_on(network, photos, name="mine"):
-    recipe = RECIPE.replace({"data.name": str(photos), "data.split_seed": 3, "data.test_share": 0.2})
+    recipe = RECIPE.replace(
+        {"data.name": str(photos), "data.split_seed": 3, "data.test_share": 0.2}
+    )
     folder = photos.parent / name
     folder.mkdir()
     network.save(folder / "model.keras")
@@ -198,8 +200,14 @@ def test_a_data_set_of_some_of_the_classes(network, photos, truth, tmp_path):
 def test_networks_that_do_not_know_their_classes(network, labels, truth, tmp_path, capsys):
     head = network.get_layer("head")
     for names, message in (
-        (None, "does not know the names of its 10 classes. The data set's 10 are '0', '1', '2' and 7 more"),
-        (tuple("abcdefghij"), "has 10: 'a', 'b', 'c' and 7 more. The data set has 10: '0', '1', '2' and 7 more."),
+        (
+            None,
+            "does not know the names of its 10 classes. The data set's 10 are '0', '1', '2' and 7 more",
+        ),
+        (
+            tuple("abcdefghij"),
+            "has 10: 'a', 'b', 'c' and 7 more. The data set has 10: '0', '1', '2' and 7 more.",
+        ),
     ):
         head.class_names = names
         network.save(tmp_path / "net.keras")
@@ -407,10 +415,7 @@ def test_published_accuracies(hub, photographs, tmp_path, capsys):
         scores = model.predict(preprocessing(files), verbose=0)
         assert float(row["here"]) == pytest.approx(100 * accuracy(labels, scores), abs=0.001)
         folder = tmp_path / "out" / TAG / f"{row['by']}_224"
-        taken = {
-            line["taken_for"]
-            for line in table(folder / "confusion.csv")
-        }
+        taken = {line["taken_for"] for line in table(folder / "confusion.csv")}
         assert taken == {imagenet_classes()[index][0] for index in scores.argmax(-1)}
         difference = float(row["here"]) - float(row["published"])
         assert float(row["difference"]) == pytest.approx(difference, abs=0.002)

@@ -157,7 +157,9 @@ def test_captions_name_prediction_truth_and_file():
 
 def test_captions_of_several_classes():
     sheet = figures.Sheet(Pictures(), ("ant", "bee", "cat"), None)
-    item = ShownSet(np.zeros((8, 8, 3)), np.array([True, True, False]), np.array([0.9, 0.2, 0.7]), 0)
+    item = ShownSet(
+        np.zeros((8, 8, 3)), np.array([True, True, False]), np.array([0.9, 0.2, 0.7]), 0
+    )
     figure = sheet.draw([item], "title")
     texts = [text.get_text() for text in figure.texts if text.get_text() != "title"]
     assert texts == ["90% ant, 70% cat", "misses 20% bee", "is not 70% cat"]

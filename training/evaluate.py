@@ -286,9 +286,7 @@ def _evaluated(job, data, options):
             " about new ones. Without --data it is tested on the images that were held out."
         )
     verbose = 1 if sys.stdout.isatty() else 0
-    found = testing.evaluate(
-        predictor, data, split, options.batch_size, options.grad_cam, verbose
-    )
+    found = testing.evaluate(predictor, data, split, options.batch_size, options.grad_cam, verbose)
     wanted["preprocessing"] = preprocessing.to_dict()
     result = testing.write_evaluation(folder, found, wanted)
     print(_line(result, job))

@@ -87,7 +87,9 @@ class _Counted:
 def _of_data_set(results: dict, data: DataSet) -> dict:
     """Returns the results with the data set's classes only, where they are by class."""
     return {
-        key: {name: value[name] for name in data.class_names if name in value} if isinstance(value, dict) else value
+        key: {name: value[name] for name in data.class_names if name in value}
+        if isinstance(value, dict)
+        else value
         for key, value in results.items()
     }
 
