@@ -82,6 +82,14 @@ def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
+def functional_form(model: keras.Model) -> keras.Model:
+    """Returns the functional model that a `Sequential` one holds; a functional one itself.
+
+    The public `outputs` of a `Sequential` model are a list, also if it outputs a dict.
+    """
+    return getattr(model, "_functional", model)
+
+
 def maker(tensor):
     """Returns the layer that made a tensor of a functional model, and the layer's inputs.
 

@@ -158,7 +158,7 @@ def of_keras(name: str, model: keras.Model) -> Predictor:
     of_pixels = _is_of_pixels(name, model.output_shape)
     facts = facts_of(model)
     assumed = ()
-    if getattr(facts, "normalizes", False):
+    if facts.normalizes:
         assumed = (
             f"{name} normalizes its images itself; levels of 0 to 255 are fed. --mean, --std and"
             " --scale change that.",

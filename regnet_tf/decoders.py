@@ -149,24 +149,29 @@ class FPNDecoder(_Decoder):
         self.width = width
 
     def build(self, input_shape):
-        self.convs = {}
-        levels = _levels(input_shape)
-        for place, level in enumerate(levels):
-            names = [f"{level}_conv_{step}" for step in range(1, max(place, 1) + 1)]
-            convs = [self._conv(name, self.width, 3, self.activation) for name in names]
+        self.convs = {}  # Keras saves layers in a dict, but not those in a list in a dict
+        for level, names in self._names(input_shape).items():
             shape = input_shape[level]
-            for conv in convs:
-                conv.build(shape)
+            for name in names:
+                self.convs[name] = self._conv(name, self.width, 3, self.activation)
+                self.convs[name].build(shape)
                 shape = (*shape[:-1], self.width)
-            self.convs[level] = convs
+
+    def _names(self, maps):
+        """Names of the convolutions of each level: one for each finer level, at least one."""
+        steps = {level: max(place, 1) for place, level in enumerate(_levels(maps))}
+        return {
+            level: [f"{level}_conv_{step}" for step in range(1, count + 1)]
+            for level, count in steps.items()
+        }
 
     def call(self, inputs, training=None):
         levels = _levels(inputs)
         total = 0
-        for place, level in enumerate(levels):
+        for place, (level, names) in enumerate(self._names(inputs).items()):
             x, finer = inputs[level], reversed(levels[:place])
-            for conv, target in itertools.zip_longest(self.convs[level], finer):
-                x = conv(x, training=training)
+            for name, target in itertools.zip_longest(names, finer):
+                x = self.convs[name](x, training=training)
                 if target is not None:
                     x = regnet_ops.resize_bilinear(x, _size(inputs[target]))
             total = total + x  # N H W F
@@ -209,10 +214,11 @@ class UNetDecoder(_Decoder):
         channels, self.convs = input_shape[coarsest][-1], {}
         for level, width in zip(reversed(finer), self.widths, strict=True):
             *before, skip = input_shape[level]
-            pair = [self._conv(f"{level}_conv_{n}", width, 3, self.activation) for n in (1, 2)]
-            pair[0].build((*before, channels + skip))
-            pair[1].build((*before, width))
-            self.convs[level], channels = pair, width
+            for number, inputs in ((1, channels + skip), (2, width)):
+                name = f"{level}_conv_{number}"
+                self.convs[name] = self._conv(name, width, 3, self.activation)
+                self.convs[name].build((*before, inputs))
+            channels = width
 
     def call(self, inputs, training=None):
         *finer, coarsest = _levels(inputs)
@@ -220,8 +226,8 @@ class UNetDecoder(_Decoder):
         for level in reversed(finer):
             x = regnet_ops.resize_nearest(x, _size(inputs[level]))
             x = ops.concatenate([x, ops.cast(inputs[level], x.dtype)], axis=-1)
-            for conv in self.convs[level]:
-                x = conv(x, training=training)  # N H W F
+            for number in (1, 2):
+                x = self.convs[f"{level}_conv_{number}"](x, training=training)  # N H W F
         return x
 
     def compute_output_shape(self, input_shape):

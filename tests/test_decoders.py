@@ -77,10 +77,10 @@ def test_feature_pyramid_equals_torchvisions(kind):
 def test_segmentation_head_equals_mmsegmentations():
     layer, maps = regnet_tf.FPNDecoder(16), golden_maps("even")
     layer.build({level: one.shape for level, one in maps.items()})
-    for place, convs in enumerate(layer.convs.values()):
-        for step, conv in enumerate(convs):  # a resizing layer stands between two convolutions
+    for place, level in enumerate(maps):
+        for step in range(max(place, 1)):  # a resizing layer follows each convolution
             name = f"scale_heads.{place}.{2 * step}"
-            load(conv, f"{name}.conv", f"{name}.bn")
+            load(layer.convs[f"{level}_conv_{step + 1}"], f"{name}.conv", f"{name}.bn")
     assert_near(layer(maps).numpy(), GOLDEN["head_even"])
 
 
@@ -88,10 +88,11 @@ def test_segmentation_head_equals_mmsegmentations():
 def test_unet_decoder_equals_segmentation_models(kind):
     layer, maps = regnet_tf.UNetDecoder((24, 16, 8)), golden_maps(kind)
     layer.build({level: one.shape for level, one in maps.items()})
-    for place, pair in enumerate(layer.convs.values()):
-        for number, conv in enumerate(pair, start=1):
+    *finer, _ = maps
+    for place, level in enumerate(reversed(finer)):
+        for number in (1, 2):
             name = f"blocks.{place}.conv{number}"
-            load(conv, f"{name}.0", f"{name}.1")
+            load(layer.convs[f"{level}_conv_{number}"], f"{name}.0", f"{name}.1")
     assert_near(layer(maps).numpy(), GOLDEN[f"unet_{kind}"])
 
 

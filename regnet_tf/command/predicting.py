@@ -122,7 +122,11 @@ class Predictions:
 
     def _header(self):
         if self._joins:
-            return "image", "predictions", "shares" if self._predictor.of_pixels else "probabilities"
+            return (
+                "image",
+                "predictions",
+                "shares" if self._predictor.of_pixels else "probabilities",
+            )
         count = min(self._options.top, self._predictor.classes)
         ends = ("", *(f"_{number}" for number in range(2, count + 1)))
         return "image", *(f"{one}{end}" for end in ends for one in ("prediction", "probability"))

@@ -84,7 +84,10 @@ class ShownSet:
         """Returns the predicted classes, and those that are missed or wrongly predicted."""
         named_ones = self.scores > THRESHOLD
         lines = [_listed(named_ones, self.scores, class_names) or "nothing"]
-        for word, places in (("misses", self.has & ~named_ones), ("is not", named_ones & ~self.has)):
+        for word, places in (
+            ("misses", self.has & ~named_ones),
+            ("is not", named_ones & ~self.has),
+        ):
             if places.any():
                 lines.append(f"{word} {_listed(places, self.scores, class_names)}")
         return lines

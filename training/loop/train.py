@@ -123,7 +123,7 @@ def _train(recipe, data, workdir, verbose, how):
     if not is_chief:
         return {}
     training = time.perf_counter() - training_clock + before_this_call
-    facts = {"selection": run.select(), **_evaluate(run)}
+    facts = _evaluate(run)
     total = time.perf_counter() - clock + before + before_this_call
     facts |= {
         "pretraining": pretraining,
@@ -166,7 +166,7 @@ def _checked_data(recipe, workdir, overwrite, data_dir, strategy):
 
 
 def _evaluate(run):
-    """Tests a trained network, and writes the network, examples and figures.
+    """Tests a trained network, and writes the network, examples, figures and tables.
 
     Args:
         run: a `Run` after its training.
@@ -176,13 +176,15 @@ def _evaluate(run):
     """
     recipe, data, workdir = run.recipe, run.data, run.workdir
     config, images = recipe.network.config, recipe.images
-    title = f"{data.name}, {config.name}"
+    title, selection = f"{data.name}, {config.name}", run.select()
     batches = limited_test_batches(data.test, images, recipe.schedule)
     predictor = of_keras(config.name, run.model)
     found = run.task.evaluate(predictor, batches, data.test.paths, data.class_names, title)
     write_model(run.model, workdir / "model.keras")
     write_examples(workdir / "examples.npz", data, images.preprocessing, recipe.seed)
-    found.figures["curves.png"] = curves(run.progress.history, title, run.task.score)
+    selected = None if recipe.selection is None else selection["epoch"] - 1
+    history = run.progress.history
+    found.figures["curves.png"] = curves(history, title, selection["metric"], selected)
     for name, figure in found.figures.items():
         write_figure(figure, workdir / name)
     for name, rows in found.tables.items():
@@ -192,6 +194,7 @@ def _evaluate(run):
         "preprocessing": images.preprocessing.to_dict(),
         "model": {"name": run.model.name, **run.task.cost(run.model, config, images.size)},
         "data": data_facts(data),
+        "selection": selection,
         "results": found.results,
         "versions": versions(),
         "source": source_state(),

@@ -108,9 +108,7 @@ class Segmentation(Task):
         rows: list[Sequence[Any]] = [("image", "pixels", "accuracy", "mean_iou")]
         index = 0
         for images, labels, batch_scores in scored(predictor, batches):
-            for image, true, predicted in zip(
-                images, labels, batch_scores.argmax(-1), strict=True
-            ):
+            for image, true, predicted in zip(images, labels, batch_scores.argmax(-1), strict=True):
                 counted = _is_counted(true, classes)
                 own = scores.confusion_matrix(true[counted], predicted[counted], classes)
                 confusion += own
