@@ -51,7 +51,7 @@ def measure_training(
             devices.
     """
     batch_size = recipe.schedule.batch_size
-    strategies.check_replicas(batch_size, strategy)
+    strategies.check_replicas(recipe, strategy)
     data = _load(recipe, data_dir)
     needed = repeats * (2 * steps + 2 * _BUFFERED) + steps
     epochs = -(-needed // steps_per_epoch(data.train, recipe.schedule))
