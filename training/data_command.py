@@ -116,7 +116,7 @@ def _prepare(options):
 
     if options.files is not None:
         check_int("files", options.files, minimum=1)
-    if options.name in EMBEDDED or Path(options.name).is_dir():
+    if options.name in EMBEDDED or Path(options.name).exists():
         print(f"{options.name} needs no preparation.")
         return
     builder = tfds_catalog.find(options.name, options.data_dir)

@@ -260,4 +260,8 @@ def _apply(table, image, index, level, signed, fill):
 @functools.cache
 def _traced(change):
     """Returns the `tf.function` of an operation, cached."""
-    return tf.function(change, autograph=False)
+
+    def named(image, level, signed, fill):  # TensorFlow warns of arguments called `_`
+        return change(image, level, signed, fill)
+
+    return tf.function(named, autograph=False)

@@ -19,6 +19,14 @@ from .splits import Split
 from .table import TableSplit, readable_paths
 
 _NAMED = 10  # files in an error
+# Errors of machines and memory.
+_NOT_OF_FILES = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.ResourceExhaustedError,
+    tf.errors.UnavailableError,
+)
 
 Data = TypeVar("Data", bound=DataSet)
 
@@ -145,6 +153,8 @@ def naming_damaged_files(*splits: Split | None) -> Iterator[None]:
     """
     try:
         yield
+    except _NOT_OF_FILES:
+        raise
     except tf.errors.OpError as error:
         problems = [problem for split in splits for problem in _problems(split)]
         if not problems:

@@ -107,7 +107,8 @@ def _draw_legend(figure, class_names):
 
 
 def _colors(classes):
-    return import_optional("matplotlib").colormaps["tab20"].resampled(max(20, classes))
+    name, count = ("tab10", 10) if classes <= 10 else ("tab20", max(20, classes))
+    return import_optional("matplotlib").colormaps[name].resampled(count)
 
 
 def _first(data, recipe):
