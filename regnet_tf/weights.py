@@ -14,7 +14,7 @@ import keras
 from regnet_tf._errors import UserError, first_line, nearest
 from regnet_tf._internals import all_layers
 from regnet_tf.facts import at_size, facts_of
-from regnet_tf.layers import ConvNorm, Head, Stage, Stem
+from regnet_tf.layers import Head, Stage, Stem
 from regnet_tf.porting import count_classes, load_state_dict, to_state_dict
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.published import best_weights, download, is_tag, list_weights, weights_info
@@ -133,6 +133,7 @@ class Checkpoint:
         state_dict: names -> arrays in PyTorch's layout; None for a `.weights.h5` file.
         model: the Keras model of a run or a `.keras` file.
         path: path of a `.weights.h5` file.
+        channels: number of input channels in a `.weights.h5` file.
     """
 
     origin: str
@@ -143,6 +144,7 @@ class Checkpoint:
     state_dict: dict | None = None
     model: keras.Model | None = None
     path: Path | None = None
+    channels: int | None = None
 
     @classmethod
     def find(cls, weights: bool | str | os.PathLike, variant: str | None = None) -> "Checkpoint":
@@ -166,7 +168,8 @@ class Checkpoint:
         if found.kind == "model":
             return cls._of_model(origin, load_model(found.path))
         if found.kind == "weights":
-            return cls(origin, path=found.path, classes=_classes_of_weights(found.path))
+            channels, classes = _shape_of_weights(found.path)
+            return cls(origin, classes=classes, path=found.path, channels=channels)
         state_dict = read_state_dict(found.path)
         return cls(origin, classes=count_classes(state_dict), state_dict=state_dict)
 
@@ -189,13 +192,13 @@ class Checkpoint:
             found = sum(isinstance(layer, kind) for layer in layers)
             if found > 1 or (kind is Stem and found == 0):
                 raise UserError(f"`weights` {origin} must hold one RegNet. It holds {found}.")
-        if any(isinstance(layer, ConvNorm) and layer.normalization is None for layer in layers):
+        head = next((layer for layer in layers if isinstance(layer, Head)), None)
+        stem = next(layer for layer in layers if isinstance(layer, Stem))
+        if stem.conv.normalization is None:
             raise UserError(
                 f"`weights` {origin} must have normalization layers. They were folded into the"
                 " kernels by `fuse`; pass the network before that."
             )
-        head = next((layer for layer in layers if isinstance(layer, Head)), None)
-        stem = next(layer for layer in layers if isinstance(layer, Stem))
         return cls(
             origin,
             config=stem.network,
@@ -267,12 +270,17 @@ class Checkpoint:
         return None
 
     def _state_dict_for(self, model):
-        """Reads a `.weights.h5` file by a copy of the network that has the file's head."""
-        last = [layer for layer in model.layers if isinstance(layer, Stage)][-1]
-        copy = keras.models.clone_model(keras.Model(model.inputs, last.output, name="copy"))
+        """Reads a `.weights.h5` file by a copy of the network with the file's channels and head."""
+        layers = all_layers(model)
+        stem = next(layer for layer in layers if isinstance(layer, Stem))
+        last = [layer for layer in layers if isinstance(layer, Stage)][-1]
+        trunk = keras.Model(stem.input, last.output, name="trunk")
+        images = keras.Input((None, None, self.channels))
+        x = keras.models.clone_model(trunk, input_tensors=images).output
         if self.classes:
-            x = keras.layers.GlobalAveragePooling2D(name="pool")(copy.output)
-            copy = keras.Model(copy.inputs, Head(self.classes, name="head")(x), name="copy")
+            x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+            x = Head(self.classes, name="head")(x)
+        copy = keras.Model(images, x, name="copy")
         try:
             copy.load_weights(self.path)
         except Exception as error:  # also errors of zipfile and h5py
@@ -280,14 +288,20 @@ class Checkpoint:
         return to_state_dict(copy)
 
 
-def _classes_of_weights(path):
-    """Returns the number of outputs of the head in a `.weights.h5` file; 0 without one."""
+def _shape_of_weights(path):
+    """Returns the numbers of input channels and of classes in a `.weights.h5` file.
+
+    Raises:
+        UserError: for a file that is damaged, or not of a network of `build_regnet`.
+    """
     try:
         with h5py.File(path) as file:
-            kernel = file.get("layers/head/vars/0")
-            return 0 if kernel is None else kernel.shape[-1]
+            stem, head = (file.get(f"layers/{name}/vars/0") for name in ("stem/conv", "head"))
+            if stem is not None:
+                return stem.shape[2], 0 if head is None else head.shape[-1]
     except OSError as error:
         raise UserError(f"`weights` {path} is damaged: {first_line(error)}") from error
+    raise UserError(f"`weights` {path} must hold a network of `build_regnet`. It has no stem.")
 
 
 def preprocessing_for(weights: str | keras.Model) -> Preprocessing:
