@@ -5,6 +5,7 @@ import json
 import os
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,11 +32,11 @@ class Found(NamedTuple):
     Attributes:
         kind: "tag"; "model" for a `.keras` file, also that of a run; "weights" for a `.weights.h5`
             file; "state dict" for a weight file or a folder of the Hugging Face hub.
-        path: the file or folder; None for a tag.
+        path: the file or folder; the text itself for a tag.
     """
 
     kind: str
-    path: Path | None
+    path: Path
 
 
 def find_weights(weights: str | os.PathLike, argument: str = "weights") -> Found:
@@ -52,7 +53,7 @@ def find_weights(weights: str | os.PathLike, argument: str = "weights") -> Found
     """
     text, path = str(weights), Path(weights)
     if is_tag(text):
-        return Found("tag", None)
+        return Found("tag", path)
     if (path / "model.keras").is_file():
         return Found("model", path / "model.keras")
     if (path / "run.json").is_file() or (path / "checkpoints").is_dir():
@@ -110,7 +111,7 @@ def config_of(weights: str | os.PathLike) -> RegNetConfig | None:
     return RegNetConfig.from_dict(networks[0]) if networks else None
 
 
-def _stems(config: Any):
+def _stems(config: Any) -> Iterator[dict | None]:
     """Yields the networks' configurations in the stems of a saved model, as dicts or None."""
     if isinstance(config, dict):
         if config.get("registered_name") == "regnet_tf>Stem":
@@ -130,7 +131,7 @@ class Checkpoint:
         config: configuration of the network; None if the file does not tell.
         classes: number of outputs of the head; 0 without one.
         class_names: names of the head's classes; None if unknown.
-        state_dict: names -> arrays in PyTorch's layout; None for a `.weights.h5` file.
+        state_dict: names -> arrays in PyTorch's layout; empty for a `.weights.h5` file.
         model: the Keras model of a run or a `.keras` file.
         path: path of a `.weights.h5` file.
         channels: number of input channels in a `.weights.h5` file.
@@ -141,7 +142,7 @@ class Checkpoint:
     config: RegNetConfig | None = None
     classes: int = 0
     class_names: tuple[str, ...] | None = None
-    state_dict: dict | None = None
+    state_dict: dict = dataclasses.field(default_factory=dict)
     model: keras.Model | None = None
     path: Path | None = None
     channels: int | None = None
@@ -160,9 +161,10 @@ class Checkpoint:
             ValueError: for an unknown tag, a tag of another network, or a damaged file.
             OSError: for a file that is missing or cannot be downloaded.
         """
+        origin = str(weights)
         if weights is True or weights == "imagenet":
-            weights = best_weights(str(variant))
-        origin, found = str(weights), find_weights(weights)
+            origin = best_weights(str(variant))
+        found = find_weights(origin)
         if found.kind == "tag":
             return cls._published(origin, variant)
         if found.kind == "model":
@@ -241,32 +243,33 @@ class Checkpoint:
             ValueError: for weights that do not fit; the network is then unchanged.
         """
         head = next((layer for layer in all_layers(model) if isinstance(layer, Head)), None)
-        new = None if head is None else self._why_new(head, unnamed_head)
+        new_head = None if head is None else self._new_head(head, unnamed_head)
         try:
             state_dict = self._state_dict_for(model) if self.path else self.state_dict
-            load_state_dict(model, state_dict, skip_head=new is not None)
+            load_state_dict(model, state_dict, skip_head=new_head is not None)
         except ValueError as error:
             ours = f" of {self.config.name}" if self.config else ""
             raise ValueError(
                 f"`weights` {self.origin}{ours} do not fit {model.name}: {error}"
             ) from error
-        if head is not None and new is None and self.class_names and head.class_names:
+        if head is not None and new_head is None and self.class_names and head.class_names:
             order = [self.class_names.index(name) for name in head.class_names]
             head.kernel.assign(keras.ops.take(head.kernel, order, axis=1))
             head.bias.assign(keras.ops.take(head.bias, order))
-        return new and f"New head: {head.classes} classes {new}"
+        return new_head
 
-    def _why_new(self, head, unnamed_head):
-        """Returns why a head cannot take the weights of the checkpoint's, or None."""
+    def _new_head(self, head, unnamed_head):
+        """Returns a line that says why a head cannot take the checkpoint's weights, or None."""
+        new, old = f"New head: {head.classes} classes", f"the {self.classes} of {self.origin}"
         if self.classes == 0:
-            return f"because {self.origin} has none"
+            return f"{new}; {self.origin} has no head"
         if self.classes != head.classes:
-            return f"instead of the {self.classes} of {self.origin}"
+            return f"{new} instead of {old}"
         if self.class_names and head.class_names:
             if sorted(self.class_names) != sorted(head.class_names):
-                return f"of other names than the {self.classes} of {self.origin}"
+                return f"{new} of other names than {old}"
         elif not unnamed_head:
-            return f"which may differ from the {self.classes} of {self.origin}"
+            return f"{new}, which may differ from {old}"
         return None
 
     def _state_dict_for(self, model):

@@ -112,7 +112,7 @@ def test_files_without_a_head(tmp_path, suffix):
         build_regnet(X, weights=path)
     assert_same_trunk(build_regnet(X, weights=path, classes=3), features)
     assert Checkpoint.find(path).load_into(classifier()) == (
-        f"New head: 3 classes because {path} has none"
+        f"New head: 3 classes; {path} has no head"
     )
 
 
@@ -156,7 +156,7 @@ def test_heads_whose_names_are_unknown(saved):
     assert checkpoint.classes == 3 and checkpoint.class_names is None
     assert checkpoint.load_into(classifier()) is None
     line = checkpoint.load_into(classifier(), unnamed_head=False)
-    assert line == f"New head: 3 classes which may differ from the 3 of {saved['model.npz']}"
+    assert line == f"New head: 3 classes, which may differ from the 3 of {saved['model.npz']}"
     named = Checkpoint.find(saved["run"])
     assert named.load_into(classifier(), unnamed_head=False) is None
     assert named.load_into(build_regnet(X, classes=3), unnamed_head=False) is not None
