@@ -34,7 +34,7 @@ def random_affine(translation, rotation, zoom, seed):
         run to the changed images. The seed and the number of the batch determine all changes. Areas
         outside the original image are filled with 0.
     """
-    options = {"fill_mode": "constant", "fill_value": 0.0}
+    options = {"fill_mode": "constant", "fill_value": 0.0, "data_format": "channels_last"}
     layers = []
     if translation:
         layers.append(keras.layers.RandomTranslation(translation, translation, **options))
