@@ -202,7 +202,7 @@ def test_networks_that_do_not_know_their_classes(network, labels, truth, tmp_pat
     for names, message in (
         (
             None,
-            "does not know the names of its 10 classes. The data set's 10 are '0', '1', '2' and 7 more",
+            "know the names of its 10 classes. The data set's 10 are '0', '1', '2' and 7 more",
         ),
         (
             tuple("abcdefghij"),

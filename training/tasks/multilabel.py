@@ -200,7 +200,7 @@ def _confusion(has, predicted):
 
 
 def _prediction_rows(has, probabilities, class_names, paths):
-    rows = [("image", "truth", "prediction", "probability")]
+    rows: list[Sequence[Any]] = [("image", "truth", "prediction", "probability")]
     for index, (true, values) in enumerate(zip(has, probabilities, strict=True)):
         named = [n for n in np.argsort(-values, kind="stable") if values[n] > THRESHOLD]
         rows.append(
