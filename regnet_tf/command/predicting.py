@@ -134,7 +134,7 @@ class Predictions:
     def _cells(self, found):
         pairs = [(name, f"{score:.6f}") for name, _, score in found]
         if self._joins:
-            return ["|".join(pair[part] for pair in pairs) for part in (0, 1)]
+            return [";".join(pair[part] for pair in pairs) for part in (0, 1)]
         return [one for pair in pairs for one in pair]
 
     @property

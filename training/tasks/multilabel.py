@@ -206,9 +206,9 @@ def _prediction_rows(has, probabilities, class_names, paths):
         rows.append(
             (
                 name_of(paths, index),
-                "|".join(class_names[n] for n in np.flatnonzero(true)),
-                "|".join(class_names[n] for n in named),
-                "|".join(f"{values[n]:.6f}" for n in named),
+                ";".join(class_names[n] for n in np.flatnonzero(true)),
+                ";".join(class_names[n] for n in named),
+                ";".join(f"{values[n]:.6f}" for n in named),
             )
         )
     return rows
