@@ -24,7 +24,7 @@ from .description import rare_classes
 from .restriction import with_classes, with_few_images
 from .splits import Loaded
 
-__all__ = ["EMBEDDED", "CompleteDataSet", "DataSet", "load"]
+__all__ = ["EMBEDDED", "CompleteDataSet", "DataSet", "load", "target_of"]
 
 #: name -> function that loads a data set included in an installed package.
 EMBEDDED = {
@@ -97,6 +97,18 @@ def load(
     if images_per_class is not None:
         return with_few_images(data, images_per_class, seed)
     return dataclasses.replace(data, notes=(*data.notes, *rare_classes(data)))
+
+
+def target_of(name: str | Path, data_dir: str | Path | None = None) -> str:
+    """Returns the `target` of a data set, to choose a recipe before it is loaded.
+
+    Raises:
+        UserError: as in `load`.
+    """
+    path = Path(name)
+    if path.is_dir() and csv_labels.find(path) is None:
+        return "pixels" if masks.has_masks(path) else "class"
+    return load(name, data_dir).target
 
 
 def _of_files(path, *splitting):

@@ -89,12 +89,15 @@ def _damaged_pairs(split, classes, verbose):
         return tf.concat([rows, check_mask(size, tf.io.read_file(mask))], 0)
 
     values, reasons = read_all(check, split.items, split.labels, verbose=verbose)
-    masks, found = readable_paths(split.labels), {}
+    masks, found, places = readable_paths(split.labels), {}, list(reasons)
+    of_images = set()
+    if places:
+        _, of_these = read_all(lambda path: _checked(path)[0], split.items[places])
+        of_images = {places[number] for number in of_these}
     for place, (_, differs, largest) in enumerate(values.tolist()):
         if place in reasons:
-            images_own = read_all(lambda path: _checked(path)[0], split.items[place : place + 1])[1]
-            path = split.paths[place] if images_own else masks[place]
-            found[place] = f"{path}: {images_own.get(0, reasons[place])}"
+            path = split.paths[place] if place in of_images else masks[place]
+            found[place] = f"{path}: {reasons[place]}"
         elif differs:
             found[place] = f"{masks[place]}: Its size differs from that of {split.paths[place]}"
         elif classes is not None and largest >= classes:

@@ -40,31 +40,33 @@ def read_all(
         read[batch.numpy()] = True
         values[batch.numpy()] = vectors.numpy()
         bar.add(len(vectors))
-    damaged = np.flatnonzero(~read).tolist()
     bar.update(count, finalize=True)
-    return values, {
-        place: _reason(function, [array[place] for array in arrays]) for place in damaged
-    }
+    damaged = np.flatnonzero(~read)
+    reasons = _reasons(function, [array[damaged] for array in arrays]) if damaged.size else []
+    return values, dict(zip(damaged.tolist(), reasons, strict=True))
 
 
-def _reason(function, items):
-    """Returns why a function fails, by calling it outside of a graph."""
-    try:
-        function(*map(tf.constant, items))
-    except tf.errors.NotFoundError:
-        return "There is no such file"
-    except tf.errors.OpError as error:
-        return short_reason(error)
-    except ValueError as error:
-        cause = error.__cause__
-        return short_reason(cause) if isinstance(cause, tf.errors.OpError) else first_line(error)
-    return "It could not be read at first"
+def _reasons(function, arrays):
+    """Returns for each element why the function fails."""
+    elements = tf.data.Dataset.zip(tuple(map(tf.data.Dataset.from_tensor_slices, arrays)))
+    results = iter(parallel_map(elements, lambda *items: function(*items)))
+    reasons = []
+    for _ in range(len(arrays[0])):
+        try:
+            next(results)
+            reasons.append("It could not be read at first")
+        except tf.errors.NotFoundError:
+            reasons.append("There is no such file")
+        except tf.errors.OpError as error:
+            reasons.append(short_reason(error))
+    return reasons
 
 
 def short_reason(error: tf.errors.OpError) -> str:
     """Returns TensorFlow's message in one line, without its operations and a Python traceback."""
     message = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|name: *$", "", error.message).strip()
+    message = re.sub(r"^Error in user-defined function .*? Iterator::\S+: ", "", message)
     lines = [line for line in message.splitlines() if line.strip()]
     if "Traceback (most recent call last)" in message:  # of a function in Python
         lines = [line for line in lines if line.startswith(("ValueError", "OSError"))][-1:]
-    return re.sub(r"^\w*Error: ", "", first_line("\n".join(lines)))
+    return re.sub(r"^\w*Error: ", "", first_line("\n".join(lines))).rstrip(".")

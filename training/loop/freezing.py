@@ -22,6 +22,7 @@ def set_frozen(model: keras.Model, network: Network, epoch: int, step: int = 0) 
     if network.freeze is None:
         return
     model.train_function = None  # a step that was traced has the old variables
+    model.trainable = False  # or Keras would not pass on True, the value that it has
     model.trainable = True
     released = network.frozen_epochs is not None and epoch >= network.frozen_epochs
     if not released:

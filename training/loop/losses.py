@@ -6,15 +6,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..data.description import class_counts
+from ..data.maps import decode_map
+from ..data.parallel import parallel_map
 from ..data.splits import Split
-from ..data.table import TableSplit
 from ..recipes.parts import Loss
 
 #: Function from labels and probabilities of a batch to the mean loss.
 LossFunction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def make_loss(loss: Loss, target: str, class_weights: Sequence[float] | None = None) -> LossFunction:
+def make_loss(
+    loss: Loss, target: str, class_weights: Sequence[float] | None = None
+) -> LossFunction:
     """Returns the loss function of a recipe.
 
     Args:
@@ -26,13 +30,14 @@ def make_loss(loss: Loss, target: str, class_weights: Sequence[float] | None = N
         A function of float labels `(..., classes)`, as `training.data.batches` makes them, and of
         probabilities of the same shape. It returns a scalar.
     """
-    weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
+    weights = None if class_weights is None else np.asarray(class_weights)
 
     def cross_entropy(labels, probabilities):
         smooth = _smoothed(labels, loss.label_smoothing)
         weighted, counts = smooth, labels
         if weights is not None:
-            weighted, counts = smooth * weights, labels * weights
+            scale = tf.cast(weights, labels.dtype)
+            weighted, counts = smooth * scale, labels * scale
         # The operation for logits needs labels with the sum 1. Ignored pixels have the sum 0.
         sums = tf.reduce_sum(weighted, -1)
         distribution = tf.math.divide_no_nan(weighted, sums[..., None])
@@ -45,7 +50,7 @@ def make_loss(loss: Loss, target: str, class_weights: Sequence[float] | None = N
         # One class more, as Keras means the losses over the last axis.
         losses = keras.losses.binary_crossentropy(smooth[..., None], probabilities[..., None])
         if weights is not None:
-            losses *= weights
+            losses *= tf.cast(weights, losses.dtype)
         if several:
             return tf.reduce_mean(losses)
         counted = tf.reduce_sum(labels, -1)  # 0 for ignored pixels
@@ -109,14 +114,22 @@ def _smoothed(labels, smoothing, level=None):
 
 def _counts(split, classes):
     """Returns the number of labels of each class, float64 `(classes,)`."""
-    if isinstance(split, TableSplit) and isinstance(split.labels, np.ndarray):
-        return _counts_in(split.labels, classes)
-    labels = split.examples((0, 1)).map(lambda image, label: label)
-    return sum(_counts_in(label, classes) for label in labels.as_numpy_iterator())
+    known = class_counts(split, classes)
+    if known is not None:
+        return known.astype("float64")
+
+    def count(image, label):
+        return _bins(label, split.target, classes)
+
+    return sum(parallel_map(split.examples(), count).as_numpy_iterator(), np.zeros(classes))
 
 
-def _counts_in(labels, classes):
-    labels = np.asarray(labels)
-    if labels.ndim and labels.shape[-1] == classes and labels.dtype == np.uint8 and labels.ndim < 3:
-        return labels.reshape(-1, classes).sum(0, dtype="float64")  # multi-hot
-    return np.bincount(labels.ravel()[labels.ravel() < classes], minlength=classes).astype(float)
+def _bins(label, target, classes):
+    """Returns the number of labels of each class of an example."""
+    if target == "classes":
+        return tf.cast(label, tf.float64)
+    if label.dtype == tf.string:
+        label = decode_map(label)
+    label = tf.reshape(tf.cast(label, tf.int32), [-1])
+    counted = tf.boolean_mask(label, label < classes)
+    return tf.cast(tf.math.bincount(counted, minlength=classes), tf.float64)

@@ -46,9 +46,7 @@ class Run:
         self.workdir, self.verbose = workdir, verbose
         self.task = task_of(recipe, data.target)
         selection = recipe.selection or Selection()
-        self.selection = dataclasses.replace(
-            selection, metric=selection.metric or self.task.score
-        )
+        self.selection = dataclasses.replace(selection, metric=selection.metric or self.task.score)
         self.model = build(recipe, data, strategy)
         self.average = None
         if recipe.average is not None:

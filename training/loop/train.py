@@ -18,7 +18,6 @@ from ..data.batches import limited_test_batches
 from ..figures import curves, write_figure
 from ..locking import writing_to
 from ..recipes import Recipe, pretraining_recipe
-from ..recipes.listing import figures
 from ..tasks import task_of
 from . import identity, strategies
 from .directory import (
@@ -115,7 +114,6 @@ def _train(recipe, data, workdir, verbose, how):
     verbose = verbose if is_chief else 0
     run = Run(recipe, data, workdir, strategy, verbose)
     if verbose:
-        print(figures(recipe))
         print(announcement(run.model, recipe, data, strategy))
     run.restore(checkpoint)
     if is_chief:

@@ -95,8 +95,7 @@ def fitted_to_weights(
             "images.std": preprocessing.std,
             "images.interpolation": preprocessing.interpolation,
         }
-        if recipe.decoder is None:  # maps of classes need whole images
-            found["images.crop_fraction"] = preprocessing.crop_fraction
+        found["images.crop_fraction"] = preprocessing.crop_fraction
         if len(preprocessing.mean) not in (3, recipe.images.channels):
             found["images.channels"] = len(preprocessing.mean)
     return recipe.replace({name: one for name, one in found.items() if name not in changes})

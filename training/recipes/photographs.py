@@ -74,7 +74,7 @@ LINEAR_PROBE = FINETUNE.replace(
 Trains a new head on published weights, which stay as they are. It shows what the features are worth
 for your photographs, and takes less time and memory than fine-tuning.
 Command: regnet train --recipe linear_probe --data FOLDER --weights regnety_016.tv2_in1k --out RUN
-Expect: less than fine-tuning; the comparison tells how far your photographs are from ImageNet's.""",
+Expect: less than fine-tuning. The gap tells how far your photographs are from ImageNet's.""",
         "network.frozen_epochs": None,
         "network.dropout": 0.0,
         # Regularization harms a linear classifier (He et al. 2022, appendix A.2): nearly whole
@@ -120,12 +120,11 @@ photographs.""",
     selection=Selection(),
 )
 
-# Maps of classes need whole images, whose crops and sizes fit their maps.
 _SEGMENTATION = {
     "decoder": Decoder(name="fpn"),
     "images.size": 256,
-    "images.crop_fraction": 1.0,
-    "augmentation": Augmentation(),
+    # Objects at every scale, but most of the scene.
+    "augmentation": Augmentation(crop="random_resized", crop_area=(0.5, 1.0), flip=True),
     "schedule.batch_size": 16,  # mmsegmentation's: 8 devices with 2 images
     "loss.label_smoothing": 0.0,
     "network.dropout": 0.0,
