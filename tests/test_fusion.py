@@ -196,9 +196,9 @@ def test_other_layers_and_operations(function):
     ("layer", "data", "extra", "dtype"),
     [
         (layers.StringLookup(output_mode="multi_hot"), [["a", "b"], ["c", "b"]], WORDS, "string"),
-        (layers.TextVectorization(output_mode="tf_idf"), ["a b c", "d"], WORDS[:, 0], "string"),
+        (layers.TextVectorization(output_mode="count"), ["a b c", "d"], WORDS[:, 0], "string"),
         (
-            layers.Discretization(num_bins=4, output_mode="one_hot"),
+            layers.Discretization(num_bins=4),
             np.linspace(-1, 3, 50),
             NUMBERS,
             "float32",

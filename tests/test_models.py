@@ -510,6 +510,20 @@ def test_fit_on_two_devices(two_devices):
         np.testing.assert_allclose(found, array, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("synchronized", [False, True])
+def test_fit_where_a_device_gets_no_images(two_devices, synchronized):
+    """The last of 9 images in batches of 4."""
+    x, y = images(9, 16, 16, 3), np.arange(9) % 5
+    config = RegNetConfig(explicit_stages=(StageConfig(8, 1, 4),), stem_width=4, se_ratio=0.25)
+    with two_devices.scope():
+        model = tiny(config, synchronized=synchronized)
+        model.compile("sgd", "sparse_categorical_crossentropy")
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(4)
+    history = model.fit(data, epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert all(np.isfinite(array).all() for array in model.get_weights())
+
+
 # Mixed precision.
 
 
