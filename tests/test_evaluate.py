@@ -202,7 +202,7 @@ def test_networks_that_do_not_know_their_classes(network, labels, truth, tmp_pat
     for names, message in (
         (
             None,
-            "does not know the names of its 10 classes. The data set's 10 are '0', '1', '2' and 7 more",
+            "know the names of its 10 classes. The data set's 10 are '0', '1', '2' and 7 more",
         ),
         (
             tuple("abcdefghij"),
@@ -269,6 +269,38 @@ def test_networks_of_several_classes_an_image(tmp_path):
     np.testing.assert_array_equal(labels, has)
     np.testing.assert_array_equal(chosen.scores(images), scores[:, [2, 0]])
     assert (chosen.class_names, chosen.classes, chosen.places) == (("c", "a"), 2, (2, 0))
+
+
+def test_a_table_of_several_classes_an_image(photos, tmp_path):
+    """A CSV file, and a network with one class more than it."""
+    files = sorted(photos.rglob("*.png"))
+    rng = np.random.default_rng(0)
+    has = rng.random((len(files), 3)) < (0.6, 0.4, 0.2)
+    has[0] = True
+    names = ("ink", "round", "thin")
+    lines = [
+        f"{file},{';'.join(np.array(names)[one])}" for file, one in zip(files, has, strict=True)
+    ]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,labels", *lines]))
+    model = regnet_tf.build_regnet(
+        RECIPE.network.config,
+        input_shape=(32, 32, 3),
+        class_names=("thin", "none", "round", "ink"),
+        classifier_activation="sigmoid",
+        preprocessing=RECIPE.images.preprocessing,
+    )
+    head = model.get_layer("head")
+    head.kernel.assign(head.kernel * 100)
+    model.save(tmp_path / "net.keras")
+    words = ("--data", tmp_path / "labels.csv", "--out", tmp_path / "out", "--grad-cam")
+    assert command(tmp_path / "net.keras", *words) == 0
+    result = json.loads((tmp_path / "out" / "net.keras" / "evaluation.json").read_text())
+    scores = model.predict(RECIPE.images.preprocessing(list(map(str, files))), verbose=0)
+    scores = scores[:, [3, 2, 0]]
+    expected = metrics.average_precision_score(has, scores)
+    assert result["mean_average_precision"] == pytest.approx(expected, abs=1e-4)
+    assert result["micro_f1"] == pytest.approx(metrics.f1_score(has, scores > 0.5, average="micro"))
+    assert result["support"] == dict(zip(names, has.sum(0).tolist(), strict=True))
 
 
 def test_maps_keep_their_ignored_pixels():

@@ -157,8 +157,8 @@ def test_several_classes_an_image(photos, tmp_path, capsys):
     assert {(values > 0.5).sum() for values in scores} - {1}  # not as many as a softmax gives
     for row, values in zip(rows(table), scores, strict=True):
         names = [NAMES[place] for place in np.argsort(-values) if values[place] > 0.5]
-        assert row["predictions"] == "|".join(names)
-        shares = [float(one) for one in row["probabilities"].split("|") if one]
+        assert row["predictions"] == ";".join(names)
+        shares = [float(one) for one in row["probabilities"].split(";") if one]
         assert shares == pytest.approx(sorted(values[values > 0.5], reverse=True), abs=1e-5)
     model.get_layer("head").bias.assign([-1e4] * 4)
     model.save(tmp_path / "net.keras")
@@ -180,7 +180,7 @@ def test_segmentation(photos, tmp_path, capsys):
     assert mask.dtype == "uint8" and mask.shape == (32, 32)
     assert (mask == classes).mean() > 0.99
     (row,) = rows(table)
-    shares = dict(zip(row["predictions"].split("|"), row["shares"].split("|"), strict=True))
+    shares = dict(zip(row["predictions"].split(";"), row["shares"].split(";"), strict=True))
     assert sum(map(float, shares.values())) == pytest.approx(1, abs=1e-5)
     for name, share in shares.items():
         assert float(share) == pytest.approx((mask == NAMES.index(name)).mean(), abs=1e-5)

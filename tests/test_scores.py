@@ -252,11 +252,11 @@ def test_tables_of_several_classes_an_image():
     _, *rows = found.tables["predictions.csv"]
     for number, (image, truth, predicted, shares) in enumerate(rows):
         assert image == number
-        assert truth == "|".join(np.array(names)[has[number]])
-        assert set(filter(None, predicted.split("|"))) == {
+        assert truth == ";".join(np.array(names)[has[number]])
+        assert set(filter(None, predicted.split(";"))) == {
             name for name, score in zip(names, probabilities[number], strict=True) if score > 0.5
         }
-        values = [float(one) for one in shares.split("|") if one]
+        values = [float(one) for one in shares.split(";") if one]
         assert values == sorted(values, reverse=True)
     _, *rows = found.tables["confusion.csv"]
     counts = {(true, predicted): count for true, predicted, count in rows}

@@ -253,6 +253,7 @@ def _predictor(job, options):
 
 def _evaluated(job, data, options):
     """Evaluates a network in a setting, writes the results and returns `evaluation.json`."""
+    from regnet_tf._errors import UserError
     from regnet_tf._files import print_paths
 
     from .evaluation import testing
@@ -274,6 +275,8 @@ def _evaluated(job, data, options):
         print(f"{_line(done, job)} (evaluated earlier)", flush=True)
         return {**done, "published": job.published}
     predictor = _predictor(job, options)
+    if options.grad_cam and predictor.model is None:
+        raise UserError(f"--grad-cam needs a Keras model. {predictor.name} is in another format.")
     if predictor.of_pixels and data.target != "pixels":
         data, split = _given_data(options, "pixels")
     for line in predictor.assumed:

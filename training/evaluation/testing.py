@@ -51,11 +51,10 @@ def evaluate(
             damaged.
     """
     task = task_for(predictor, data)
-    batches = test_batches(
-        split, predictor.preprocessing, batch_size, normalized=predictor.normalized
-    )
+    preprocessing, normalized = predictor.known_preprocessing, predictor.normalized
+    batches = test_batches(split, preprocessing, batch_size, normalized=normalized)
     predictor, batches = matched(predictor, data, batches)
-    title, names = f"{predictor.name}, {data.name}", predictor.class_names
+    title, names = f"{predictor.name}, {data.name}", predictor.class_names or ()
     counted = _Counted(batches, split.size, verbose)
     with naming_damaged_files(split):
         found = task.evaluate(predictor, counted, split.paths, names, title, grad_cam)

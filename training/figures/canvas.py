@@ -86,7 +86,7 @@ def fitted(text, width, size, lines=1, keep="both"):
         keep: which end of a too long text is kept: "both" or "end".
     """
     text = cleaned(text)
-    found = []
+    found: list[str] = []
     while len(found) < lines - 1 and text_width(text, size) > width:
         place = _most_characters(text, width, size)
         breaks = [text.rfind(one, place // 2, place) + 1 for one in " _-/"]

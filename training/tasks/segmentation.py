@@ -156,7 +156,7 @@ def results(confusion: np.ndarray, class_names: Sequence[str]) -> dict:
     there = confusion.sum(1) > 0
     lonely = []
     if found.sum() == 1 and there.sum() > 1:
-        (only,) = np.flatnonzero(found)
+        only = int(found.argmax())
         lonely = [f'It has found no pixel of another class than "{class_names[only]}".']
     return {
         **_scores(confusion),
