@@ -196,6 +196,7 @@ def test_the_network_starts_from_the_one_trained_before(finished, few_scenes, mo
     for variable in shared:
         np.testing.assert_array_equal(variable, learned[variable.path])
 
+    (again / "recipe.json").unlink()
     with pytest.raises(UserError, match="pretraining holds a run of another recipe"):
         train_and_evaluate(recipe.replace({"seed": 1}), again, verbose=0)
     flat = {**first, "recipe": {"name": "digit_crops", "image_size": 36, "epochs": 3}}
