@@ -22,8 +22,8 @@ FINETUNE = Recipe(
     name="finetune",
     description="""\
 Fine-tunes published weights, or those of another run, on your own photographs. The head is
-trained alone for one epoch, then all layers, at learning rates that grow from the stem to the head.
-The epoch with the best test figure is kept.
+trained alone for one epoch, then all layers. Learning rates grow from the stem to the head. The
+epoch with the best test figure is kept.
 Command: regnet train --data FOLDER --weights regnety_016.tv2_in1k --out RUN
 Expect: a test accuracy far above training from scratch where images are few.""",
     data=Data(name=TO_BE_GIVEN),
