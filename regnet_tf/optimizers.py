@@ -212,15 +212,12 @@ class AdamW(PerVariable, keras.optimizers.AdamW):
     def update_step(self, gradient, variable, learning_rate):
         rate = self._rate(learning_rate, variable)
         self._decay(variable, rate)
+        mean, square = adam_moments(self, variable)
+        gradient = ops.cast(gradient, variable.dtype)
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        betas = {"beta_1": self.beta_1, "beta_2": self.beta_2}
         regnet_ops.adam_step(
-            variable,
-            *adam_moments(self, variable),
-            ops.cast(gradient, variable.dtype),
-            rate,
-            ops.cast(self.iterations + 1, variable.dtype),
-            self.beta_1,
-            self.beta_2,
-            self.epsilon,
+            variable, mean, square, gradient, rate, step, epsilon=self.epsilon, **betas
         )
 
     def get_config(self):

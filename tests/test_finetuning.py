@@ -12,15 +12,18 @@ from PIL import Image
 
 import regnet_tf
 from regnet_tf._errors import UserError
+from regnet_tf.weights import Checkpoint
 from training.__main__ import main
 from training.data import CompleteDataSet, load
 from training.loop import fitting, identity
 from training.loop.callbacks import Stopped
 from training.loop.checkpoints import Checkpoints, Progress
 from training.loop.freezing import set_frozen
+from training.loop.initial import load_initial
 from training.loop.train import train_and_evaluate
 from training.recipes import RECIPES, choosing, get_recipe
 from training.recipes.parts import Network
+from training.tasks import task_of
 
 _TINY = {
     "images.size": 32,
@@ -150,6 +153,28 @@ def test_head_is_new_for_other_classes(source, capsys, tmp_path):
     )
     for name in before:  # the trunk is frozen in the only epoch
         assert np.array_equal(before[name], after[name]) != name.startswith("head."), name
+
+
+def test_decoder_of_another_segmentation_network_is_loaded(tmp_path):
+    """The last layer by the names of the classes, in our order."""
+    recipe = get_recipe("segmentation_digits", {"decoder.width": 8, "images.size": 32})
+    task, fields = task_of(recipe), (recipe.network, recipe.images)
+    source = task.build_network(*fields, ("ground", "cat", "dog"))
+    source.save(tmp_path / "source.keras")
+    weights = Checkpoint.find(tmp_path / "source.keras")
+    for names, order in ((("dog", "ground", "cat"), [2, 0, 1]), (("ground", "tree", "cat"), None)):
+        model = task.build_network(*fields, names)
+        before = model.get_layer("classifier").get_weights()
+        lines = load_initial(model, weights)
+        for name in ("stem", "stage_1", "pyramid", "decoder"):
+            layers = model.get_layer(name), source.get_layer(name)
+            for ours, theirs in zip(*(layer.get_weights() for layer in layers), strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+        ours, theirs = (one.get_layer("classifier").get_weights() for one in (model, source))
+        expected = before if order is None else [value[..., order] for value in theirs]
+        for value, wanted in zip(ours, expected, strict=True):
+            np.testing.assert_array_equal(value, wanted)
+        assert ("New after the backbone: classifier." in lines) == (order is None)
 
 
 # Frozen layers.

@@ -11,6 +11,7 @@ from regnet_tf import _internals
 from regnet_tf._cpu import could_have_onednn
 from regnet_tf._internals import (
     StepHook,
+    adam_moments,
     all_layers,
     functional_form,
     has_onednn,
@@ -197,6 +198,15 @@ def test_mean_squares_of_rmsprop():
     optimizer.apply([tf.constant([2.0, 4.0]), tf.constant([6.0])], variables)
     for squares, expected in zip(mean_squares(optimizer), ([1.0, 4.0], [9.0]), strict=True):
         np.testing.assert_allclose(squares, expected)
+
+
+def test_moments_of_adam():
+    variable = keras.Variable([1.0, 2.0])
+    optimizer = keras.optimizers.Adam(0.1, beta_1=0.5, beta_2=0.75)
+    optimizer.apply([tf.constant([2.0, 4.0])], [variable])
+    mean, square = adam_moments(optimizer, variable)
+    np.testing.assert_allclose(mean, [1, 2])
+    np.testing.assert_allclose(square, [1, 4])
 
 
 class Watched(StepHook, keras.optimizers.SGD):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from ..data import CompleteDataSet, DataSet
+from ..data import CompleteDataSet
 from ..data.batches import steps_per_epoch, training_batches
 from ..recipes import Recipe
 from ..recipes.parts import Loss
@@ -68,7 +68,7 @@ class FittedModel(keras.Model):
         split = [tf.reshape(one, (parts, -1, *one.shape[1:])) for one in (images, labels)]
 
         def add_part(part, gradients, figures):
-            more, others = self._of_part(*(one[part] for one in split), variables)
+            more, others = self._of_part(split[0][part], split[1][part], variables)
             sums = [one + another / parts for one, another in zip(gradients, more, strict=True)]
             return part + 1, sums, figures + others / parts
 
@@ -130,7 +130,7 @@ class Training:
     accumulation: int = 1
 
     @classmethod
-    def of(cls, recipe: Recipe, data: DataSet) -> "Training":
+    def of(cls, recipe: Recipe, data: CompleteDataSet) -> "Training":
         """Returns the training of a recipe with a data set."""
         weights = None
         if recipe.loss.class_weights == "balanced":
@@ -146,7 +146,7 @@ class Training:
 
 
 def build(
-    recipe: Recipe, data: DataSet, strategy: tf.distribute.Strategy | None = None
+    recipe: Recipe, data: CompleteDataSet, strategy: tf.distribute.Strategy | None = None
 ) -> FittedModel:
     """Returns the compiled network of a recipe, with random weights.
 
@@ -231,6 +231,5 @@ def _parts(recipe, steps, first_step):
     """
     last, rest = recipe.schedule.epochs * steps, -(-first_step // steps) * steps
     released = (recipe.network.frozen_epochs or 0) * steps
-    ends = {rest, released, last}
-    ends = sorted(end for end in ends if first_step < end <= last)
+    ends = sorted(end for end in {rest, released, last} if first_step < end <= last)
     return list(zip([first_step, *ends], ends, strict=False))

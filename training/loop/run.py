@@ -134,7 +134,7 @@ class Run:
             step = self.progress.best_step
         epoch = step // self._steps
         value = history[epoch - 1][f"val_{metric}"]
-        if self.recipe.selection is not None:
+        if self.recipe.selection is not None and len(history) > 1:
             self._say(
                 f"The best of {len(history)} epochs is epoch {epoch}: test {metric} {value:.4f}."
             )

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ..data.batches import test_examples
@@ -61,9 +62,9 @@ class Test:
             counted images.
         """
         batches, ends = iter(self._batches), [time.perf_counter()]
-        total = 0.0
+        total = np.zeros(())
         for _ in range(self.steps):
-            total += self._sums(*next(batches)).numpy().astype("float64")
+            total = total + self._sums(*next(batches)).numpy().astype("float64")
             ends.append(time.perf_counter())
         first, rest = ends[1] - ends[0], (ends[-1] - ends[1]) / max(self.steps - 1, 1)
         self.tracing_seconds = max(first - rest, 0) if self.steps > 1 else 0.0

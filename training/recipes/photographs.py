@@ -21,8 +21,8 @@ TO_BE_GIVEN = "to be given"
 FINETUNE = Recipe(
     name="finetune",
     description="""\
-Fine-tunes published weights, or those of another run, on your own photographs. The head is trained
-alone for one epoch, then all layers, at learning rates that grow from the stem to the head. The
+Fine-tunes published weights, or those of another run, on your own photographs. The head is
+trained alone for one epoch, then all layers. Learning rates grow from the stem to the head. The
 epoch with the best test figure is kept.
 Command: regnet train --data FOLDER --weights regnety_016.tv2_in1k --out RUN
 Expect: a test accuracy far above training from scratch where images are few.""",
@@ -71,8 +71,8 @@ LINEAR_PROBE = FINETUNE.replace(
     {
         "name": "linear_probe",
         "description": """\
-Trains a new head on published weights, which stay as they are. It shows what the features are worth
-for your photographs, and takes less time and memory than fine-tuning.
+Trains a new head on published weights, which stay as they are. It shows what the features are
+worth for your photographs, and takes less time and memory than fine-tuning.
 Command: regnet train --recipe linear_probe --data FOLDER --weights regnety_016.tv2_in1k
 --out RUN
 Expect: less than fine-tuning. The gap tells how far your photographs are from ImageNet's.""",
