@@ -53,7 +53,7 @@ from regnet_tf.models import (
     freeze,
     freeze_normalization,
 )
-from regnet_tf.optimizers import SGD
+from regnet_tf.optimizers import SGD, AdamW
 from regnet_tf.porting import load_state_dict, to_state_dict
 from regnet_tf.preprocessing import (
     Preprocessing,

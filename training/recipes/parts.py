@@ -6,6 +6,7 @@ import numbers
 from regnet_tf import Preprocessing, RegNetConfig
 from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf.decoders import DECODERS
+from regnet_tf.optimizers import UNDECAYED
 from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS, for_channels
 
 from ..augmentation import CROPS, ERASING_MODES, check_policy
@@ -14,7 +15,6 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 OPTIMIZERS = ("sgd", "sgdw", "rmsprop", "adamw")
 SCHEDULES = ("cosine", "cosine_after_warmup", "steps")
 LAST_BATCHES = ("fill", "drop")
-UNDECAYED = ("none", "normalization", "vectors")
 LOSSES = ("cross_entropy", "binary_cross_entropy")
 CLASS_WEIGHTS = (None, "balanced")
 #: The value of `network.freeze` for everything before the head or the decoder.
@@ -337,7 +337,7 @@ class Optimizer:
         allowed = "False where `optimizer.momentum` is 0"
         check("optimizer.nesterov", self.nesterov, not pointless, allowed)
         check_number("optimizer.weight_decay", self.weight_decay, minimum=0)
-        check_choice("optimizer.undecayed", self.undecayed, UNDECAYED)
+        check_choice("optimizer.undecayed", self.undecayed, tuple(UNDECAYED))
         for field in ("beta_1", "beta_2"):
             check_number(f"optimizer.{field}", getattr(self, field), minimum=0, below=1)
         check_number("optimizer.epsilon", self.epsilon, above=0)
