@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 
 from regnet_tf._markdown import markdown_table
-from regnet_tf.porting import SOURCES
+from regnet_tf.sources import SOURCES
 
 from .starting import run
 
