@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from regnet_tf import RegNetConfig, StageConfig, build_regnet, read_state_dict
-from regnet_tf.porting import SOURCES, count_classes, load_state_dict, to_state_dict
+from regnet_tf.porting import count_classes, load_state_dict, to_state_dict
+from regnet_tf.sources import SOURCES
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 NETWORKS = sorted(path.name.removesuffix(".keys.json") for path in GOLDEN.glob("*.keys.json"))

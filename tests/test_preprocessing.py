@@ -18,6 +18,7 @@ from regnet_tf.preprocessing import (
     load_image,
     preprocess_input,
 )
+from training.recipes.parts import Images
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "preprocess"
 SPEC = json.loads((GOLDEN / "preprocess.json").read_text())
@@ -305,8 +306,6 @@ def test_with_channels():
 
 
 def test_channels_of_a_recipe():
-    from training.recipes.parts import Images
-
     images = Images(size=8, channels=1, mean=(0.4,), std=(0.1, 0.2, 0.6), exif_orientation=True)
     preprocessing = images.preprocessing
     assert preprocessing.mean == (0.4,) and preprocessing.std == pytest.approx((0.3,))

@@ -2,23 +2,17 @@
 
 import importlib.util
 import logging
-import pathlib
-import re
 
 import numpy as np
 import pytest
 from conftest import TAG
-from regnet_command import main
 
 import regnet_tf
 from regnet_tf import Preprocessing, build_regnet, list_weights, preprocessing_for, weights_info
 from regnet_tf._torch import import_timm
 from regnet_tf.class_names import imagenet_synsets
-from regnet_tf.preprocessing import load_image
 from regnet_tf.published import best_weights, download
 from regnet_tf.variants import VARIANTS
-
-PHOTO = pathlib.Path(__file__).parent / "golden" / "preprocess" / "rocket.jpg"
 
 
 def test_every_row_is_of_a_known_variant():
@@ -194,30 +188,3 @@ def test_preprocessing_inside_the_model(hub):
     assert float(np.max(levels)) > 200  # as they are, 0 to 255
     got = inside.predict(np.array(levels).astype("uint8"), verbose=0)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-7)
-
-
-def test_predict_on_the_command_line(hub, tmp_path, capsys):
-    out = tmp_path / "pictures"
-    main(["predict", str(PHOTO), "--weights", TAG, "--top", "3", "--out", str(out), "--grad-cam"])
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == str(PHOTO)
-    assert len(printed) == 6  # the path, three classes, two pictures
-    for name in (PHOTO.stem, f"{PHOTO.stem}_grad_cam"):
-        assert np.array(load_image(out / f"{name}.png")).std() > 20
-    assert main(["predict", str(hub), "--weights", TAG]) == 2  # no image
-    assert "must be a complete JPEG, PNG" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("source", ["model.keras", ""])
-def test_predict_by_a_trained_network(digits_run, source, capsys):
-    assert main(["predict", str(PHOTO), "--weights", str(digits_run / source), "--top", "2"]) == 0
-    path, *classes = capsys.readouterr().out.splitlines()
-    assert path == str(PHOTO) and len(classes) == 2
-    assert all(re.fullmatch(r" +\d+\.\d\d%  digit \d", line) for line in classes)
-
-
-def test_predict_by_a_network_that_knows_no_preprocessing(tmp_path, capsys):
-    config = regnet_tf.RegNetConfig(explicit_stages=(regnet_tf.StageConfig(8, 1, 8),))
-    build_regnet(config, classes=3).save(tmp_path / "model.keras")
-    assert main(["predict", str(PHOTO), "--weights", str(tmp_path / "model.keras")]) == 2
-    assert "a model that knows its preprocessing" in capsys.readouterr().err
