@@ -117,7 +117,7 @@ def _taps(model):
             taps["features"] = inputs
         return taps, activation or tf.nn.softmax
     if len(model.outputs[0].shape) == 4:
-        pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")
+        pool = keras.layers.GlobalAveragePooling2D("channels_last", name="pool", dtype="float32")
         return {"features": pool(model.outputs[0])}, None
     return {"features": model.outputs[0]}, None
 
