@@ -497,7 +497,7 @@ def test_errors_are_one_line(run, tmp_path, capsys):
         ([run, "--compare-published"], "No accuracy is published for"),
         (["regnety_320.seer", "--compare-published"], "No accuracy is published"),
         ([run, "--data", "digitz"], "No data set is called 'digitz'"),
-        ([text, "--data", "digits"], "text.keras cannot be read"),
+        ([text, "--data", "digits"], "text.keras is damaged"),
         ([tmp_path / "no.tflite", "--data", "digits"], "no.tflite cannot be read"),
         ([tmp_path / "weights", "--data", "digits"], "needs a `variant`"),
         ([run, "--image-size", "40"], "`image_size` must be 32"),
