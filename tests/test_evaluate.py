@@ -17,7 +17,8 @@ from sklearn.datasets import load_sample_images
 import regnet_tf
 from regnet_tf import Preprocessing
 from regnet_tf._errors import UserError
-from regnet_tf._predictors import Predictor, open_predictor, with_names
+from regnet_tf._opening import open_predictor
+from regnet_tf._predictors import Predictor, with_names
 from regnet_tf.class_names import imagenet_classes, imagenet_synsets
 from training import evaluate
 from training.data import load
