@@ -34,19 +34,18 @@ class Network:
             a head has only "features".
         size: `(height, width)` of the images; None for any height or width.
         channels: number of channels of the images.
-        is_multi_label: whether the classes exclude each other not: the activation is a sigmoid.
+        is_multi_label: whether an image can have several classes: the activation is a sigmoid.
         softmax_is_assumed: whether the model outputs logits, so that softmax makes probabilities.
         layers: paths of the layers that have a kernel.
         variables: the `tf.Variable`s of the graphs, to be saved with them; empty if the weights
             are constants.
 
     Raises:
-        UserError: if the model is not a RegNet with one input and one output.
+        UserError: if the model is not a functional RegNet with one input and one output.
     """
 
     def __init__(self, model, is_classifier=False, most_constants=_MOST_CONSTANTS):
-        if len(model.inputs) != 1 or len(model.outputs) != 1:
-            raise UserError(f"{model.name} must have one input and one output to be exported.")
+        check_model(model)
         taps, activation = _taps(model, is_classifier)
         self.softmax_is_assumed = "logits" in taps and activation is None
         self._activation = activation or tf.nn.softmax
@@ -113,6 +112,16 @@ class Network:
         return [one for one in self._model.variables if one.value.ref() in read]
 
 
+def check_model(model: keras.Model) -> None:
+    """Raises a `UserError` unless a model is a graph from one batch of images to one output."""
+    inputs, outputs = (getattr(model, kind, None) or [] for kind in ("inputs", "outputs"))
+    if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4:
+        raise UserError(
+            f"{model.name} must be a functional model with one input, images (batch, height, width,"
+            f" channels), and one output. Received: {len(inputs)} inputs, {len(outputs)} outputs"
+        )
+
+
 def _on_floats(model):
     """Returns a network on a float32 input, which needs no cast, also for one on uint8 images."""
     images = keras.Input(model.inputs[0].shape[1:], name="images", dtype="float32")
@@ -145,7 +154,8 @@ def _taps(model, is_classifier):
     if is_classifier:
         return {"probabilities": output}, None
     if len(output.shape) == 4:
-        output = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")(output)
+        pool = keras.layers.GlobalAveragePooling2D("channels_last", name="pool", dtype="float32")
+        output = pool(output)
     return {"features": output}, None
 
 

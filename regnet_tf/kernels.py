@@ -227,7 +227,9 @@ def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, 
         y, *moved = _norm_by_products(x, norm, activated)
     else:
         y, *moved = _norm_in_one(x, norm)
-    if not x.shape[0]:  # 0, or unknown: an empty batch, as one of several replicas can get, has none
+    if not x.shape[
+        0
+    ]:  # 0, or unknown: an empty batch, as one of several replicas can get, has none
         some = tf.size(x) > 0
         before = norm.moving_mean, norm.moving_variance
         moved = [tf.where(some, new, old) for new, old in zip(moved, before, strict=True)]

@@ -13,6 +13,7 @@ from export.runners import open_tflite
 from regnet_tf._errors import UserError
 from regnet_tf._trained import load_trained
 from regnet_tf.facts import facts_of
+from training import locking
 from training.data import digit_scenes, digits, load
 from training.data.batches import test_batches as batches_to_test
 from training.data.batches import training_batches
@@ -165,7 +166,7 @@ def test_maps_follow_the_size_of_images(few_scenes):
 
 def test_run_writes_everything(finished):
     workdir, run = finished
-    assert {path.name for path in workdir.iterdir()} == {*FILES, PRETRAINING}
+    assert {path.name for path in workdir.iterdir()} == {*FILES, PRETRAINING, locking.FILE}
     assert json.loads((workdir / "run.json").read_text()) == run
     assert set(run["results"]["iou"]) == set(CLASSES)
     assert "val_mean_iou" in (workdir / "history.csv").read_text()
@@ -176,14 +177,14 @@ def test_the_network_starts_from_the_one_trained_before(finished, few_scenes, mo
     """Its run is in the run's directory; decoders start anew, and all else is as it was there."""
     workdir, run = finished
     first = json.loads((workdir / PRETRAINING / "run.json").read_text())
-    assert {path.name for path in (workdir / PRETRAINING).iterdir()} == set(FILES)
+    assert {path.name for path in (workdir / PRETRAINING).iterdir()} == {*FILES, locking.FILE}
     assert run["pretraining"]["recipe"] == first["recipe"]
     assert first["recipe"]["data"]["name"] == "digit_crops"
     assert first["recipe"]["schedule"]["max_steps"] == 3
     assert run["seconds"]["total"] > first["seconds"]["total"]
 
     started = []
-    monkeypatch.setattr(train.Run, "restore", lambda self: started.append(self.model) or 1 / 0)
+    monkeypatch.setattr(train.Run, "train", lambda self, _: started.append(self.model) or 1 / 0)
     again = workdir.with_name("again")
     shutil.copytree(workdir / PRETRAINING, again / PRETRAINING)
     recipe = Recipe.from_dict(run["recipe"])
@@ -195,11 +196,12 @@ def test_the_network_starts_from_the_one_trained_before(finished, few_scenes, mo
     for variable in shared:
         np.testing.assert_array_equal(variable, learned[variable.path])
 
+    (again / "recipe.json").unlink()
     with pytest.raises(UserError, match="pretraining holds a run of another recipe"):
         train_and_evaluate(recipe.replace({"seed": 1}), again, verbose=0)
     flat = {**first, "recipe": {"name": "digit_crops", "image_size": 36, "epochs": 3}}
-    (again / PRETRAINING / "run.json").write_text(json.dumps(flat))
-    with pytest.raises(UserError, match=r"cannot be read: `image_size` is no field .* --out"):
+    (again / PRETRAINING / "recipe.json").write_text(json.dumps(flat))
+    with pytest.raises(UserError, match=r"cannot be read: `image_size` is no field"):
         train_and_evaluate(recipe, again, verbose=0)
 
 
@@ -217,7 +219,7 @@ def test_a_run_stopped_in_pretraining_goes_on_there(finished, few_scenes, tmp_pa
         patch.setattr(Checkpoints, "save", save_and_stop)
         with pytest.raises(Stopped):
             train_and_evaluate(recipe, tmp_path, verbose=0, checkpoint_steps=2)
-    assert [path.name for path in tmp_path.iterdir()] == [PRETRAINING]
+    assert {path.name for path in tmp_path.iterdir()} == {PRETRAINING, locking.FILE}
     first = train_and_evaluate(pretraining_recipe(recipe), tmp_path / PRETRAINING, verbose=0)
     assert first["results"] == run["pretraining"]["results"]
 
@@ -235,7 +237,7 @@ def test_results_are_those_of_the_model_that_was_written(finished, few_scenes):
     trained = load_trained(workdir)
     images, labels = few_scenes.test.items, few_scenes.test.labels  # three batches of 8 hold all
     facts, recipe = facts_of(trained.model), Recipe.from_dict(run["recipe"])
-    assert facts == (recipe.network.config, recipe.images.preprocessing, CLASSES)
+    assert facts[:3] == (recipe.network.config, recipe.images.preprocessing, CLASSES)
     predicted = trained.model.predict(facts.preprocessing.normalize(images), verbose=0).argmax(-1)
     iou = jaccard_score(labels.ravel(), predicted.ravel(), average=None, labels=range(11))
     assert run["results"]["mean_iou"] == pytest.approx(iou.mean(), abs=1e-3)
@@ -311,13 +313,7 @@ def test_mediapipe_segments_with_exported_files(exported_scenes, image, precisio
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"augmentation.flip": True}, "`augmentation.flip` must be False where `decoder` is given"),
-        (
-            {"augmentation.crop": "random_resized"},
-            "`augmentation.crop` must be whole where `decoder` is given",
-        ),
         ({"augmentation.mixup": 0.2}, "`augmentation.mixup` must be 0.0 where `decoder` is given"),
-        ({"images.crop_fraction": 0.9}, "`images.crop_fraction` must be 1.0 where `decoder`"),
         ({"decoder.name": "deeplab"}, "`decoder.name` must be one of 'fpn', 'unet'"),
         ({"decoder": "fpn"}, "`decoder` must be of type Decoder, or None"),
         ({"decoder.finest_level": 4}, "`decoder.finest_level` must be at most 3"),

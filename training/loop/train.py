@@ -116,6 +116,12 @@ def _train(recipe, data, workdir, verbose, how):
     if verbose:
         print(announcement(run.model, recipe, data, strategy))
     run.restore(checkpoint)
+    if run.is_stale and (workdir / "run.json").exists():
+        raise UserError(
+            f"{workdir} holds a run that its patience has ended. Give a larger"
+            " `selection.patience` as well as more epochs."
+            f" Received: selection.patience={run.selection.patience}"
+        )
     if is_chief:
         identity.write(workdir, recipe, data)
     before_this_call = run.progress.seconds
