@@ -154,7 +154,8 @@ def _taps(model, is_classifier):
     if is_classifier:
         return {"probabilities": output}, None
     if len(output.shape) == 4:
-        output = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")(output)
+        pool = keras.layers.GlobalAveragePooling2D("channels_last", name="pool", dtype="float32")
+        output = pool(output)
     return {"features": output}, None
 
 

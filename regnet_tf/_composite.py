@@ -45,7 +45,9 @@ class Composite(keras.layers.Layer):
     def get_config(self):
         config = super().get_config()
         changes = {} if self.built else {**self._changes}  # `build` makes more layers
-        changes |= {layer.name: _difference(layer.get_config(), config) for layer in sublayers(self)}
+        changes |= {
+            layer.name: _difference(layer.get_config(), config) for layer in sublayers(self)
+        }
         changes = {name: change for name, change in changes.items() if change}
         return {**config, "sublayers": changes} if changes else config
 

@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from regnet_tf import ops as regnet_ops
-from regnet_tf._checks import check, check_choice, check_int
+from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf._composite import Composite
 from regnet_tf.layers import ClassNames, ConvNorm
 from regnet_tf.variants import ACTIVATIONS, NORMALIZATIONS
@@ -290,6 +290,7 @@ def segmentation_model(
     *,
     decoder: str = "fpn",
     width: int = 128,
+    dropout: float = 0.0,
     activation: str | None = "softmax",
     class_names: Sequence[str] | None = None,
     normalization: str | None = "batch",
@@ -298,12 +299,17 @@ def segmentation_model(
 ) -> keras.Model:
     """Builds a network that predicts the class of every pixel.
 
+    Feed images scaled to 0 to 1 and normalized by mean and standard deviation: `preprocess_input`
+    and `preprocessing_for(model)` do both. If the backbone has `include_preprocessing=True`, feed
+    levels of 0 to 255.
+
     Args:
         backbone: a model made by `regnet_tf.backbone`, with two or more levels.
         classes: number of classes.
         decoder: "fpn" for a `FeaturePyramid` and a `FPNDecoder`; "unet" for a `UNetDecoder`.
         width: number of channels in the decoder. All levels of the feature pyramid have this width.
             In the U-Net, the finest level has it, and it doubles at each coarser level.
+        dropout: probability of dropping a feature of the decoder's map in training.
         activation: "softmax" for probabilities, None for logits.
         class_names: names of the classes, or None if unknown. They are part of the saved model.
         normalization: normalization of the decoder's convolutions, see `ConvNorm`. The convolutions
@@ -323,6 +329,7 @@ def segmentation_model(
     check("backbone", backbone, ok, "a model of `regnet_tf.backbone`, of two or more levels")
     check_choice("decoder", decoder, DECODERS)
     check_int("width", width, minimum=1)
+    check_number("dropout", dropout, minimum=0, below=1)
     policy = backbone.dtype_policy
     options = {"normalization": normalization, "synchronized": synchronized, "dtype": policy}
     if decoder == "fpn":
@@ -331,6 +338,8 @@ def segmentation_model(
     else:
         widths = [width * 2**step for step in reversed(range(len(maps) - 1))]
         x = UNetDecoder(widths, name="decoder", **options)(maps)
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="dropout", dtype=policy)(x)
     images = backbone.inputs[0]
     x = PixelClassifier(classes, activation, class_names, name="classifier")([x, images])
     model = keras.Model(images, x, name=name or f"{backbone.name}_{decoder}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from regnet_tf._checks import check, check_choice, check_int, is_int
+from regnet_tf._checks import check, check_choice, check_int, check_number, is_int
 from regnet_tf._errors import nearest
 from regnet_tf._internals import all_layers
 from regnet_tf.costs import complexity
@@ -38,6 +38,7 @@ def build_regnet(
     class_names: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     include_preprocessing: bool = False,
+    dropout: float = 0.0,
     output_stride: int = 32,
     synchronized: bool = False,
     remat: bool = False,
@@ -49,6 +50,10 @@ def build_regnet(
 
     The configuration, the preprocessing and the class names become part of the model and of the
     files that it is saved to; see `facts_of`.
+
+    Feed images scaled to 0 to 1 and normalized by mean and standard deviation: `preprocess_input`
+    and `preprocessing_for(model)` do both. With `include_preprocessing=True`, feed levels of 0 to
+    255.
 
     Args:
         config: a `RegNetConfig`; a variant's name, as `get_config` takes it; or a tag of published
@@ -73,6 +78,8 @@ def build_regnet(
             unknown.
         include_preprocessing: whether the model itself normalizes its images, uint8 RGB, by mean
             and standard deviation of the preprocessing; ImageNet's if it is unknown.
+        dropout: probability of dropping a pooled feature before the head in training; timm's
+            `drop_rate`.
         output_stride: upper limit for the input pixels per pixel of the last feature map. With 8 or
             16, dilation replaces the strides beyond it, and the variables stay the same.
         synchronized: whether batch normalization computes its statistics over all replicas.
@@ -85,7 +92,8 @@ def build_regnet(
         **changes: fields of `RegNetConfig` to change, such as `drop_path_rate=0.1`.
 
     Returns:
-        A `keras.Model` with the layers `stem`, `stage_1` ..., `pool` and `head`. Output shape
+        A `keras.Model` with the layers `stem`, `stage_1` ..., `pool` and `head`; between the last
+        two a layer `dropout` if its rate is above 0. Output shape
         `(batch, classes)`; without the head `(batch, channels)` or
         `(batch, height / stride, width / stride, channels)`.
 
@@ -102,6 +110,8 @@ def build_regnet(
     config, weights = find_config(config, weights, changes)
     check_choice("pooling", pooling, (None, "avg", "max"))
     _check_activation(classifier_activation)
+    check_number("dropout", dropout, minimum=0, below=1)
+    check("dropout", dropout, include_top or dropout == 0, "0 without the head")
     check_choice("output_stride", output_stride, OUTPUT_STRIDES)
     least = min(config.total_stride, output_stride)
     inputs = _inputs(least, input_tensor, input_shape, include_preprocessing)
@@ -116,10 +126,14 @@ def build_regnet(
     if include_preprocessing:
         x = _preprocessing_layer(preprocessing or Preprocessing(), wide)(x)
     x = _trunk(config, x, preprocessing, output_stride, synchronized, remat, policy)
+    # Keras' setting of the data format must not change the axes.
+    options = {"data_format": "channels_last", "name": "pool", "dtype": wide}
     if include_top or pooling == "avg":
-        x = keras.layers.GlobalAveragePooling2D(name="pool", dtype=wide)(x)
+        x = keras.layers.GlobalAveragePooling2D(**options)(x)
     elif pooling == "max":
-        x = keras.layers.GlobalMaxPooling2D(name="pool", dtype=wide)(x)
+        x = keras.layers.GlobalMaxPooling2D(**options)(x)
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="dropout", dtype=wide)(x)
     if include_top:
         classes = _number_of_classes(classes, checkpoint)
         if class_names is None and checkpoint:
@@ -235,7 +249,9 @@ def _preprocessing_layer(preprocessing, dtype):
     """Returns a layer that maps levels of 0 to 255 to the network's input range."""
     pairs = list(zip(preprocessing.mean, preprocessing.std, strict=True))
     return keras.layers.Rescaling(
-        scale=[1 / (255 * std) for _, std in pairs],
+        # `Rescaling` leaves a scale with 3 axes as it is, whatever Keras' setting of the data
+        # format.
+        scale=[[[1 / (255 * std) for _, std in pairs]]],
         offset=[-mean / std for mean, std in pairs],
         name="preprocessing",
         dtype=dtype,
@@ -274,6 +290,10 @@ def _model_function(key: str) -> Callable[..., keras.Model]:
     function.__name__ = function.__qualname__ = variant.function_name
     function.__doc__ = f"""{variant.display_name}: {cost.parameters / 1e6:.1f} million parameters, \
 {cost.multiply_adds / 1e9:.2f} billion multiply-adds at 224 pixels.
+
+    Feed images scaled to 0 to 1 and normalized by mean and standard deviation: `preprocess_input`
+    and `preprocessing_for(model)` do both. With `include_preprocessing=True`, feed levels of 0 to
+    255.
 
     Args and returns: those of `regnet_tf.build_regnet`, whose other arguments are keyword arguments
     here, too.

@@ -133,7 +133,7 @@ def batch_norm_training(
 
     Returns:
         `(y, moving_mean, moving_variance)`. The moving variance is updated with the unbiased batch
-        variance, as in PyTorch.
+        variance, as in PyTorch. An empty batch leaves the moving statistics as they are.
     """
     if _has_kernel(x) and not synchronized:
         return kernels.batch_norm_training(
@@ -146,10 +146,12 @@ def batch_norm_training(
     if synchronized:
         replica = tf.distribute.get_replica_context()
         count = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
+    mean, variance = (ops.where(count > 0, one, 0) for one in (mean, variance))
     y = _normalize(x, gamma, beta, mean, variance, epsilon)
     unbiased = variance * count / ops.maximum(count - 1, 1)
+    share = ops.cast(count > 0, variance.dtype) * (1 - momentum)
     pairs = ((moving_mean, mean), (moving_variance, unbiased))
-    moved = (old * momentum + ops.cast(new, old.dtype) * (1 - momentum) for old, new in pairs)
+    moved = (old + ops.cast(share * (new - old), old.dtype) for old, new in pairs)
     return y, *moved
 
 

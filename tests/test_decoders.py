@@ -171,6 +171,7 @@ def test_dilated_and_mixed_precision_networks_decode():
     ("arguments", "message"),
     [
         ({"decoder": "deeplab"}, "`decoder` must be one of 'fpn', 'unet'. Received"),
+        ({"dropout": 1.0}, "`dropout` must be a finite number at least 0 and below 1"),
         ({"width": 0}, "`width` must be an integer of at least 1"),
         ({"classes": 0}, "`classes` must be an integer of at least 1"),
         ({"normalization": "layer"}, "`normalization` must be one of"),
@@ -181,6 +182,18 @@ def test_errors_name_the_argument(arguments, message):
     backbone = regnet_tf.backbone(TINY, outputs=(2, 3), input_shape=(32, 32, 3))
     with pytest.raises(ValueError, match=message):
         regnet_tf.segmentation_model(**{"backbone": backbone, "classes": 2, **arguments})
+
+
+def test_dropout_before_the_classifier():
+    backbone = regnet_tf.backbone(TINY, outputs=(2, 3), input_shape=(32, 32, 3))
+    model = regnet_tf.segmentation_model(backbone, 2, dropout=0.5)
+    plain = regnet_tf.segmentation_model(backbone, 2)
+    plain.set_weights(model.get_weights())
+    assert model.get_layer("dropout").rate == 0.5
+    x = np.ones((1, 32, 32, 3), "float32")
+    np.testing.assert_array_equal(model(x), plain(x))
+    assert np.abs(model(x, training=True) - plain(x, training=True)).max() > 1e-4
+    np.testing.assert_allclose(regnet_tf.fuse(model)(x), plain(x), atol=1e-5)
 
 
 def test_widths_of_the_unet_fit_the_levels():

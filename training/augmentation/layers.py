@@ -59,7 +59,7 @@ def random_affine(translation, rotation, zoom, seed):
 
 def _layers(translation, rotation, zoom, **options):
     """Returns Keras' layers for those movements that are not 0."""
-    options["fill_mode"] = "constant"
+    options.update(fill_mode="constant", data_format="channels_last")
     layers = []
     if translation:
         layers.append(keras.layers.RandomTranslation(translation, translation, **options))
