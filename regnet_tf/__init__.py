@@ -60,8 +60,9 @@ from regnet_tf.preprocessing import (
     load_image,
     preprocess_input,
 )
+from regnet_tf.published import WeightsInfo, list_weights, weights_info
 from regnet_tf.readers import read_state_dict, write_state_dict
 from regnet_tf.variants import VARIANTS, RegNetConfig, get_config, list_variants
 from regnet_tf.version import __version__
-from regnet_tf.weights import WeightsInfo, list_weights, preprocessing_for, weights_info
+from regnet_tf.weights import preprocessing_for
 from regnet_tf.widths import StageConfig, block_widths, generate_stages

@@ -80,11 +80,18 @@ class Predictor:
             places=tuple(int(place) for place in places),
         )
 
+    @property
+    def known_preprocessing(self) -> Preprocessing:
+        """The preprocessing; raises a `UserError` if it is unknown."""
+        if self.preprocessing is None:
+            raise UserError(f"The preprocessing of {self.name} is unknown.")
+        return self.preprocessing
+
     def prepare(self, image: Any) -> tf.Tensor:
         """Returns the network's input for a uint8 image `(height, width, channels)`."""
-        assert self.preprocessing is not None
-        crop = self.preprocessing.resize_and_crop(image)
-        return self.preprocessing.normalize(crop) if self.normalized else crop
+        preprocessing = self.known_preprocessing
+        crop = preprocessing.resize_and_crop(image)
+        return preprocessing.normalize(crop) if self.normalized else crop
 
     def picture(self, image: Any) -> np.ndarray:
         """Returns an input of the network as a picture, uint8 `(height, width, 3)`.
@@ -157,8 +164,8 @@ def of_keras(name: str, model: keras.Model) -> Predictor:
     """
     of_pixels = _is_of_pixels(name, model.output_shape)
     facts = facts_of(model)
-    assumed = ()
-    if getattr(facts, "normalizes", False):
+    assumed: tuple[str, ...] = ()
+    if facts.normalizes:
         assumed = (
             f"{name} normalizes its images itself; levels of 0 to 255 are fed. --mean, --std and"
             " --scale change that.",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -14,8 +15,11 @@ from regnet_tf._internals import all_layers
 from regnet_tf.costs import complexity
 from regnet_tf.layers import Head, Stage, Stem, checked_class_names
 from regnet_tf.preprocessing import Preprocessing
+from regnet_tf.published import is_tag, weights_info
 from regnet_tf.variants import VARIANTS, RegNetConfig, get_config
-from regnet_tf.weights import Checkpoint, is_tag, weights_info
+from regnet_tf.weights import Checkpoint
+
+_log = logging.getLogger("regnet_tf")
 
 #: Total strides of a network: 32 in the published networks, 8 and 16 with dilation.
 OUTPUT_STRIDES = (8, 16, 32)
@@ -61,23 +65,25 @@ def build_regnet(
         include_top: whether to include the head, which makes the network a classifier.
         weights: None for random initialization; True or "imagenet" for the best ImageNet-1k weights
             of the variant with a free licence; a tag (see `list_weights`); or a path. A path may
-            be a weight file (see `read_state_dict`), a `.keras` or `.weights.h5` file of a model
-            built by this function, or a folder as the Hugging Face hub stores it.
+            be a weight file (see `read_state_dict`), a folder as the Hugging Face hub stores it, a
+            `.keras` file of a model with these layers, the folder of a run that trained one, or a
+            `.weights.h5` file of a model built by this function. For other channels than red,
+            green and blue, the stem's weights are adapted (see `load_state_dict`).
         input_tensor: a Keras tensor to build on, instead of a new input.
         input_shape: `(height, width, channels)`; height and width may be None. Default
             `(None, None, 3)`.
         pooling: output without the head: None for the last feature map; "avg" or "max" for a
             vector.
         classes: number of outputs of the head; default: the number of `class_names`, else the
-            number in the weights, else 1000. If the number differs from the weights, the head is
-            initialized at random.
+            number in the weights, else 1000. If the number or the names differ from those of the
+            weights, the head is initialized at random, and a warning is logged.
         classifier_activation: "softmax", None for logits, or any activation Keras knows.
-        class_names: names of the classes; default: ImageNet's synsets for published ImageNet-1k
-            weights, else unknown.
-        preprocessing: the `Preprocessing` of images; default: that of the published weights, else
-            unknown.
-        include_preprocessing: whether the model itself normalizes its images, uint8 RGB, by mean
-            and standard deviation of the preprocessing; ImageNet's if it is unknown.
+        class_names: names of the classes; default: those of the weights (ImageNet's synsets for
+            published ImageNet-1k weights), else unknown.
+        preprocessing: the `Preprocessing` of images; default: that of the weights, else unknown. It
+            is adapted to the number of channels (see `Preprocessing.with_channels`).
+        include_preprocessing: whether the model itself normalizes its images, uint8, by mean and
+            standard deviation of the preprocessing; ImageNet's if it is unknown.
         dropout: probability of dropping a pooled feature before the head in training; timm's
             `drop_rate`.
         output_stride: upper limit for the input pixels per pixel of the last feature map. With 8 or
@@ -117,14 +123,13 @@ def build_regnet(
     inputs = _inputs(least, input_tensor, input_shape, include_preprocessing)
     classes, class_names = _checked_classes(include_top, classes, class_names)
     checkpoint = None if weights is None else Checkpoint.find(weights, config.name)
-    if preprocessing is None and checkpoint:
-        preprocessing = checkpoint.preprocessing(inputs.shape[1])
+    preprocessing = _preprocessing_for(inputs, preprocessing, checkpoint)
     policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
     wide = "float64" if policy.compute_dtype == "float64" else "float32"
 
     x = inputs
     if include_preprocessing:
-        x = _preprocessing_layer(preprocessing or Preprocessing(), wide)(x)
+        x = _preprocessing_layer(preprocessing or Preprocessing(), inputs.shape[3], wide)(x)
     x = _trunk(config, x, preprocessing, output_stride, synchronized, remat, policy)
     # Keras' setting of the data format must not change the axes.
     options = {"data_format": "channels_last", "name": "pool", "dtype": wide}
@@ -137,7 +142,7 @@ def build_regnet(
     if include_top:
         classes = _number_of_classes(classes, checkpoint)
         if class_names is None and checkpoint:
-            class_names = checkpoint.class_names(classes)
+            class_names = checkpoint.class_names if classes == checkpoint.classes else None
         x = Head(classes, classifier_activation, class_names, name="head", dtype=wide)(x)
     if input_tensor is not None:
         sources = keras.utils.get_source_inputs(input_tensor)
@@ -146,7 +151,7 @@ def build_regnet(
     model = keras.Model(inputs, x, name=name or tag or config.name)
     model.dtype_policy = policy  # tells `compile` that mixed_float16 needs loss scaling
     if checkpoint:
-        checkpoint.load_into(model)
+        _load(checkpoint, model)
     return model
 
 
@@ -245,8 +250,25 @@ def _number_of_classes(classes, checkpoint):
     return classes or (checkpoint and checkpoint.classes) or 1000
 
 
-def _preprocessing_layer(preprocessing, dtype):
+def _preprocessing_for(inputs, preprocessing, checkpoint):
+    """Returns the given preprocessing, or the weights', for the channels of the input; or None."""
+    if preprocessing is None and checkpoint:
+        preprocessing = checkpoint.preprocessing(inputs.shape[1])
+    if not isinstance(preprocessing, Preprocessing):
+        return preprocessing  # the stem checks it
+    return preprocessing.with_channels(inputs.shape[3])
+
+
+def _load(checkpoint, model):
+    """Loads weights into a model, and logs a warning if its head is new."""
+    new_head = checkpoint.load_into(model)
+    if new_head:
+        _log.warning("%s: %s", model.name, new_head)
+
+
+def _preprocessing_layer(preprocessing, channels, dtype):
     """Returns a layer that maps levels of 0 to 255 to the network's input range."""
+    preprocessing = preprocessing.with_channels(channels)
     pairs = list(zip(preprocessing.mean, preprocessing.std, strict=True))
     return keras.layers.Rescaling(
         # `Rescaling` leaves a scale with 3 axes as it is, whatever Keras' setting of the data
@@ -369,20 +391,18 @@ def _inputs(least, input_tensor, input_shape, include_preprocessing):
         tensor_shape = tuple(input_tensor.shape[1:])
         given = input_shape is None or tuple(input_shape) == tensor_shape
         check("input_shape", input_shape, given, f"None or {tensor_shape}, as `input_tensor` has")
-        _check_input_shape(least, tensor_shape, "input_tensor", include_preprocessing)
+        _check_input_shape(least, tensor_shape, "input_tensor")
         return input_tensor
     given = input_shape is None or isinstance(input_shape, Iterable)
     check("input_shape", input_shape, given, "None or (height, width, channels)")
     shape = (None, None, 3) if input_shape is None else tuple(input_shape)
-    _check_input_shape(least, shape, "input_shape", include_preprocessing)
+    _check_input_shape(least, shape, "input_shape")
     return keras.Input(shape, name="images", dtype="uint8" if include_preprocessing else None)
 
 
-def _check_input_shape(least, shape, argument, include_preprocessing):
+def _check_input_shape(least, shape, argument):
     ok = len(shape) == 3 and is_int(shape[2]) and shape[2] >= 1
     check(argument, shape, ok, "of shape (height, width, channels); only the first two may be None")
-    ok = shape[2] == 3 or not include_preprocessing
-    check(argument, shape, ok, "of 3 channels where the model includes preprocessing")
     for side in shape[:2]:
         ok = side is None or (is_int(side) and side >= least)
         check(argument, shape, ok, f"of at least {least} pixels a side, the network's total stride")

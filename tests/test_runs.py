@@ -330,7 +330,12 @@ def test_the_papers_recipe_on_imagenet_and_its_evaluation(miniature_imagenet, tm
     run = train_and_evaluate(recipe, tmp_path / "run", verbose=0, data_dir=data_dir)
     train_images = len(miniature_imagenet.train)
     counts = {"train_images": train_images, "test_images": 50}
-    assert run["data"] == {"name": "imagenet2012", "class_names": synsets(), **counts}
+    assert run["data"] == {
+        "name": "imagenet2012",
+        "target": "class",
+        "class_names": synsets(),
+        **counts,
+    }
     assert [row[0] for row in history(tmp_path / "run")] == [1, 2]
 
     out = tmp_path / "evaluation"

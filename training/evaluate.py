@@ -159,11 +159,17 @@ def _folder_name(model):
     return re.sub(r"[^\w.-]", "_", name.strip("_")) or "model"
 
 
-def _given_data(options):
-    """Loads the data set of `--data`; returns it with the requested split."""
+def _given_data(options, target=None):
+    """Loads the data set of `--data`; returns it with the requested split.
+
+    Args:
+        options: of the command line.
+        target: "pixels" for the masks of a data set that has labels, too.
+    """
     from .data import load
 
-    data, split = _with_split(load(options.data, options.data_dir), options)
+    found = load(options.data, options.data_dir, target=target)
+    data, split = _with_split(found, options)
     if options.compare_published and split.size != _IMAGENET:
         print(
             f"Published accuracies are of the {_IMAGENET:,} images of ImageNet's validation set;"
@@ -224,7 +230,7 @@ def _trained_on(model, split, options):
     return len({*map(os.path.realpath, seen)} & {*map(os.path.realpath, split.paths)})
 
 
-_loaded: "dict[str, Predictor]" = {}  # the last network; the next job may use it in another setting
+_loaded: "dict[tuple, Predictor]" = {}  # the last network; the next job may use it, too
 
 
 def _predictor(job, options):
@@ -233,11 +239,12 @@ def _predictor(job, options):
 
     from regnet_tf._predictors import open_predictor, with_names, with_preprocessing
 
-    if job.model not in _loaded:
+    key = (job.model, _modified(job.model))
+    if key not in _loaded:
         _loaded.clear()
         keras.backend.clear_session()
-        _loaded[job.model] = open_predictor(job.model, options.variant)
-    predictor = _loaded[job.model]
+        _loaded[key] = open_predictor(job.model, options.variant)
+    predictor = _loaded[key]
     if job.preprocessing is not None:
         predictor = predictor.replace(preprocessing=job.preprocessing)
     predictor = with_names(predictor, options.labels)
@@ -246,6 +253,7 @@ def _predictor(job, options):
 
 def _evaluated(job, data, options):
     """Evaluates a network in a setting, writes the results and returns `evaluation.json`."""
+    from regnet_tf._errors import UserError
     from regnet_tf._files import print_paths
 
     from .evaluation import testing
@@ -267,6 +275,10 @@ def _evaluated(job, data, options):
         print(f"{_line(done, job)} (evaluated earlier)", flush=True)
         return {**done, "published": job.published}
     predictor = _predictor(job, options)
+    if options.grad_cam and predictor.model is None:
+        raise UserError(f"--grad-cam needs a Keras model. {predictor.name} is in another format.")
+    if predictor.of_pixels and data.target != "pixels":
+        data, split = _given_data(options, "pixels")
     for line in predictor.assumed:
         print(line)
     preprocessing = predictor.preprocessing
@@ -277,9 +289,7 @@ def _evaluated(job, data, options):
             " about new ones. Without --data it is tested on the images that were held out."
         )
     verbose = 1 if sys.stdout.isatty() else 0
-    found = testing.evaluate(
-        predictor, data, split, options.batch_size, options.grad_cam, verbose
-    )
+    found = testing.evaluate(predictor, data, split, options.batch_size, options.grad_cam, verbose)
     wanted["preprocessing"] = preprocessing.to_dict()
     result = testing.write_evaluation(folder, found, wanted)
     print(_line(result, job))

@@ -1,4 +1,4 @@
-"""`regnet predict`: names the classes of photographs, with published weights or a trained network."""
+"""`regnet predict`: names the classes of photographs with any network."""
 
 import argparse
 import sys

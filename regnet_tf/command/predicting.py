@@ -101,12 +101,12 @@ class Predictions:
         """Returns `(name, words, score)` of the best classes, or of all above one half."""
         from regnet_tf._predictors import THRESHOLD
 
-        order = np.argsort(-scores, kind="stable")
+        order = np.argsort(-scores, kind="stable").tolist()
         if self._predictor.independent:
-            named = [place for place in order if scores[place] > THRESHOLD]
+            order = [place for place in order if scores[place] > THRESHOLD]
         else:
-            named = order[: self._options.top]
-        return [self._named(place, scores[place]) for place in named]
+            order = order[: self._options.top]
+        return [self._named(place, scores[place]) for place in order]
 
     def _shares(self, scores):
         """Returns `(name, words, share of pixels)` of the classes in a map, the largest first."""
@@ -122,7 +122,11 @@ class Predictions:
 
     def _header(self):
         if self._joins:
-            return "image", "predictions", "shares" if self._predictor.of_pixels else "probabilities"
+            return (
+                "image",
+                "predictions",
+                "shares" if self._predictor.of_pixels else "probabilities",
+            )
         count = min(self._options.top, self._predictor.classes)
         ends = ("", *(f"_{number}" for number in range(2, count + 1)))
         return "image", *(f"{one}{end}" for end in ends for one in ("prediction", "probability"))
@@ -130,7 +134,7 @@ class Predictions:
     def _cells(self, found):
         pairs = [(name, f"{score:.6f}") for name, _, score in found]
         if self._joins:
-            return ["|".join(pair[part] for pair in pairs) for part in (0, 1)]
+            return [";".join(pair[part] for pair in pairs) for part in (0, 1)]
         return [one for pair in pairs for one in pair]
 
     @property

@@ -89,4 +89,4 @@ def matched(
 
 def _first(names):
     shown = ", ".join(map(repr, names[:_NAMES]))
-    return f"{shown} ..." if len(names) > _NAMES else shown
+    return f"{shown} and {len(names) - _NAMES} more" if len(names) > _NAMES else shown

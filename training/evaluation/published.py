@@ -3,14 +3,14 @@
 import csv
 from pathlib import Path
 
-from regnet_tf import Preprocessing
+from regnet_tf import Preprocessing, WeightsInfo
 from regnet_tf._files import print_paths, replacing
 from regnet_tf._markdown import markdown_table
 
 _COLUMNS = ("model", "by", "pixels", "of", "interpolation", "published", "here", "difference")
 
 
-def published_setting(info, entry: dict) -> Preprocessing:
+def published_setting(info: WeightsInfo, entry: dict) -> Preprocessing:
     """Returns the preprocessing of a published accuracy.
 
     Args:

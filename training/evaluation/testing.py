@@ -51,33 +51,44 @@ def evaluate(
             damaged.
     """
     task = task_for(predictor, data)
-    batches = test_batches(
-        split, predictor.preprocessing, batch_size, normalized=predictor.normalized
-    )
+    preprocessing, normalized = predictor.known_preprocessing, predictor.normalized
+    batches = test_batches(split, preprocessing, batch_size, normalized=normalized)
     predictor, batches = matched(predictor, data, batches)
-    seconds = time.perf_counter()
-    paths, names = split.paths, predictor.class_names
+    title, names = f"{predictor.name}, {data.name}", predictor.class_names or ()
+    counted = _Counted(batches, split.size, verbose)
     with naming_damaged_files(split):
-        counted = _counted(batches, split.size, verbose)
-        title = f"{predictor.name}, {data.name}"
-        found = task.evaluate(predictor, counted, paths, names, title, grad_cam)
-    seconds = time.perf_counter() - seconds
-    facts = {"summary": task.summary(found.results), "images_per_second": split.size / seconds}
-    return found._replace(results=_of_data_set(found.results, data) | facts)
+        found = task.evaluate(predictor, counted, split.paths, names, title, grad_cam)
+    speed = {"images_per_second": split.size / counted.seconds}
+    summary = {"summary": task.summary(found.results)}
+    return found._replace(results=_of_data_set(found.results, data) | summary | speed)
 
 
-def _counted(batches: tf.data.Dataset, count: int, verbose: int) -> Iterator[tuple[Any, Any]]:
-    """Yields the batches, and draws a progress bar."""
-    bar = keras.utils.Progbar(count, unit_name="image", verbose=verbose)
-    for images, labels in batches:
-        yield images, labels
-        bar.add(len(images))
+class _Counted:
+    """Batches with a progress bar and the time that they took.
+
+    Attributes:
+        seconds: time from the first to the last batch.
+    """
+
+    def __init__(self, batches: tf.data.Dataset, count: int, verbose: int) -> None:
+        self._batches = batches
+        self._bar = keras.utils.Progbar(count, unit_name="image", verbose=verbose)
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        start = time.perf_counter()
+        for images, labels in self._batches:
+            yield images, labels
+            self._bar.add(len(images))
+        self.seconds = time.perf_counter() - start
 
 
 def _of_data_set(results: dict, data: DataSet) -> dict:
     """Returns the results with the data set's classes only, where they are by class."""
     return {
-        key: {name: value[name] for name in data.class_names if name in value} if isinstance(value, dict) else value
+        key: {name: value[name] for name in data.class_names if name in value}
+        if isinstance(value, dict)
+        else value
         for key, value in results.items()
     }
 

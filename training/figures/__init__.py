@@ -2,7 +2,6 @@
 
 from .canvas import empty_figure, write_figure
 from .classes import classes
-from .comparison import comparison
 from .confusion import confusion
 from .curves import curves
 from .sheets import SHEET, Scene, Sheet, Shown, ShownSet
@@ -14,7 +13,6 @@ __all__ = [
     "Shown",
     "ShownSet",
     "classes",
-    "comparison",
     "confusion",
     "curves",
     "empty_figure",

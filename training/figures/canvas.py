@@ -1,7 +1,9 @@
 """What all figures share: colours, files, and texts that fit into their place."""
 
+import contextlib
 import functools
 import os
+import warnings
 
 from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing
@@ -16,7 +18,7 @@ _ELLIPSIS = "…"
 
 def write_figure(figure, path):
     """Writes a figure as PNG; an old file is replaced when the new one is complete."""
-    with replacing(path) as partial:
+    with replacing(path) as partial, _without_warnings():
         figure.savefig(partial, dpi=_DPI)
 
 
@@ -31,7 +33,8 @@ def empty_figure(size, title, layout="constrained"):
     figure = import_optional("matplotlib.figure").Figure(size, layout=layout)
     if title:
         shown = fitted(title, size[0] - 0.4, 11, lines=2)
-        figure.suptitle("\n".join(shown), fontsize=11, parse_math=False)
+        place = {} if layout else {"y": 1 - 0.12 / size[1]}  # else below the edge by a share
+        figure.suptitle("\n".join(shown), fontsize=11, parse_math=False, **place)
     return figure
 
 
@@ -47,6 +50,7 @@ def cleaned(text):
     return " ".join("".join(one if one.isprintable() else " " for one in text).split())
 
 
+@functools.lru_cache(maxsize=10_000)
 def text_width(text, size):
     """Returns the width of a text in inches.
 
@@ -55,8 +59,18 @@ def text_width(text, size):
         size: font size in points.
     """
     paths, properties = _text_tools()
-    width, _, _ = paths.get_text_width_height_descent(text, properties(size=size), ismath=False)
+    font = properties(size=size)
+    with _without_warnings():
+        width, _, _ = paths.get_text_width_height_descent(text, font, ismath=False)
     return width / _POINTS
+
+
+@contextlib.contextmanager
+def _without_warnings():
+    """Hides matplotlib's warnings about letters that its font lacks, which become boxes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
 
 
 def fitted(text, width, size, lines=1, keep="both"):
@@ -72,7 +86,7 @@ def fitted(text, width, size, lines=1, keep="both"):
         keep: which end of a too long text is kept: "both" or "end".
     """
     text = cleaned(text)
-    found = []
+    found: list[str] = []
     while len(found) < lines - 1 and text_width(text, size) > width:
         place = _most_characters(text, width, size)
         breaks = [text.rfind(one, place // 2, place) + 1 for one in " _-/"]

@@ -27,7 +27,9 @@ def classes(values, support, title, measure, unit):
     unknown = len(values) - len(known)
     notes = [f"{measure} of each class"]
     if len(parts) == 2:
-        notes = [f"{measure} of the {_SHOWN} lowest and the {_SHOWN} highest of {len(known)} classes"]
+        notes = [
+            f"{measure} of the {_SHOWN} lowest and the {_SHOWN} highest of {len(known)} classes"
+        ]
     if unknown:
         notes.append(f"{unknown} without test images are left out")
     rows = max(len(parts[0]), 1)

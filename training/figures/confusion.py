@@ -85,7 +85,9 @@ def _list_pairs(axes, errors, support, names):
     axes.set_axis_off()
     axes.set_title("most frequent confusions: true, taken for", fontsize=10)
     order = np.argsort(-errors, axis=None, kind="stable")[:_PAIRS]
-    for line, (true, predicted) in enumerate(zip(*np.unravel_index(order, errors.shape), strict=True)):
+    for line, (true, predicted) in enumerate(
+        zip(*np.unravel_index(order, errors.shape), strict=True)
+    ):
         count = errors[true, predicted]
         if not count:
             break

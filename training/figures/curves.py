@@ -42,7 +42,9 @@ def curves(history, title, score="accuracy", selected=None):
     loss.set_ylabel("cross-entropy" if train_loss == "cross_entropy" else "loss")
     lines = [("training", BLUE, 100 * column(history, "accuracy"))]
     lines.append(("test", ORANGE, 100 * column(history, "val_accuracy")))
-    lines += [(_SCORES[name], RED, 100 * column(history, f"val_{name}")) for name in _also(history, score)]
+    lines += [
+        (_SCORES[name], RED, 100 * column(history, f"val_{name}")) for name in _also(history, score)
+    ]
     _draw(accuracy, lines)
     accuracy.set_ylabel("accuracy (%)")
     _headline(accuracy, history, score, selected)

@@ -1,6 +1,7 @@
 """Sheets of test images with what a network says about them."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Shown:
         """Whether the prediction is right."""
         return self.label == self.guess
 
-    def texts(self, class_names) -> list[str]:
+    def texts(self, class_names: Sequence[str]) -> list[str]:
         """Returns the prediction, and the truth if it differs."""
         found = [f"{self.score:.0%} {named(class_names[self.guess])}"]
         return found if self.is_right else [*found, f"is {named(class_names[self.label])}"]
@@ -80,11 +81,14 @@ class ShownSet:
         """Whether the prediction of every class is right."""
         return bool(((self.scores > THRESHOLD) == self.has).all())
 
-    def texts(self, class_names) -> list[str]:
+    def texts(self, class_names: Sequence[str]) -> list[str]:
         """Returns the predicted classes, and those that are missed or wrongly predicted."""
         named_ones = self.scores > THRESHOLD
         lines = [_listed(named_ones, self.scores, class_names) or "nothing"]
-        for word, places in (("misses", self.has & ~named_ones), ("is not", named_ones & ~self.has)):
+        for word, places in (
+            ("misses", self.has & ~named_ones),
+            ("is not", named_ones & ~self.has),
+        ):
             if places.any():
                 lines.append(f"{word} {_listed(places, self.scores, class_names)}")
         return lines

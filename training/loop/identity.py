@@ -12,6 +12,7 @@ from regnet_tf._files import read_json, write_json
 from ..data import CompleteDataSet
 from ..data.table import TableSplit
 from ..recipes import Recipe
+from ..recipes.recipe import FIELD_TYPES
 from .record import data_facts
 
 #: Written when a run begins.
@@ -19,7 +20,7 @@ FILE = "recipe.json"
 #: Fields that may change when a finished run is trained further.
 EXTENDED = ("schedule.epochs", "selection.patience")
 
-_UNCOMPARED = ("name", "description")
+_UNCOMPARED = {"name", "description"}
 _SHOWN = 4  # differing fields in an error
 
 
@@ -82,12 +83,21 @@ def is_finished(folder: Path, recipe: Recipe) -> bool:
 
 def differences(one: Recipe, other: Recipe) -> dict[str, tuple[str, str]]:
     """Returns the fields that differ in two recipes: dotted name -> both values as text."""
-    ours, theirs = _flat(one.to_dict()), _flat(other.to_dict())
-    names = dict.fromkeys([*ours, *theirs])
+    ours, theirs = one.to_dict(), other.to_dict()
+    pairs: dict[str, tuple[Any, Any]] = {}
+    for name in ours.keys() - _UNCOMPARED:
+        values = ours[name], theirs[name]
+        if all(isinstance(value, dict) for value in values):
+            pairs |= {
+                f"{name}.{field}": (values[0][field], values[1][field]) for field in ours[name]
+            }
+        else:
+            pairs[name] = values
+    order = {name: number for number, name in enumerate(FIELD_TYPES)}
     return {
-        name: (_text(ours.get(name)), _text(theirs.get(name)))
-        for name in names
-        if name not in _UNCOMPARED and ours.get(name) != theirs.get(name)
+        name: (_text(pairs[name][0]), _text(pairs[name][1]))
+        for name in sorted(pairs, key=lambda name: order.get(name, -1))
+        if pairs[name][0] != pairs[name][1]
     }
 
 
@@ -149,21 +159,10 @@ def _fingerprint(data):
     return digest.hexdigest()
 
 
-def _flat(fields: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields of the parts by dotted names; an absent part is one field."""
-    flat = {}
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{field}": one for field, one in value.items()}
-        else:
-            flat[name] = value
-    return flat
-
-
 def _text(value):
     """Returns a value as `--set` takes it, at most a line long."""
-    if isinstance(value, dict):  # a configuration
-        value = value.get("name")
+    if isinstance(value, dict):  # a configuration, or a part
+        value = value.get("name") or ", ".join(f"{name}={one}" for name, one in value.items())
     if isinstance(value, list):
         value = ",".join(map(str, value))
     text = "none" if value is None else str(value)

@@ -30,13 +30,14 @@ def make_loss(
         A function of float labels `(..., classes)`, as `training.data.batches` makes them, and of
         probabilities of the same shape. It returns a scalar.
     """
-    weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
+    weights = None if class_weights is None else np.asarray(class_weights)
 
     def cross_entropy(labels, probabilities):
         smooth = _smoothed(labels, loss.label_smoothing)
         weighted, counts = smooth, labels
         if weights is not None:
-            weighted, counts = smooth * weights, labels * weights
+            scale = tf.cast(weights, labels.dtype)
+            weighted, counts = smooth * scale, labels * scale
         # The operation for logits needs labels with the sum 1. Ignored pixels have the sum 0.
         sums = tf.reduce_sum(weighted, -1)
         distribution = tf.math.divide_no_nan(weighted, sums[..., None])
@@ -49,7 +50,7 @@ def make_loss(
         # One class more, as Keras means the losses over the last axis.
         losses = keras.losses.binary_crossentropy(smooth[..., None], probabilities[..., None])
         if weights is not None:
-            losses *= weights
+            losses *= tf.cast(weights, losses.dtype)
         if several:
             return tf.reduce_mean(losses)
         counted = tf.reduce_sum(labels, -1)  # 0 for ignored pixels

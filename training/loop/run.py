@@ -17,6 +17,7 @@ from .averaging import ModelAverage
 from .checkpoints import Checkpoints, Progress, local_value
 from .directory import CHECKPOINTS
 from .fitting import build, fit
+from .initial import load_initial
 from .monitoring import TensorBoardLog
 from .optimization import learning_rate
 from .precise_statistics import precise_statistics
@@ -74,12 +75,11 @@ class Run:
 
     def _load(self, weights):
         """Loads initial weights into the network, and into its average."""
-        new_head = weights.load_into(self.model, unnamed_head=False)
+        lines = load_initial(self.model, weights)
         if self.average is not None:
             self.average.copy()
-        self._say(f"Initial weights: {weights.origin}.")
-        if new_head:
-            self._say(new_head)
+        for line in lines:
+            self._say(line)
 
     def _say_position(self):
         step, epochs = self.progress.step, self.recipe.schedule.epochs

@@ -47,7 +47,14 @@ def _values(instance):
 
 def _line(start, fields):
     text = start + ", ".join(f"{name}={_text(value)}".lstrip("=") for name, value in fields.items())
-    return textwrap.fill(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def _text(value):

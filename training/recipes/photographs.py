@@ -73,7 +73,8 @@ LINEAR_PROBE = FINETUNE.replace(
         "description": """\
 Trains a new head on published weights, which stay as they are. It shows what the features are worth
 for your photographs, and takes less time and memory than fine-tuning.
-Command: regnet train --recipe linear_probe --data FOLDER --weights regnety_016.tv2_in1k --out RUN
+Command: regnet train --recipe linear_probe --data FOLDER --weights regnety_016.tv2_in1k
+--out RUN
 Expect: less than fine-tuning. The gap tells how far your photographs are from ImageNet's.""",
         "network.frozen_epochs": None,
         "network.dropout": 0.0,

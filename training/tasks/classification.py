@@ -131,23 +131,6 @@ class Classification(Task):
         return ". ".join((headline, " ".join(results["notes"]))).rstrip(". ")
 
 
-def predict(model: keras.Model, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a model's probabilities for all images.
-
-    Args:
-        model: a classifier.
-        batches: `(images, labels)` batches.
-
-    Returns:
-        `(labels, probabilities)`, numpy arrays `(count,)` and `(count, classes)`.
-    """
-    labels, probabilities = [], []
-    for images, batch_labels in batches:
-        probabilities.append(model.predict_on_batch(images))
-        labels.append(batch_labels)
-    return np.concatenate(labels), np.concatenate(probabilities)
-
-
 def results(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> dict:
     """Returns the results of a test.
 

@@ -200,15 +200,15 @@ def _confusion(has, predicted):
 
 
 def _prediction_rows(has, probabilities, class_names, paths):
-    rows = [("image", "truth", "prediction", "probability")]
+    rows: list[Sequence[Any]] = [("image", "truth", "prediction", "probability")]
     for index, (true, values) in enumerate(zip(has, probabilities, strict=True)):
         named = [n for n in np.argsort(-values, kind="stable") if values[n] > THRESHOLD]
         rows.append(
             (
                 name_of(paths, index),
-                "|".join(class_names[n] for n in np.flatnonzero(true)),
-                "|".join(class_names[n] for n in named),
-                "|".join(f"{values[n]:.6f}" for n in named),
+                ";".join(class_names[n] for n in np.flatnonzero(true)),
+                ";".join(class_names[n] for n in named),
+                ";".join(f"{values[n]:.6f}" for n in named),
             )
         )
     return rows

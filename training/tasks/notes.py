@@ -39,7 +39,7 @@ def is_imbalanced(support: np.ndarray) -> bool:
     return len(there) > 1 and bool(there.max() > 1.5 * there.min())
 
 
-def _collapse(confusion, class_names) -> Iterator[str]:
+def _collapse(confusion: np.ndarray, class_names: Sequence[str]) -> Iterator[str]:
     """Yields a sentence if nearly all images are called one class, and few others are found."""
     images, predicted, support = confusion.sum(), confusion.sum(0), confusion.sum(1)
     called = int(predicted.argmax())
@@ -51,7 +51,7 @@ def _collapse(confusion, class_names) -> Iterator[str]:
     yield f'It calls {predicted[called]} of {images} images "{class_names[called]}": {rest}.'
 
 
-def _baseline(confusion, class_names) -> Iterator[str]:
+def _baseline(confusion: np.ndarray, class_names: Sequence[str]) -> Iterator[str]:
     """Yields a sentence if always naming the most frequent class is right as often."""
     support, right = confusion.sum(1), int(np.trace(confusion))
     most = int(support.argmax())

@@ -108,9 +108,7 @@ class Segmentation(Task):
         rows: list[Sequence[Any]] = [("image", "pixels", "accuracy", "mean_iou")]
         index = 0
         for images, labels, batch_scores in scored(predictor, batches):
-            for image, true, predicted in zip(
-                images, labels, batch_scores.argmax(-1), strict=True
-            ):
+            for image, true, predicted in zip(images, labels, batch_scores.argmax(-1), strict=True):
                 counted = _is_counted(true, classes)
                 own = scores.confusion_matrix(true[counted], predicted[counted], classes)
                 confusion += own
@@ -158,7 +156,7 @@ def results(confusion: np.ndarray, class_names: Sequence[str]) -> dict:
     there = confusion.sum(1) > 0
     lonely = []
     if found.sum() == 1 and there.sum() > 1:
-        (only,) = np.flatnonzero(found)
+        only = int(found.argmax())
         lonely = [f'It has found no pixel of another class than "{class_names[only]}".']
     return {
         **_scores(confusion),
