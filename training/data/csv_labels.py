@@ -78,17 +78,16 @@ def find(path: Path) -> Path | None:
     return tables[0] if _columns(_first_line(tables[0])) is not None else None
 
 
-def load(
-    file: Path, test_share: float | None = None, split_seed: int = 0, skip_missing: bool = False
-) -> Loaded:
+def load(file: Path, test_share: float | None = None, split_seed: int = 0) -> Loaded:
     """Loads the images that a CSV file lists. Classes are sorted by name.
+
+    Images that do not exist are left out, with a note.
 
     Args:
         file: path of the CSV file. Its delimiter may be a comma, a semicolon or a tab.
         test_share: share of each class to hold out, if the file names no test images. None to
             hold out none; without a column of splits, all images are then test images.
         split_seed: seed of that split.
-        skip_missing: unused; images that do not exist are always left out, with a note.
 
     Raises:
         UserError: if the file is missing or has no fitting columns (with those that it has), gives

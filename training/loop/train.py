@@ -82,8 +82,8 @@ def train_and_evaluate(
             than a batch, or has files that cannot be read; if the initial weights cannot be read;
             if `workdir` is not writable, if another process writes to it, if it holds a finished
             run, or one of another recipe or other data; or if there are several workers and the
-            recipe has `pretraining`. During
-            training, if the loss is not finite or a file cannot be written.
+            recipe has `pretraining`. During training, if the loss is not finite, an image cannot be
+            read, or a file cannot be written.
         training.loop.callbacks.Stopped: after SIGTERM or SIGINT, once the state is saved.
     """
     check_int("checkpoint_steps", checkpoint_steps, minimum=1)
