@@ -21,7 +21,7 @@ from .source import Source
 _MOST_BYTES = 64 << 20  # of images and outputs together
 _MADE_IMAGES = 16
 _BATCH_SIZE = 32
-_DECIDED = 0.5  # a class is present above this probability, if classes do not exclude each other
+_DECIDED = 0.5  # a class is present above this probability, where an image can have several classes
 _CLEAR = 0.1  # decisions by less than this difference of probabilities are not counted as changed
 
 
@@ -40,7 +40,7 @@ class Checks:
         expected_of_photographs: the same as `expected`, for `photographs` that the model's own
             `Preprocessing` has prepared.
         classifier: whether `expected` are probabilities.
-        multi_label: whether the classes exclude each other not.
+        multi_label: whether an image can have several classes.
         short_floats: whether the Keras model computes in 16 bits.
         origin: source of the images, as text.
     """

@@ -16,7 +16,7 @@ from regnet_tf.facts import facts_of
 from regnet_tf.preprocessing import Preprocessing
 
 from .examples import Examples
-from .network import find_head
+from .network import check_model, find_head
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -71,6 +71,7 @@ def load_source(
     """
     trained = load_trained(source, variant)
     name = check_name(name or re.sub(r"[^A-Za-z0-9_.-]", "_", trained.name))
+    check_model(trained.model)
     facts, model = facts_of(trained.model), trained.model
     preprocessing = _changed(facts, model, changes)
     has_scores = find_head(model) is not None or labels is not None or facts.class_names is not None

@@ -95,7 +95,7 @@ def _agreement(compared):
     if "top1_agreement" not in compared:
         return f", worst cosine {compared['cosine']:.5f}"
     accuracy = compared["accuracy"]
-    text = f", same class {compared['top1_agreement']:.2f} %"
+    text = f", same decision {compared['top1_agreement']:.2f} %"
     return text + ("" if accuracy is None else f", accuracy {accuracy:.2f} %")
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import keras
 from regnet_tf._errors import UserError, first_line, nearest
 from regnet_tf._internals import all_layers
 from regnet_tf.facts import at_size, facts_of
-from regnet_tf.layers import ConvNorm, Head, Stage, Stem
+from regnet_tf.layers import Head, Stage, Stem
 from regnet_tf.porting import count_classes, load_state_dict, to_state_dict
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.published import best_weights, download, is_tag, list_weights, weights_info
@@ -31,11 +32,11 @@ class Found(NamedTuple):
     Attributes:
         kind: "tag"; "model" for a `.keras` file, also that of a run; "weights" for a `.weights.h5`
             file; "state dict" for a weight file or a folder of the Hugging Face hub.
-        path: the file or folder; None for a tag.
+        path: the file or folder; the text itself for a tag.
     """
 
     kind: str
-    path: Path | None
+    path: Path
 
 
 def find_weights(weights: str | os.PathLike, argument: str = "weights") -> Found:
@@ -52,7 +53,7 @@ def find_weights(weights: str | os.PathLike, argument: str = "weights") -> Found
     """
     text, path = str(weights), Path(weights)
     if is_tag(text):
-        return Found("tag", None)
+        return Found("tag", path)
     if (path / "model.keras").is_file():
         return Found("model", path / "model.keras")
     if (path / "run.json").is_file() or (path / "checkpoints").is_dir():
@@ -110,7 +111,7 @@ def config_of(weights: str | os.PathLike) -> RegNetConfig | None:
     return RegNetConfig.from_dict(networks[0]) if networks else None
 
 
-def _stems(config: Any):
+def _stems(config: Any) -> Iterator[dict | None]:
     """Yields the networks' configurations in the stems of a saved model, as dicts or None."""
     if isinstance(config, dict):
         if config.get("registered_name") == "regnet_tf>Stem":
@@ -130,9 +131,10 @@ class Checkpoint:
         config: configuration of the network; None if the file does not tell.
         classes: number of outputs of the head; 0 without one.
         class_names: names of the head's classes; None if unknown.
-        state_dict: names -> arrays in PyTorch's layout; None for a `.weights.h5` file.
+        state_dict: names -> arrays in PyTorch's layout; empty for a `.weights.h5` file.
         model: the Keras model of a run or a `.keras` file.
         path: path of a `.weights.h5` file.
+        channels: number of input channels in a `.weights.h5` file.
     """
 
     origin: str
@@ -140,9 +142,10 @@ class Checkpoint:
     config: RegNetConfig | None = None
     classes: int = 0
     class_names: tuple[str, ...] | None = None
-    state_dict: dict | None = None
+    state_dict: dict = dataclasses.field(default_factory=dict)
     model: keras.Model | None = None
     path: Path | None = None
+    channels: int | None = None
 
     @classmethod
     def find(cls, weights: bool | str | os.PathLike, variant: str | None = None) -> "Checkpoint":
@@ -158,15 +161,17 @@ class Checkpoint:
             ValueError: for an unknown tag, a tag of another network, or a damaged file.
             OSError: for a file that is missing or cannot be downloaded.
         """
+        origin = str(weights)
         if weights is True or weights == "imagenet":
-            weights = best_weights(str(variant))
-        origin, found = str(weights), find_weights(weights)
+            origin = best_weights(str(variant))
+        found = find_weights(origin)
         if found.kind == "tag":
             return cls._published(origin, variant)
         if found.kind == "model":
             return cls._of_model(origin, load_model(found.path))
         if found.kind == "weights":
-            return cls(origin, path=found.path, classes=_classes_of_weights(found.path))
+            channels, classes = _shape_of_weights(found.path)
+            return cls(origin, classes=classes, path=found.path, channels=channels)
         state_dict = read_state_dict(found.path)
         return cls(origin, classes=count_classes(state_dict), state_dict=state_dict)
 
@@ -189,13 +194,13 @@ class Checkpoint:
             found = sum(isinstance(layer, kind) for layer in layers)
             if found > 1 or (kind is Stem and found == 0):
                 raise UserError(f"`weights` {origin} must hold one RegNet. It holds {found}.")
-        if any(isinstance(layer, ConvNorm) and layer.normalization is None for layer in layers):
+        head = next((layer for layer in layers if isinstance(layer, Head)), None)
+        stem = next(layer for layer in layers if isinstance(layer, Stem))
+        if stem.conv.normalization is None:
             raise UserError(
                 f"`weights` {origin} must have normalization layers. They were folded into the"
                 " kernels by `fuse`; pass the network before that."
             )
-        head = next((layer for layer in layers if isinstance(layer, Head)), None)
-        stem = next(layer for layer in layers if isinstance(layer, Stem))
         return cls(
             origin,
             config=stem.network,
@@ -238,41 +243,47 @@ class Checkpoint:
             ValueError: for weights that do not fit; the network is then unchanged.
         """
         head = next((layer for layer in all_layers(model) if isinstance(layer, Head)), None)
-        new = None if head is None else self._why_new(head, unnamed_head)
+        new_head = None if head is None else self._new_head(head, unnamed_head)
         try:
             state_dict = self._state_dict_for(model) if self.path else self.state_dict
-            load_state_dict(model, state_dict, skip_head=new is not None)
+            load_state_dict(model, state_dict, skip_head=new_head is not None)
         except ValueError as error:
             ours = f" of {self.config.name}" if self.config else ""
             raise ValueError(
                 f"`weights` {self.origin}{ours} do not fit {model.name}: {error}"
             ) from error
-        if head is not None and new is None and self.class_names and head.class_names:
+        if head is not None and new_head is None and self.class_names and head.class_names:
             order = [self.class_names.index(name) for name in head.class_names]
             head.kernel.assign(keras.ops.take(head.kernel, order, axis=1))
             head.bias.assign(keras.ops.take(head.bias, order))
-        return new and f"New head: {head.classes} classes {new}"
+        return new_head
 
-    def _why_new(self, head, unnamed_head):
-        """Returns why a head cannot take the weights of the checkpoint's, or None."""
+    def _new_head(self, head, unnamed_head):
+        """Returns a line that says why a head cannot take the checkpoint's weights, or None."""
+        new, old = f"New head: {head.classes} classes", f"the {self.classes} of {self.origin}"
         if self.classes == 0:
-            return f"because {self.origin} has none"
+            return f"{new}; {self.origin} has no head"
         if self.classes != head.classes:
-            return f"instead of the {self.classes} of {self.origin}"
+            return f"{new} instead of {old}"
         if self.class_names and head.class_names:
             if sorted(self.class_names) != sorted(head.class_names):
-                return f"of other names than the {self.classes} of {self.origin}"
+                return f"{new} of other names than {old}"
         elif not unnamed_head:
-            return f"which may differ from the {self.classes} of {self.origin}"
+            return f"{new}, which may differ from {old}"
         return None
 
     def _state_dict_for(self, model):
-        """Reads a `.weights.h5` file by a copy of the network that has the file's head."""
-        last = [layer for layer in model.layers if isinstance(layer, Stage)][-1]
-        copy = keras.models.clone_model(keras.Model(model.inputs, last.output, name="copy"))
+        """Reads a `.weights.h5` file by a copy of the network with the file's channels and head."""
+        layers = all_layers(model)
+        stem = next(layer for layer in layers if isinstance(layer, Stem))
+        last = [layer for layer in layers if isinstance(layer, Stage)][-1]
+        trunk = keras.Model(stem.input, last.output, name="trunk")
+        images = keras.Input((None, None, self.channels))
+        x = keras.models.clone_model(trunk, input_tensors=images).output
         if self.classes:
-            x = keras.layers.GlobalAveragePooling2D(name="pool")(copy.output)
-            copy = keras.Model(copy.inputs, Head(self.classes, name="head")(x), name="copy")
+            x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+            x = Head(self.classes, name="head")(x)
+        copy = keras.Model(images, x, name="copy")
         try:
             copy.load_weights(self.path)
         except Exception as error:  # also errors of zipfile and h5py
@@ -280,14 +291,20 @@ class Checkpoint:
         return to_state_dict(copy)
 
 
-def _classes_of_weights(path):
-    """Returns the number of outputs of the head in a `.weights.h5` file; 0 without one."""
+def _shape_of_weights(path):
+    """Returns the numbers of input channels and of classes in a `.weights.h5` file.
+
+    Raises:
+        UserError: for a file that is damaged, or not of a network of `build_regnet`.
+    """
     try:
         with h5py.File(path) as file:
-            kernel = file.get("layers/head/vars/0")
-            return 0 if kernel is None else kernel.shape[-1]
+            stem, head = (file.get(f"layers/{name}/vars/0") for name in ("stem/conv", "head"))
+            if stem is not None:
+                return stem.shape[2], 0 if head is None else head.shape[-1]
     except OSError as error:
         raise UserError(f"`weights` {path} is damaged: {first_line(error)}") from error
+    raise UserError(f"`weights` {path} must hold a network of `build_regnet`. It has no stem.")
 
 
 def preprocessing_for(weights: str | keras.Model) -> Preprocessing:

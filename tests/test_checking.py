@@ -14,7 +14,9 @@ from training.data import load
 from training.data.batches import test_batches as batches_to_test
 from training.data.batches import training_batches
 from training.data.checking import check_files, naming_damaged_files
+from training.loop import train
 from training.loop.examples import write_examples
+from training.loop.train import train_and_evaluate
 from training.recipes import get_recipe
 
 
@@ -170,6 +172,41 @@ def test_inspection_names_the_file(damaged_later, tmp_path, capsys):
     assert run("inspect", folder, "--recipe", "smoke", "--out", sheet, "--seconds", 0.1) == 2
     error = capsys.readouterr().err
     assert path in error and len(error.splitlines()) == 1
+
+
+def smoke(folder, **data):
+    fields = {"name": str(folder), "test_share": 0.25, **data}
+    changes = {f"data.{field}": value for field, value in fields.items()}
+    return get_recipe("smoke", {**changes, "schedule.batch_size": 4, "schedule.epochs": 1})
+
+
+def test_a_run_checks_files_first(tmp_path, contents):
+    """It leaves damaged ones out by choice."""
+    folder, out = write_photos(tmp_path / "photos", contents), tmp_path / "run"
+    damage(folder, contents)
+    with pytest.raises(UserError, match=r"8 files of .* cannot be read. .*skip_damaged=true"):
+        train_and_evaluate(smoke(folder), out, verbose=0)
+    assert not out.exists()
+    facts = train_and_evaluate(smoke(folder, skip_damaged=True), out, verbose=0)
+    assert facts["data"]["train_images"] + facts["data"]["test_images"] == 16
+
+
+def test_a_run_names_a_file_that_is_damaged_later(tmp_path, contents, monkeypatch):
+    folder = write_photos(tmp_path / "photos", {"jpg": contents["jpg"], "png": contents["png"]})
+    path, make = folder / "ant" / "sound.jpg", train.Run
+
+    def damaging(*arguments):
+        path.write_bytes(contents["jpg"][:3000])
+        return make(*arguments)
+
+    monkeypatch.setattr(train, "Run", damaging)
+    with pytest.raises(UserError, match=r"An image cannot be read. .*ant.sound.jpg: ") as caught:
+        train_and_evaluate(smoke(folder), tmp_path / "run", verbose=0)
+    assert "\n" not in str(caught.value)
+    path.write_bytes(contents["jpg"])
+    monkeypatch.setattr(train, "Run", make)
+    monkeypatch.setattr(train, "check_files", None)  # a run that resumes does not call it
+    assert train_and_evaluate(smoke(folder), tmp_path / "run", verbose=0)
 
 
 @pytest.mark.parametrize("layout", ["csv", "masks"])

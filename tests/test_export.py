@@ -177,6 +177,15 @@ def custom_layer(folder):
     return folder / "custom.keras"
 
 
+def two_inputs(folder):
+    """A .keras file with a second input."""
+    inputs = [keras.Input((32, 32, 3)), keras.Input((2,))]
+    pooled = keras.layers.GlobalAveragePooling2D()(inputs[0])
+    outputs = keras.layers.Concatenate()([pooled, inputs[1]])
+    keras.Model(inputs, outputs).save(folder / "two.keras")
+    return folder / "two.keras"
+
+
 def cut_short(run, folder):
     content = (run / "model.keras").read_bytes()
     (folder / "cut.keras").write_bytes(content[: len(content) // 2])
@@ -198,6 +207,7 @@ REFUSALS = {
     "model": (lambda run, _: ["regnetz"], "must be a tag of published weights or a path"),
     "no file": (lambda run, tmp: [tmp / "no.keras"], "There is no file"),
     "custom layer": (lambda run, tmp: [custom_layer(tmp)], "Could not locate class 'Twice'"),
+    "two inputs": (lambda run, tmp: [two_inputs(tmp)], "Received: 2 inputs, 1 outputs"),
     "cut short": (lambda run, tmp: [cut_short(run, tmp)], "cut.keras cannot be read"),
     "unfinished run": (
         lambda run, tmp: [text(tmp / "run.json", "{}").parent],
@@ -214,6 +224,7 @@ REFUSALS = {
         lambda run, tmp: [run, "--labels", text(tmp / "labels", "one\ntwo\n")],
         "`labels` must be 10 lines, one for each class. Received: 2",
     ),
+    "channels": (lambda run, _: [run, "--mean", "0.5,0.5", "--std", "1,1"], "must be 3 numbers"),
     "no labels": (lambda run, tmp: [run, "--labels", tmp / "no"], "No such file"),
     "no calibration": (lambda run, _: [run / "model.keras"], None),
     "calibration": (lambda run, tmp: [run, "--calibration", tmp / "no"], "must be a folder of"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 
 import regnet_tf
@@ -333,7 +333,23 @@ def test_transparency_is_a_fourth_channel(tmp_path):
     np.testing.assert_allclose(given["probabilities"], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 4])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_orientation_of_photographs(orientation, tmp_path):
+    """The graph turns them as Pillow does."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    PHOTOGRAPH.save(file, "PNG", exif=exif)
+    model = distinct(network(classes=4))
+    expected = model.predict(
+        PREPROCESSING.normalize(by_pillow(ImageOps.exif_transpose(Image.open(file)))), verbose=0
+    )
+    signatures = saved(tmp_path, model, PREPROCESSING.replace(exif_orientation=True))
+    given = signatures["serving_default"](image_bytes=tf.constant([file.getvalue()]))
+    np.testing.assert_allclose(given["probabilities"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
 def test_whole_exports_of_other_channels(channels, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "measure_speed", lambda runs, _: dict.fromkeys(runs, SPEED))
     images = RANDOM.integers(0, 256, (8, SIZE, SIZE, channels), "uint8")

@@ -3,12 +3,16 @@
 import gzip
 import struct
 
+import keras
 import numpy as np
 import pytest
 
 from regnet_tf._errors import UserError
+from regnet_tf._files import read_arrays
+from regnet_tf.facts import facts_of
 from training.data import fashion_mnist, load
 from training.data.batches import test_batches as batches_to_test
+from training.loop.train import train_and_evaluate
 from training.recipes import get_recipe
 
 
@@ -53,6 +57,17 @@ def test_gray_by_choice(files, channels):
     ((images, _),) = batches
     expected = np.repeat(arrays["t10k"][0][..., None], channels, -1)
     np.testing.assert_array_equal(images, expected)
+
+
+def test_a_run_on_gray_images(files, tmp_path):
+    changes = {"data.name": "fashion_mnist", "images.channels": 1, "schedule.epochs": 1}
+    out = tmp_path / "run"
+    train_and_evaluate(get_recipe("smoke", changes), out, verbose=0, data_dir=files[0])
+    facts = facts_of(keras.saving.load_model(out / "model.keras"))
+    assert facts.preprocessing.channels == 1 and facts.class_names == fashion_mnist.CLASS_NAMES
+    examples = read_arrays(out / "examples.npz")
+    assert examples["images"].shape == (30, 32, 32, 1)
+    assert examples["test_images"].shape == (20, 32, 32, 1)
 
 
 def test_the_folder_of_debians_package(files, monkeypatch):

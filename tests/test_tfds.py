@@ -149,6 +149,16 @@ def test_training_batches_are_of_every_image(data):
     assert all(np.isfinite(images).all() for images, _ in batches)
 
 
+def test_last_batch_is_filled_with_the_first_images(data):
+    recipe = get_recipe(
+        "smoke", {"schedule.epochs": 1, "schedule.max_steps": None, "schedule.batch_size": 100}
+    )
+    batches = list(training_batches(data.train, recipe, len(data.class_names)))
+    images = [image.tobytes() for images, _ in batches for image in images.numpy()]
+    assert len(images) == 300 and len(set(images[:230])) == 230
+    assert images[230:] == images[:70]
+
+
 def test_test_batches_are_every_image_once_the_last_one_too(data, written):
     preprocessing = get_recipe("smoke").images.preprocessing
     batches = list(batches_to_test(data.test, preprocessing, 16))

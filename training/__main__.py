@@ -90,7 +90,7 @@ def _recipe(options):
 
     Without a recipe, data set and weights, a directory with a run goes on with the run's recipe.
     """
-    from .data import load
+    from .data import target_of
     from .loop import identity
     from .recipes import choosing, get_recipe
 
@@ -100,7 +100,7 @@ def _recipe(options):
         before = identity.recipe_of(options.out)
         if before is not None:
             return before.replace(changes), f"The recipe of the run in {options.out}."
-    target = "class" if data is None else load(data, options.data_dir).target
+    target = "class" if data is None else target_of(data, options.data_dir)
     name, reason = options.recipe, None
     if name is None:
         name, reason = choosing.choose(data, target, weights)

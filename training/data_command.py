@@ -116,7 +116,7 @@ def _prepare(options):
 
     if options.files is not None:
         check_int("files", options.files, minimum=1)
-    if options.name in EMBEDDED or Path(options.name).is_dir():
+    if options.name in EMBEDDED or Path(options.name).exists():
         print(f"{options.name} needs no preparation.")
         return
     builder = tfds_catalog.find(options.name, options.data_dir)
@@ -138,7 +138,8 @@ def _check(options):
     is_files = options.data not in EMBEDDED and (path.is_dir() or path.suffix.lower() == ".csv")
     check("DATA", options.data, is_files, "a folder or a CSV file")
     data = load(path, skip_damaged=True)
-    problems, images = [], 0
+    problems: list[str] = []
+    images = 0
     for split in (data.train, data.test):
         if split is not None:
             progress = int(sys.stdout.isatty())

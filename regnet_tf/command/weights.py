@@ -48,7 +48,7 @@ def _parser():
         "convert", help="convert a weight file to another format or naming"
     )
     convert.add_argument("variant", help="network by any of its names")
-    convert.add_argument("source", help="a weight file, or a tag")
+    convert.add_argument("source", help="a tag, a run, or a file of weights")
     convert.add_argument("target", type=Path, help="path that ends in .keras, .safetensors or .npz")
     convert.add_argument(
         "--names",

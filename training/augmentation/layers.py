@@ -46,13 +46,12 @@ def random_affine(translation, rotation, zoom, seed):
 
     def augment(images, number, maps=None):
         seeds = _Seeds(seed, number)
-        moved = None if maps is None else tf.cast(maps[..., None], tf.float32)
+        moved = [] if maps is None else [tf.cast(maps[..., None], tf.float32)]
         for layer, map_layer in zip(for_images, for_maps, strict=True):
             changes = layer.get_random_transformation(images, training=True, seed=seeds)
             images = layer.transform_images(images, changes, training=True)
-            if moved is not None:
-                moved = map_layer.transform_images(moved, changes, training=True)
-        return images if maps is None else (images, tf.cast(moved[..., 0], maps.dtype))
+            moved = [map_layer.transform_images(one, changes, training=True) for one in moved]
+        return (images, *(tf.cast(one[..., 0], maps.dtype) for one in moved)) if moved else images
 
     return augment
 

@@ -74,11 +74,10 @@ def load(
     if images_per_class is not None:
         check_int("images_per_class", images_per_class, minimum=1)
     name = str(name)
-    splitting = (test_share, split_seed, skip_damaged)
     if name in EMBEDDED:
         loaded = Loaded(*EMBEDDED[name]())
     elif Path(name).is_dir() or Path(name).suffix.lower() == ".csv":
-        loaded = _of_files(Path(name), *splitting)
+        loaded = _of_files(Path(name), test_share, split_seed, skip_damaged)
     elif name == fashion_mnist.NAME:
         loaded = Loaded(*fashion_mnist.load(data_dir))
     elif "/" in name and not tfds_catalog.is_known(name):
@@ -111,11 +110,10 @@ def target_of(name: str | Path, data_dir: str | Path | None = None) -> str:
     return load(name, data_dir).target
 
 
-def _of_files(path, *splitting):
+def _of_files(path, test_share, split_seed, skip_damaged):
     """Loads a CSV file, or a folder of any layout."""
     table = csv_labels.find(path)
     if table is not None:
-        return csv_labels.load(table, *splitting)
-    if masks.has_masks(path):
-        return masks.load(path, *splitting)
-    return folder.load(path, *splitting)
+        return csv_labels.load(table, test_share, split_seed)
+    kind = masks if masks.has_masks(path) else folder
+    return kind.load(path, test_share, split_seed, skip_damaged)

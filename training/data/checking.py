@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +19,14 @@ from .splits import Split
 from .table import TableSplit, readable_paths
 
 _NAMED = 10  # files in an error
+# Errors of machines and memory.
+_NOT_OF_FILES = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.ResourceExhaustedError,
+    tf.errors.UnavailableError,
+)
 
 Data = TypeVar("Data", bound=DataSet)
 
@@ -40,7 +48,8 @@ def check_files(data: Data, skip_damaged: bool = False, verbose: int = 0) -> Dat
         UserError: if a file cannot be read and `skip_damaged` is False, or if no file of a split
             can be read. It names at most ten files.
     """
-    kept, problems = {}, []
+    kept: dict[str, Any] = {}
+    problems: list[str] = []
     for name in ("train", "test"):
         split = getattr(data, name)
         found = damaged_files(split, len(data.class_names), verbose)
@@ -62,7 +71,9 @@ def check_files(data: Data, skip_damaged: bool = False, verbose: int = 0) -> Dat
     return dataclasses.replace(data, **kept, notes=(*data.notes, note))
 
 
-def damaged_files(split: Split | None, classes: int | None = None, verbose: int = 0):
+def damaged_files(
+    split: Split | None, classes: int | None = None, verbose: int = 0
+) -> dict[int, str]:
     """Finds the files of a split that cannot be read, and masks that do not fit.
 
     Args:
@@ -142,6 +153,8 @@ def naming_damaged_files(*splits: Split | None) -> Iterator[None]:
     """
     try:
         yield
+    except _NOT_OF_FILES:
+        raise
     except tf.errors.OpError as error:
         problems = [problem for split in splits for problem in _problems(split)]
         if not problems:
@@ -164,7 +177,7 @@ def _problems(split):
     return []
 
 
-def _listed(problems: Sequence[str]):
+def _listed(problems: Sequence[str]) -> str:
     more = len(problems) - _NAMED
     rest = [f"and {more:,} more"] if more > 0 else []
     return "; ".join([*list(problems)[:_NAMED], *rest]) + "."

@@ -78,17 +78,16 @@ def find(path: Path) -> Path | None:
     return tables[0] if _columns(_first_line(tables[0])) is not None else None
 
 
-def load(
-    file: Path, test_share: float | None = None, split_seed: int = 0, skip_missing: bool = False
-) -> Loaded:
+def load(file: Path, test_share: float | None = None, split_seed: int = 0) -> Loaded:
     """Loads the images that a CSV file lists. Classes are sorted by name.
+
+    Images that do not exist are left out, with a note.
 
     Args:
         file: path of the CSV file. Its delimiter may be a comma, a semicolon or a tab.
         test_share: share of each class to hold out, if the file names no test images. None to
             hold out none; without a column of splits, all images are then test images.
         split_seed: seed of that split.
-        skip_missing: unused; images that do not exist are always left out, with a note.
 
     Raises:
         UserError: if the file is missing or has no fitting columns (with those that it has), gives
@@ -104,21 +103,16 @@ def load(
     whole = TableSplit(as_paths(file.parent, paths), labels)
     kinds = np.array([row.split or "" for row in rows])
     tests = [kind for kind in ("validation", "test") if (kinds == kind).any()]
-    train, unassigned = whole.kept(kinds == "train"), columns.split is None
     if len(tests) == 2:
         notes += (f"The images of the split test in {readable(file)} are not used.",)
     if tests:
-        test = whole.kept(kinds == tests[0])
-        return Loaded(class_names, train if train.size else None, test, notes)
-    if test_share is None:
-        return Loaded(class_names, *((None, whole) if unassigned else (whole, None)), notes)
-    if several:
-        chosen = splitting.held_out_of_sets(paths, labels, test_share, split_seed)
-    else:
-        chosen = splitting.held_out_of_classes(paths, labels, test_share, split_seed)
-    of = "its images" if several else "each class"
-    told = splitting.note(readable(file), test_share, split_seed, chosen, of)
-    return Loaded(class_names, whole.kept(~chosen), whole.kept(chosen), (told, *notes))
+        named = whole.kept(kinds == "train")
+        train = named if named.size else None
+        return Loaded(class_names, train, whole.kept(kinds == tests[0]), notes)
+    train_part, test_part, told = splitting.with_tests(
+        readable(file), whole, paths, test_share, split_seed, for_training=columns.split is not None
+    )
+    return Loaded(class_names, train_part, test_part, (*told, *notes))
 
 
 def _read(file):
@@ -248,13 +242,13 @@ def _unlisted(folder, listed):
     return sorted(found)
 
 
-def _labels(texts: Sequence[str], several: bool):
+def _labels(texts: Sequence[str], several: bool) -> tuple[tuple[str, ...], np.ndarray]:
     """Returns `(class_names, labels)` from the text of each image's classes."""
     if not several:
         class_names = in_order(list(set(texts)))
         places = {name: place for place, name in enumerate(class_names)}
         return tuple(class_names), np.array([places[text] for text in texts], "int64")
     sets = [{name.strip() for name in text.split(_SEPARATOR)} - {""} for text in texts]
-    class_names = in_order(list(set().union(*sets)))
+    class_names = in_order(sorted({name for one in sets for name in one}))
     labels = [[name in one for name in class_names] for one in sets]
     return tuple(class_names), np.array(labels, "uint8")

@@ -57,25 +57,29 @@ def load(
         UserError: if a folder has no images, or the splits have different classes.
     """
     train_folder, test_folder, notes = split_folders(path)
-    if train_folder is None and test_folder is None:
-        train_folder = path
-    train, test = (folder and _list(folder, skip_empty) for folder in (train_folder, test_folder))
-    notes += tuple(note for one in (train, test) if one for note in one.notes)
-    if test is not None:
-        if train is not None and train.class_names != test.class_names:
-            others = sorted(set(train.class_names) ^ set(test.class_names))
-            raise UserError(
-                f"{train.folder} and {test.folder} must hold the same classes."
-                f" In only one of them: {shortened(others, 8)}"
-            )
-        return Loaded(test.class_names, train and train.split, test.split, notes)
-    if test_share is None:
-        splits = (None, train.split) if train_folder is path else (train.split, None)
-        return Loaded(train.class_names, *splits, notes)
-    chosen = splitting.held_out_of_classes(train.names, train.labels, test_share, split_seed)
-    told = splitting.note(readable(path), test_share, split_seed, chosen)
-    splits = train.split.kept(~chosen), train.split.kept(chosen)
-    return Loaded(train.class_names, *splits, (told, *notes))
+    if test_folder is None:
+        files = _list(train_folder or path, skip_empty)
+        train, test, told = splitting.with_tests(
+            readable(path),
+            files.split,
+            files.names,
+            test_share,
+            split_seed,
+            for_training=train_folder is not None,
+        )
+        return Loaded(files.class_names, train, test, (*told, *notes, *files.notes))
+    test = _list(test_folder, skip_empty)
+    if train_folder is None:
+        return Loaded(test.class_names, None, test.split, (*notes, *test.notes))
+    train = _list(train_folder, skip_empty)
+    if train.class_names != test.class_names:
+        others = sorted(set(train.class_names) ^ set(test.class_names))
+        raise UserError(
+            f"{readable(train_folder)} and {readable(test_folder)} must hold the same classes."
+            f" In only one of them: {shortened(others, 8)}"
+        )
+    notes += train.notes + test.notes
+    return Loaded(train.class_names, train.split, test.split, notes)
 
 
 def _list(folder, skip_empty):

@@ -54,26 +54,26 @@ def load(
     """
     train_folder, test_folder, notes = split_folders(path)
     if (path / IMAGES).is_dir():
-        train_folder, test_folder, notes = path, None, ()
-    listed = {}
-    for kind, folder in (("train", train_folder), ("test", test_folder)):
-        if folder is not None:
-            *listed[kind], told = _list(folder, skip_missing)
-            notes += told
-    tables = [TableSplit(*table[1:]) for table in listed.values()]
-    class_names, told = _class_names(path, tables)
-    found = dict(zip(listed, tables, strict=True))
-    train, test = found.get("train"), found.get("test")
-    notes += told
-    if train is not None and test is None:
-        if test_share is None:
-            splits = (None, train) if train_folder is path else (train, None)
-            return Loaded(class_names, *splits, notes)
-        names = listed["train"][0]
-        chosen = splitting.held_out_of_sets(names, None, test_share, split_seed)
-        told = splitting.note(readable(path), test_share, split_seed, chosen, "its images")
-        return Loaded(class_names, train.kept(~chosen), train.kept(chosen), (told, *notes))
-    return Loaded(class_names, train, test, notes)
+        train_folder, test_folder, notes = None, None, ()
+    if test_folder is None:
+        names, whole, told = _list(train_folder or path, skip_missing)
+        class_names, unnamed = _class_names(path, [whole])
+        train, test, held_out = splitting.with_tests(
+            readable(path),
+            whole,
+            names,
+            test_share,
+            split_seed,
+            for_training=train_folder is not None,
+        )
+        return Loaded(class_names, train, test, (*held_out, *notes, *told, *unnamed))
+    _, test, told = _list(test_folder, skip_missing)
+    if train_folder is None:
+        class_names, unnamed = _class_names(path, [test])
+        return Loaded(class_names, None, test, (*notes, *told, *unnamed))
+    _, train, also = _list(train_folder, skip_missing)
+    class_names, unnamed = _class_names(path, [train, test])
+    return Loaded(class_names, train, test, (*notes, *also, *told, *unnamed))
 
 
 def largest_class(split: TableSplit) -> int:
@@ -112,7 +112,7 @@ def _largest(pixels):
 
 
 def _list(folder, skip_missing):
-    """Returns `(names, image paths, mask paths, notes)` of a folder with both folders."""
+    """Returns `(names, split, notes)` of a folder with both folders."""
     for name in (IMAGES, MASKS):
         if not (folder / name).is_dir():
             raise UserError(f"{readable(folder)} must hold the folders {IMAGES} and {MASKS}.")
@@ -132,7 +132,7 @@ def _list(folder, skip_missing):
         raise UserError(f"{readable(folder / IMAGES)} holds no images.")
     if missing and not (skip_missing and names):
         raise UserError(f"{without}.")
-    notes = (f"{without}. They are left out.",) if missing else ()
+    notes: tuple[str, ...] = (f"{without}. They are left out.",) if missing else ()
     paired = {mask_of[_stem(name)] for name in names}
     unused = [name for name in masks.images if name not in paired]
     notes += left_out_note(folder / IMAGES, images.left_out)
@@ -141,7 +141,7 @@ def _list(folder, skip_missing):
         notes += (f"{len(unused):,} masks have no image and are left out: {shortened(unused)}.",)
     image_paths = as_paths(folder / IMAGES, names)
     mask_paths = as_paths(folder / MASKS, [mask_of[_stem(name)] for name in names])
-    return names, image_paths, mask_paths, notes
+    return names, TableSplit(image_paths, mask_paths), notes
 
 
 def _stem(name):

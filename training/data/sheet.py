@@ -84,7 +84,8 @@ def titles(label: np.ndarray, class_names: Sequence[str]) -> str:
         label: 1, or the share of a mix, for each class of the image, `(classes,)`.
         class_names: as for `title`.
     """
-    names = [readable(class_names[place]) for place in np.flatnonzero(label > _SMALLEST_SHARE)]
+    there = label > _SMALLEST_SHARE
+    names = [readable(name) for name, one in zip(class_names, there, strict=True) if one]
     text = ", ".join(names) or "no class"
     return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
 
@@ -106,7 +107,8 @@ def _draw_legend(figure, class_names):
 
 
 def _colors(classes):
-    return import_optional("matplotlib").colormaps["tab20"].resampled(max(20, classes))
+    name, count = ("tab10", 10) if classes <= 10 else ("tab20", max(20, classes))
+    return import_optional("matplotlib").colormaps[name].resampled(count)
 
 
 def _first(data, recipe):

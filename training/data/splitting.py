@@ -11,6 +11,46 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .table import TableSplit
+
+
+def with_tests(
+    name: str,
+    whole: TableSplit,
+    names: Sequence[str],
+    share: float | None,
+    seed: int,
+    for_training: bool,
+) -> tuple[TableSplit | None, TableSplit | None, tuple[str, ...]]:
+    """Splits images of which none are named test images.
+
+    Args:
+        name: name of the data set, for the note.
+        whole: all images.
+        names: a name for each image, such as its path in the data set.
+        share: share to hold out: of each class, or of the images if an image has several classes.
+            None to hold out none.
+        seed: seed of the split.
+        for_training: whether all images are training images if none are held out. Otherwise they
+            are all test images.
+
+    Returns:
+        `(train, test, notes)`. The note tells the seed and the numbers of images.
+    """
+    if share is None:
+        return (whole, None, ()) if for_training else (None, whole, ())
+    if whole.target == "class":
+        of, chosen = "each class", held_out_of_classes(names, whole.labels, share, seed)
+    else:
+        labels = whole.labels if whole.target == "classes" else None
+        of, chosen = "its images", held_out_of_sets(names, labels, share, seed)
+    train, test = whole.kept(~chosen), whole.kept(chosen)
+    note = (
+        f"{name} has no test images: {100 * share:g} % of {of} were held out (seed {seed}):"
+        f" {train.size:,} to train on, {test.size:,} to test with."
+    )
+    return train, test if test.size else None, (note,)
+
 
 def held_out_of_classes(
     names: Sequence[str], labels: np.ndarray, share: float, seed: int
@@ -57,22 +97,6 @@ def held_out_of_sets(
             places = np.flatnonzero(has_class)
             chosen[places[ranks[places].argmax()]] = False
     return chosen
-
-
-def note(name: str, share: float, seed: int, test: np.ndarray, of: str = "each class") -> str:
-    """Returns the line that tells of a split.
-
-    Args:
-        name: name of what was split.
-        share: share of test images.
-        seed: seed of the split.
-        test: truth value of each image, whether it is a test image.
-        of: what the share is a share of.
-    """
-    return (
-        f"{name} has no test images: {100 * share:g} % of {of} were held out (seed {seed}):"
-        f" {(~test).sum():,} to train on, {test.sum():,} to test with."
-    )
 
 
 def _ranks(names, seed):

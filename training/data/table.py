@@ -82,7 +82,7 @@ class TableSplit:
         """Returns only the images with these labels; new labels are indices into `kept`."""
         if self.target == "classes":
             labels = self.labels[:, list(kept)]
-            return TableSplit(self.items, labels).kept(labels.any(1))
+            return TableSplit(self.items, labels).kept(np.any(labels, axis=1))
         new_labels = np.full(max(self.labels.max(initial=-1), *kept) + 1, -1)
         new_labels[kept] = np.arange(len(kept))
         chosen = np.isin(self.labels, kept)

@@ -213,6 +213,6 @@ class Run:
 
     def _samples(self):
         """Returns a few training images, from 0 to 1."""
-        data, normalization = self.data, self.recipe.images
+        data, normalization = self.data, self.recipe.images.preprocessing
         images, _ = next(iter(training_batches(data.train, self.recipe, len(data.class_names))))
         return tf.clip_by_value(images[:16] * normalization.std + normalization.mean, 0, 1)

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from regnet_tf._predictors import of_keras
 from regnet_tf.weights import Checkpoint
 
 from ..data.batches import limited_test_batches
+from ..data.checking import check_files, naming_damaged_files
 from ..figures import curves, write_figure
 from ..locking import writing_to
 from ..recipes import Recipe, pretraining_recipe
@@ -76,22 +78,24 @@ def train_and_evaluate(
     Raises:
         ValueError: if `checkpoint_steps` is below 1, or the task has no metric of the recipe's
             `selection`.
-        UserError: before training, if a package is missing; if the data set is unknown or smaller
-            than a batch; if the initial weights cannot be read; if `workdir` is not writable, if
-            another process writes to it, if it holds a finished run, or one of another recipe or
-            other data; or if there are several workers and the recipe has `pretraining`. During
-            training, if the loss is not finite or a file cannot be written.
+        UserError: before training, if a package is missing; if the data set is unknown, smaller
+            than a batch, or has files that cannot be read; if the initial weights cannot be read;
+            if `workdir` is not writable, if another process writes to it, if it holds a finished
+            run, or one of another recipe or other data; or if there are several workers and the
+            recipe has `pretraining`. During training, if the loss is not finite, an image cannot be
+            read, or a file cannot be written.
         training.loop.callbacks.Stopped: after SIGTERM or SIGINT, once the state is saved.
     """
     check_int("checkpoint_steps", checkpoint_steps, minimum=1)
     strategy, workdir = strategy or tf.distribute.get_strategy(), Path(workdir)
-    data = _checked_data(recipe, workdir, overwrite, data_dir, strategy)
+    data = _checked_data(recipe, workdir, overwrite, data_dir, strategy, verbose)
     make_directory(workdir)
     with contextlib.ExitStack() as stack:
         if strategies.is_chief(strategy):
             stack.enter_context(writing_to(workdir))
             if overwrite:
                 clear(workdir)
+        stack.enter_context(naming_damaged_files(data.train, data.test))
         how = {"data_dir": data_dir, "strategy": strategy, "checkpoint_steps": checkpoint_steps}
         return _train(recipe, data, workdir, verbose, how)
 
@@ -151,7 +155,7 @@ def summary(run: dict) -> str:
     return f"{outcome}. {run['seconds']['total']:.0f} seconds"
 
 
-def _checked_data(recipe, workdir, overwrite, data_dir, strategy):
+def _checked_data(recipe, workdir, overwrite, data_dir, strategy, verbose):
     """Returns the data set of a recipe, once everything is checked that a run needs."""
     if not overwrite:
         identity.check_recipe(workdir, recipe)
@@ -166,6 +170,10 @@ def _checked_data(recipe, workdir, overwrite, data_dir, strategy):
     if recipe.selection is not None:
         metrics = task_of(recipe, data.target).metrics
         check_choice("selection.metric", recipe.selection.metric, (None, *metrics))
+    resumes = not overwrite and identity.recipe_of(workdir) is not None
+    skip = recipe.data.skip_damaged
+    if skip or not resumes:  # a run that resumes leaves out the same files
+        data = check_files(data, skip, verbose=int(bool(verbose) and sys.stdout.isatty()))
     if not overwrite:
         identity.check_data(workdir, data)
     return data
