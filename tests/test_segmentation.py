@@ -313,6 +313,10 @@ def test_mediapipe_segments_with_exported_files(exported_scenes, image, precisio
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        (
+            {"images.exif_orientation": True},
+            "`images.exif_orientation` must be False where `decoder` is given",
+        ),
         ({"augmentation.mixup": 0.2}, "`augmentation.mixup` must be 0.0 where `decoder` is given"),
         ({"decoder.name": "deeplab"}, "`decoder.name` must be one of 'fpn', 'unet'"),
         ({"decoder": "fpn"}, "`decoder` must be of type Decoder, or None"),
