@@ -114,7 +114,7 @@ def _build(source, folder, version, precisions, batch_size, int8_output, say):
             "The SavedModel contains operations that TensorFlow Serving refuses:"
             f" {'; '.join(offending[:3])}"
         )
-    serving.write_warm_up(saved_model, source.name, checks.images, checks.photographs)
+    serving.write_warm_up(saved_model, source.name, checks.images)
     artefacts = {"SavedModel": saved_model}
     (folder / "tflite").mkdir()
     quantization = None

@@ -33,10 +33,14 @@ def made_photographs(images: np.ndarray) -> list[bytes]:
     for number, (height, width) in enumerate(_SHAPES):
         shape = round(height * size), round(width * size)
         picture = _resized(images[number % len(images)], shape)
-        as_jpeg = number % 2 == 0 and channels != 4  # JPEG has no transparency
-        encoded = tf.io.encode_jpeg(picture) if as_jpeg else tf.io.encode_png(picture)
-        files.append(encoded.numpy())
+        files.append(encoded(picture) if number % 2 else tf.io.encode_png(picture).numpy())
     return files
+
+
+def encoded(image: np.ndarray) -> bytes:
+    """Returns a uint8 image as a JPEG file, or as PNG if it has transparency."""
+    encode = tf.io.encode_png if image.shape[-1] == 4 else tf.io.encode_jpeg
+    return encode(image).numpy()
 
 
 def _resized(images, shape):

@@ -1,6 +1,5 @@
 """The folder that TensorFlow Serving reads: versions, warm-up requests, configuration."""
 
-import itertools
 import os
 from pathlib import Path
 
@@ -10,6 +9,8 @@ from google.protobuf import text_format
 
 from regnet_tf._errors import UserError, import_optional
 from regnet_tf._files import replacing
+
+from .photographs import encoded
 
 _WARM_UP = Path("assets.extra", "tf_serving_warmup_requests")
 _LARGEST_BATCH = 32
@@ -55,7 +56,7 @@ def next_version(folder: Path, version: int | None = None, overwrite: bool = Fal
     return version
 
 
-def write_warm_up(saved_model, name, images, photographs):
+def write_warm_up(saved_model, name, images):
     """Adds warm-up requests, which a server sends to itself after it has loaded a model.
 
     Without them, the first request of each signature and batch size is slow, since TensorFlow then
@@ -65,15 +66,15 @@ def write_warm_up(saved_model, name, images, photographs):
         saved_model: a `Path`, the folder of a SavedModel.
         name: name of the model.
         images: images for the requests, uint8 `(count, height, width, channels)`.
-        photographs: contents of image files for the requests to `serving_default`.
     """
     logs = import_optional("tensorflow_serving.apis.prediction_log_pb2", extra="export")
     signatures = tf.saved_model.load(str(saved_model)).signatures
 
     def inputs(signature, batch_size):
+        batch = np.resize(images, (batch_size, *images.shape[1:]))
         if signature == "serving_default":
-            return {"image_bytes": [*itertools.islice(itertools.cycle(photographs), batch_size)]}
-        return {"images": np.resize(images, (batch_size, *images.shape[1:]))}
+            return {"image_bytes": [encoded(image) for image in batch]}
+        return {"images": batch}
 
     path = saved_model / _WARM_UP
     with tf.io.TFRecordWriter(str(path)) as writer:

@@ -17,7 +17,8 @@ from sklearn.datasets import load_sample_images
 import regnet_tf
 from regnet_tf import Preprocessing
 from regnet_tf._errors import UserError
-from regnet_tf._predictors import Predictor, open_predictor, with_names
+from regnet_tf._opening import open_predictor
+from regnet_tf._predictors import Predictor, with_names
 from regnet_tf.class_names import imagenet_classes, imagenet_synsets
 from training import evaluate
 from training.data import load
@@ -497,7 +498,7 @@ def test_errors_are_one_line(run, tmp_path, capsys):
         ([run, "--compare-published"], "No accuracy is published for"),
         (["regnety_320.seer", "--compare-published"], "No accuracy is published"),
         ([run, "--data", "digitz"], "No data set is called 'digitz'"),
-        ([text, "--data", "digits"], "text.keras cannot be read"),
+        ([text, "--data", "digits"], "text.keras is damaged"),
         ([tmp_path / "no.tflite", "--data", "digits"], "no.tflite cannot be read"),
         ([tmp_path / "weights", "--data", "digits"], "needs a `variant`"),
         ([run, "--image-size", "40"], "`image_size` must be 32"),

@@ -243,7 +243,7 @@ def test_the_first_word(trained, photos, tmp_path, capsys, monkeypatch):
         assert message in error and error.count("\n") == 1
     opened = []
     monkeypatch.setattr(
-        "regnet_tf._predictors.open_predictor", lambda name: opened.append(name) or 1 / 0
+        "regnet_tf._opening.open_predictor", lambda name: opened.append(name) or 1 / 0
     )
     with pytest.raises(ZeroDivisionError):
         command(photo)

@@ -186,10 +186,11 @@ def test_tasks_of_recipes():
     [(Classification(), "softmax"), (Classification(True), "sigmoid"), (MultiLabel(), "sigmoid")],
 )
 def test_outputs_of_new_networks(task, activation):
-    recipe = get_recipe("smoke", {"network.drop_path_rate": 0.25})
+    recipe = get_recipe("smoke", {"network.drop_path_rate": 0.25, "network.dropout": 0.4})
     model = task.build_network(recipe.network, recipe.images, ("cat", "dog"))
     assert model.get_layer("head").activation is getattr(keras.activations, activation)
     assert model.layers[1].network.drop_path_rate == 0.25
+    assert model.get_layer("dropout").rate == 0.4
 
 
 # The final test of a network.

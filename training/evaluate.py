@@ -237,7 +237,8 @@ def _predictor(job, options):
     """Opens the network of a job, with its class names and its preprocessing."""
     import keras
 
-    from regnet_tf._predictors import open_predictor, with_names, with_preprocessing
+    from regnet_tf._opening import open_predictor
+    from regnet_tf._predictors import with_names, with_preprocessing
 
     key = (job.model, _modified(job.model))
     if key not in _loaded:

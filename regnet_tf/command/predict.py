@@ -89,7 +89,7 @@ def _predict(options):
 def _split(words):
     """Returns the network and the words for images."""
     from regnet_tf._errors import UserError, nearest
-    from regnet_tf._predictors import is_network
+    from regnet_tf._opening import is_network
     from regnet_tf.variants import VARIANTS, is_variant
     from regnet_tf.weights import list_weights
 
@@ -129,7 +129,8 @@ def _images(words):
 def _opened(network, options):
     """Opens the network, prints what is assumed about it, and returns its `Predictor`."""
     from regnet_tf._errors import UserError
-    from regnet_tf._predictors import open_predictor, with_names, with_preprocessing
+    from regnet_tf._opening import open_predictor
+    from regnet_tf._predictors import with_names, with_preprocessing
     from regnet_tf.variants import is_variant
     from regnet_tf.weights import best_weights
 

@@ -1,7 +1,6 @@
 """The networks of both kinds of classification."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
@@ -15,18 +14,15 @@ def build_classifier(
     network: Network, images: Images, class_names: Sequence[str], activation: str
 ) -> keras.Model:
     """Returns a RegNet with a head. See `training.tasks.Task.build_network`."""
-    changes: dict[str, Any] = {}
-    if network.dropout:
-        changes["dropout"] = network.dropout
     return regnet_tf.build_regnet(
         with_drop_path(network),
         input_shape=images.input_shape,
         class_names=class_names,
         classifier_activation=activation,
+        dropout=network.dropout,
         preprocessing=images.preprocessing,
         synchronized=network.synchronized,
         dtype=network.precision,
-        **changes,
     )
 
 
