@@ -115,7 +115,7 @@ def without_preprocessing(model, preprocessing):
     layer = next((layer for layer in model.layers if layer.name == "preprocessing"), None)
     if layer is None:
         return model, preprocessing
-    std = 1 / (255 * np.array(layer.scale, "float64"))
+    std = 1 / (255 * np.ravel(layer.scale).astype("float64"))
     mean = -np.array(layer.offset, "float64") * std
     preprocessing = preprocessing.replace(mean=tuple(mean), std=tuple(std))
     inner = keras.Model(layer.output, model.outputs[0], name=model.name)
