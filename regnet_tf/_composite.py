@@ -27,7 +27,7 @@ class Composite(keras.layers.Layer):
         super().__init__(**kwargs)
         self._changes = dict(sublayers or {})
 
-    def sublayer(self, cls, *, name: str, **arguments: Any):
+    def sublayer(self, cls: Any, *, name: str, **arguments: Any) -> Any:
         """Makes a layer inside this one. It is frozen if this one is, and has its dtype policy.
 
         Args:

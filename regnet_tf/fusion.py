@@ -113,7 +113,7 @@ def _copy_state(layer, copy):
     for old, new in zip(layer.variables, copy.variables, strict=True):
         new.assign(old)  # also the states of random generators
     for old, new in zip(all_layers(layer), all_layers(copy), strict=True):
-        store = {}
+        store: dict = {}
         old.save_own_variables(store)
         to_numpy = keras.ops.convert_to_numpy
         new.load_own_variables({name: to_numpy(value) for name, value in store.items()})

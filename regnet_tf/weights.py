@@ -194,9 +194,9 @@ class Checkpoint:
             found = sum(isinstance(layer, kind) for layer in layers)
             if found > 1 or (kind is Stem and found == 0):
                 raise UserError(f"`weights` {origin} must hold one RegNet. It holds {found}.")
-        trunk = [layer for layer in layers if isinstance(layer, (Stem, Stage))]
-        inside = [layer for part in trunk for layer in all_layers(part)]  # decoders have biases
-        if any(isinstance(layer, ConvNorm) and layer.normalization is None for layer in inside):
+        head = next((layer for layer in layers if isinstance(layer, Head)), None)
+        stem = next(layer for layer in layers if isinstance(layer, Stem))
+        if stem.conv.normalization is None:
             raise UserError(
                 f"`weights` {origin} must have normalization layers. They were folded into the"
                 " kernels by `fuse`; pass the network before that."
