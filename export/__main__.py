@@ -23,7 +23,7 @@ tag of published weights. The command writes
   OUT/tflite                 .tflite files for phones
   OUT/report.md              accuracy, size and speed of each file (also .json and .png)
 
-Class names and preprocessing are inside every file: labels.txt and preprocessing.json, in the
+Class names and preprocessing are inside every file: labels.txt and facts.json, in the
 SavedModel's assets.extra and in the archive of the .tflite files. The network may classify images,
 name several classes of an image, or segment it; its images may be gray, RGB or RGBA. Each file is
 compared with the Keras model on crops and on whole photographs. The export fails if one is out of

@@ -111,8 +111,9 @@ def _evenly(items, most=_MOST):
 
 
 def _whole(files):
-    """Returns the contents of some files, within a limit of bytes."""
+    """Returns the contents of some files that servers decode, within a limit of bytes."""
     contents: list[bytes] = []
+    files = [file for file in files if file.suffix.lower() != ".webp"]
     room = _MOST_PHOTOGRAPH_BYTES
     for file in _evenly(files, _MOST_PHOTOGRAPHS):
         room -= file.stat().st_size

@@ -107,7 +107,8 @@ def _build(source, folder, version, precisions, batch_size, int8_output, say):
         raise UserError(lost)
     saved_model = folder / "serving" / source.name / str(version)
     say(f"SavedModel, version {version} ...")
-    write_saved_model(saved_model, network, source.preprocessing, source.labels)
+    files = descriptions(source, network)
+    write_saved_model(saved_model, network, source.preprocessing, source.labels, files)
     offending = offending_ops(saved_model)
     if offending:
         raise UserError(
@@ -126,7 +127,7 @@ def _build(source, folder, version, precisions, batch_size, int8_output, say):
         )
         quantization = layers or quantization
         artefacts[precision] = path
-    for name, text in descriptions(source.preprocessing, source.labels).items():
+    for name, text in files.items():
         (folder / "tflite" / name).write_text(text, encoding="utf-8")
     say(
         f"Checks on {len(checks.images)} images ({checks.origin}) and"

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from regnet_tf._checks import check, check_number
-from regnet_tf._files import replacing
+from regnet_tf._files import LABELS_FILE, replacing
 
-from .descriptions import LABELS_FILE
 from .flatbuffer import pack_model, read_model, reading, schema
 from .metadata_schema import pack, unpack
 

@@ -5,16 +5,14 @@ from pathlib import Path
 import tensorflow as tf
 
 from regnet_tf._decoding import CHANNELS
-from regnet_tf.preprocessing import decode_image
-
-from .descriptions import descriptions
+from regnet_tf._decoding import decode as decode_image
 
 #: Number of best classes that `serving_default` names.
 BEST_CLASSES = 5
 _IMAGES_AT_ONCE = 16
 
 
-def write_saved_model(path, network, preprocessing, labels):
+def write_saved_model(path, network, preprocessing, labels, files=None):
     """Writes a SavedModel of a network.
 
     The first dimension of every input and output is the batch. The signatures are:
@@ -31,19 +29,18 @@ def write_saved_model(path, network, preprocessing, labels):
     `serving_default` then returns the best class of each pixel as `classes`, int32 `(batch, height,
     width)`, and there are no `labels` and no `features`.
 
-    The folder `assets.extra` holds `labels.txt` and `preprocessing.json`.
-
     Args:
         path: path of the folder, which must not exist.
         network: an `export.network.Network`.
         preprocessing: a `regnet_tf.Preprocessing`, which becomes part of the graph.
-        labels: names of the classes.
+        labels: names of the classes in words.
+        files: texts to write to the folder `assets.extra`, by name.
     """
     module = _Served(network, preprocessing, labels)
     tf.saved_model.save(module, str(path), signatures=module.signatures())
     extra = Path(path, "assets.extra")
     extra.mkdir()
-    for name, text in descriptions(preprocessing, labels).items():
+    for name, text in (files or {}).items():
         (extra / name).write_text(text, encoding="utf-8")
 
 
@@ -97,13 +94,16 @@ class _Served(tf.Module):
 def _decoded(image_bytes, preprocessing):
     """Decodes and crops a batch of files; an error names the files that are not images.
 
+    WebP is left out: TensorFlow before 2.20 lacks the operation, and would not load the graph.
+
     A `tf.data.Dataset` decodes several files at a time and skips files that fail. A loop would stop
     at the first bad file without naming it.
     """
     shape = preprocessing.image_size, preprocessing.image_size, preprocessing.channels
 
     def decode(file):
-        return decode_image(file, preprocessing.channels, preprocessing.exif_orientation)
+        channels, turned = preprocessing.channels, preprocessing.exif_orientation
+        return decode_image(file, channels, turned, "encoded bytes", webp=False)
 
     def crop(index, file):
         return index, preprocessing.resize_and_crop(decode(file))

@@ -29,7 +29,7 @@ class Source:
         name: name of the model on a server: letters, digits, `_`, `.` and `-`.
         model: a `keras.Model` of images `(batch, height, width, channels)`.
         preprocessing: the preprocessing from a photograph to the model's input.
-        labels: names of the classes, one line each; empty for a network without a head.
+        class_names: names of the classes; empty for a network without a head.
         examples: images for the calibration of int8 files and for the checks, or None.
         assumed: what the network does not know and was assumed: lines of text.
         accuracy: accuracy in percent that the network's run found on its test images, if
@@ -39,10 +39,15 @@ class Source:
     name: str
     model: keras.Model
     preprocessing: Preprocessing
-    labels: Sequence[str]
+    class_names: Sequence[str]
     examples: Examples | None = None
     assumed: Sequence[str] = ()
     accuracy: float | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes in words, one line each."""
+        return tuple(" ".join(readable(name).splitlines()) for name in self.class_names)
 
 
 def load_source(
@@ -75,7 +80,7 @@ def load_source(
     facts, model = facts_of(trained.model), trained.model
     preprocessing = _changed(facts, model, changes)
     has_scores = find_head(model) is not None or labels is not None or facts.class_names is not None
-    names = _labels(labels, facts.class_names, model.outputs[0].shape[-1] if has_scores else 0)
+    names = _class_names(labels, facts.class_names, model.outputs[0].shape[-1] if has_scores else 0)
     examples, accuracy = None, None
     if calibration is not None:
         examples = Examples.read(Path(calibration), preprocessing)
@@ -138,7 +143,7 @@ def _changed(facts, model, changes):
     return preprocessing
 
 
-def _labels(file, class_names, classes):
+def _class_names(file, class_names, classes):
     """Returns the class names, from a file, the network or ImageNet, else numbered ones."""
     if classes == 0:
         return ()
@@ -155,4 +160,4 @@ def _labels(file, class_names, classes):
         raise UserError(
             f"`labels` must be {classes} lines, one for each class. Received: {len(names)}"
         )
-    return tuple(" ".join(readable(name).splitlines()) for name in names)
+    return tuple(names)

@@ -4,11 +4,11 @@ import tensorflow as tf
 
 from regnet_tf._checks import check_choice, check_int
 from regnet_tf._errors import UserError
-from regnet_tf._files import replacing
+from regnet_tf._files import LABELS_FILE, replacing
 
 from . import integers, metadata
 from .convert import convert
-from .descriptions import LABELS_FILE, descriptions
+from .descriptions import descriptions
 
 PRECISIONS = ("float32", "float16", "dynamic_range", "int8")
 INT8_OUTPUTS = ("float32", "uint8")
@@ -38,7 +38,7 @@ def write_tflite(path, network, source, precision, batch_size, int8_output, vers
     The file takes images with levels 0 to 255, uint8 `(batch_size, image_size, image_size,
     channels)`. It returns "probabilities" float32 `(batch_size, classes)`, or "features" without a
     head. It has only TFLite's builtin operations, and the signature "serving_default". The files of
-    `export.saved_model.descriptions` are in an archive behind the network.
+    `export.descriptions.descriptions` are in an archive behind the network.
 
     Args:
         path: a `Path`.
@@ -64,7 +64,7 @@ def write_tflite(path, network, source, precision, batch_size, int8_output, vers
         content = convert(network, source.preprocessing, batch_size, configure=configure)
     with replacing(path) as partial:
         partial.write_bytes(content)
-    files = descriptions(source.preprocessing, source.labels)
+    files = descriptions(source, network)
     if source.labels:
         _write_metadata(path, network, source, precision, version, files)
     else:

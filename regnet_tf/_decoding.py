@@ -29,16 +29,16 @@ def decode_file(path, channels, exif_orientation):
     return decode(content, channels, exif_orientation, repr(path))
 
 
-def decode(image_bytes, channels, exif_orientation, origin):
+def decode(image_bytes, channels, exif_orientation, origin, webp=True):
     """Decodes bytes or a scalar string tensor to `(height, width, channels)` uint8.
 
-    Errors name the `origin`.
+    Errors name the `origin`. Without `webp`, the graph has no operation for this format.
     """
     check_choice("channels", channels, CHANNELS)
     try:
         with tf.device("/CPU:0"):
             content = tf.convert_to_tensor(image_bytes)
-            image = _decoded(content, 4 if channels == 4 else 3)
+            image = _decoded(content, 4 if channels == 4 else 3, webp)
             if channels == 1:
                 levels = tf.cast(image, tf.int32) * _GRAY_WEIGHTS
                 levels = tf.reduce_sum(levels, axis=-1, keepdims=True) + (1 << 15)
@@ -58,7 +58,7 @@ def _reason(error):
     return re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|name: *$", "", first).strip()
 
 
-def _decoded(content, channels):
+def _decoded(content, channels, webp):
     """Decodes to `(height, width, channels)`, with 3 or 4 channels, by the file's first bytes."""
     start = tf.strings.substr(content, 0, 4)
     found = [
@@ -68,8 +68,8 @@ def _decoded(content, channels):
         tf.equal(start, b"GIF8"),
         tf.equal(start, b"RIFF"),
     ]
-    last = tf.reduce_max(tf.where(tf.stack(found)))
-    decoders = (_jpeg, _png, _bmp, _gif, _webp)
+    decoders = (_jpeg, _png, _bmp, _gif, _webp)[: 5 if webp else 4]
+    last = tf.reduce_max(tf.where(tf.stack(found[: len(decoders)])))
     branches = [lambda decoder=decoder: decoder(content, channels) for decoder in decoders]
     return tf.switch_case(tf.cast(last, tf.int32), branches)
 

@@ -11,6 +11,10 @@ import numpy as np
 
 from regnet_tf._errors import UserError, first_line
 
+#: Files about a network in an export: in a SavedModel's folder `assets.extra`, and in a `.tflite`
+#: file's archive.
+LABELS_FILE, FACTS_FILE = "labels.txt", "facts.json"
+
 #: Suffixes of files that are images, in lower case.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 

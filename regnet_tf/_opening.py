@@ -9,14 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from regnet_tf._errors import UserError, first_line
+from regnet_tf._files import FACTS_FILE, LABELS_FILE
 from regnet_tf._litert import dequantized, open_interpreter
 from regnet_tf._predictors import Predictor, is_of_pixels, lines_of, of_keras
 from regnet_tf._trained import load_trained
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.weights import is_tag
-
-#: Files of an export, in a SavedModel's folder `assets.extra` and in a `.tflite` file's archive.
-LABELS_FILE, PREPROCESSING_FILE = "labels.txt", "preprocessing.json"
 
 
 def is_network(source: str | Path) -> bool:
@@ -76,7 +74,7 @@ def _of_saved_model(path):
     extra = path / "assets.extra"
     files = {
         name: (extra / name).read_text(encoding="utf-8")
-        for name in (LABELS_FILE, PREPROCESSING_FILE)
+        for name in (LABELS_FILE, FACTS_FILE)
         if (extra / name).is_file()
     }
     return Predictor(
@@ -135,22 +133,28 @@ def _archived(path):
     if not zipfile.is_zipfile(path):
         return {}
     with zipfile.ZipFile(path) as archive:
-        there = set(archive.namelist()) & {LABELS_FILE, PREPROCESSING_FILE}
+        there = set(archive.namelist()) & {LABELS_FILE, FACTS_FILE}
         return {name: archive.read(name).decode("utf-8") for name in there}
 
 
 def _facts_of_files(files: dict[str, str], path: Path) -> dict[str, Any]:
-    """Returns the preprocessing and the class names in the texts of `LABELS_FILE` and the other."""
-    preprocessing = names = None
-    if LABELS_FILE in files:
-        names = tuple(lines_of(files[LABELS_FILE]))
-    if PREPROCESSING_FILE in files:
-        try:
-            preprocessing = Preprocessing.from_dict(json.loads(files[PREPROCESSING_FILE]))
-        except (ValueError, TypeError) as error:
-            reason = first_line(error)
-            raise UserError(f"{PREPROCESSING_FILE} of {path} is damaged: {reason}") from error
-    return {"preprocessing": preprocessing, "class_names": names}
+    """Returns the fields of a `Predictor` that the files about a network tell.
+
+    Files of other programs may have names of classes alone.
+    """
+    if FACTS_FILE not in files:
+        names = tuple(lines_of(files[LABELS_FILE])) if LABELS_FILE in files else None
+        return {"preprocessing": None, "class_names": names}
+    try:
+        facts = json.loads(files[FACTS_FILE])
+        return {
+            "preprocessing": Preprocessing.from_dict(facts["preprocessing"]),
+            "class_names": tuple(facts["class_names"]) or None,
+            "independent": bool(facts["independent"]),
+        }
+    except (ValueError, TypeError, KeyError) as error:
+        reason = first_line(error)
+        raise UserError(f"{FACTS_FILE} of {path} is damaged: {reason}") from error
 
 
 def _quantized(images, details):

@@ -348,11 +348,15 @@ def test_saved_model(network, truth, labels, tmp_path):
     extra.mkdir()
     shutil.copy(labels, extra / "labels.txt")
     preprocessing = RECIPE.images.preprocessing
-    (extra / "preprocessing.json").write_text(json.dumps(preprocessing.to_dict()))
+    assert open_predictor(tmp_path / "saved").class_names == DIGITS
+    facts = {"preprocessing": preprocessing.to_dict(), "independent": True}
+    names = [f"n{name}" for name in DIGITS]  # the labels are for people
+    (extra / "facts.json").write_text(json.dumps({**facts, "class_names": names}))
     predictor = open_predictor(tmp_path / "saved")
-    assert (predictor.class_names, predictor.preprocessing) == (DIGITS, preprocessing)
-    (extra / "preprocessing.json").write_text('{"size": 3}')
-    with pytest.raises(UserError, match=r"preprocessing.json of .*saved is damaged"):
+    assert (predictor.class_names, predictor.preprocessing) == (tuple(names), preprocessing)
+    assert predictor.independent
+    (extra / "facts.json").write_text('{"preprocessing": {"size": 3}}')
+    with pytest.raises(UserError, match=r"facts.json of .*saved is damaged"):
         open_predictor(tmp_path / "saved")
 
 

@@ -67,7 +67,7 @@ def test_layout(exported):
         *("serving", "serving/digits", "serving/digits/1"),
         *(f"serving/{name}" for name in serving.FILES),
         *exporting.FILES,
-        *("tflite/labels.txt", "tflite/preprocessing.json"),
+        *("tflite/labels.txt", "tflite/facts.json"),
         *(
             f"tflite/digits_{precision}.tflite"
             for precision in ("float32", "float16", "dynamic_range", "int8")
@@ -90,7 +90,7 @@ def test_versions(copy, source):
     assert contents(copy / "serving" / "digits" / "1") == first
     assert (copy / "serving" / "digits" / "2" / "saved_model.pb").is_file()
     assert json.loads((copy / "report.json").read_text())["version"] == 2
-    assert set(contents(copy / "tflite")) == {"labels.txt", "preprocessing.json"}
+    assert set(contents(copy / "tflite")) == {"labels.txt", "facts.json"}
     assert manifest.faults(copy) == []
     assert not left_over.exists() and of_others.exists()
     of_others.rmdir()

@@ -29,8 +29,8 @@ def no_speed(monkeypatch):
 def served_with(monkeypatch, **changes):
     """Writes SavedModels that prepare images differently from the network's own preprocessing."""
 
-    def write(path, network, preprocessing, labels):
-        write_saved_model(path, network, preprocessing.replace(**changes), labels)
+    def write(path, network, preprocessing, *others):
+        write_saved_model(path, network, preprocessing.replace(**changes), *others)
 
     monkeypatch.setattr(exporting, "write_saved_model", write)
 
@@ -197,10 +197,10 @@ def test_photographs_of_a_folder_are_taken_as_they_are(digits_run, tmp_path):
         image = Image.fromarray(rng.integers(0, 256, (60 + number, 50, 3), "uint8"))
         image.save(pictures / f"{number}.{suffix}")
     source = load_source(digits_run, calibration=pictures)
-    files = [file.read_bytes() for file in sorted(pictures.iterdir())]
+    files = [file.read_bytes() for file in sorted(pictures.glob("*.[!w]*"))]  # no WebP
     assert list(source.examples.photographs) == files
     facts = exporting.export(source, tmp_path / "out", [], say=lambda _: None)
-    assert facts["checks"]["photographs"] == 5
+    assert facts["checks"]["photographs"] == 4
     assert facts["artefacts"]["SavedModel"]["photographs"] < 1e-5
     read = Checks.read(tmp_path / "out" / "checks.npz")
     assert read.photographs == files

@@ -14,6 +14,7 @@ from sklearn.datasets import load_sample_images
 
 import regnet_tf
 from export import exporting, tflite
+from export.descriptions import descriptions
 from export.graph import read_graph
 from export.metadata import read_metadata
 from export.network import Network
@@ -21,6 +22,7 @@ from export.runners import open_tflite
 from export.saved_model import write_saved_model
 from export.source import Source, load_source
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig, build_regnet
+from regnet_tf._opening import open_predictor
 
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("tensorflow_serving")
@@ -67,10 +69,11 @@ def distinct(model):
     return model
 
 
-def saved(folder, model, preprocessing=LEVELS, labels=NAMES):
+def saved(folder, model, preprocessing=LEVELS, labels=NAMES, files=None):
     """The signatures of what is exported of a model."""
     path = folder / "saved"
-    write_saved_model(path, Network(model, is_classifier=bool(labels)), preprocessing, labels)
+    exported = Network(model, is_classifier=bool(labels))
+    write_saved_model(path, exported, preprocessing, labels, files)
     loaded = tf.saved_model.load(str(path))
     signatures = dict(loaded.signatures)
     signatures["loaded"] = loaded  # or its variables would be gone
@@ -380,17 +383,21 @@ def test_files_about_the_network(tmp_path):
     source = load_source(tmp_path / "named.keras")
     expected = ("two lines", *names[1:])
     assert source.labels == expected
-    signatures = saved(tmp_path, source.model, source.preprocessing, source.labels)
+    exported = Network(source.model)
+    files = descriptions(source, exported)
+    signatures = saved(tmp_path, source.model, source.preprocessing, source.labels, files)
     path = tmp_path / "named.tflite"
-    tflite.write_tflite(path, Network(source.model), source, "float32", 1, "float32", "1")
+    tflite.write_tflite(path, exported, source, "float32", 1, "float32", "1")
     extra = tmp_path / "saved" / "assets.extra"
     with zipfile.ZipFile(path) as archive:
         packed = {name: archive.read(name).decode() for name in archive.namelist()}
     for text in (packed["labels.txt"], (extra / "labels.txt").read_text(encoding="utf-8")):
         assert tuple(text.split("\n"))[:4] == expected
-    assert packed["preprocessing.json"] == (extra / "preprocessing.json").read_text()
+    assert packed["facts.json"] == (extra / "facts.json").read_text()
 
-    told = Preprocessing.from_dict(json.loads(packed["preprocessing.json"]))
+    facts = json.loads(packed["facts.json"])
+    assert (facts["class_names"], facts["independent"]) == (names, False)
+    told = Preprocessing.from_dict(facts["preprocessing"])
     assert told.crop_fraction == 0.9
     photograph = encoded(PHOTOGRAPH)
     levels = tf.cast(told(photograph), tf.uint8)  # the network normalizes them itself
@@ -405,7 +412,7 @@ def test_files_of_features_say_their_preprocessing(tmp_path):
     path = tmp_path / "features.tflite"
     tflite.write_tflite(path, Network(model), source, "float32", 1, "float32", "1")
     with zipfile.ZipFile(path) as archive:
-        assert archive.namelist() == ["preprocessing.json"]
+        assert archive.namelist() == ["facts.json"]
     expected = model.predict(PREPROCESSING.normalize(IMAGES), verbose=0)
     np.testing.assert_allclose(open_tflite(path)(IMAGES), expected, rtol=1e-4, atol=1e-5)
 
@@ -421,6 +428,7 @@ def test_probabilities_of_several_labels(tmp_path):
     tflite.write_tflite(path, Network(model), source, "float32", 1, "float32", "1")
     content = path.read_bytes()
     assert b"An image can have several classes." in content and b"add up to 1" not in content
+    assert open_predictor(path).independent
 
 
 def test_the_network_given_away_is_not_changed():

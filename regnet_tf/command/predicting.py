@@ -2,7 +2,6 @@
 
 import itertools
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +10,6 @@ import numpy as np
 from regnet_tf._errors import first_line
 
 _QUIET = 20  # with a table, more images than this are not printed
-_THREADS = 8  # that decode images
 
 
 class Predictions:
@@ -48,19 +46,18 @@ class Predictions:
         if self._options.csv:
             self._options.csv.parent.mkdir(parents=True, exist_ok=True)
         failed = 0
-        with ThreadPoolExecutor(_THREADS) as threads:
-            for start in range(0, len(paths), self._options.batch_size):
-                batch = paths[start : start + self._options.batch_size]
-                loaded = list(threads.map(self._load, batch))
-                errors = [one for one in loaded if isinstance(one, str)]
-                for error in errors:
-                    print(f"regnet predict: {error}", file=sys.stderr)
-                failed += len(errors)
-                found = zip(batch, loaded, strict=True)
-                read = [_Read(path, *one) for path, one in found if not isinstance(one, str)]
-                self._batch(read, print if bar is None else lambda text: None)
-                if bar is not None:
-                    bar.add(len(batch))
+        for start in range(0, len(paths), self._options.batch_size):
+            batch = paths[start : start + self._options.batch_size]
+            loaded = [self._load(path) for path in batch]
+            errors = [one for one in loaded if isinstance(one, str)]
+            for error in errors:
+                print(f"regnet predict: {error}", file=sys.stderr)
+            failed += len(errors)
+            found = zip(batch, loaded, strict=True)
+            read = [_Read(path, *one) for path, one in found if not isinstance(one, str)]
+            self._batch(read, print if bar is None else lambda text: None)
+            if bar is not None:
+                bar.add(len(batch))
         if self._options.csv:
             write_csv(self._options.csv, self._rows)
             print(f"{len(self._rows) - 1} predictions: {self._options.csv}")
