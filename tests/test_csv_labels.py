@@ -9,6 +9,7 @@ from regnet_tf._errors import UserError
 from training.data import load
 from training.data.batches import test_examples as examples_to_test
 from training.data.batches import training_batches
+from training.data.description import describe
 from training.loop.loading import load_for
 from training.recipes import get_recipe
 
@@ -100,7 +101,9 @@ def test_a_column_of_splits(photos):
     assert (data.train.size, data.test.size) == (3, 2)
     assert set(labelled(data.test, data.class_names)) == {"3.jpg", "5.jpg"}
     assert "The images of the split test in" in data.notes[0]
-    assert "3 classes have fewer than 10 training images: cat (2), dog (1), owl (0)." in data.notes
+    assert "3 classes have fewer than 10 training images: cat (2), dog (1), owl (0)." in describe(
+        data
+    )
     wrong = text.replace("path,label", "path,label,split").replace("test", "dev")
     with pytest.raises(UserError, match=r"line 6 of .* must be train, .* Received: 'dev'"):
         load(write(photos, wrong))
@@ -110,7 +113,7 @@ def test_split_by_seed(photos):
     data = load(write(photos, rows()), test_share=0.5)
     assert np.bincount(data.train.labels).tolist() == [1, 1, 1]
     assert np.bincount(data.test.labels).tolist() == [2, 1]
-    assert "50 % of each class were held out (seed 0): 3 to train on, 3 to test" in data.notes[0]
+    assert "50 % of each class are held out (seed 0)." in data.notes[0]
 
 
 def test_what_is_left_out_is_counted(photos):

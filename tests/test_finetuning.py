@@ -127,7 +127,7 @@ def test_command_fine_tunes_and_says_what_it_does(photos, source, capsys, tmp_pa
         f"weights={source}",
         "optimizer: name=adamw",
         "2 classes in this order: ant (8 + 2), bee (8 + 2)",
-        "20 % of each class were held out",
+        "20 % of each class are held out",
         f"Initial weights: {source}.",
         "The best of 2 epochs is epoch 1: test accuracy 1.0000.",
     ):

@@ -89,7 +89,7 @@ def test_inspect_a_folder_with_a_recipe_that_suits_it(small_sheet, tmp_path, cap
     printed = capsys.readouterr().out
     assert f"{tmp_path / 'photos'}: 8 images to train on, 2 images to test with" in printed
     assert "2 classes in this order: ant (4 + 1), bee (4 + 1)" in printed
-    assert "20 % of each class were held out (seed 0): 8 to train on, 2 to test with." in printed
+    assert "20 % of each class are held out (seed 0)." in printed
     assert "2 classes have fewer than 10 training images: ant (4), bee (4)." in printed
     assert "is hidden or no image and is left out: ant/notes.txt." in printed
     assert "training images of the recipe from_scratch" in printed

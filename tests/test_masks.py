@@ -159,9 +159,7 @@ def test_folder_of_images_and_masks(garden):
     data = load(garden, test_share=0.2)
     assert data.class_names == ("sky", "grass", "wall", "path")
     assert (data.train.size, data.test.size) == (8, 2)
-    assert data.notes[0].endswith(
-        "20 % of its images were held out (seed 0): 8 to train on, 2 to test with."
-    )
+    assert data.notes[0].endswith("20 % of its images are held out (seed 0).")
     for split in (data.train, data.test):
         masks = [mask.decode().replace("/masks/", "/images/") for mask in split.labels]
         assert split.paths == masks

@@ -11,7 +11,6 @@ a `tf.data.Dataset` of `(image, label)`.
   uint8 map of indices, `(height, width)`, or the content of its PNG file; 255 is no class.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from regnet_tf._errors import UserError, import_optional, nearest_names
 
 from . import csv_labels, digit_scenes, digits, fashion_mnist, folder, masks, tfds_catalog
 from .dataset import CompleteDataSet, DataSet
-from .description import rare_classes
 from .restriction import with_classes, with_few_images
 from .splits import Loaded
 
@@ -94,8 +92,8 @@ def load(
     if classes is not None:
         data = with_classes(data, classes)
     if images_per_class is not None:
-        return with_few_images(data, images_per_class, seed)
-    return dataclasses.replace(data, notes=(*data.notes, *rare_classes(data)))
+        data = with_few_images(data, images_per_class, seed)
+    return data
 
 
 def target_of(name: str | Path, data_dir: str | Path | None = None) -> str:

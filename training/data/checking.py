@@ -67,7 +67,8 @@ def check_files(data: Data, skip_damaged: bool = False, verbose: int = 0) -> Dat
             f"{files} of {data.name} cannot be read. {_listed(problems)} To leave them out:"
             " --set data.skip_damaged=true"
         )
-    note = f"{files} of {data.name} cannot be read and are left out. {_listed(problems)}"
+    are = "is" if len(problems) == 1 else "are"
+    note = f"{files} of {data.name} cannot be read and {are} left out. {_listed(problems)}"
     return dataclasses.replace(data, **kept, notes=(*data.notes, note))
 
 

@@ -11,7 +11,7 @@ _FEW_CLASSES, _SHOWN = 20, 5
 
 
 def describe(data: DataSet) -> str:
-    """Returns numbers of images, and the classes in order with their numbers of images.
+    """Returns numbers of images, the classes in order with their numbers, and rare classes.
 
     For more than 20 classes, only the first and last ones are shown. Numbers of images of each
     class are known for classes of images in tables only.
@@ -31,7 +31,8 @@ def describe(data: DataSet) -> str:
     ]
     if len(names) > _FEW_CLASSES:
         names = [*names[:_SHOWN], "...", *names[-_SHOWN:]]
-    return f"{data.name}: {', '.join(sizes)}\n{classes:,} classes in this order: {', '.join(names)}"
+    order = f"{classes:,} classes in this order: {', '.join(names)}"
+    return "\n".join([f"{data.name}: {', '.join(sizes)}", order, *rare_classes(data)])
 
 
 def class_counts(split: Split, classes: int) -> np.ndarray | None:

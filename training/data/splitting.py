@@ -35,7 +35,7 @@ def with_tests(
             are all test images.
 
     Returns:
-        `(train, test, notes)`. The note tells the seed and the numbers of images.
+        `(train, test, notes)`. The note tells the share and the seed.
     """
     if share is None:
         return (whole, None, ()) if for_training else (None, whole, ())
@@ -45,10 +45,7 @@ def with_tests(
         labels = whole.labels if whole.target == "classes" else None
         of, chosen = "its images", held_out_of_sets(names, labels, share, seed)
     train, test = whole.kept(~chosen), whole.kept(chosen)
-    note = (
-        f"{name} has no test images: {100 * share:g} % of {of} were held out (seed {seed}):"
-        f" {train.size:,} to train on, {test.size:,} to test with."
-    )
+    note = f"{name} has no test images: {100 * share:g} % of {of} are held out (seed {seed})."
     return train, test if test.size else None, (note,)
 
 
