@@ -261,6 +261,15 @@ def test_a_spike_flattens_nothing():
     assert calm.get_ylim()[1] > 2.5 and not calm.texts
 
 
+def test_many_large_losses_make_the_axis_logarithmic():
+    spike = 2.5 * np.exp(-np.arange(30) / 7)
+    spike[2:12] = 300
+    loss = figures.curves(history(val_loss=spike), "title").axes[0]
+    assert loss.get_yscale() == "log" and not loss.texts
+    assert loss.get_ylim()[1] > 300
+    assert figures.curves(history(), "title").axes[0].get_yscale() == "linear"
+
+
 def test_limits_of_curves():
     values = np.linspace(0, 1, 20)
     assert robust_limit(values) is None

@@ -16,6 +16,7 @@ _SCORES = {
 # Outliers are at most this share of the values, and so many times as far from the lowest one as the
 # others. Fewer values have none.
 _SHARE, _FAR, _FEWEST = 0.1, 3.0, 6
+_WIDE = 20.0  # values so many times the median need a logarithmic axis
 _MARGIN = 0.06
 _STYLE = {"marker": "o", "markersize": 3.5, "linewidth": 1.4}
 
@@ -24,7 +25,8 @@ def curves(history, title, score="accuracy", selected=None):
     """Draws losses, accuracies and learning rate over the epochs.
 
     The training loss is the plain cross-entropy, as the test loss is: without label smoothing and
-    class weights. Single values far off are arrows at the edge, so that they flatten nothing.
+    class weights. Single values far off are arrows at the edge, so that they flatten nothing. If
+    many are far off, the axis of the loss is logarithmic.
 
     Args:
         history: one dict per epoch: "loss", and "cross_entropy" if it differs; "val_loss",
@@ -38,7 +40,7 @@ def curves(history, title, score="accuracy", selected=None):
     train_loss = "cross_entropy" if "cross_entropy" in history[0] else "loss"
     lines = [("training", BLUE, column(history, train_loss))]
     lines.append(("test", ORANGE, column(history, "val_loss")))
-    _draw(loss, lines)
+    _draw(loss, lines, can_be_logarithmic=True)
     loss.set_ylabel("cross-entropy" if train_loss == "cross_entropy" else "loss")
     lines = [("training", BLUE, 100 * column(history, "accuracy"))]
     lines.append(("test", ORANGE, 100 * column(history, "val_accuracy")))
@@ -93,9 +95,13 @@ def _epochs(history):
     return np.arange(1, len(history) + 1)
 
 
-def _draw(axes, lines):
+def _draw(axes, lines, can_be_logarithmic=False):
     """Draws lines over the epochs, with arrows for outliers."""
-    limit = robust_limit(np.concatenate([values for *_, values in lines]))
+    together = np.concatenate([values for *_, values in lines])
+    limit = robust_limit(together)
+    if can_be_logarithmic and _is_wide(together, limit):
+        limit = None
+        axes.set_yscale("log")
     for label, color, values in lines:
         if np.isnan(values).all():
             continue
@@ -115,6 +121,13 @@ def _draw(axes, lines):
     if limit is not None:
         low = min(np.nanmin(values) for *_, values in lines if not np.isnan(values).all())
         axes.set_ylim(low - _MARGIN * (limit - low), limit)
+
+
+def _is_wide(values, limit):
+    """Whether positive values up to a limit, or None, spread over orders of magnitude."""
+    shown = values[~np.isnan(values)]
+    shown = shown if limit is None else shown[shown <= limit]
+    return shown.size > 0 and shown.min() > 0 and shown.max() > _WIDE * np.median(shown)
 
 
 def _also(history, score):
