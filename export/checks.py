@@ -23,6 +23,7 @@ _MADE_IMAGES = 16
 _BATCH_SIZE = 32
 _DECIDED = 0.5  # a class is present above this probability, where an image can have several classes
 _CLEAR = 0.1  # decisions by less than this difference of probabilities are not counted as changed
+_USUAL = 0.99  # share of the images or pixels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,7 +114,7 @@ class Checks:
 
         Returns:
             Dict: "max_difference", the largest absolute difference from the Keras model's output;
-            "cosine", the lowest cosine similarity with it. If the file takes whole photographs,
+            "usual_difference", the largest one in 99 % of the images or pixels; "cosine", the lowest cosine similarity with it. If the file takes whole photographs,
             also "photographs", the largest difference for them. For classifiers also, in percent:
             "top1_agreement", the share of equal decisions; "changed", the share of other decisions
             where the Keras model clearly prefers its own, by 0.1; and "accuracy", None if the true
@@ -125,6 +126,7 @@ class Checks:
         outputs = np.concatenate([run(part) for part in _parts(self.images)])
         compared = {
             "max_difference": _difference(outputs, self.expected),
+            "usual_difference": self._usual_difference(outputs),
             "cosine": float(_cosines(outputs, self.expected).min()),
         }
         run_files = getattr(run, "run_files", None)
@@ -154,6 +156,11 @@ class Checks:
     def accuracy(self) -> float | None:
         """The Keras model's accuracy in percent; None if the true classes are unknown."""
         return self._accuracy(self.expected)
+
+    def _usual_difference(self, outputs):
+        """Returns the largest difference from the Keras model in all but 1 % of the vectors."""
+        largest = np.abs(outputs - self.expected).max(-1)
+        return float(np.quantile(largest, _USUAL, method="lower"))
 
     def _decided(self, outputs):
         """Returns the classes that the outputs decide for, to compare element by element."""

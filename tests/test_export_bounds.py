@@ -113,8 +113,20 @@ def test_a_hundred_decisions():
     one = checks([[0.9, 0.1]] * 100)
     told = compared(one, [[0.9, 0.1]] * 94 + [[0.45, 0.55]] * 6)
     assert told["changed"] == 6
-    faults = bounds.faults("dynamic_range", {**told, "max_difference": 0.0}, one)
+    faults = bounds.faults("dynamic_range", {**told, "usual_difference": 0.0}, one)
     assert faults == ["changes 6.00 % of the decisions, allowed are 5.00 %"]
+
+
+def test_one_of_a_hundred_may_be_far_off_in_8_bits():
+    """A pixel between two classes goes from one to the other."""
+    one = checks([[0.9, 0.1]] * 200)
+    told = compared(one, [[0.9, 0.1]] * 198 + [[0.0, 1.0]] * 2)
+    assert told["usual_difference"] == 0 and told["max_difference"] == pytest.approx(0.9)
+    assert bounds.faults("int8", told, one) == []
+    assert len(bounds.faults("float16", told, one)) == 1
+    told = compared(one, [[0.9, 0.1]] * 197 + [[0.0, 1.0]] * 3)
+    (fault,) = bounds.faults("int8", told, one)
+    assert "by 9.0e-01, allowed are 6.0e-01" in fault
 
 
 def test_several_labels_are_decided_one_by_one():
