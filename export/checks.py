@@ -114,8 +114,9 @@ class Checks:
 
         Returns:
             Dict: "max_difference", the largest absolute difference from the Keras model's output;
-            "usual_difference", the largest one in 99 % of the images or pixels; "cosine", the lowest cosine similarity with it. If the file takes whole photographs,
-            also "photographs", the largest difference for them. For classifiers also, in percent:
+            "usual_difference", the largest one in 99 % of the images or pixels; "cosine", the
+            lowest cosine similarity with it. If the file takes whole photographs, also
+            "photographs", the largest difference for them. For classifiers also, in percent:
             "top1_agreement", the share of equal decisions; "changed", the share of other decisions
             where the Keras model clearly prefers its own, by 0.1; and "accuracy", None if the true
             classes are unknown.
