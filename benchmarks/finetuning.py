@@ -24,6 +24,8 @@ from random ones. This is repeated with other images. Run the same command again
 
 Exit status: 0 after success, 2 after an error."""
 
+_STOPPED = "Stopped. Run the same command again to resume."
+
 WAYS = ("fine-tuned", "from scratch")
 
 
@@ -86,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="folder for the runs and the results (default: runs/finetuning/DATA)",
     )
     options = parser.parse_args(arguments)
-    return run(lambda: _compare(options), parser, "Stopped. Run the same command again to resume.")
+    return run(lambda: _status(options), parser, _STOPPED)
 
 
 def recipes(data: str, images: int, seed: int, pretrained: Path) -> "dict[str, Recipe]":
@@ -118,6 +120,18 @@ def _recipe(data):
     return get_recipe("digits", {"data.name": data, **DATA[data].changes})
 
 
+def _status(options):
+    """Compares, and returns the exit status."""
+    from training.loop.callbacks import Stopped
+
+    try:
+        _compare(options)
+    except Stopped as stop:
+        print(f"\n{_STOPPED}", file=sys.stderr)
+        return 128 + stop.signal
+    return 0
+
+
 def _compare(options):
     from regnet_tf._checks import check_int
     from regnet_tf._files import print_paths, write_json
@@ -132,7 +146,7 @@ def _compare(options):
         {"data.classes": halves.known, "schedule.epochs": halves.epochs}
     )
     accuracy = _accuracy(first, out / "pretrained", options.data_dir)
-    print(f"The first network: {accuracy:.2%} on {', '.join(halves.known)}", flush=True)
+    print(f"The first network: {100 * accuracy:.2f} % on {', '.join(halves.known)}", flush=True)
     rows = []
     for images in options.images:
         for seed in range(options.seeds):
@@ -161,7 +175,7 @@ def _accuracy(recipe, folder, data_dir):
 
 
 def _line(start, row):
-    return f"{start}: " + ", ".join(f"{way} {row[way]:.2%}" for way in WAYS)
+    return f"{start}: " + ", ".join(f"{way} {100 * row[way]:.2f} %" for way in WAYS)
 
 
 def table(rows: list[dict]) -> str:
@@ -182,7 +196,7 @@ def table(rows: list[dict]) -> str:
 
 def _mean_and_spread(accuracies):
     spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-    return f"{statistics.mean(accuracies):.1%} ± {100 * spread:.1f}"
+    return f"{100 * statistics.mean(accuracies):.1f} ± {100 * spread:.1f} %"
 
 
 def figure(rows: list[dict], data: str) -> "Figure":

@@ -208,7 +208,10 @@ REFUSALS = {
     "no file": (lambda run, tmp: [tmp / "no.keras"], "There is no file"),
     "custom layer": (lambda run, tmp: [custom_layer(tmp)], "Could not locate class 'Twice'"),
     "two inputs": (lambda run, tmp: [two_inputs(tmp)], "Received: 2 inputs, 1 outputs"),
-    "cut short": (lambda run, tmp: [cut_short(run, tmp)], "cut.keras is damaged: it is not a zip archive"),
+    "cut short": (
+        lambda run, tmp: [cut_short(run, tmp)],
+        "cut.keras is damaged: it is not",
+    ),
     "unfinished run": (
         lambda run, tmp: [text(tmp / "run.json", "{}").parent],
         "holds no trained network yet",
