@@ -136,7 +136,8 @@ class Run:
         value = history[epoch - 1][f"val_{metric}"]
         if self.recipe.selection is not None and len(history) > 1:
             self._say(
-                f"The best of {len(history)} epochs is epoch {epoch}: test {metric} {value:.4f}."
+                f"The best of {len(history)} epochs is epoch {epoch}: test"
+                f" {metric.replace('_', ' ')} {value:.4f}."
             )
         if step != self.progress.step:
             self.checkpoints.restore_step(step)
