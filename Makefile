@@ -7,8 +7,7 @@ BIN = $(VENV)/bin
 .PHONY: demo test test-cpus test-versions test-all coverage notebooks lint docs clean
 
 demo: $(VENV)/demo.installed
-	$(BIN)/regnet train --recipe digits --workdir runs/digits --overwrite
-	$(BIN)/regnet train --recipe digits_finetuning --workdir runs/digits_finetuning --overwrite
+	$(BIN)/regnet train --recipe digits --out runs/digits --overwrite
 	$(BIN)/regnet export runs/digits --out runs/digits_export
 	$(BIN)/regnet verify runs/digits_export
 

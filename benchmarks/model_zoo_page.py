@@ -5,7 +5,7 @@ from importlib import resources
 
 from regnet_tf import VARIANTS, Preprocessing, complexity, list_weights, weights_info
 from regnet_tf._markdown import COST_COLUMNS, cost_cells, markdown_table
-from regnet_tf.weights import best_weights
+from regnet_tf.published import best_weights
 
 FAMILIES = ("RegNetX", "RegNetY")
 MODES = {"train": "training", "forward": "inference"}

@@ -8,6 +8,9 @@ from regnet_command import add_preprocessing_options, preprocessing_changes, run
 
 _EPILOG = """\
 examples:
+  regnet train --data photos --weights regnety_016.tv2_in1k --out runs/mine
+  regnet export runs/mine --out shipped
+
   regnet export runs/digits --out exports/digits
   regnet export regnety_032.ra_in1k --calibration photographs --out exports/regnety_032
   regnet export model.keras --precision float32 float16 --labels classes.txt --out exports/mine
@@ -17,8 +20,14 @@ MODEL is a folder that regnet train wrote, a .keras file, a weight file (with --
 tag of published weights. The command writes
 
   OUT/serving/NAME/VERSION   a SavedModel for TensorFlow Serving, and configuration files
-  OUT/tflite                 .tflite files for phones, with the class names inside
+  OUT/tflite                 .tflite files for phones
   OUT/report.md              accuracy, size and speed of each file (also .json and .png)
+
+Class names and preprocessing are inside every file: labels.txt and facts.json, in the
+SavedModel's assets.extra and in the archive of the .tflite files. The network may classify images,
+name several classes of an image, or segment it; its images may be gray, RGB or RGBA. Each file is
+compared with the Keras model on crops and on whole photographs. The export fails if one is out of
+the bounds that report.md lists.
 
 Exit status: 0 after success; 2 after an error, which leaves existing exports unchanged."""
 

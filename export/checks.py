@@ -4,57 +4,79 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from regnet_tf._errors import UserError
 from regnet_tf._files import read_arrays
+from regnet_tf._internals import all_layers
 
-from .network import Network, find_classifier
+from .network import Network
+from .photographs import made_images, made_photographs
 from .source import Source
 
 _MOST_BYTES = 64 << 20  # of images and outputs together
-_RANDOM_IMAGES = 16
+_MADE_IMAGES = 16
 _BATCH_SIZE = 32
+_DECIDED = 0.5  # a class is present above this probability, where an image can have several classes
+_CLEAR = 0.1  # decisions by less than this difference of probabilities are not counted as changed
+_USUAL = 0.99  # share of the images or pixels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checks:
-    """Images and the Keras model's outputs for them.
+    """Images, photographs, and the Keras model's outputs for them.
 
     Attributes:
-        images: uint8 `(count, image_size, image_size, 3)`.
-        labels: true classes, int64 `(count,)` or `(count, height, width)`; None if unknown.
+        images: uint8 `(count, image_size, image_size, channels)`.
+        labels: true classes, int64 `(count,)`; classes of each pixel `(count, height, width)`; or
+            0 and 1 for each class `(count, classes)`. None if unknown.
         expected: the Keras model's probabilities `(count, classes)` or `(count, height, width,
-            classes)`. Without a classifier, its features `(count, channels)`.
-        classifier: whether the model has a classifier.
+            classes)`. Without a head, its features `(count, channels)`.
+        photographs: whole photographs, the contents of their files. Empty if files cannot have the
+            network's number of channels.
+        expected_of_photographs: the same as `expected`, for `photographs` that the model's own
+            `Preprocessing` has prepared.
+        classifier: whether `expected` are probabilities.
+        multi_label: whether an image can have several classes.
+        short_floats: whether the Keras model computes in 16 bits.
         origin: source of the images, as text.
     """
 
     images: np.ndarray
     labels: np.ndarray | None
     expected: np.ndarray
+    photographs: Sequence[bytes]
+    expected_of_photographs: np.ndarray
     classifier: bool
+    multi_label: bool
+    short_floats: bool
     origin: str
 
     @classmethod
     def make(cls, source: Source, network: Network) -> "Checks":
-        """Returns the checks of a `Source`; it uses random images if the source has none."""
+        """Returns the checks of a `Source`; it makes pictures if the source has none."""
         images, labels, origin = _images(source)
-        normalized = source.preprocessing.normalize
-        outputs = [
-            np.asarray(source.model(normalized(part), training=False)) for part in _parts(images)
-        ]
-        expected = np.concatenate(outputs)
-        classifier = "logits" in network.outputs
-        found = find_classifier(source.model) if classifier else None
-        if found is not None and found.activation is None:
-            expected = network.probabilities(expected).numpy()
-        elif expected.ndim == 4 and not classifier:
-            expected = expected.mean((1, 2))
-        return cls(images, labels, expected.astype("float32"), classifier, origin)
+        photographs = source.examples.photographs if source.examples else ()
+        photographs = photographs or made_photographs(images)
+        prepare = source.preprocessing
+        answer = _Reference(source.model, network)
+        expected = np.concatenate([answer(prepare.normalize(part)) for part in _parts(images)])
+        of_photographs = [answer(prepare(photograph)) for photograph in photographs]
+        return cls(
+            images,
+            labels,
+            expected,
+            photographs,
+            np.concatenate([expected[:0], *of_photographs]),
+            classifier=answer.classifier,
+            multi_label=network.is_multi_label,
+            short_floats=_computes_in_short_floats(source.model),
+            origin=origin,
+        )
 
     @classmethod
     def read(cls, path: Path) -> "Checks":
@@ -63,68 +85,143 @@ class Checks:
             arrays = read_arrays(path)
         except ValueError as error:
             raise UserError(f"{path} is damaged: {error}") from error
+        ends = np.cumsum(arrays["photograph_sizes"])[:-1]
+        parts = np.split(arrays["photographs"], ends) if len(arrays["photograph_sizes"]) else []
         return cls(
             arrays["images"],
             arrays.get("labels"),
             arrays["expected"],
+            [part.tobytes() for part in parts],
+            arrays["expected_of_photographs"],
             bool(arrays["classifier"]),
+            bool(arrays["multi_label"]),
+            bool(arrays["short_floats"]),
             str(arrays["origin"]),
         )
 
     def write(self, path):
         """Writes an `.npz` file."""
         arrays = {name: value for name, value in vars(self).items() if value is not None}
+        arrays["photographs"] = np.frombuffer(b"".join(self.photographs), "uint8")
+        arrays["photograph_sizes"] = np.array([len(one) for one in self.photographs], "int64")
         np.savez_compressed(path, **arrays)
 
     def compare(self, run: Callable) -> dict:
         """Checks an exported file.
 
         Args:
-            run: function that `export.runners` returns.
+            run: `Runner` that `export.runners` returns, or a function of images.
 
         Returns:
             Dict: "max_difference", the largest absolute difference from the Keras model's output;
-            "cosine", the lowest cosine similarity with it. For classifiers also "top1_agreement"
-            and "accuracy", in percent; "accuracy" is None if the true classes are unknown.
+            "usual_difference", the largest one in 99 % of the images or pixels; "cosine", the
+            lowest cosine similarity with it. If the file takes whole photographs, also
+            "photographs", the largest difference for them. For classifiers also, in percent:
+            "top1_agreement", the share of equal decisions; "changed", the share of other decisions
+            where the Keras model clearly prefers its own, by 0.1; and "accuracy", None if the true
+            classes are unknown.
 
         Raises:
             UserError: if the outputs have another shape.
         """
         outputs = np.concatenate([run(part) for part in _parts(self.images)])
-        if outputs.shape != self.expected.shape:
-            raise UserError(
-                f"gives outputs of shape {outputs.shape} instead of {self.expected.shape}"
-            )
         compared = {
-            "max_difference": float(np.abs(outputs - self.expected).max()),
+            "max_difference": _difference(outputs, self.expected),
+            "usual_difference": self._usual_difference(outputs),
             "cosine": float(_cosines(outputs, self.expected).min()),
         }
+        run_files = getattr(run, "run_files", None)
+        if run_files is not None and len(self.photographs):
+            outputs_of_photographs = run_files(self.photographs)
+            compared["photographs"] = _difference(
+                outputs_of_photographs, self.expected_of_photographs
+            )
         if self.classifier:
-            same = outputs.argmax(-1) == self.expected.argmax(-1)
+            same = self._decided(outputs) == self._decided(self.expected)
             compared["top1_agreement"] = 100 * float(same.mean())
+            compared["changed"] = 100 * float((self._preference(outputs) > _CLEAR).mean())
             compared["accuracy"] = self._accuracy(outputs)
         return compared
+
+    @property
+    def scale(self) -> float:
+        """The largest absolute value of `expected`."""
+        return float(np.abs(self.expected).max())
+
+    @property
+    def decisions(self) -> int:
+        """Number of decisions: images or pixels; for several labels each class of each image."""
+        return self._decided(self.expected).size
 
     @property
     def accuracy(self) -> float | None:
         """The Keras model's accuracy in percent; None if the true classes are unknown."""
         return self._accuracy(self.expected)
 
+    def _usual_difference(self, outputs):
+        """Returns the largest difference from the Keras model in all but 1 % of the vectors."""
+        largest = np.abs(outputs - self.expected).max(-1)
+        return float(np.quantile(largest, _USUAL, method="lower"))
+
+    def _decided(self, outputs):
+        """Returns the classes that the outputs decide for, to compare element by element."""
+        return outputs > _DECIDED if self.multi_label else outputs.argmax(-1)
+
+    def _preference(self, outputs):
+        """Returns by how much the Keras model prefers its decisions; 0 for equal decisions."""
+        if self.multi_label:
+            other = self._decided(outputs) != self._decided(self.expected)
+            return np.where(other, 2 * np.abs(self.expected - _DECIDED), 0)
+        decided = self._decided(outputs)[..., None]
+        return self.expected.max(-1) - np.take_along_axis(self.expected, decided, -1)[..., 0]
+
     def _accuracy(self, outputs):
         if self.labels is None or not self.classifier:
             return None
-        return 100 * float((outputs.argmax(-1) == self.labels).mean())
+        if self.labels.ndim == 2:
+            right = (outputs > _DECIDED) == (self.labels > 0)
+        else:
+            counted = self.labels < outputs.shape[-1]  # not the pixels to ignore
+            right = (outputs.argmax(-1) == self.labels)[counted]
+        return 100 * float(right.mean())
+
+
+class _Reference:
+    """The Keras model as a function from its input to probabilities or features."""
+
+    def __init__(self, model, network):
+        self._model, self._network = model, network
+        self.classifier = "probabilities" in network.outputs
+
+    def __call__(self, inputs):
+        outputs = keras.ops.convert_to_numpy(self._model(inputs, training=False))
+        if self._network.softmax_is_assumed:
+            outputs = keras.ops.convert_to_numpy(keras.ops.softmax(outputs))
+        if outputs.ndim == 4 and not self.classifier:
+            outputs = outputs.mean((1, 2))
+        return outputs.astype("float32")
+
+
+def _computes_in_short_floats(model):
+    return any("16" in layer.compute_dtype for layer in all_layers(model))
 
 
 def _images(source):
-    examples, size = source.examples, source.preprocessing.image_size
+    examples, prepare = source.examples, source.preprocessing
     if examples is None:
-        levels = np.random.default_rng(0).integers(0, 256, (_RANDOM_IMAGES, size, size, 3))
-        return levels.astype("uint8"), None, "random levels"
-    outputs = 4 * math.prod(side or size for side in source.model.output_shape[1:])
+        images = made_images(_MADE_IMAGES, prepare.image_size, prepare.channels)
+        return images, None, "made pictures"
+    size = prepare.image_size
+    outputs = 4 * math.prod(side or size for side in source.model.outputs[0].shape[1:])
     count = max(1, _MOST_BYTES // (examples.test[0].nbytes + outputs))
     labels = None if examples.test_labels is None else examples.test_labels[:count]
     return examples.test[:count], labels, examples.origin
+
+
+def _difference(outputs, expected):
+    if outputs.shape != expected.shape:
+        raise UserError(f"gives outputs of shape {outputs.shape} instead of {expected.shape}")
+    return float(np.abs(outputs - expected).max())
 
 
 def _parts(images):

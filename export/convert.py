@@ -31,22 +31,19 @@ def convert(
 
     Returns:
         The file's content. Its signature "serving_default" maps "images" to "probabilities", or
-        to "features" if the network has no classifier.
+        to "features" if the network has no head.
 
     Raises:
         UserError: if builtin operations cannot express the network.
     """
     size = preprocessing.image_size
     traced = network.traced(batch_size, (size, size))
-
-    spec = tf.TensorSpec((batch_size, size, size, 3), dtype, name="images")
+    name = "probabilities" if "probabilities" in network.outputs else "features"
+    spec = tf.TensorSpec((batch_size, size, size, network.channels), dtype, name="images")
 
     @tf.function(input_signature=[spec], autograph=False)
     def run(images):
-        outputs = traced(preprocessing.normalize(images))
-        if "logits" not in outputs:
-            return {"features": outputs["features"]}
-        return {"probabilities": network.probabilities(outputs["logits"])}
+        return {name: traced(preprocessing.normalize(images))[name]}
 
     module = tf.Module()
     module.variables_ = network.variables

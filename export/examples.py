@@ -1,18 +1,19 @@
 """Images for the calibration of int8 files and for the checks of an export."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from regnet_tf._errors import UserError
-from regnet_tf._files import read_arrays
+from regnet_tf._files import IMAGE_SUFFIXES, read_arrays
 from regnet_tf.preprocessing import Preprocessing, load_image
 
 #: Fewer images calibrate badly.
 ENOUGH = 100
 _MOST = 500
-_SUFFIXES = (".jpg", ".jpeg", ".png")
+_MOST_PHOTOGRAPHS, _MOST_PHOTOGRAPH_BYTES = 8, 16 << 20
 _HELD_OUT = 4  # without a test split, every 4th image is held out
 
 
@@ -21,25 +22,28 @@ class Examples:
     """Images as the network sees them, before normalization.
 
     Attributes:
-        calibration: calibration images, uint8 `(count, image_size, image_size, 3)`.
-        test: held-out images, uint8 `(count, image_size, image_size, 3)`.
-        test_labels: true classes, int64 `(count,)`, or `(count, image_size, image_size)` if every
-            pixel has a class. None if unknown.
+        calibration: calibration images, uint8 `(count, image_size, image_size, channels)`.
+        test: held-out images, uint8 `(count, image_size, image_size, channels)`.
+        test_labels: true classes, int64 `(count,)`; `(count, image_size, image_size)` if every
+            pixel has a class; `(count, classes)`, 0 or 1, if an image can have several. None if
+            unknown.
         origin: source of the images, as text.
+        photographs: contents of some image files, whole; empty if the images are no files.
     """
 
     calibration: np.ndarray
     test: np.ndarray
     test_labels: np.ndarray | None
     origin: str
+    photographs: Sequence[bytes] = ()
 
     @classmethod
     def read(cls, path: Path, preprocessing: Preprocessing) -> "Examples":
         """Reads at most 500 images from a folder or an `.npz` file, evenly spaced.
 
         Args:
-            path: a `Path`: a folder with JPEG and PNG files at any depth, or an `.npz` file with
-                "images", uint8 `(count, height, width, 3)`. Images are resized and cropped unless
+            path: a `Path`: a folder with images at any depth, or an `.npz` file with "images",
+                uint8 `(count, height, width, channels)`. Images are resized and cropped unless
                 they have the network's size. The file may also hold "test_images" and
                 "test_labels". Without them, every 4th image is held out.
             preprocessing: a `regnet_tf.Preprocessing`.
@@ -70,7 +74,7 @@ class Examples:
         if labels is not None and labels.shape[:1] != test.shape[:1]:
             raise UserError(f'{path} must have equal numbers of "test_labels" and "test_images".')
         test = _crops(test, preprocessing, path)
-        if labels is not None and labels.ndim > 1 and labels.shape[1:] != test.shape[1:3]:
+        if labels is not None and labels.ndim > 2 and labels.shape[1:] != test.shape[1:3]:
             raise UserError(
                 f'"test_labels" of {path} must be {preprocessing.image_size} pixels wide and high,'
                 f" as the network's images. Received: shape {labels.shape}"
@@ -79,13 +83,18 @@ class Examples:
 
     @classmethod
     def _of_folder(cls, path, preprocessing):
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
-        if not files:
-            raise UserError(f"{path} holds no images ({', '.join(_SUFFIXES)}).")
-        images = (load_image(file)[None] for file in _evenly(files))
-        return cls._parted(
-            np.concatenate([_crops(one, preprocessing, path) for one in images]), str(path)
+        files = sorted(
+            file
+            for file in path.rglob("*")
+            if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
         )
+        if not files:
+            raise UserError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
+        files = _evenly(files)
+        options = preprocessing.channels, preprocessing.exif_orientation
+        images = [_crops(load_image(file, *options)[None], preprocessing, file) for file in files]
+        examples = cls._parted(np.concatenate(images), str(path))
+        return dataclasses.replace(examples, photographs=_whole(files))
 
     @classmethod
     def _parted(cls, images, origin):
@@ -95,17 +104,30 @@ class Examples:
         return cls(images[~held_out], images[held_out], None, origin)
 
 
-def _evenly(items):
-    """Returns at most `_MOST` items of a sequence, evenly spaced."""
-    step = -(-len(items) // _MOST)
+def _evenly(items, most=_MOST):
+    """Returns at most `most` items of a sequence, evenly spaced."""
+    step = -(-len(items) // most)
     return items[::step]
 
 
+def _whole(files):
+    """Returns the contents of some files that servers decode, within a limit of bytes."""
+    contents: list[bytes] = []
+    files = [file for file in files if file.suffix.lower() != ".webp"]
+    room = _MOST_PHOTOGRAPH_BYTES
+    for file in _evenly(files, _MOST_PHOTOGRAPHS):
+        room -= file.stat().st_size
+        if room >= 0 or not contents:
+            contents.append(file.read_bytes())
+    return contents
+
+
 def _crops(images, preprocessing, path):
-    shape_ok = images.ndim == 4 and images.shape[-1] == 3 and len(images)
+    channels = preprocessing.channels
+    shape_ok = images.ndim == 4 and images.shape[-1] == channels and len(images)
     if not shape_ok or images.dtype != np.uint8:
         raise UserError(
-            f"The images of {path} must be uint8, of shape (count, height, width, 3)."
+            f"The images of {path} must be uint8, of shape (count, height, width, {channels})."
             f" Received: {images.dtype} of shape {images.shape}"
         )
     images, size = _evenly(images), preprocessing.image_size

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from regnet_tf._decoding import CHANNELS
 from regnet_tf._errors import UserError, first_line, import_optional
 
-from . import manifest, report, serving, tflite
+from . import bounds, manifest, report, serving, tflite
 from .checks import Checks, measure_speed
+from .descriptions import descriptions
 from .examples import ENOUGH
 from .graph import offending_ops
 from .network import Network
@@ -69,7 +71,8 @@ def export(
     Raises:
         UserError: before anything is written: if the version exists, a precision is unknown,
             calibration images or packages are missing, or the folder is not writable. Later: if
-            the network cannot be converted, or the disk is full; `out` is then left as it was.
+            the network cannot be converted, its run was more accurate, a file is out of the
+            bounds of `export.bounds`, or the disk is full; `out` is then left as it was.
     """
     for package in _PACKAGES:
         import_optional(package, extra="export")
@@ -94,11 +97,18 @@ def _check_name(out, name):
 
 
 def _build(source, folder, version, precisions, batch_size, int8_output, say):
-    network = Network(source.model)
+    network = Network(source.model, is_classifier=bool(source.labels))
     checks = Checks.make(source, network)
+    warnings = list(_warnings(source, network, precisions))
+    for warning in warnings:
+        say(f"Warning: {warning}")
+    lost = bounds.lost_accuracy(source.accuracy, checks)
+    if lost:
+        raise UserError(lost)
     saved_model = folder / "serving" / source.name / str(version)
     say(f"SavedModel, version {version} ...")
-    write_saved_model(saved_model, network, source.preprocessing, source.labels)
+    files = descriptions(source, network)
+    write_saved_model(saved_model, network, source.preprocessing, source.labels, files)
     offending = offending_ops(saved_model)
     if offending:
         raise UserError(
@@ -117,12 +127,13 @@ def _build(source, folder, version, precisions, batch_size, int8_output, say):
         )
         quantization = layers or quantization
         artefacts[precision] = path
-    (folder / "tflite" / "labels.txt").write_text("".join(f"{one}\n" for one in source.labels))
-    say(f"Checks on {len(checks.images)} images ({checks.origin}) ...")
+    for name, text in files.items():
+        (folder / "tflite" / name).write_text(text, encoding="utf-8")
+    say(
+        f"Checks on {len(checks.images)} images ({checks.origin}) and"
+        f" {len(checks.photographs)} whole photographs ..."
+    )
     checks.write(folder / "checks.npz")
-    warnings = list(_warnings(source, precisions))
-    for warning in warnings:
-        say(f"Warning: {warning}")
     facts = report.facts(
         source, version, checks, quantization, warnings, _compared(artefacts, checks, folder)
     )
@@ -131,27 +142,45 @@ def _build(source, folder, version, precisions, batch_size, int8_output, say):
 
 
 def _compared(artefacts, checks, folder):
-    """Returns the entry of each file in `report.json`."""
+    """Returns the entry of each file in `report.json`; a `UserError` if one is out of bounds."""
     runs = {name: open_artefact(path) for name, path in artefacts.items()}
+    compared = {name: checks.compare(run) for name, run in runs.items()}
+    faults = [
+        f"{artefacts[name].name} {fault}"
+        for name in artefacts
+        for fault in bounds.faults(name, compared[name], checks)
+    ]
+    if faults:
+        raise UserError(
+            f"{'; '.join(faults)}. Nothing was written. --precision leaves files out; int8 needs"
+            " calibration images like those of the network's use."
+        )
     speeds = measure_speed(runs, checks.images)
     return {
         name: {
             "path": str(path.relative_to(folder)),
             "bytes": _size(path),
-            **checks.compare(runs[name]),
+            **compared[name],
             **speeds[name],
         }
         for name, path in artefacts.items()
     }
 
 
-def _warnings(source, precisions):
+def _warnings(source, network, precisions):
     yield from source.assumed
+    if network.softmax_is_assumed:
+        yield "The network's outputs are taken for logits: softmax makes probabilities of them."
+    if network.channels not in CHANNELS:
+        yield (
+            f"No image file has {network.channels} channels, so the SavedModel takes only arrays"
+            " of images and has no signature serving_default."
+        )
     count = 0 if source.examples is None else len(source.examples.calibration)
     if "int8" in precisions and count < ENOUGH:
         yield f"int8 was calibrated on {count} images; {ENOUGH} and more are better."
     if source.examples is None:
-        yield "Checked on random levels; --calibration gives images to check with."
+        yield "Checked on made pictures; --calibration gives images to check with."
 
 
 def _size(path):

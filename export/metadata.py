@@ -7,68 +7,38 @@ archive behind the model.
 
 import zipfile
 from pathlib import Path
-from typing import Any
 
-import flatbuffers
 import numpy as np
-from flatbuffers.number_types import Uint8Flags
-from flatbuffers.table import Table
 
 from regnet_tf._checks import check, check_number
-from regnet_tf._files import replacing
+from regnet_tf._files import LABELS_FILE, replacing
 
 from .flatbuffer import pack_model, read_model, reading, schema
-
-LABELS_FILE = "labels.txt"
+from .metadata_schema import pack, unpack
 
 _ENTRY = "TFLITE_METADATA"
-_IDENTIFIER = b"M001"
 
 #: The first parser version that reads every field written here.
 _MIN_PARSER_VERSION = "1.0.0"
-_RGB = 1
+#: Number of channels -> color space. The schema knows no others.
+_COLOR_SPACES = {1: 2, 3: 1}
+_UNKNOWN_COLORS = 0
 _TENSOR_AXIS_LABELS = 2
-
-#: Table -> its fields in the schema's order, up to the last one used here. A field is a text, a
-#: number of one byte, another table, a list of these, or a union. A union is a pair: the one member
-#: that is supported, and the member's number.
-_SCHEMA: dict[str, dict[str, Any]] = {
-    "ModelMetadata": {
-        "name": str,
-        "description": str,
-        "version": str,
-        "subgraph_metadata": ["SubGraphMetadata"],
-        "author": str,
-        "license": str,
-        "associated_files": ["AssociatedFile"],
-        "min_parser_version": str,
-    },
-    "SubGraphMetadata": {
-        "name": str,
-        "description": str,
-        "input_tensor_metadata": ["TensorMetadata"],
-        "output_tensor_metadata": ["TensorMetadata"],
-    },
-    "TensorMetadata": {
-        "name": str,
-        "description": str,
-        "dimension_names": [str],
-        "content": "Content",
-        "process_units": ["ProcessUnit"],
-        "stats": "Stats",
-        "associated_files": ["AssociatedFile"],
-    },
-    "AssociatedFile": {"name": str, "description": str, "type": int, "locale": str},
-    "Content": {"content_properties": ("ImageProperties", 2)},
-    "ImageProperties": {"color_space": int},
-    "ProcessUnit": {"options": ("NormalizationOptions", 1)},
-    "NormalizationOptions": {"mean": [float], "std": [float]},
-    "Stats": {"max": [float], "min": [float]},
-}
 
 
 def write_metadata(
-    path, *, name, description, labels, mean, std, version, license=None, author=None
+    path,
+    *,
+    name,
+    description,
+    labels,
+    mean,
+    std,
+    version,
+    scores="A score of each class.",
+    files=None,
+    license=None,
+    author=None,
 ):
     """Writes the name, the preprocessing and the class names into a classifier's file.
 
@@ -82,32 +52,35 @@ def write_metadata(
     - To a uint8 input it feeds the levels 0..255, and ignores `mean` and `std`.
     - It opens no file with an int8 input or output.
     - It opens no file with a fixed batch of more than one image.
+    - It opens only files for images of 3 channels.
 
     For a network that normalizes in its graph, set mean 0 and std 1: both input types then work.
 
     Args:
         path: the `.tflite` file. It is rewritten in place, or left as it was after an error. It has
-            one input, RGB images (N, height, width, 3), and one output. The output is scores
+            one input, images (N, height, width, channels), and one output. The output is scores
             (N, classes), or (N, height, width, classes) if every pixel has a class.
         name: name of the model.
         description: description of the model.
         labels: name of each class, in the order of the output.
-        mean: number to subtract from the levels 0..255: one, or one for each of R, G, B.
+        mean: number to subtract from the levels 0..255: one, or one for each channel.
         std: divisor after the subtraction, above 0; as many numbers as `mean`.
         version: version of the model, such as "1".
+        scores: description of the output.
+        files: dict: name -> text of more files for the archive behind the model, or None.
         license: name or text of the licence.
         author: author of the model.
 
     Raises:
         OSError: if the file cannot be read or written.
-        ValueError: if the file is not a classifier of RGB images, or the arguments do not fit it.
+        ValueError: if the file is not a classifier of images, or the arguments do not fit it.
             It is a `UserError` if ai-edge-litert is missing.
     """
     path = Path(path)
-    mean, std = _normalization(mean, std)
     labels = _checked_labels(labels)
     model = read_model(path.read_bytes(), path)
-    classes = _count_classes(path, model)
+    channels, classes = _channels_and_classes(path, model)
+    mean, std = _normalization(mean, std, channels)
     check("labels", len(labels), len(labels) == classes, f"{classes} names, one for each class")
     metadata = {
         "name": name,
@@ -115,23 +88,38 @@ def write_metadata(
         "version": version,
         "subgraph_metadata": [
             {
-                "input_tensor_metadata": [_image_metadata(mean, std)],
-                "output_tensor_metadata": [_scores_metadata()],
+                "input_tensor_metadata": [_image_metadata(mean, std, channels)],
+                "output_tensor_metadata": [_scores_metadata(scores)],
             }
         ],
         "author": author,
         "license": license,
         "min_parser_version": _MIN_PARSER_VERSION,
     }
-    packed = _pack(metadata)
+    packed = pack(metadata)
     with reading(path):
         _set_entry(model, packed)
         content = pack_model(model)
+    _write(path, content, {LABELS_FILE: "\n".join(labels), **(files or {})})
+
+
+def append_files(path, files):
+    """Appends an archive of text files to a `.tflite` file without metadata.
+
+    Args:
+        path: the `.tflite` file.
+        files: dict: name -> text.
+    """
+    _write(path, path.read_bytes(), files)
+
+
+def _write(path, content, files):
     with replacing(path) as partial:
         partial.write_bytes(content)
         # Not compressed, since phones map the file into memory. A `ZipInfo` has a fixed date.
         with zipfile.ZipFile(partial, "a", zipfile.ZIP_STORED) as archive:
-            archive.writestr(zipfile.ZipInfo(LABELS_FILE), "\n".join(labels))
+            for name, text in files.items():
+                archive.writestr(zipfile.ZipInfo(name), text)
 
 
 def read_metadata(path: str | Path) -> dict:
@@ -157,13 +145,13 @@ def read_metadata(path: str | Path) -> dict:
     if packed is None:
         raise ValueError(f"{path} has no metadata")
     with reading(path):
-        return _summary(_unpack(bytes(packed)), path)
+        return _summary(unpack(bytes(packed)), path)
 
 
-def _normalization(mean, std):
+def _normalization(mean, std, channels):
     """Checks `mean` and `std` and returns both as lists of numbers."""
     mean, std = ([value] if np.isscalar(value) else list(value) for value in (mean, std))
-    check("mean", mean, len(mean) in (1, 3), "one number or three")
+    check("mean", mean, len(mean) in (1, channels), f"one number or {channels}")
     check("std", std, len(std) == len(mean), f"as many numbers as `mean`, {len(mean)}")
     for value in mean:
         check_number("mean", value)
@@ -182,22 +170,22 @@ def _checked_labels(labels):
     return labels
 
 
-def _count_classes(path, model):
-    """Returns the number of classes; raises a ValueError if this is no RGB image classifier."""
+def _channels_and_classes(path, model):
+    """Returns the numbers of channels and classes; a ValueError if this is no classifier."""
     with reading(path):
         graph = model.subgraphs[0]
         tensors = [graph.tensors[i] for i in (*graph.inputs, *graph.outputs)]
     shapes = [() if tensor.shape is None else tuple(tensor.shape.tolist()) for tensor in tensors]
     ranks = [len(shape) for shape in shapes]
-    if ranks not in ([4, 2], [4, 4]) or shapes[0][3] != 3:
+    if ranks not in ([4, 2], [4, 4]):
         raise ValueError(
-            f"{path} is not a classifier of RGB images: its inputs and outputs have the shapes"
+            f"{path} is not a classifier of images: its inputs and outputs have the shapes"
             f" {', '.join(map(str, shapes))}"
         )
-    return shapes[1][-1]
+    return shapes[0][-1], shapes[1][-1]
 
 
-def _image_metadata(mean, std):
+def _image_metadata(mean, std, channels):
     """Returns the TensorMetadata of the input; `stats` is the range of normalized values."""
     stats = {
         name: [(end - m) / s for m, s in zip(mean, std, strict=True)]
@@ -206,17 +194,19 @@ def _image_metadata(mean, std):
     return {
         "name": "image",
         "description": "The image to classify.",
-        "content": {"content_properties": {"color_space": _RGB}},
+        "content": {
+            "content_properties": {"color_space": _COLOR_SPACES.get(channels, _UNKNOWN_COLORS)}
+        },
         "process_units": [{"options": {"mean": mean, "std": std}}],
         "stats": stats,
     }
 
 
-def _scores_metadata():
+def _scores_metadata(description):
     """Returns the TensorMetadata of the output."""
     return {
         "name": "scores",
-        "description": "A score of each class.",
+        "description": description,
         "associated_files": [
             {
                 "name": LABELS_FILE,
@@ -243,98 +233,6 @@ def _set_entry(model, packed):
         model.buffers.append(types.BufferT())
         model.metadata = [*(model.metadata or []), entry]
     model.buffers[entry.buffer].data = np.frombuffer(packed, "uint8")
-
-
-def _pack(metadata):
-    """Returns the FlatBuffer of a ModelMetadata with these fields."""
-    builder = flatbuffers.Builder()
-    builder.Finish(_pack_table(builder, "ModelMetadata", metadata), _IDENTIFIER)
-    return bytes(builder.Output())
-
-
-def _pack_table(builder, table, fields):
-    """Writes a table and everything it refers to; returns the table's offset."""
-    packed = [
-        (slot, kind, _pack_value(builder, kind, fields[name]))
-        for slot, name, kind in _slots(table)
-        if fields.get(name) is not None
-    ]
-    builder.StartObject(2 * len(_SCHEMA[table]))
-    for slot, kind, value in packed:
-        if kind is int:
-            builder.PrependUint8Slot(slot, value, 0)
-        else:
-            builder.PrependUOffsetTRelativeSlot(slot, value, 0)
-        if isinstance(kind, tuple):
-            builder.PrependUint8Slot(slot - 1, kind[1], 0)
-    return builder.EndObject()
-
-
-def _pack_value(builder, kind, value):
-    """Writes the value of a field and returns its offset; returns a number unchanged."""
-    if kind is int:
-        return value
-    if kind is str:
-        return builder.CreateString(value)
-    if kind == [float]:
-        return builder.CreateNumpyVector(np.array(value, "float32"))
-    if isinstance(kind, list):
-        places = [_pack_value(builder, kind[0], item) for item in value]
-        builder.StartVector(4, len(places), 4)
-        for place in reversed(places):
-            builder.PrependUOffsetTRelative(place)
-        return builder.EndVector()
-    return _pack_table(builder, kind[0] if isinstance(kind, tuple) else kind, value)
-
-
-def _unpack(content):
-    """Returns the fields of a packed ModelMetadata, without missing ones."""
-    if content[4:8] != _IDENTIFIER:
-        raise ValueError("its metadata is of another kind")
-    return _unpack_value(content, "ModelMetadata", 0)
-
-
-def _unpack_table(content, table, position):
-    reader = Table(content, position)
-    fields = {}
-    for slot, name, kind in _slots(table):
-        offset = reader.Offset(_vtable(slot))
-        if isinstance(kind, tuple):
-            kind, known = kind
-            if reader.GetSlot(_vtable(slot - 1), 0, Uint8Flags) != known:
-                continue
-        if offset:
-            fields[name] = _unpack_value(content, kind, position + offset)
-    return fields
-
-
-def _unpack_value(content, kind, position):
-    """Reads the value of a field from its position, directly or by reference."""
-    reader = Table(content, position)
-    if kind is int:
-        return content[position]
-    if kind is str:
-        return reader.String(position).decode()
-    if isinstance(kind, str):
-        return _unpack_table(content, kind, reader.Indirect(position))
-    start, length = reader.Vector(0), reader.VectorLen(0)
-    if kind == [float]:
-        return np.frombuffer(content, "<f4", length, start).tolist()
-    return [_unpack_value(content, kind[0], start + 4 * i) for i in range(length)]
-
-
-def _slots(table):
-    """Yields number, name and kind of each field; a union's type takes the number before it."""
-    slot = 0
-    for name, kind in _SCHEMA[table].items():
-        slot += isinstance(kind, tuple)
-        yield slot, name, kind
-        slot += 1
-
-
-def _vtable(slot):
-    """Returns the position of a field's offset in the vtable of a table."""
-    return 4 + 2 * slot
 
 
 def _summary(metadata, path):

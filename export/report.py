@@ -11,6 +11,7 @@ from regnet_tf._files import write_json
 from regnet_tf._markdown import markdown_table
 from regnet_tf._versions import installed_versions
 
+from . import bounds
 from .checks import Checks
 from .source import Source
 
@@ -43,8 +44,13 @@ def facts(
         "name": source.name,
         "version": number,
         "classes": len(source.labels),
+        "multi_label": checks.multi_label,
         "preprocessing": source.preprocessing.to_dict(),
-        "checks": {"images": len(checks.images), "origin": checks.origin},
+        "checks": {
+            "images": len(checks.images),
+            "photographs": len(checks.photographs),
+            "origin": checks.origin,
+        },
         "keras": {"accuracy": checks.accuracy},
         "artefacts": artefacts,
         "quantization": quantization,
@@ -73,7 +79,7 @@ def write(folder, facts):
 def table(artefacts: dict[str, dict], classifier: bool = True) -> str:
     """Returns the files as a markdown table."""
     columns = ["file", "size (MB)", "largest difference", "worst cosine"]
-    columns += ["same class (%)", "accuracy (%)"] if classifier else []
+    columns += ["same decision (%)", "accuracy (%)"] if classifier else []
     columns += ["batch 1 (ms)", "images/s"]
     rows = []
     for name, one in artefacts.items():
@@ -94,7 +100,7 @@ def markdown(facts: dict) -> str:
     parts = [
         f"# {facts['name']}, version {facts['version']}",
         f"Compared with the Keras model's {output} on {checks['images']} images"
-        f" ({checks['origin']}).",
+        f" ({checks['origin']}). {_photographs(facts)}",
         table(facts["artefacts"], classifier),
     ]
     if facts["keras"]["accuracy"] is not None:
@@ -108,8 +114,20 @@ def markdown(facts: dict) -> str:
     parts += [f"**Warning:** {warning}" for warning in facts["warnings"]]
     if facts["quantization"]:
         parts += ["## Where integers lose", _layers(facts["quantization"])]
+    parts += ["## Bounds", _BOUNDS, bounds.table()]
     parts.append(", ".join(f"{name} {number}" for name, number in facts["versions"].items()))
     return "\n\n".join(parts) + "\n"
+
+
+def _photographs(facts):
+    """Returns a sentence about the check from encoded files to outputs."""
+    if "photographs" not in facts["artefacts"]["SavedModel"]:
+        return "The SavedModel takes no image files."
+    return (
+        f"The SavedModel was also given {facts['checks']['photographs']} whole photographs as"
+        " files: it differs from the Keras model by at most"
+        f" {facts['artefacts']['SavedModel']['photographs']:.1e}."
+    )
 
 
 def _layers(layers):
@@ -119,6 +137,13 @@ def _layers(layers):
     return f"{_ERROR} The worst of {len(layers)}:\n\n{text}"
 
 
+_BOUNDS = (
+    "An export fails if a file is farther from the Keras model than this table allows;"
+    " `regnet verify` holds the same bounds. A decision is the class of an image or a pixel or,"
+    " where an image can have several classes, whether it has a class. Only decisions that the"
+    " Keras model clearly prefers, by a probability of 0.1, count as changed. One may always"
+    " change."
+)
 _ERROR = (
     "Error is the distance of the int8 file's layer outputs from float32's, on calibration images,"
     " relative to their standard deviation."

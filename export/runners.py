@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,16 @@ class Runner:
     """An exported file as a function.
 
     Attributes:
-        run: function from images uint8 `(batch, height, width, 3)` to float32 `(batch, n)`:
-            probabilities, or features if there is no classifier. It takes any batch size.
+        run: function from images uint8 `(batch, height, width, channels)` to float32 `(batch, n)`:
+            probabilities, or features if there is no head. It takes any batch size.
         batch_size: batch size in which the file is run; 1 if the file takes any.
+        run_files: function from a list of the contents of image files to the same outputs; None
+            for a file that takes only images.
     """
 
     run: Callable[[np.ndarray], np.ndarray]
     batch_size: int = 1
+    run_files: Callable[[Sequence[bytes]], np.ndarray] | None = None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Runs the file on images."""
@@ -52,7 +55,12 @@ def open_saved_model(path: str | Path) -> Runner:
         (outputs,) = loaded.signatures[name](images=tf.constant(images)).values()
         return outputs.numpy()
 
-    return Runner(run)
+    def run_files(files):
+        outputs = loaded.signatures["serving_default"](image_bytes=tf.constant(list(files)))
+        return outputs["features" if name == "features" else "probabilities"].numpy()
+
+    takes_files = "serving_default" in loaded.signatures
+    return Runner(run, run_files=run_files if takes_files else None)
 
 
 def open_tflite(path: str | Path, threads: int = THREADS) -> Runner:

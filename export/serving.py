@@ -10,6 +10,8 @@ from google.protobuf import text_format
 from regnet_tf._errors import UserError, import_optional
 from regnet_tf._files import replacing
 
+from .photographs import encoded
+
 _WARM_UP = Path("assets.extra", "tf_serving_warmup_requests")
 _LARGEST_BATCH = 32
 
@@ -54,7 +56,7 @@ def next_version(folder: Path, version: int | None = None, overwrite: bool = Fal
     return version
 
 
-def write_warm_up(saved_model, name, examples):
+def write_warm_up(saved_model, name, images):
     """Adds warm-up requests, which a server sends to itself after it has loaded a model.
 
     Without them, the first request of each signature and batch size is slow, since TensorFlow then
@@ -63,12 +65,18 @@ def write_warm_up(saved_model, name, examples):
     Args:
         saved_model: a `Path`, the folder of a SavedModel.
         name: name of the model.
-        examples: images for the requests, uint8 `(count, height, width, 3)`.
+        images: images for the requests, uint8 `(count, height, width, channels)`.
     """
     logs = import_optional("tensorflow_serving.apis.prediction_log_pb2", extra="export")
     signatures = tf.saved_model.load(str(saved_model)).signatures
+
+    def inputs(signature, batch_size):
+        batch = np.resize(images, (batch_size, *images.shape[1:]))
+        if signature == "serving_default":
+            return {"image_bytes": [encoded(image) for image in batch]}
+        return {"images": batch}
+
     path = saved_model / _WARM_UP
-    path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature in signatures:
             for batch_size in (1, _LARGEST_BATCH):
@@ -76,16 +84,9 @@ def write_warm_up(saved_model, name, examples):
                 request = log.predict_log.request
                 request.model_spec.name = name
                 request.model_spec.signature_name = signature
-                images = np.resize(examples, (batch_size, *examples.shape[1:]))
-                for key, value in _inputs(signature, images).items():
+                for key, value in inputs(signature, batch_size).items():
                     request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
                 writer.write(log.SerializeToString())
-
-
-def _inputs(signature, images):
-    if signature == "serving_default":
-        return {"image_bytes": [tf.io.encode_jpeg(image).numpy() for image in images]}
-    return {"images": images}
 
 
 def read_warm_up(saved_model: Path) -> list:

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from regnet_tf._errors import UserError
+from regnet_tf._files import read_json
 from regnet_tf._trained import load_trained
 from regnet_tf.class_names import imagenet_synsets, readable
 from regnet_tf.facts import facts_of
 from regnet_tf.preprocessing import Preprocessing
 
 from .examples import Examples
-from .network import find_classifier
+from .network import check_model, find_head
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -27,19 +27,27 @@ class Source:
 
     Attributes:
         name: name of the model on a server: letters, digits, `_`, `.` and `-`.
-        model: a `keras.Model` of normalized images `(batch, height, width, 3)`.
-        preprocessing: the preprocessing from a photograph to a normalized image.
-        labels: names of the classes; empty for a network without a classifier.
+        model: a `keras.Model` of images `(batch, height, width, channels)`.
+        preprocessing: the preprocessing from a photograph to the model's input.
+        class_names: names of the classes; empty for a network without a head.
         examples: images for the calibration of int8 files and for the checks, or None.
         assumed: what the network does not know and was assumed: lines of text.
+        accuracy: accuracy in percent that the network's run found on its test images, if
+            `examples` come from them; else None.
     """
 
     name: str
     model: keras.Model
     preprocessing: Preprocessing
-    labels: Sequence[str]
+    class_names: Sequence[str]
     examples: Examples | None = None
     assumed: Sequence[str] = ()
+    accuracy: float | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes in words, one line each."""
+        return tuple(" ".join(readable(name).splitlines()) for name in self.class_names)
 
 
 def load_source(
@@ -68,26 +76,38 @@ def load_source(
     """
     trained = load_trained(source, variant)
     name = check_name(name or re.sub(r"[^A-Za-z0-9_.-]", "_", trained.name))
-    facts = facts_of(trained.model)
-    model, preprocessing = without_preprocessing(trained.model, facts.preprocessing)
-    preprocessing = _changed(preprocessing, model, changes)
-    classes = model.output_shape[-1] if find_classifier(model) else 0
-    names = _labels(labels, facts.class_names, classes)
+    check_model(trained.model)
+    facts, model = facts_of(trained.model), trained.model
+    preprocessing = _changed(facts, model, changes)
+    has_scores = find_head(model) is not None or labels is not None or facts.class_names is not None
+    names = _class_names(labels, facts.class_names, model.outputs[0].shape[-1] if has_scores else 0)
+    examples, accuracy = None, None
     if calibration is not None:
         examples = Examples.read(Path(calibration), preprocessing)
     elif trained.folder is not None and (trained.folder / "examples.npz").is_file():
         examples = Examples.read(trained.folder / "examples.npz", preprocessing)
-    else:
-        examples = None
-    assumed = list(_assumed(facts, names, labels))
-    return Source(name, model, preprocessing, names, examples, assumed)
+        accuracy = _known_accuracy(trained.folder / "run.json")
+    assumed = tuple(_assumed(trained.name, facts, changes, names, labels))
+    return Source(name, model, preprocessing, names, examples, assumed, accuracy)
 
 
-def _assumed(facts, names, labels):
-    if facts.preprocessing is None:
-        yield "The network does not know its preprocessing; ImageNet's was assumed."
+def _assumed(name, facts, changes, names, labels):
+    if {"mean", "std"}.isdisjoint(changes):
+        if facts.normalizes:
+            yield (
+                f"{name} normalizes its images itself; levels of 0 to 255 are fed. --mean, --std"
+                " and --scale change that."
+            )
+        elif facts.preprocessing is None:
+            yield "The network does not know its preprocessing; ImageNet's was assumed."
     if names and facts.class_names is None and labels is None:
         yield f"The network does not know its class names; {names[0]!r} ... were assumed."
+
+
+def _known_accuracy(file):
+    """Returns the accuracy in percent that a run found on its test images; None if unknown."""
+    accuracy = (read_json(file).get("results") or {}).get("accuracy")
+    return None if accuracy is None else 100 * accuracy
 
 
 def check_name(name: str) -> str:
@@ -100,42 +120,30 @@ def check_name(name: str) -> str:
     return name
 
 
-def without_preprocessing(model, preprocessing):
-    """Splits a model into the part that takes normalized images and the preprocessing.
-
-    Args:
-        model: a functional `keras.Model`, which may begin with `include_preprocessing`'s layer.
-        preprocessing: preprocessing outside the model; None if unknown.
-
-    Returns:
-        `(model, preprocessing)`. If the model has the layer, mean and standard deviation come from
-        it.
-    """
-    preprocessing = preprocessing or Preprocessing(image_size=model.input_shape[1] or 224)
-    layer = next((layer for layer in model.layers if layer.name == "preprocessing"), None)
-    if layer is None:
-        return model, preprocessing
-    std = 1 / (255 * np.array(layer.scale, "float64"))
-    mean = -np.array(layer.offset, "float64") * std
-    preprocessing = preprocessing.replace(mean=tuple(mean), std=tuple(std))
-    inner = keras.Model(layer.output, model.outputs[0], name=model.name)
-    alone = keras.models.clone_model(inner)  # its layers have no other inputs
-    alone.set_weights(inner.get_weights())
-    return alone, preprocessing
-
-
-def _changed(preprocessing, model, changes):
-    """Returns the preprocessing with changes, checked against the network's input size."""
+def _changed(facts, model, changes):
+    """Returns the preprocessing with changes, checked against the network's input."""
+    _, fixed, _, channels = model.inputs[0].shape
+    preprocessing = facts.preprocessing
+    if preprocessing is None:
+        preprocessing = Preprocessing(image_size=fixed or 224)
+        if facts.normalizes:
+            preprocessing = preprocessing.replace(mean=(0,) * 3, std=(1 / 255,) * 3)
+        preprocessing = preprocessing.with_channels(channels)
     size = changes.get("image_size", preprocessing.image_size)
-    fixed = model.input_shape[1]
     if fixed is not None and size != fixed:
         if "image_size" in changes:
             raise UserError(f"`image_size` must be {fixed}, the network's. Received: {size}")
         changes["image_size"] = fixed
-    return preprocessing.replace(**changes)
+    preprocessing = preprocessing.replace(**changes)
+    if preprocessing.channels != channels:
+        raise UserError(
+            f"`mean` and `std` must be {channels} numbers, one for each channel of the network."
+            f" Received: {preprocessing.channels}"
+        )
+    return preprocessing
 
 
-def _labels(file, class_names, classes):
+def _class_names(file, class_names, classes):
     """Returns the class names, from a file, the network or ImageNet, else numbered ones."""
     if classes == 0:
         return ()
@@ -152,4 +160,4 @@ def _labels(file, class_names, classes):
         raise UserError(
             f"`labels` must be {classes} lines, one for each class. Received: {len(names)}"
         )
-    return tuple(map(readable, names))
+    return tuple(names)

@@ -4,11 +4,11 @@ import tensorflow as tf
 
 from regnet_tf._checks import check_choice, check_int
 from regnet_tf._errors import UserError
-from regnet_tf._files import replacing
+from regnet_tf._files import LABELS_FILE, replacing
 
-from . import integers
+from . import integers, metadata
 from .convert import convert
-from .metadata import write_metadata
+from .descriptions import descriptions
 
 PRECISIONS = ("float32", "float16", "dynamic_range", "int8")
 INT8_OUTPUTS = ("float32", "uint8")
@@ -35,9 +35,10 @@ def check_options(precisions, batch_size, int8_output, examples):
 def write_tflite(path, network, source, precision, batch_size, int8_output, version):
     """Writes a `.tflite` file of a network, with the class names inside.
 
-    The file takes images with levels 0 to 255, uint8 `(batch_size, image_size, image_size, 3)`. It
-    returns "probabilities" float32 `(batch_size, classes)`, or "features" without a classifier. It
-    has only TFLite's builtin operations, and the signature "serving_default".
+    The file takes images with levels 0 to 255, uint8 `(batch_size, image_size, image_size,
+    channels)`. It returns "probabilities" float32 `(batch_size, classes)`, or "features" without a
+    head. It has only TFLite's builtin operations, and the signature "serving_default". The files of
+    `export.descriptions.descriptions` are in an archive behind the network.
 
     Args:
         path: a `Path`.
@@ -63,24 +64,34 @@ def write_tflite(path, network, source, precision, batch_size, int8_output, vers
         content = convert(network, source.preprocessing, batch_size, configure=configure)
     with replacing(path) as partial:
         partial.write_bytes(content)
+    files = descriptions(source, network)
     if source.labels:
-        _write_names(path, source, precision, version)
+        _write_metadata(path, network, source, precision, version, files)
+    else:
+        metadata.append_files(path, files)
     return layers
 
 
-def _write_names(path, source, precision, version):
+def _write_metadata(path, network, source, precision, version, files):
     preprocessing = source.preprocessing
-    write_metadata(
+    turned = ", turned as their EXIF metadata says," if preprocessing.exif_orientation else ""
+    metadata.write_metadata(
         path,
         name=source.name,
         description=f"RegNet, {precision}. Takes levels of 0 to 255: the middle"
-        f" {preprocessing.image_size} pixels of a photograph whose shorter side was resized to"
-        f" {preprocessing.shorter_side}.",
+        f" {preprocessing.image_size} pixels of a photograph{turned} whose shorter side was resized"
+        f" to {preprocessing.shorter_side}.",
+        scores=_MULTI_LABEL if network.is_multi_label else _ONE_LABEL,
         labels=source.labels,
         mean=[0.0],  # the network itself normalizes
         std=[1.0],
         version=version,
+        files={name: text for name, text in files.items() if name != LABELS_FILE},
     )
+
+
+_ONE_LABEL = "The probability of each class. They add up to 1."
+_MULTI_LABEL = "The probability of each class by itself. An image can have several classes."
 
 
 def _float16(converter):

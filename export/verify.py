@@ -11,10 +11,11 @@ _EPILOG = """\
 example:
   regnet verify exports/digits
 
-The command checks the size and SHA-256 of each file. It runs each network on the images in
-checks.npz and compares the outputs with those of the Keras model. The largest difference may be at
-most twice the one in report.json, because other processors round differently. At most one image in
-a hundred more may get another class.
+The command checks the size and SHA-256 of each file. It runs each network on the images and the
+whole photographs in checks.npz, and compares the outputs with those of the Keras model. The same
+bounds hold as for the export; report.md lists them. Moreover, the largest difference may be at most
+twice the one in report.json, because other processors round differently, and at most one image in a
+hundred more may get another class.
 
 Exit status: 0 if all checks pass, 1 if one fails, 2 if the folder is not an export."""
 
@@ -65,7 +66,7 @@ def verify(folder: Path, say: Callable = print) -> list[str]:
     from regnet_tf._errors import UserError
     from regnet_tf._files import read_json
 
-    from . import manifest
+    from . import bounds, manifest
     from .checks import Checks
     from .graph import offending_ops
     from .runners import open_artefact
@@ -84,7 +85,8 @@ def verify(folder: Path, say: Callable = print) -> list[str]:
         except UserError as error:
             found.append(f"{before['path']}: {error}")
             continue
-        found += [f"{before['path']}: {fault}" for fault in _faults(now, before, checks)]
+        faults = [*bounds.faults(name, now, checks), *_faults(now, before, checks)]
+        found += [f"{before['path']}: {fault}" for fault in faults]
         say(f"{name:14} largest difference {now['max_difference']:.1e}" + _agreement(now))
     return found
 
@@ -93,19 +95,23 @@ def _agreement(compared):
     if "top1_agreement" not in compared:
         return f", worst cosine {compared['cosine']:.5f}"
     accuracy = compared["accuracy"]
-    text = f", same class {compared['top1_agreement']:.2f} %"
+    text = f", same decision {compared['top1_agreement']:.2f} %"
     return text + ("" if accuracy is None else f", accuracy {accuracy:.2f} %")
 
 
 def _faults(now, before, checks):
-    scale = 1.0 if checks.classifier else float(abs(checks.expected).max())
-    allowed = max(_SLACK * before["max_difference"], _LEAST_DIFFERENCE * scale)
-    if not now["max_difference"] <= allowed:
-        yield f"differs by {now['max_difference']:.1e}, allowed are {allowed:.1e}"
+    least = _LEAST_DIFFERENCE * (1.0 if checks.classifier else checks.scale)
+    for key, what in (("max_difference", ""), ("photographs", " on whole photographs")):
+        allowed = max(_SLACK * before.get(key, 0.0), least)
+        if not now.get(key, 0.0) <= allowed:
+            yield f"differs by {now[key]:.1e}{what}, report.json allows {allowed:.1e}"
     if "top1_agreement" in now:
         least = before["top1_agreement"] - _LESS_AGREEMENT
         if now["top1_agreement"] < least:
-            yield f"names the same class for {now['top1_agreement']:.2f} %, at least {least:.2f} %"
+            yield (
+                f"decides as the Keras model in {now['top1_agreement']:.2f} %, report.json requires"
+                f" {least:.2f} %"
+            )
 
 
 if __name__ == "__main__":

@@ -53,15 +53,16 @@ from regnet_tf.models import (
     freeze,
     freeze_normalization,
 )
-from regnet_tf.optimizers import SGD
+from regnet_tf.optimizers import SGD, AdamW
 from regnet_tf.porting import load_state_dict, to_state_dict
 from regnet_tf.preprocessing import (
     Preprocessing,
     load_image,
     preprocess_input,
 )
+from regnet_tf.published import WeightsInfo, list_weights, weights_info
 from regnet_tf.readers import read_state_dict, write_state_dict
 from regnet_tf.variants import VARIANTS, RegNetConfig, get_config, list_variants
 from regnet_tf.version import __version__
-from regnet_tf.weights import WeightsInfo, list_weights, preprocessing_for, weights_info
+from regnet_tf.weights import preprocessing_for
 from regnet_tf.widths import StageConfig, block_widths, generate_stages

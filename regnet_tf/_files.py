@@ -1,12 +1,22 @@
 """Reads and writes files. A written file is either complete or absent."""
 
 import contextlib
+import csv
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from regnet_tf._errors import UserError, first_line
+
+#: Files about a network in an export: in a SavedModel's folder `assets.extra`, and in a `.tflite`
+#: file's archive.
+LABELS_FILE, FACTS_FILE = "labels.txt", "facts.json"
+
+#: Suffixes of files that are images, in lower case.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 
 
 @contextlib.contextmanager
@@ -34,6 +44,18 @@ def write_json(path: Path, content: dict | list, indent: int = 2) -> None:
     """Writes a JSON file; the old one is replaced when the new one is complete."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(content, indent=indent) + "\n")
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Writes a CSV file; the old one is replaced when the new one is complete.
+
+    Bytes of file names that are not UTF-8 are written as they are in the file system.
+    """
+    with (
+        replacing(path) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        csv.writer(file).writerows(rows)
 
 
 def read_json(path: Path, *keys: str) -> dict:

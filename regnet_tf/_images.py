@@ -1,4 +1,4 @@
-"""Decodes, resizes and crops images with TensorFlow, equal to Pillow in every pixel.
+"""Resizes and crops images with TensorFlow, equal to Pillow in every pixel.
 
 Pillow resamples along one axis, rounds to 8 bits, then resamples along the other. Its weights are
 rounded to 22 fractional bits. Sums of bytes times these weights are exact in float64 in any order,
@@ -6,8 +6,6 @@ so a matrix product gives Pillow's integers. Only the pixels that the crop needs
 """
 
 import functools
-import os
-import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,41 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 
-def decode_file(path):
-    """Decodes a file to `(height, width, 3)` uint8; the path may be a string tensor."""
-    if tf.is_tensor(path) and not tf.executing_eagerly():
-        return decode(tf.io.read_file(path), "a file")
-    path = path.numpy().decode() if tf.is_tensor(path) else os.fspath(path)
-    try:
-        content = tf.io.read_file(path)
-    except tf.errors.NotFoundError as error:
-        raise FileNotFoundError(f"There is no file {path!r}") from error
-    except tf.errors.OpError as error:
-        raise ValueError(f"{path!r} cannot be read: {_reason(error)}") from error
-    return decode(content, repr(path))
-
-
-def decode(image_bytes, origin):
-    """Decodes bytes or a scalar string tensor to `(height, width, 3)` uint8.
-
-    Errors name the `origin`.
-    """
-    try:
-        # The default decoding method is faster, but up to 18 levels off.
-        image = tf.io.decode_jpeg(image_bytes, channels=3, dct_method="INTEGER_ACCURATE")
-        return tf.ensure_shape(image, [None, None, 3])
-    except tf.errors.OpError as error:
-        raise ValueError(
-            f"An image must be a complete JPEG or PNG file. Received: {origin} ({_reason(error)})"
-        ) from error
-
-
-def _reason(error):
-    """Returns TensorFlow's message without the names of its operations."""
-    return re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|name: *$", "", error.message).strip()
-
-
-def as_images(images):
+def as_images(images, channels):
     """Returns one uint8 image or a batch as a tensor.
 
     In a graph, only what is known before it runs is checked.
@@ -60,14 +24,15 @@ def as_images(images):
     if not tf.is_tensor(images):
         images = np.asarray(images)
     shape, dtype = tf.TensorShape(images.shape), images.dtype.name
-    ok = shape.rank in (3, 4) and shape[-1] in (3, None) and 0 not in shape[-3:-1]
+    ok = shape.rank in (3, 4) and shape[-1] in (channels, None) and 0 not in shape[-3:-1]
     if not ok or dtype != "uint8":
+        kind = "RGB, " if channels == 3 else ""
         raise ValueError(
-            "An image must be RGB, a uint8 array of shape (height, width, 3), or (batch, height, "
-            f"width, 3) for several. Received: {dtype} of shape {shape}"
+            f"An image must be {kind}a uint8 array of shape (height, width, {channels}), or (batch,"
+            f" height, width, {channels}) for several. Received: {dtype} of shape {shape}"
         )
     with tf.device("/CPU:0"):
-        return tf.ensure_shape(images, [None] * (shape.rank - 1) + [3])
+        return tf.ensure_shape(images, [None] * (shape.rank - 1) + [channels])
 
 
 _WEIGHT_BITS = 22
@@ -107,7 +72,7 @@ _KERNELS = {
 
 
 @functools.lru_cache(maxsize=64)
-def cropper(shorter_side, image_size, interpolation):
+def cropper(shorter_side, image_size, interpolation, channels):
     """Returns a `tf.function` that resizes an image and crops the central square.
 
     Args:
@@ -115,15 +80,16 @@ def cropper(shorter_side, image_size, interpolation):
             ratio, rounded down.
         image_size: side of the square. A resized image that is smaller is padded with zeros.
         interpolation: one of `regnet_tf.preprocessing.INTERPOLATIONS`.
+        channels: number of channels. Each is resized by itself.
 
     Returns:
-        A function from `(height, width, 3)` uint8, both above 0, to `(image_size, image_size, 3)`;
-        uint8, or unrounded float32 for "pycls". Its operations stay on the CPU. There, matrix
-        products are exact for integers up to 2**53.
+        A function from `(height, width, channels)` uint8, height and width above 0, to
+        `(image_size, image_size, channels)`; uint8, or unrounded float32 for "pycls". Its
+        operations stay on the CPU. There, matrix products are exact for integers up to 2**53.
     """
     kernel = _KERNELS[interpolation]
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)], autograph=False)
+    @tf.function(input_signature=[tf.TensorSpec([None, None, channels], tf.uint8)], autograph=False)
     def resize_and_crop(image):
         with tf.device("/CPU:0"):
             size = tf.shape(image, tf.int64)[:2]
@@ -142,7 +108,7 @@ def cropper(shorter_side, image_size, interpolation):
                 lambda: resample(rows, columns, [2, 0, 1], [2, 1, 0]),
                 lambda: resample(columns, rows, [2, 1, 0], [1, 2, 0]),
             )
-            y = tf.reshape(y, [image_size, image_size, 3])
+            y = tf.reshape(y, [image_size, image_size, channels])
             return y if kernel.pillow else tf.cast(y, tf.float32)
 
     return resize_and_crop
@@ -209,12 +175,12 @@ def _offset(surplus, kernel):
 
 
 def _resample(x, axis, crop, kernel):
-    """Resamples `(3, size, other)` to `(3, crop, other)`: uint8 as Pillow rounds, or float64."""
+    """Resamples `(channels, size, other)` along `size`: uint8 as Pillow rounds, or float64."""
     window = tf.shape(axis.weights, tf.int64)[2]
     taps = tf.gather(x, axis.starts[:, None] + tf.range(window), axis=1)
-    # (blocks, _BLOCK, window) x (3, blocks, window, other)
+    # (blocks, _BLOCK, window) x (channels, blocks, window, other)
     x = tf.matmul(axis.weights, tf.cast(taps, tf.float64))
-    x = tf.reshape(x, [3, _whole_blocks(crop), tf.shape(x)[3]])[:, :crop]
+    x = tf.reshape(x, [tf.shape(x)[0], _whole_blocks(crop), tf.shape(x)[3]])[:, :crop]
     if kernel.pillow:
         half = 1 << (_WEIGHT_BITS - 1)
         x = tf.bitwise.right_shift(tf.cast(x, tf.int32) + half, _WEIGHT_BITS)

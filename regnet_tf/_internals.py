@@ -77,6 +77,19 @@ def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
     return list(model._flatten_layers())
 
 
+def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Returns the layers directly inside a layer; only models have a public list of them."""
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def functional_form(model: keras.Model) -> keras.Model:
+    """Returns the functional model that a `Sequential` one holds; a functional one itself.
+
+    The public `outputs` of a `Sequential` model are a list, also if it outputs a dict.
+    """
+    return getattr(model, "_functional", model)
+
+
 def maker(tensor):
     """Returns the layer that made a tensor of a functional model, and the layer's inputs.
 
@@ -100,11 +113,18 @@ def mean_squares(optimizer: keras.optimizers.RMSprop) -> list[keras.Variable]:
     return optimizer._velocities
 
 
+def adam_moments(optimizer: keras.optimizers.Adam, variable: Any) -> tuple:
+    """Returns Adam's mean gradient and mean squared gradient of a variable."""
+    index = variable_index(optimizer, variable)
+    return optimizer._momentums[index], optimizer._velocities[index]
+
+
 class StepHook(keras.optimizers.Optimizer):
-    """Optimizer with a method for the update of all variables.
+    """Optimizer with methods for the clipping of all gradients and the update of all variables.
 
     The public `update_step` updates one variable, after Keras has prepared each one for all
-    replicas.
+    replicas. Keras' own weight decay has the same learning rate for all variables, so the update
+    must decay them.
     """
 
     def update_all(self, gradients, variables, learning_rate):
@@ -113,3 +133,13 @@ class StepHook(keras.optimizers.Optimizer):
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         self.update_all(grads, trainable_variables, learning_rate)
+
+    def _apply_weight_decay(self, variables):
+        """Does nothing: the update includes the decay."""
+
+    def clip_all(self, gradients):
+        """Returns the clipped gradients; Keras' own way unless it is overridden."""
+        return super()._clip_gradients(gradients)
+
+    def _clip_gradients(self, grads):
+        return self.clip_all(grads)

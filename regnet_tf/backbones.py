@@ -70,6 +70,10 @@ def backbone(
 ) -> BackboneModel:
     """Builds a network that returns feature maps, up to the highest chosen level.
 
+    Feed images scaled to 0 to 1 and normalized by mean and standard deviation: `preprocess_input`
+    and `preprocessing_for(model)` do both. With `include_preprocessing=True`, feed levels of 0 to
+    255.
+
     Args:
         config: a `RegNetConfig`, a variant's name or a tag, see `build_regnet`.
         outputs: the levels to return, from 1, the stem, to 1 + the number of stages.

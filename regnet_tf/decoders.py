@@ -13,7 +13,8 @@ import keras
 from keras import ops
 
 from regnet_tf import ops as regnet_ops
-from regnet_tf._checks import check, check_choice, check_int
+from regnet_tf._checks import check, check_choice, check_int, check_number
+from regnet_tf._composite import Composite
 from regnet_tf.layers import ClassNames, ConvNorm
 from regnet_tf.variants import ACTIVATIONS, NORMALIZATIONS
 
@@ -22,7 +23,7 @@ _register = keras.saving.register_keras_serializable(package="regnet_tf")
 DECODERS = ("fpn", "unet")
 
 
-class _Decoder(keras.layers.Layer):
+class _Decoder(Composite):
     """Base class of the decoders, with the options of their convolutions."""
 
     def __init__(self, activation="relu", normalization="batch", synchronized=False, **kwargs):
@@ -35,14 +36,14 @@ class _Decoder(keras.layers.Layer):
         self.supports_jit = regnet_ops.supports_jit()
 
     def _conv(self, name, filters, kernel_size, activation):
-        return ConvNorm(
-            filters,
-            kernel_size,
+        return self.sublayer(
+            ConvNorm,
+            name=name,
+            filters=filters,
+            kernel_size=kernel_size,
             activation=activation,
             normalization=self.normalization,
             synchronized=self.synchronized,
-            name=name,
-            dtype=self.dtype_policy,
         )
 
     def get_config(self):
@@ -148,24 +149,29 @@ class FPNDecoder(_Decoder):
         self.width = width
 
     def build(self, input_shape):
-        self.convs = {}
-        levels = _levels(input_shape)
-        for place, level in enumerate(levels):
-            names = [f"{level}_conv_{step}" for step in range(1, max(place, 1) + 1)]
-            convs = [self._conv(name, self.width, 3, self.activation) for name in names]
+        self.convs = {}  # Keras saves layers in a dict, but not those in a list in a dict
+        for level, names in self._names(input_shape).items():
             shape = input_shape[level]
-            for conv in convs:
-                conv.build(shape)
+            for name in names:
+                self.convs[name] = self._conv(name, self.width, 3, self.activation)
+                self.convs[name].build(shape)
                 shape = (*shape[:-1], self.width)
-            self.convs[level] = convs
+
+    def _names(self, maps):
+        """Names of the convolutions of each level: one for each finer level, at least one."""
+        steps = {level: max(place, 1) for place, level in enumerate(_levels(maps))}
+        return {
+            level: [f"{level}_conv_{step}" for step in range(1, count + 1)]
+            for level, count in steps.items()
+        }
 
     def call(self, inputs, training=None):
         levels = _levels(inputs)
         total = 0
-        for place, level in enumerate(levels):
+        for place, (level, names) in enumerate(self._names(inputs).items()):
             x, finer = inputs[level], reversed(levels[:place])
-            for conv, target in itertools.zip_longest(self.convs[level], finer):
-                x = conv(x, training=training)
+            for name, target in itertools.zip_longest(names, finer):
+                x = self.convs[name](x, training=training)
                 if target is not None:
                     x = regnet_ops.resize_bilinear(x, _size(inputs[target]))
             total = total + x  # N H W F
@@ -208,10 +214,11 @@ class UNetDecoder(_Decoder):
         channels, self.convs = input_shape[coarsest][-1], {}
         for level, width in zip(reversed(finer), self.widths, strict=True):
             *before, skip = input_shape[level]
-            pair = [self._conv(f"{level}_conv_{n}", width, 3, self.activation) for n in (1, 2)]
-            pair[0].build((*before, channels + skip))
-            pair[1].build((*before, width))
-            self.convs[level], channels = pair, width
+            for number, inputs in ((1, channels + skip), (2, width)):
+                name = f"{level}_conv_{number}"
+                self.convs[name] = self._conv(name, width, 3, self.activation)
+                self.convs[name].build((*before, inputs))
+            channels = width
 
     def call(self, inputs, training=None):
         *finer, coarsest = _levels(inputs)
@@ -219,8 +226,8 @@ class UNetDecoder(_Decoder):
         for level in reversed(finer):
             x = regnet_ops.resize_nearest(x, _size(inputs[level]))
             x = ops.concatenate([x, ops.cast(inputs[level], x.dtype)], axis=-1)
-            for conv in self.convs[level]:
-                x = conv(x, training=training)  # N H W F
+            for number in (1, 2):
+                x = self.convs[f"{level}_conv_{number}"](x, training=training)  # N H W F
         return x
 
     def compute_output_shape(self, input_shape):
@@ -231,7 +238,7 @@ class UNetDecoder(_Decoder):
 
 
 @_register
-class PixelClassifier(ClassNames, keras.layers.Layer):
+class PixelClassifier(ClassNames, Composite):
     """Classifies pixels: a 1x1 convolution in float32, resized to the image.
 
     Args:
@@ -251,11 +258,11 @@ class PixelClassifier(ClassNames, keras.layers.Layer):
         self.activation = keras.activations.get(activation)
 
     def build(self, input_shape):
-        self.dense = keras.layers.Dense(
-            self.classes,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        self.dense = self.sublayer(
+            keras.layers.Dense,
             name="dense",
-            dtype=self.dtype_policy,
+            units=self.classes,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
         )
         self.dense.build(input_shape[0])
 
@@ -283,6 +290,7 @@ def segmentation_model(
     *,
     decoder: str = "fpn",
     width: int = 128,
+    dropout: float = 0.0,
     activation: str | None = "softmax",
     class_names: Sequence[str] | None = None,
     normalization: str | None = "batch",
@@ -291,12 +299,17 @@ def segmentation_model(
 ) -> keras.Model:
     """Builds a network that predicts the class of every pixel.
 
+    Feed images scaled to 0 to 1 and normalized by mean and standard deviation: `preprocess_input`
+    and `preprocessing_for(model)` do both. If the backbone has `include_preprocessing=True`, feed
+    levels of 0 to 255.
+
     Args:
         backbone: a model made by `regnet_tf.backbone`, with two or more levels.
         classes: number of classes.
         decoder: "fpn" for a `FeaturePyramid` and a `FPNDecoder`; "unet" for a `UNetDecoder`.
         width: number of channels in the decoder. All levels of the feature pyramid have this width.
             In the U-Net, the finest level has it, and it doubles at each coarser level.
+        dropout: probability of dropping a feature of the decoder's map in training.
         activation: "softmax" for probabilities, None for logits.
         class_names: names of the classes, or None if unknown. They are part of the saved model.
         normalization: normalization of the decoder's convolutions, see `ConvNorm`. The convolutions
@@ -316,6 +329,7 @@ def segmentation_model(
     check("backbone", backbone, ok, "a model of `regnet_tf.backbone`, of two or more levels")
     check_choice("decoder", decoder, DECODERS)
     check_int("width", width, minimum=1)
+    check_number("dropout", dropout, minimum=0, below=1)
     policy = backbone.dtype_policy
     options = {"normalization": normalization, "synchronized": synchronized, "dtype": policy}
     if decoder == "fpn":
@@ -324,6 +338,8 @@ def segmentation_model(
     else:
         widths = [width * 2**step for step in reversed(range(len(maps) - 1))]
         x = UNetDecoder(widths, name="decoder", **options)(maps)
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="dropout", dtype=policy)(x)
     images = backbone.inputs[0]
     x = PixelClassifier(classes, activation, class_names, name="classifier")([x, images])
     model = keras.Model(images, x, name=name or f"{backbone.name}_{decoder}")

@@ -29,6 +29,17 @@ def conv2d(x, kernel, stride, dilation):
     """See `regnet_tf.ops.conv2d`."""
     _warn_if_slow()
     x, kernel = tf.convert_to_tensor(x), tf.convert_to_tensor(kernel)
+    several = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    if several and not x.shape[0] and onednn() != "off" and not has_accelerator():
+        # One of several replicas can get an empty batch. oneDNN's convolution of it has a wrong
+        # shape. An image of zeros takes part instead.
+        count = tf.shape(x)[0]
+        x = tf.pad(x, [[0, tf.cast(count == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])
+        return _conv2d(x, kernel, stride, dilation)[:count]
+    return _conv2d(x, kernel, stride, dilation)
+
+
+def _conv2d(x, kernel, stride, dilation):
     # With a stride, TensorFlow's SAME adds the odd pixel at the end. PyTorch pads symmetrically.
     # The padding is a separate operation, because oneDNN has no gradients for explicit padding.
     pad = dilation * (kernel.shape[0] // 2)
@@ -210,11 +221,19 @@ def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, 
         epsilon,
     )
     if has_accelerator() or x.dtype != tf.float32:
-        return _fused_norm(x, norm)[:3]
-    if onednn() in ("avx2", "sse41") or (onednn() == "avx512" and x.shape[-1] % _VECTOR):
+        y, *moved = _fused_norm(x, norm)[:3]
+    elif onednn() in ("avx2", "sse41") or (onednn() == "avx512" and x.shape[-1] % _VECTOR):
         # 4x as fast if oneDNN lacks AVX-512; 3x if the channels do not fill the registers.
-        return _norm_by_products(x, norm, activated)
-    return _norm_in_one(x, norm)
+        y, *moved = _norm_by_products(x, norm, activated)
+    else:
+        y, *moved = _norm_in_one(x, norm)
+    if not x.shape[
+        0
+    ]:  # 0, or unknown: an empty batch, as one of several replicas can get, has none
+        some = tf.size(x) > 0
+        before = norm.moving_mean, norm.moving_variance
+        moved = [tf.where(some, new, old) for new, old in zip(moved, before, strict=True)]
+    return y, *moved
 
 
 def _fused_norm(x, norm):
@@ -313,17 +332,18 @@ def _scale_and_shift(x, scale, shift):
 
 
 def _means(x):
-    """Returns the mean of each channel by a matrix product.
+    """Returns the mean of each channel by a matrix product; 0 if there are no images.
 
     It first averages each image, which rounds less than one long sum.
     """
-    _, height, width, channels = tf.unstack(tf.shape(x))
+    count, height, width, channels = tf.unstack(tf.shape(x))
     if None not in x.shape[1:]:
         height, width, channels = x.shape[1:]
     pixels = height * width
     shares = tf.fill((1, 1, pixels), 1 / tf.cast(pixels, x.dtype))
-    images = tf.reshape(x, (-1, pixels, channels))
-    return tf.reduce_mean(tf.matmul(shares, images), (0, 1))
+    images = tf.reshape(x, (count, pixels, channels))
+    total = tf.reduce_sum(tf.matmul(shares, images), (0, 1))
+    return total / tf.cast(tf.maximum(count, 1), x.dtype)
 
 
 def _pixels(x):
@@ -351,7 +371,7 @@ def _norm_gradients(x, gamma, mean, variance, epsilon, dy):
     inverse = tf.math.rsqrt(variance + epsilon)
     centered = x - mean
     to_beta = _means(dy)
-    to_gamma = _means(centered * dy) * inverse
+    to_gamma = tf.math.multiply_no_nan(inverse, _means(centered * dy))  # NaN without images
     scale = gamma * inverse
     to_x = dy * scale - (centered * (scale * inverse * to_gamma) + scale * to_beta)
     return to_x, to_gamma * count, to_beta * count
@@ -366,4 +386,21 @@ def momentum_step(variable, velocity, gradient, rate, momentum, nesterov):
         grad=tf.convert_to_tensor(gradient),
         momentum=tf.constant(momentum, variable.dtype),
         use_nesterov=nesterov,
+    )
+
+
+def adam_step(variable, mean, square, gradient, rate, beta_1, beta_2, epsilon):
+    """Takes a step of Adam without correction of bias, which `rate` and `epsilon` include."""
+    zero = tf.zeros((), variable.dtype)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=mean.handle,
+        v=square.handle,
+        beta1_power=zero,
+        beta2_power=zero,
+        lr=rate,
+        beta1=tf.constant(beta_1, variable.dtype),
+        beta2=tf.constant(beta_2, variable.dtype),
+        epsilon=epsilon,
+        grad=tf.convert_to_tensor(gradient),
     )

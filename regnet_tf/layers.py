@@ -12,6 +12,7 @@ from keras import ops
 
 from regnet_tf import ops as regnet_ops
 from regnet_tf._checks import check, check_choice, check_int, check_number, is_int
+from regnet_tf._composite import Composite
 from regnet_tf.costs import squeeze_width
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.variants import ACTIVATIONS, GROUP_NORM_WIDTH, NORMALIZATIONS, RegNetConfig
@@ -96,7 +97,7 @@ class BatchNorm(keras.layers.BatchNormalization):
 
 
 @_register
-class ConvNorm(keras.layers.Layer):
+class ConvNorm(Composite):
     """Convolution, then normalization (or a bias), then an optional activation.
 
     The padding is symmetric, `kernel_size // 2` on each side, as in PyTorch. Keras' "same" padding
@@ -146,11 +147,27 @@ class ConvNorm(keras.layers.Layer):
         self.activation = activation
         self.normalization = normalization
         self.synchronized = synchronized
-        self.norm = _normalization(normalization, filters, synchronized, self.dtype_policy)
-        if normalization == "batch":
-            self.norm.activated = activation is not None
+        self.norm = self._normalization()
         self._activate = keras.activations.get(activation)
         self.supports_jit = regnet_ops.supports_jit()
+
+    def _normalization(self):
+        """Returns the layer between the convolution and the activation, or None for a bias."""
+        check_choice("normalization", self.normalization, (None, *NORMALIZATIONS))
+        if self.normalization is None:
+            return None
+        if self.normalization == "batch":
+            norm = self.sublayer(BatchNorm, name="norm", synchronized=self.synchronized)
+            norm.activated = self.activation is not None
+            return norm
+        width, filters = GROUP_NORM_WIDTH, self.filters
+        check("filters", filters, filters % width == 0, f"a multiple of {width} where groups norm")
+        return self.sublayer(
+            keras.layers.GroupNormalization,
+            name="norm",
+            groups=filters // width,
+            epsilon=EPSILON,
+        )
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -202,21 +219,8 @@ class ConvNorm(keras.layers.Layer):
         }
 
 
-def _normalization(normalization, channels, synchronized, dtype):
-    check_choice("normalization", normalization, (None, *NORMALIZATIONS))
-    if normalization is None:
-        return None
-    if normalization == "batch":
-        return BatchNorm(synchronized=synchronized, name="norm", dtype=dtype)
-    width = GROUP_NORM_WIDTH
-    check("filters", channels, channels % width == 0, f"a multiple of {width} where groups norm")
-    return keras.layers.GroupNormalization(
-        channels // width, epsilon=EPSILON, name="norm", dtype=dtype
-    )
-
-
 @_register
-class SqueezeExcite(keras.layers.Layer):
+class SqueezeExcite(Composite):
     """Scales each channel by a gate computed from the channel means (paper section 5, RegNetY).
 
     Args:
@@ -236,23 +240,19 @@ class SqueezeExcite(keras.layers.Layer):
 
     def build(self, input_shape):
         channels = input_shape[-1]
-        policy = self.dtype_policy
-        self.reduce = keras.layers.Dense(
-            self.squeeze_width,
-            self.activation,
-            kernel_initializer=fan_out_initializer(1, self.squeeze_width),
-            name="reduce",
-            dtype=policy,
-        )
-        self.expand = keras.layers.Dense(
-            channels,
-            "sigmoid",
-            kernel_initializer=fan_out_initializer(1, channels),
-            name="expand",
-            dtype=policy,
-        )
+        self.reduce = self._dense("reduce", self.squeeze_width, self.activation)
+        self.expand = self._dense("expand", channels, "sigmoid")
         self.reduce.build((input_shape[0], channels))
         self.expand.build((input_shape[0], self.squeeze_width))
+
+    def _dense(self, name, units, activation):
+        return self.sublayer(
+            keras.layers.Dense,
+            name=name,
+            units=units,
+            activation=activation,
+            kernel_initializer=fan_out_initializer(1, units),
+        )
 
     def call(self, inputs):
         means = ops.mean(inputs, axis=(1, 2))  # N C
@@ -308,7 +308,7 @@ class DropPath(keras.layers.Layer):
 
 
 @_register
-class XBlock(keras.layers.Layer):
+class XBlock(Composite):
     """Residual bottleneck block of RegNetX (paper figure 4).
 
     The block computes `x + f(x)`. f is a 1x1, a grouped 3x3 and a 1x1 convolution. The shortcut has
@@ -382,9 +382,7 @@ class XBlock(keras.layers.Layer):
             self.shortcut.build(input_shape)
         self.drop_path = None
         if self.drop_path_rate:
-            self.drop_path = DropPath(
-                self.drop_path_rate, name="drop_path", dtype=self.dtype_policy
-            )
+            self.drop_path = self.sublayer(DropPath, name="drop_path", rate=self.drop_path_rate)
 
         inner_shape = self.conv_1.compute_output_shape(input_shape)
         strided_shape = self.conv_2.compute_output_shape(inner_shape)
@@ -397,14 +395,14 @@ class XBlock(keras.layers.Layer):
             self.drop_path.build(self.compute_output_shape(input_shape))
 
     def _conv(self, name, filters, kernel_size=1, **kwargs):
-        return ConvNorm(
-            filters,
-            kernel_size,
-            **kwargs,
+        return self.sublayer(
+            ConvNorm,
+            name=name,
+            filters=filters,
+            kernel_size=kernel_size,
             normalization=self.normalization,
             synchronized=self.synchronized,
-            name=name,
-            dtype=self.dtype_policy,
+            **kwargs,
         )
 
     def _gate(self, block_channels):
@@ -458,14 +456,16 @@ class YBlock(XBlock):
 
     def _gate(self, block_channels):
         squeezed = squeeze_width(block_channels, self.se_ratio)
-        return SqueezeExcite(squeezed, self.activation, name="se", dtype=self.dtype_policy)
+        return self.sublayer(
+            SqueezeExcite, name="se", squeeze_width=squeezed, activation=self.activation
+        )
 
     def get_config(self):
         return {**super().get_config(), "se_ratio": self.se_ratio}
 
 
 @_register
-class Stage(keras.layers.Layer):
+class Stage(Composite):
     """A sequence of equal blocks: `block_1`, `block_2` ... Only the first can have a stride.
 
     Args:
@@ -531,16 +531,16 @@ class Stage(keras.layers.Layer):
         }
         others = {"dilation": dilation * stride if replace_stride_with_dilation else dilation}
         self.blocks = [
-            block_class(
-                width,
-                group_width,
+            self.sublayer(
+                block_class,
+                name=f"block_{block}",
+                width=width,
+                group_width=group_width,
                 bottleneck_ratio=bottleneck_ratio,
                 drop_path_rate=rate,
                 activation=activation,
                 normalization=normalization,
                 synchronized=synchronized,
-                name=f"block_{block}",
-                dtype=self.dtype_policy,
                 **(first if block == 1 else others),
                 **gate,
             )
@@ -583,7 +583,7 @@ class Stage(keras.layers.Layer):
 
 
 @_register
-class Stem(keras.layers.Layer):
+class Stem(Composite):
     """The first convolution of a RegNet: 3x3, with normalization and activation.
 
     It carries the network's configuration and preprocessing, which `facts_of` reads. Keras saves
@@ -622,15 +622,15 @@ class Stem(keras.layers.Layer):
             preprocessing = Preprocessing.from_dict(preprocessing)
         self.network = network
         self.preprocessing = preprocessing
-        self.conv = ConvNorm(
-            width,
-            3,
-            stride,
+        self.conv = self.sublayer(
+            ConvNorm,
+            name="conv",
+            filters=width,
+            kernel_size=3,
+            stride=stride,
             activation=activation,
             normalization=normalization,
             synchronized=synchronized,
-            name="conv",
-            dtype=self.dtype_policy,
         )
 
     @property

@@ -2,20 +2,24 @@
 
 import dataclasses
 import inspect
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
 
-from regnet_tf._checks import check, check_choice, check_int, is_int
+from regnet_tf._checks import check, check_choice, check_int, check_number, is_int
 from regnet_tf._errors import nearest
 from regnet_tf._internals import all_layers
 from regnet_tf.costs import complexity
 from regnet_tf.layers import Head, Stage, Stem, checked_class_names
 from regnet_tf.preprocessing import Preprocessing
+from regnet_tf.published import is_tag, weights_info
 from regnet_tf.variants import VARIANTS, RegNetConfig, get_config
-from regnet_tf.weights import Checkpoint, is_tag, weights_info
+from regnet_tf.weights import Checkpoint
+
+_log = logging.getLogger("regnet_tf")
 
 #: Total strides of a network: 32 in the published networks, 8 and 16 with dilation.
 OUTPUT_STRIDES = (8, 16, 32)
@@ -38,6 +42,7 @@ def build_regnet(
     class_names: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     include_preprocessing: bool = False,
+    dropout: float = 0.0,
     output_stride: int = 32,
     synchronized: bool = False,
     remat: bool = False,
@@ -50,29 +55,37 @@ def build_regnet(
     The configuration, the preprocessing and the class names become part of the model and of the
     files that it is saved to; see `facts_of`.
 
+    Feed images scaled to 0 to 1 and normalized by mean and standard deviation: `preprocess_input`
+    and `preprocessing_for(model)` do both. With `include_preprocessing=True`, feed levels of 0 to
+    255.
+
     Args:
         config: a `RegNetConfig`; a variant's name, as `get_config` takes it; or a tag of published
             weights, such as "regnety_032.ra_in1k". With a tag, `weights=True` loads its weights.
         include_top: whether to include the head, which makes the network a classifier.
         weights: None for random initialization; True or "imagenet" for the best ImageNet-1k weights
             of the variant with a free licence; a tag (see `list_weights`); or a path. A path may
-            be a weight file (see `read_state_dict`), a `.keras` or `.weights.h5` file of a model
-            built by this function, or a folder as the Hugging Face hub stores it.
+            be a weight file (see `read_state_dict`), a folder as the Hugging Face hub stores it, a
+            `.keras` file of a model with these layers, the folder of a run that trained one, or a
+            `.weights.h5` file of a model built by this function. For other channels than red,
+            green and blue, the stem's weights are adapted (see `load_state_dict`).
         input_tensor: a Keras tensor to build on, instead of a new input.
         input_shape: `(height, width, channels)`; height and width may be None. Default
             `(None, None, 3)`.
         pooling: output without the head: None for the last feature map; "avg" or "max" for a
             vector.
         classes: number of outputs of the head; default: the number of `class_names`, else the
-            number in the weights, else 1000. If the number differs from the weights, the head is
-            initialized at random.
+            number in the weights, else 1000. If the number or the names differ from those of the
+            weights, the head is initialized at random, and a warning is logged.
         classifier_activation: "softmax", None for logits, or any activation Keras knows.
-        class_names: names of the classes; default: ImageNet's synsets for published ImageNet-1k
-            weights, else unknown.
-        preprocessing: the `Preprocessing` of images; default: that of the published weights, else
-            unknown.
-        include_preprocessing: whether the model itself normalizes its images, uint8 RGB, by mean
-            and standard deviation of the preprocessing; ImageNet's if it is unknown.
+        class_names: names of the classes; default: those of the weights (ImageNet's synsets for
+            published ImageNet-1k weights), else unknown.
+        preprocessing: the `Preprocessing` of images; default: that of the weights, else unknown. It
+            is adapted to the number of channels (see `Preprocessing.with_channels`).
+        include_preprocessing: whether the model itself normalizes its images, uint8, by mean and
+            standard deviation of the preprocessing; ImageNet's if it is unknown.
+        dropout: probability of dropping a pooled feature before the head in training; timm's
+            `drop_rate`.
         output_stride: upper limit for the input pixels per pixel of the last feature map. With 8 or
             16, dilation replaces the strides beyond it, and the variables stay the same.
         synchronized: whether batch normalization computes its statistics over all replicas.
@@ -85,7 +98,8 @@ def build_regnet(
         **changes: fields of `RegNetConfig` to change, such as `drop_path_rate=0.1`.
 
     Returns:
-        A `keras.Model` with the layers `stem`, `stage_1` ..., `pool` and `head`. Output shape
+        A `keras.Model` with the layers `stem`, `stage_1` ..., `pool` and `head`; between the last
+        two a layer `dropout` if its rate is above 0. Output shape
         `(batch, classes)`; without the head `(batch, channels)` or
         `(batch, height / stride, width / stride, channels)`.
 
@@ -102,28 +116,33 @@ def build_regnet(
     config, weights = find_config(config, weights, changes)
     check_choice("pooling", pooling, (None, "avg", "max"))
     _check_activation(classifier_activation)
+    check_number("dropout", dropout, minimum=0, below=1)
+    check("dropout", dropout, include_top or dropout == 0, "0 without the head")
     check_choice("output_stride", output_stride, OUTPUT_STRIDES)
     least = min(config.total_stride, output_stride)
     inputs = _inputs(least, input_tensor, input_shape, include_preprocessing)
     classes, class_names = _checked_classes(include_top, classes, class_names)
     checkpoint = None if weights is None else Checkpoint.find(weights, config.name)
-    if preprocessing is None and checkpoint:
-        preprocessing = checkpoint.preprocessing(inputs.shape[1])
+    preprocessing = _preprocessing_for(inputs, preprocessing, checkpoint)
     policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
     wide = "float64" if policy.compute_dtype == "float64" else "float32"
 
     x = inputs
     if include_preprocessing:
-        x = _preprocessing_layer(preprocessing or Preprocessing(), wide)(x)
+        x = _preprocessing_layer(preprocessing or Preprocessing(), inputs.shape[3], wide)(x)
     x = _trunk(config, x, preprocessing, output_stride, synchronized, remat, policy)
+    # Keras' setting of the data format must not change the axes.
+    options = {"data_format": "channels_last", "name": "pool", "dtype": wide}
     if include_top or pooling == "avg":
-        x = keras.layers.GlobalAveragePooling2D(name="pool", dtype=wide)(x)
+        x = keras.layers.GlobalAveragePooling2D(**options)(x)
     elif pooling == "max":
-        x = keras.layers.GlobalMaxPooling2D(name="pool", dtype=wide)(x)
+        x = keras.layers.GlobalMaxPooling2D(**options)(x)
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="dropout", dtype=wide)(x)
     if include_top:
         classes = _number_of_classes(classes, checkpoint)
         if class_names is None and checkpoint:
-            class_names = checkpoint.class_names(classes)
+            class_names = checkpoint.class_names if classes == checkpoint.classes else None
         x = Head(classes, classifier_activation, class_names, name="head", dtype=wide)(x)
     if input_tensor is not None:
         sources = keras.utils.get_source_inputs(input_tensor)
@@ -132,7 +151,7 @@ def build_regnet(
     model = keras.Model(inputs, x, name=name or tag or config.name)
     model.dtype_policy = policy  # tells `compile` that mixed_float16 needs loss scaling
     if checkpoint:
-        checkpoint.load_into(model)
+        _load(checkpoint, model)
     return model
 
 
@@ -231,11 +250,30 @@ def _number_of_classes(classes, checkpoint):
     return classes or (checkpoint and checkpoint.classes) or 1000
 
 
-def _preprocessing_layer(preprocessing, dtype):
+def _preprocessing_for(inputs, preprocessing, checkpoint):
+    """Returns the given preprocessing, or the weights', for the channels of the input; or None."""
+    if preprocessing is None and checkpoint:
+        preprocessing = checkpoint.preprocessing(inputs.shape[1])
+    if not isinstance(preprocessing, Preprocessing):
+        return preprocessing  # the stem checks it
+    return preprocessing.with_channels(inputs.shape[3])
+
+
+def _load(checkpoint, model):
+    """Loads weights into a model, and logs a warning if its head is new."""
+    new_head = checkpoint.load_into(model)
+    if new_head:
+        _log.warning("%s: %s", model.name, new_head)
+
+
+def _preprocessing_layer(preprocessing, channels, dtype):
     """Returns a layer that maps levels of 0 to 255 to the network's input range."""
+    preprocessing = preprocessing.with_channels(channels)
     pairs = list(zip(preprocessing.mean, preprocessing.std, strict=True))
     return keras.layers.Rescaling(
-        scale=[1 / (255 * std) for _, std in pairs],
+        # `Rescaling` leaves a scale with 3 axes as it is, whatever Keras' setting of the data
+        # format.
+        scale=[[[1 / (255 * std) for _, std in pairs]]],
         offset=[-mean / std for mean, std in pairs],
         name="preprocessing",
         dtype=dtype,
@@ -275,6 +313,10 @@ def _model_function(key: str) -> Callable[..., keras.Model]:
     function.__doc__ = f"""{variant.display_name}: {cost.parameters / 1e6:.1f} million parameters, \
 {cost.multiply_adds / 1e9:.2f} billion multiply-adds at 224 pixels.
 
+    Feed images scaled to 0 to 1 and normalized by mean and standard deviation: `preprocess_input`
+    and `preprocessing_for(model)` do both. With `include_preprocessing=True`, feed levels of 0 to
+    255.
+
     Args and returns: those of `regnet_tf.build_regnet`, whose other arguments are keyword arguments
     here, too.
     """
@@ -311,7 +353,8 @@ def freeze(model: keras.Model, upto: str) -> None:
     """Freezes a network from its input up to and including a layer, for fine-tuning.
 
     Frozen normalization runs in inference mode. Compile the model (again) afterwards. Set
-    `model.trainable = True` to undo the freezing.
+    `model.trainable = False`, then `model.trainable = True`, to undo the freezing. Keras ignores a
+    value that the model has already.
 
     Args:
         model: made by `build_regnet`.
@@ -330,7 +373,7 @@ def freeze_normalization(model: keras.Model) -> None:
     """Freezes batch normalization, so that it runs in inference mode in training.
 
     Detectors do so when a batch has few images. All other variables remain trainable. Compile the
-    model (again) afterwards. Set `model.trainable = True` to undo the freezing.
+    model (again) afterwards. Undo it as for `freeze`.
 
     Args:
         model: a `keras.Model` that holds RegNet layers.
@@ -348,20 +391,18 @@ def _inputs(least, input_tensor, input_shape, include_preprocessing):
         tensor_shape = tuple(input_tensor.shape[1:])
         given = input_shape is None or tuple(input_shape) == tensor_shape
         check("input_shape", input_shape, given, f"None or {tensor_shape}, as `input_tensor` has")
-        _check_input_shape(least, tensor_shape, "input_tensor", include_preprocessing)
+        _check_input_shape(least, tensor_shape, "input_tensor")
         return input_tensor
     given = input_shape is None or isinstance(input_shape, Iterable)
     check("input_shape", input_shape, given, "None or (height, width, channels)")
     shape = (None, None, 3) if input_shape is None else tuple(input_shape)
-    _check_input_shape(least, shape, "input_shape", include_preprocessing)
+    _check_input_shape(least, shape, "input_shape")
     return keras.Input(shape, name="images", dtype="uint8" if include_preprocessing else None)
 
 
-def _check_input_shape(least, shape, argument, include_preprocessing):
+def _check_input_shape(least, shape, argument):
     ok = len(shape) == 3 and is_int(shape[2]) and shape[2] >= 1
     check(argument, shape, ok, "of shape (height, width, channels); only the first two may be None")
-    ok = shape[2] == 3 or not include_preprocessing
-    check(argument, shape, ok, "of 3 channels where the model includes preprocessing")
     for side in shape[:2]:
         ok = side is None or (is_int(side) and side >= least)
         check(argument, shape, ok, f"of at least {least} pixels a side, the network's total stride")

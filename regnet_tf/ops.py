@@ -7,6 +7,7 @@ uses `keras.ops`.
 """
 
 import importlib
+import math
 from typing import Any
 
 import keras
@@ -132,7 +133,7 @@ def batch_norm_training(
 
     Returns:
         `(y, moving_mean, moving_variance)`. The moving variance is updated with the unbiased batch
-        variance, as in PyTorch.
+        variance, as in PyTorch. An empty batch leaves the moving statistics as they are.
     """
     if _has_kernel(x) and not synchronized:
         return kernels.batch_norm_training(
@@ -145,16 +146,26 @@ def batch_norm_training(
     if synchronized:
         replica = tf.distribute.get_replica_context()
         count = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
+    mean, variance = (ops.where(count > 0, one, 0) for one in (mean, variance))
     y = _normalize(x, gamma, beta, mean, variance, epsilon)
     unbiased = variance * count / ops.maximum(count - 1, 1)
+    share = ops.cast(count > 0, variance.dtype) * (1 - momentum)
     pairs = ((moving_mean, mean), (moving_variance, unbiased))
-    moved = (old * momentum + ops.cast(new, old.dtype) * (1 - momentum) for old, new in pairs)
+    moved = (old + ops.cast(share * (new - old), old.dtype) for old, new in pairs)
     return y, *moved
 
 
 def replicas() -> int:
     """Returns the number of replicas that train together."""
     return 1 if tf is None else tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def sum_over_replicas(tensors):
+    """Returns the sum of each tensor over all replicas. Call this on every replica."""
+    if replicas() == 1:
+        return tensors
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
 def momentum_step(variable, velocity, gradient, rate, momentum, nesterov):
@@ -174,6 +185,33 @@ def momentum_step(variable, velocity, gradient, rate, momentum, nesterov):
     velocity.assign(momentum * velocity + gradient)
     step = gradient + momentum * velocity if nesterov else velocity
     variable.assign(variable - rate * step)
+
+
+def adam_step(variable, mean, square, gradient, rate, step, beta_1, beta_2, epsilon):
+    """Takes a step of Adam in place, as `torch.optim.Adam` does.
+
+    Args:
+        variable: the variable to update.
+        mean, square: Keras variables of the same shape, the mean gradient and the mean squared
+            gradient.
+        gradient: a tensor of the same shape.
+        rate: the learning rate, a scalar tensor of the same dtype.
+        step: number of this step, from 1, a scalar tensor of the same dtype.
+        beta_1, beta_2: decays of `mean` and `square`, floats.
+        epsilon: constant added to the root of the unbiased mean squared gradient.
+    """
+    # 1 - beta**step, without the rounding error of a difference of nearly equal numbers.
+    logarithms = (math.log(beta) if beta else -math.inf for beta in (beta_1, beta_2))
+    bias_1, bias_2 = (-ops.expm1(step * logarithm) for logarithm in logarithms)
+    root = ops.sqrt(bias_2)
+    rate, epsilon = rate * root / bias_1, epsilon * root
+    if kernels is not None:
+        moments = mean.value, square.value
+        kernels.adam_step(variable, *moments, gradient, rate, beta_1, beta_2, epsilon)
+        return
+    mean.assign(beta_1 * mean + (1 - beta_1) * gradient)
+    square.assign(beta_2 * square + (1 - beta_2) * ops.square(gradient))
+    variable.assign(variable - rate * mean / (ops.sqrt(square) + epsilon))
 
 
 def rematerialize(layer, inputs):

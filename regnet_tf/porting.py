@@ -1,165 +1,32 @@
 """Converts other projects' state dicts to our variables and back, in numpy.
 
-A `Source` is a project's table of names: its names for the convolution and the normalization of
-each of our layers. Every rule works in both directions.
+`regnet_tf.sources` has the projects' names. Every rule works in both directions.
 """
 
+import collections
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from regnet_tf._checks import check_choice
+from regnet_tf._internals import all_layers
+from regnet_tf.layers import Head, Stage, Stem
+from regnet_tf.sources import SOURCES, Source
 
 if TYPE_CHECKING:
     import keras
 
-
-#: Names of a convolution and its normalization, or the single name of a layer.
-Names = tuple[str, str] | str
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """The tensor names of one project.
-
-    Attributes:
-        stem: names of the stem's convolution and normalization.
-        block: prefix of a block. `{stage}` and `{block}` are numbers counted from 1. `{stage0}` and
-            `{block0}` are counted from 0, and `{res}` is the stage counted from 2.
-        layers: our layer within a block -> names of its convolution and normalization, or the
-            single name of a squeeze-and-excitation layer.
-        head: name of the head.
-        gated: changes of `layers` for blocks with squeeze-and-excitation.
-        prefixes: optional prefixes of a name.
-        bgr: whether the channels of the network's input are blue, green, red.
-    """
-
-    stem: tuple[str, str]
-    block: str
-    layers: Mapping[str, Names]
-    head: str
-    gated: Mapping[str, Names] = dataclasses.field(default_factory=dict)
-    prefixes: tuple[str, ...] = ("module.", "model.")
-    bgr: bool = False
-
-    @property
-    def head_names(self):
-        """Names of the head's tensors."""
-        return (f"{self.head}.weight", f"{self.head}.bias")
-
-    def strip(self, name):
-        """Returns the name without wrappers' parts, such as DistributedDataParallel's `module.`."""
-        for prefix in (*self.prefixes, *self.prefixes):
-            name = name.removeprefix(prefix)
-        return _PART.sub("", name)
-
-
-_CLASSY_LAYERS: Mapping[str, Names] = {
-    "conv_1": ("f.a.0", "f.a.1"),
-    "conv_2": ("f.b.0", "f.b.1"),
-    "conv_3": ("f.c", "f.final_bn"),
-    "shortcut": ("proj", "bn"),
-    "se/reduce": "f.se.excitation.0",
-    "se/expand": "f.se.excitation.2",
-}
-
-#: Names as in timm 1.0, torchvision 0.28, pycls, mmpretrain 1.2, transformers 5, ClassyVision (and
-#: SWAG) and VISSL (SEER).
-SOURCES = {
-    "timm": Source(
-        stem=("stem.conv", "stem.bn"),
-        block="s{stage}.b{block}.",
-        layers={
-            "conv_1": ("conv1.conv", "conv1.bn"),
-            "conv_2": ("conv2.conv", "conv2.bn"),
-            "conv_3": ("conv3.conv", "conv3.bn"),
-            "shortcut": ("downsample.conv", "downsample.bn"),
-            "se/reduce": "se.fc1",
-            "se/expand": "se.fc2",
-        },
-        head="head.fc",
-    ),
-    "torchvision": Source(
-        stem=("stem.0", "stem.1"),
-        block="trunk_output.block{stage}.block{stage}-{block0}.",
-        layers={
-            "conv_1": ("f.a.0", "f.a.1"),
-            "conv_2": ("f.b.0", "f.b.1"),
-            "conv_3": ("f.c.0", "f.c.1"),
-            "shortcut": ("proj.0", "proj.1"),
-            "se/reduce": "f.se.fc1",
-            "se/expand": "f.se.fc2",
-        },
-        head="fc",
-    ),
-    "pycls": Source(
-        stem=("stem.conv", "stem.bn"),
-        block="s{stage}.b{block}.",
-        layers={
-            "conv_1": ("f.a", "f.a_bn"),
-            "conv_2": ("f.b", "f.b_bn"),
-            "conv_3": ("f.c", "f.c_bn"),
-            "shortcut": ("proj", "bn"),
-            "se/reduce": "f.se.f_ex.0",
-            "se/expand": "f.se.f_ex.2",
-        },
-        head="head.fc",
-        bgr=True,
-    ),
-    "mmpretrain": Source(
-        stem=("backbone.conv1", "backbone.bn1"),
-        block="backbone.layer{stage}.{block0}.",
-        layers={
-            "conv_1": ("conv1", "bn1"),
-            "conv_2": ("conv2", "bn2"),
-            "conv_3": ("conv3", "bn3"),
-            "shortcut": ("downsample.0", "downsample.1"),
-        },
-        head="head.fc",
-        prefixes=("module.", "backbone."),
-        bgr=True,
-    ),
-    "huggingface": Source(
-        stem=("regnet.embedder.embedder.convolution", "regnet.embedder.embedder.normalization"),
-        block="regnet.encoder.stages.{stage0}.layers.{block0}.",
-        layers={
-            "conv_1": ("layer.0.convolution", "layer.0.normalization"),
-            "conv_2": ("layer.1.convolution", "layer.1.normalization"),
-            "conv_3": ("layer.2.convolution", "layer.2.normalization"),
-            "shortcut": ("shortcut.convolution", "shortcut.normalization"),
-        },
-        gated={
-            "conv_3": ("layer.3.convolution", "layer.3.normalization"),
-            "se/reduce": "layer.2.attention.0",
-            "se/expand": "layer.2.attention.2",
-        },
-        head="classifier.1",
-        prefixes=("module.", "regnet."),
-    ),
-    "classyvision": Source(
-        stem=("stem.stem.0", "stem.stem.1"),
-        block="trunk_output.block{stage}.block{stage}-{block0}.",
-        layers=_CLASSY_LAYERS,
-        head="fc",
-        prefixes=("module.", "head."),
-    ),
-    "vissl": Source(
-        stem=("_feature_blocks.conv1.stem.0", "_feature_blocks.conv1.stem.1"),
-        block="_feature_blocks.res{res}.block{stage}-{block0}.",
-        layers=_CLASSY_LAYERS,
-        head="0.clf.0",
-        prefixes=("module.", "trunk.", "base_model.", "heads.", "0."),
-    ),
-}
-
 #: Tensors to skip: the counter of PyTorch's batch normalization, which inference never reads, and
 #: heads of self-supervised training, which no classifier has.
 _IGNORED = re.compile(r"num_batches_tracked$|projection_head|prototypes")
-#: VISSL's groups of blocks in networks too large for one device, such as the largest SEER.
-_PART = re.compile(r"\bblock\d+-part\d+\.")
+#: Parts that are left out anywhere in a name: of modules that `torch.compile`, activation
+#: checkpointing and FSDP wrap, and VISSL's groups of blocks in networks too large for one device.
+_PART = re.compile(
+    r"\b(_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module|block\d+-part\d+)\."
+)
 _PATH = re.compile(
     r"(?P<stem>stem/conv)|(?P<head>head)"
     r"|stage_(?P<stage>\d+)/block_(?P<block>\d+)/(?P<layer>conv_\d|shortcut|se/reduce|se/expand)"
@@ -182,11 +49,20 @@ class _Port:
     is_stem_kernel: bool
     is_head: bool
 
+    def fits(self, tensor):
+        """Whether a source's tensor has the shape, or can be adapted to the input channels."""
+        shape = tensor.shape
+        if self.is_stem_kernel and len(shape) == 4 and shape[1] == 3:
+            shape = (shape[0], self.shape[1], *shape[2:])
+        return shape == self.shape
+
     def to_ours(self, tensor, bgr):
         """Converts a source's tensor to our layout: OIHW -> HWIO, or (out, in) -> (in, out)."""
         if tensor.ndim > 1:
-            tensor = np.moveaxis(tensor, (0, 1), (-1, -2)).reshape(self.variable.shape)
-        return self._turn(tensor, bgr)
+            tensor = np.moveaxis(tensor, (0, 1), (-1, -2))
+        if self.is_stem_kernel:
+            return _with_channels(self._turn(tensor, bgr), self.shape[1])
+        return tensor.reshape(self.variable.shape)
 
     def to_source(self, bgr):
         """Returns the variable's value in the source's layout."""
@@ -201,6 +77,20 @@ class _Port:
         return kernel[..., ::-1, :] if turn else kernel
 
 
+def _with_channels(kernel, channels):
+    """Adapts a stem's kernel, `(height, width, channels, filters)`, to other channels as timm does.
+
+    For one channel, it is summed over red, green and blue. For other numbers, it is repeated, cut
+    and scaled by `3 / channels`.
+    """
+    if kernel.shape[2] == channels:
+        return kernel
+    if channels == 1:
+        return kernel.sum(axis=2, keepdims=True)
+    kernel = np.tile(kernel, (1, 1, -(-channels // 3), 1))[:, :, :channels]
+    return kernel * np.float32(3 / channels)
+
+
 def load_state_dict(
     model: "keras.Model",
     state_dict: Mapping[str, np.ndarray],
@@ -212,6 +102,13 @@ def load_state_dict(
     All tensors are checked before any variable changes. The networks of pycls and mmpretrain take
     blue, green, red. The input channels of their first convolution are reversed, so that the model
     takes red, green, blue like every other.
+
+    If the model has another number of input channels than red, green and blue, the first
+    convolution is adapted as in timm. For one channel, it is summed over the three. For other
+    numbers, it is repeated, cut and scaled by `3 / channels`.
+
+    Prefixes that wrappers add to all names of the network are ignored, such as `module.` and
+    `_orig_mod.`. Of several copies of the network, the first is loaded.
 
     Args:
         model: made by `build_regnet` or one of the model functions. For a model without a head,
@@ -228,28 +125,30 @@ def load_state_dict(
             unknown source.
     """
     check_choice("source", source, ("auto", *SOURCES))
-    state_dict = {name: tensor for name, tensor in state_dict.items() if not _IGNORED.search(name)}
-    if source == "auto":
-        source = _tell_source(model, state_dict)
-    rules = SOURCES[source]
-    originals = {rules.strip(name): name for name in state_dict}
-    ports = list(_ports(model, rules))
-    wanted = [port for port in ports if not (port.is_head and skip_head)]
+    tried = SOURCES if source == "auto" else [source]
+    matches = {name: _match(model, state_dict, SOURCES[name]) for name in tried}
+    source = max(matches, key=lambda name: len(matches[name].known))
+    match, rules = matches[source], SOURCES[source]
+    if not match.known:
+        some = _some(list(state_dict)) or "none"
+        raise ValueError(
+            f"`state_dict` must hold a RegNet of {', '.join(tried)}. Received the names: {some}"
+        )
+    wanted = [port for port in match.ports if not (port.is_head and skip_head)]
     tensors = {
-        port: np.asarray(state_dict[originals[rules.strip(port.name)]])
+        port: np.asarray(state_dict[match.known[port.name]])
         for port in wanted
-        if rules.strip(port.name) in originals
+        if port.name in match.known
     }
-    known = {rules.strip(name) for name in (*(port.name for port in ports), *rules.head_names)}
     _raise_unless_fitting(
         model,
         source,
         missing=[port.name for port in wanted if port not in tensors],
-        left_over=[name for stripped, name in originals.items() if stripped not in known],
+        left_over=match.left_over,
         misshapen=[
             f"{port.name} {tensor.shape} instead of {port.shape}"
             for port, tensor in tensors.items()
-            if tensor.shape != port.shape
+            if not port.fits(tensor)
         ],
     )
     for port in wanted:
@@ -257,14 +156,67 @@ def load_state_dict(
     return source
 
 
+class _Match(NamedTuple):
+    """What a state dict holds for a model by the names of a source.
+
+    `known` maps the names of ports to those in the state dict.
+    """
+
+    ports: list[_Port]
+    known: dict[str, str]
+    left_over: list[str]
+
+
+def _match(model: "keras.Model", state_dict: Mapping[str, np.ndarray], rules: Source) -> _Match:
+    """Matches the names of a state dict with those of a source."""
+    names = {_PART.sub("", name): name for name in state_dict if not _IGNORED.search(name)}
+    ports = list(_ports(model, rules))
+    trunk = {rules.strip(port.name) for port in ports if not port.is_head}
+    wrapper = _wrapper(names, trunk, rules)
+    # The head may be outside the wrapper of the trunk.
+    outer = [wrapper[:end] for end in reversed(_starts(wrapper))]
+    found: dict[str, str] = {}
+    for prefix in outer:
+        for name, original in names.items():
+            if name.startswith(prefix):
+                found.setdefault(rules.strip(name.removeprefix(prefix)), original)
+    known = {port.name: rules.strip(port.name) for port in ports}
+    heads = {rules.strip(name) for name in rules.head_names}
+    left_over = [
+        original
+        for name, original in names.items()
+        if name.startswith(wrapper)
+        and rules.strip(name.removeprefix(wrapper)) not in {*known.values(), *heads}
+    ]
+    known = {port: found[name] for port, name in known.items() if name in found}
+    return _Match(ports, known, left_over)
+
+
+def _wrapper(names, trunk, rules):
+    """Returns the prefix under which most names of a trunk occur; the first one of equals."""
+    counts = collections.Counter(
+        name[:start]
+        for name in names
+        for start in _starts(name)
+        if rules.strip(name[start:]) in trunk
+    )
+    return max(counts, key=counts.__getitem__, default="")
+
+
+def _starts(name):
+    """Returns where the parts of a dotted name start."""
+    return [0, *(match.end() for match in re.finditer(r"\.", name))]
+
+
 def count_classes(state_dict: Mapping[str, np.ndarray]) -> int:
     """Returns the number of outputs of the head in a state dict of any source; 0 without one."""
-    linear = [
+    names = {f".{rules.strip(rules.head_names[0])}" for rules in SOURCES.values()}
+    heads = [
         tensor.shape[0]
         for name, tensor in state_dict.items()
-        if tensor.ndim == 2 and not _IGNORED.search(name)
+        if tensor.ndim == 2 and not _IGNORED.search(name) and f".{name}".endswith(tuple(names))
     ]
-    return linear[-1] if linear else 0
+    return heads[-1] if heads else 0
 
 
 def to_state_dict(model: "keras.Model", source: str = "timm") -> dict[str, np.ndarray]:
@@ -311,28 +263,13 @@ def _some(names, most=8):
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def _tell_source(model: "keras.Model", state_dict: Mapping[str, np.ndarray]) -> str:
-    """Returns the source whose names for this model occur most often in the state dict."""
-
-    def known(source):
-        rules = SOURCES[source]
-        names = {rules.strip(port.name) for port in _ports(model, rules)}
-        return sum(rules.strip(name) in names for name in state_dict)
-
-    best = max(SOURCES, key=known)
-    if known(best) == 0:
-        some = _some(list(state_dict)) or "none"
-        raise ValueError(
-            f"`state_dict` must hold a RegNet of {', '.join(SOURCES)}. Received the names: {some}"
-        )
-    return best
-
-
 def _ports(model: "keras.Model", rules: Source) -> Iterator[_Port]:
     """Yields every variable of the model with the source's name and shape for it."""
-    gated = any("/se/" in variable.path for variable in model.variables)
+    ours = [layer for layer in all_layers(model) if isinstance(layer, (Stem, Stage, Head))]
+    variables = [variable for layer in ours for variable in layer.variables]
+    gated = any("/se/" in variable.path for variable in variables)
     layers = {**rules.layers, **(rules.gated if gated else {})}
-    for variable in model.variables:
+    for variable in variables:
         match = _PATH.search(variable.path)
         if match is None:
             continue  # state of a random generator

@@ -7,14 +7,17 @@ All images are prepared here: in eager mode, in `tf.data` and in exported signat
 
     paths.map(preprocessing.from_file, num_parallel_calls=tf.data.AUTOTUNE).batch(64)
 
-Images are RGB, `(height, width, 3)`, uint8. Decoding and resizing equal Pillow's in every pixel.
-They therefore equal the evaluation of timm and torchvision. As there, the orientation in a file's
-metadata is ignored. TensorFlow is imported when first needed.
+Images are uint8, `(height, width, channels)`; RGB unless `mean` and `std` have another number of
+channels. Decoding and resizing equal Pillow's in every pixel. They therefore equal the evaluation
+of timm and torchvision. As there, the orientation in a file's metadata is ignored by default.
+TensorFlow is imported when first needed.
 """
 
 import dataclasses
 import functools
+import itertools
 import math
+import numbers
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +52,8 @@ class Preprocessing:
     Then the central square with side `image_size` is cropped. A resized image that is smaller is
     padded with zeros. Finally, levels become `(level / 255 - mean) / std`.
 
+    Each channel is resized by itself: a fourth one is not taken for transparency, as Pillow does.
+
     Args:
         image_size: side of the network's input in pixels.
         crop_fraction: part of the shorter side that is kept, timm's `crop_pct`. Default: 0.875,
@@ -57,8 +62,12 @@ class Preprocessing:
             `crop_fraction`.
         interpolation: "bilinear" or "bicubic", antialiased as in Pillow; or "pycls", as in pycls'
             tests: bilinear on floats, without antialiasing, the crop's odd pixel last.
-        mean: mean of each channel (R, G, B) on a scale of 0 to 1.
+        mean: mean of each channel on a scale of 0 to 1. Three numbers are for R, G and B. Files
+            are decoded to as many channels: 1 for gray, 3 for RGB, 4 for RGBA. Images of other
+            numbers of channels come from arrays.
         std: standard deviation of each channel on the same scale.
+        exif_orientation: whether to turn images as the EXIF metadata in their files says. timm and
+            torchvision do not.
 
     Raises:
         ValueError: if a field is out of range; the message names it.
@@ -68,8 +77,9 @@ class Preprocessing:
     crop_fraction: float | None = None
     resize_size: int | None = None
     interpolation: str = "bicubic"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    exif_orientation: bool = False
 
     def __post_init__(self):
         check_int("image_size", self.image_size, minimum=1)
@@ -84,11 +94,20 @@ class Preprocessing:
         check_choice("interpolation", self.interpolation, INTERPOLATIONS)
         for field, above in (("mean", None), ("std", 0)):
             values = getattr(self, field)
-            three = isinstance(values, (tuple, list)) and len(values) == 3
-            check(field, values, three, "three numbers, for R, G and B")
+            some = isinstance(values, (tuple, list)) and len(values) > 0
+            check(field, values, some, "one number for each channel; three for R, G and B")
             for value in values:
                 check_number(field, value, above=above)
             object.__setattr__(self, field, tuple(float(value) for value in values))
+        equal = len(self.std) == len(self.mean)
+        check("std", self.std, equal, f"as many numbers as `mean` has, {len(self.mean)}")
+        is_bool = isinstance(self.exif_orientation, bool)
+        check("exif_orientation", self.exif_orientation, is_bool, "True or False")
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the images."""
+        return len(self.mean)
 
     @property
     def shorter_side(self) -> int:
@@ -102,16 +121,16 @@ class Preprocessing:
 
         Args:
             source: the path of a file; the bytes of an encoded file; a uint8 array or tensor of
-                shape `(height, width, 3)` or `(batch, height, width, 3)`; a string tensor of
-                encoded files, of shape `()` or `(batch,)`; or a list of any of these.
+                shape `(height, width, channels)` or `(batch, height, width, channels)`; a string
+                tensor of encoded files, of shape `()` or `(batch,)`; or a list of any of these.
 
         Returns:
-            Tensor `(batch, image_size, image_size, 3)`, float32.
+            Tensor `(batch, image_size, image_size, channels)`, float32.
 
         Raises:
-            ValueError: for another dtype, rank or number of channels; for a file that is not a JPEG
-                or PNG, or is damaged (the message names it). Inside a graph, TensorFlow raises its
-                errors when the graph runs.
+            ValueError: for another dtype, rank or number of channels; for a file that is no image
+                or is damaged (the message names it). Inside a graph, TensorFlow raises its errors
+                when the graph runs.
             FileNotFoundError: if the file does not exist.
         """
         return self.normalize(self._crops(source))
@@ -120,49 +139,52 @@ class Preprocessing:
         """Prepares the image in a file. For `tf.data`, `path` may be a string tensor.
 
         Returns:
-            Tensor `(image_size, image_size, 3)`, float32.
+            Tensor `(image_size, image_size, channels)`, float32.
 
         Raises:
-            ValueError: if the file is not a JPEG or PNG, or is damaged; the message names it.
-                Inside a graph, TensorFlow raises its error when the graph runs.
+            ValueError: if the file is no image or is damaged; the message names it. Inside a
+                graph, TensorFlow raises its error when the graph runs.
             FileNotFoundError: if the file does not exist.
         """
-        return self.normalize(self.resize_and_crop(_images().decode_file(path)))
+        image = _decoding().decode_file(path, self.channels, self.exif_orientation)
+        return self.normalize(self.resize_and_crop(image))
 
     def from_bytes(self, image_bytes: "bytes | tf.Tensor") -> "tf.Tensor":
         """Prepares an encoded image: the file's bytes, or a string tensor of shape `()`.
 
         Returns:
-            Tensor `(image_size, image_size, 3)`, float32.
+            Tensor `(image_size, image_size, channels)`, float32.
 
         Raises:
-            ValueError: if the image is not a JPEG or PNG, or is damaged. Inside a graph,
-                TensorFlow raises its error when the graph runs.
+            ValueError: if it is no image or is damaged. Inside a graph, TensorFlow raises its
+                error when the graph runs.
         """
-        return self.normalize(self.resize_and_crop(decode_image(image_bytes)))
+        return self.normalize(self.resize_and_crop(self._decoded(image_bytes)))
 
     def resize_and_crop(self, images: "ArrayLike | tf.Tensor") -> "tf.Tensor":
         """Resizes images, then crops the central square.
 
         Args:
-            images: uint8, `(height, width, 3)` or `(batch, height, width, 3)`.
+            images: uint8, `(height, width, channels)` or `(batch, height, width, channels)`.
 
         Returns:
-            Tensor `(image_size, image_size, 3)` or `(batch, image_size, image_size, 3)`; uint8, or
-            unrounded float32 for "pycls".
+            Tensor `(image_size, image_size, channels)` or
+            `(batch, image_size, image_size, channels)`; uint8, or unrounded float32 for "pycls".
 
         Raises:
             ValueError: for another dtype, rank or number of channels, or no pixels.
         """
-        images = _images().as_images(images)
-        crop = _images().cropper(self.shorter_side, self.image_size, self.interpolation)
+        images = _images().as_images(images, self.channels)
+        crop = _images().cropper(
+            self.shorter_side, self.image_size, self.interpolation, self.channels
+        )
         return crop(images) if images.shape.rank == 3 else self._map(crop, images)
 
     def normalize(self, images: "np.ndarray | tf.Tensor") -> "tf.Tensor":
         """Maps levels of 0 to 255 to the network's input range.
 
         Args:
-            images: `(..., 3)`, RGB, any numeric dtype.
+            images: `(..., channels)`, any numeric dtype.
 
         Returns:
             Tensor of the same shape, float32.
@@ -172,17 +194,17 @@ class Preprocessing:
         """
         import tensorflow as tf
 
-        shape = tf.TensorShape(images.shape)
-        rgb = shape.rank != 0 and (shape.rank is None or shape[-1] in (3, None))
-        check("images", f"shape {shape}", rgb, "RGB, of shape (..., 3)")
+        shape, channels = tf.TensorShape(images.shape), self.channels
+        ok = shape.rank != 0 and (shape.rank is None or shape[-1] in (channels, None))
+        check("images", f"shape {shape}", ok, f"images of shape (..., {channels})")
         scale, offset = _scale_and_offset(self.mean, self.std)
         images = tf.cast(images, tf.float32)
         if shape.rank is None or shape.rank < 2 or shape[-2] is None:
             return images * scale + offset
-        # Scaling whole rows is several times faster than broadcasting over three channels.
-        rows = tf.reshape(images, [*tf.unstack(tf.shape(images)[:-2]), 3 * shape[-2]])
+        # Scaling whole rows is several times faster than broadcasting over the channels.
+        rows = tf.reshape(images, [*tf.unstack(tf.shape(images)[:-2]), channels * shape[-2]])
         rows = rows * np.tile(scale, shape[-2]) + np.tile(offset, shape[-2])
-        return tf.ensure_shape(tf.reshape(rows, tf.shape(images)), shape[:-1].concatenate(3))
+        return tf.ensure_shape(tf.reshape(rows, tf.shape(images)), shape[:-1].concatenate(channels))
 
     def to_dict(self) -> dict:
         """Returns a dict of JSON types. `from_dict` turns it into an equal preprocessing."""
@@ -202,12 +224,28 @@ class Preprocessing:
     def replace(self, **changes: Any) -> "Preprocessing":
         """Returns a copy with the given fields changed.
 
-        A new `resize_size` takes the place of `crop_fraction`, and the other way round.
+        A new `resize_size` takes the place of `crop_fraction`, and the other way round. A number
+        for `mean` or `std` counts for every channel.
         """
         for field, other in (("resize_size", "crop_fraction"), ("crop_fraction", "resize_size")):
             if changes.get(field) is not None:
                 changes.setdefault(other, None)
+        for field in ("mean", "std"):
+            if isinstance(changes.get(field), numbers.Real):
+                changes[field] = (changes[field],) * self.channels
         return replaced(self, changes)
+
+    def with_channels(self, channels: int) -> "Preprocessing":
+        """Returns a copy for another number of channels.
+
+        For one channel, `mean` and `std` become the mean of their numbers. For other numbers of
+        channels, they are repeated and cut.
+
+        Raises:
+            ValueError: unless `channels` is an integer of at least 1.
+        """
+        mean, std = (for_channels(values, channels) for values in (self.mean, self.std))
+        return self if channels == self.channels else self.replace(mean=mean, std=std)
 
     def _crops(self, source):
         """Returns the crops of one or more images, from any source that `__call__` takes."""
@@ -218,39 +256,63 @@ class Preprocessing:
             return tf.concat([self._crops(item) for item in source], axis=0)
         if tf.is_tensor(source) and source.dtype == tf.string:
             files = tf.reshape(source, [-1])
-            return self._map(lambda file: self.resize_and_crop(decode_image(file)), files)
+            return self._map(lambda file: self.resize_and_crop(self._decoded(file)), files)
         if isinstance(source, (str, os.PathLike)):
-            source = _images().decode_file(source)
+            source = _decoding().decode_file(source, self.channels, self.exif_orientation)
         elif isinstance(source, bytes):
-            source = decode_image(source)
+            source = self._decoded(source)
         crops = self.resize_and_crop(source)
         return crops[None] if crops.shape.rank == 3 else crops
+
+    def _decoded(self, image_bytes):
+        return decode_image(image_bytes, self.channels, self.exif_orientation)
 
     def _map(self, function, elements):
         """Applies a function to each element; returns a batch of crops."""
         import tensorflow as tf
 
-        shape = [self.image_size, self.image_size, 3]
+        shape = [self.image_size, self.image_size, self.channels]
         dtype = tf.float32 if self.interpolation == "pycls" else tf.uint8
         return tf.map_fn(function, elements, fn_output_signature=tf.TensorSpec(shape, dtype))
 
 
-def decode_image(image_bytes: "bytes | tf.Tensor") -> "tf.Tensor":
-    """Decodes a JPEG or PNG image (or a GIF that is not animated).
+def for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """Returns numbers for some channels made to numbers for others.
 
-    The result equals Pillow's `convert("RGB")`: gray becomes RGB, transparency is dropped. For
-    16-bit PNGs the higher byte is kept (Pillow clips gray ones). CMYK JPEGs differ from Pillow's by
-    at most 1 level.
+    For one channel, it is their mean. For other numbers of channels, they are repeated and cut.
+
+    Raises:
+        ValueError: unless `channels` is an integer of at least 1.
+    """
+    check_int("channels", channels, minimum=1)
+    if channels == 1 < len(values):
+        return (sum(values) / len(values),)
+    return tuple(itertools.islice(itertools.cycle(values), channels))
+
+
+def decode_image(
+    image_bytes: "bytes | tf.Tensor", channels: int = 3, exif_orientation: bool = False
+) -> "tf.Tensor":
+    """Decodes a JPEG, PNG, BMP, GIF or WebP image; of an animated GIF the first frame.
+
+    The result equals Pillow's in every pixel, with these exceptions. For 16-bit PNGs the higher
+    byte is kept (Pillow clips gray ones). CMYK JPEGs differ from Pillow's by at most 1 level.
+    Transparent pixels of GIFs are black, and BMPs have none. Animated WebPs and BMPs other than
+    uncompressed ones of 8, 24 or 32 bits per pixel are not supported.
 
     Args:
         image_bytes: the content of the file; bytes, or a string tensor of shape `()`.
+        channels: 3 for RGB, as Pillow's `convert("RGB")`: transparency is dropped. 1 for gray, as
+            its `convert("L")` of the RGB image. 4 for RGBA, as its `convert("RGBA")`.
+        exif_orientation: whether to turn the image as its EXIF metadata says, as Pillow's
+            `exif_transpose` does. Damaged metadata is ignored.
 
     Returns:
-        Tensor `(height, width, 3)`, uint8.
+        Tensor `(height, width, channels)`, uint8.
 
     Raises:
-        ValueError: for an image of another format, or a damaged one. Inside a graph, TensorFlow
-            raises its error when the graph runs.
+        ValueError: for an image of another format, a damaged one, or other `channels`. Inside a
+            graph, TensorFlow raises its error when the graph runs.
     """
     import tensorflow as tf
 
@@ -259,23 +321,28 @@ def decode_image(image_bytes: "bytes | tf.Tensor") -> "tf.Tensor":
     )
     kind = f"a {type(image_bytes).__name__}"
     check("image_bytes", kind, ok, "bytes or a string tensor")
-    return _images().decode(image_bytes, "encoded bytes")
+    return _decoding().decode(image_bytes, channels, exif_orientation, "encoded bytes")
 
 
-def load_image(path: str | os.PathLike) -> np.ndarray:
-    """Reads the image in a file.
+def load_image(
+    path: str | os.PathLike, channels: int = 3, exif_orientation: bool = False
+) -> np.ndarray:
+    """Reads the image in a file; see `decode_image`.
 
     Args:
-        path: path of a JPEG or PNG, in any file system that TensorFlow can read.
+        path: path of an image, in any file system that TensorFlow can read.
+        channels: 1 for gray, 3 for RGB, 4 for RGBA.
+        exif_orientation: whether to turn the image as its EXIF metadata says.
 
     Returns:
-        Numpy array `(height, width, 3)`, uint8.
+        Numpy array `(height, width, channels)`, uint8.
 
     Raises:
-        ValueError: if the file is not a JPEG or PNG, or is damaged; the message names it.
+        ValueError: if the file is no image or is damaged; the message names it. Also for other
+            `channels`.
         FileNotFoundError: if the file does not exist.
     """
-    return _images().decode_file(path).numpy()
+    return _decoding().decode_file(path, channels, exif_orientation).numpy()
 
 
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:
@@ -312,6 +379,13 @@ def _images():
     from regnet_tf import _images
 
     return _images
+
+
+def _decoding():
+    """Imports the decoding of files at its first use."""
+    from regnet_tf import _decoding
+
+    return _decoding
 
 
 @functools.cache

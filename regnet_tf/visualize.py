@@ -1,7 +1,8 @@
 """Pictures of predictions: class scores and Grad-CAM heat maps."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -10,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from regnet_tf._checks import check, check_choice, check_number, is_int
 from regnet_tf._errors import import_optional
-from regnet_tf.backbones import feature_layers
+from regnet_tf._files import replacing
+from regnet_tf.layers import Stage, Stem
 
 
 def draw_predictions(
@@ -27,21 +29,78 @@ def draw_predictions(
     Raises:
         MissingPackageError: if matplotlib is not installed.
     """
-    figure = import_optional("matplotlib.figure", extra="pictures").Figure(
-        figsize=(9, 4), layout="constrained"
-    )
+    figure = _figure((9, 4))
     picture, bars = figure.subplots(1, 2)
     picture.imshow(image)
     picture.set_axis_off()
-    names = [words.replace("_", " ") for _, words, _ in predictions]
+    names = [_shortened(words.replace("_", " ")) for _, words, _ in predictions]
     scores = [score for _, _, score in predictions]
     drawn = bars.barh(range(len(names)), scores)
     bars.bar_label(drawn, [f"{score:.1%}" for score in scores], padding=3)
     bars.set_yticks(range(len(names)), names)
+    for label in bars.get_yticklabels():
+        label.set_parse_math(False)
     bars.invert_yaxis()
     bars.set_xlim(0, 1.15)
     bars.set_xlabel("probability")
-    figure.savefig(path, format="png", dpi=100)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=100)
+
+
+def draw_map(
+    image: ArrayLike,
+    classes: ArrayLike,
+    class_names: Sequence[str],
+    path: str | os.PathLike,
+    opacity: float = 0.6,
+) -> None:
+    """Saves an image next to the same image under its map of classes, with a legend.
+
+    Args:
+        image: uint8 array `(height, width, 3)`.
+        classes: class number of each pixel, an integer array `(height, width)`.
+        class_names: names of all classes. The legend has those in the map, the largest first.
+        path: path of the PNG to write.
+        opacity: opacity of the map, from 0 to 1.
+
+    Raises:
+        ValueError: if the map has another size than the image.
+        MissingPackageError: if matplotlib is not installed.
+    """
+    image, classes = np.asarray(image), np.asarray(classes)
+    ok = classes.shape == image.shape[:2]
+    check("classes", classes.shape, ok, f"a map of shape {image.shape[:2]}, as the image")
+    figure = _figure((9, 4.6))
+    colors = import_optional("matplotlib", extra="pictures").colormaps["tab20"]
+    colors = colors.resampled(max(20, len(class_names)))
+    plain, covered = figure.subplots(1, 2)
+    for axes in (plain, covered):
+        axes.imshow(image)
+        axes.set_axis_off()
+    look = {"cmap": colors, "vmin": 0, "vmax": colors.N - 1, "interpolation": "nearest"}
+    covered.imshow(classes, alpha=opacity, **look)
+    counts = np.bincount(classes.ravel(), minlength=len(class_names))
+    shown = [place for place in np.argsort(-counts, kind="stable") if counts[place]]
+    patch = import_optional("matplotlib.patches", extra="pictures").Patch
+    handles = [
+        patch(color=colors(place), label=_shortened(class_names[place])) for place in shown[:15]
+    ]
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=100)
+
+
+def _figure(size):
+    figure = import_optional("matplotlib.figure", extra="pictures").Figure
+    return figure(figsize=size, layout="constrained")
+
+
+def _shortened(name, most=32):
+    """Returns a name without its middle if it is long, in characters that can be drawn."""
+    name = name.encode("utf-8", "replace").decode()
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most // 2) :]}"
 
 
 def grad_cam(
@@ -59,8 +118,9 @@ def grad_cam(
     gradient of the class's logit. The positive part is kept, and divided by its maximum.
 
     Args:
-        model: a classifier: made by `build_regnet`, made from it by `fuse`, or another functional
-            model that holds a RegNet's layers. The softmax of a final `Dense` layer is skipped.
+        model: a classifier: made by `build_regnet`, made from it by `fuse`, or another model that
+            holds a RegNet's layers, also inside a nested model or behind preprocessing layers. The
+            softmax or sigmoid of a final `Dense` layer is skipped.
         image: array `(height, width, channels)`, as the model takes it.
         class_index: index of the class; default: the most probable class.
         layer: level of the feature map, such as "P4", or name of a layer; default: the last level.
@@ -117,26 +177,29 @@ def class_heat(
         raise NotImplementedError("Grad-CAM takes its gradients on Keras' TensorFlow backend")
     import tensorflow as tf
 
-    levels = feature_layers(model)
     shape: Any = getattr(model, "output_shape", None)
     ok = isinstance(shape, tuple) and len(shape) == 2
+    found = _feature_layer(model, layer)
     check("model", model.name, ok, "a classifier, of output shape (batch, classes)")
     classes = shape[1]
     ok = class_index is None or (is_int(class_index) and 0 <= class_index < classes)
     check("class_index", class_index, ok, f"None or an integer from 0 to {classes - 1}")
-    tensor = _feature_map(model, levels, layer)
 
-    last = model.layers[-1]
-    softmax = isinstance(last, keras.layers.Dense) and last.activation is keras.activations.softmax
-    tapped = keras.Model(model.inputs[0], [tensor, last.input if softmax else model.outputs[0]])
-    with tf.GradientTape() as tape:
+    last = [one for one in _layers(model) if not isinstance(one, keras.Model)][-1]
+    activations = (keras.activations.softmax, keras.activations.sigmoid)
+    bounded = isinstance(last, keras.layers.Dense) and last.activation in activations
+    with tf.GradientTape() as tape, _recorded(found) as calls, _recorded(last) as last_calls:
         tape.watch([weight.value for weight in model.weights])  # else the tape ignores frozen ones
-        maps, scores = tapped(image[None], training=False)  # 1 H W C, 1 N
-        if softmax:
-            scores = tf.cast(scores, last.compute_dtype) @ last.kernel
+        scores = model(image[None], training=False)  # 1 N
+        check("layer", layer, len(calls) == 1, "between the stem and the head")
+        if bounded:
+            scores = tf.cast(last_calls[0][0], last.compute_dtype) @ last.kernel
             scores = scores if last.bias is None else scores + last.bias
         index = int(tf.argmax(scores[0])) if class_index is None else class_index
         score = scores[0, index]
+    maps = calls[0][1]  # 1 H W C
+    ok = len(maps.shape) == 4
+    check("layer", layer, ok, "of output shape (batch, height, width, channels)")
     gradient = tape.gradient(score, maps)
     check("layer", layer, gradient is not None, "between the stem and the head")
     weights = tf.reduce_mean(tf.cast(gradient, tf.float32), axis=(1, 2), keepdims=True)
@@ -144,16 +207,50 @@ def class_heat(
     return tf.math.divide_no_nan(heat, tf.reduce_max(heat)).numpy()
 
 
-def _feature_map(model, levels, layer):
-    """Returns the tensor that `layer` selects."""
-    if layer is None:
-        return list(levels.values())[-1]
-    names = [one.name for one in model.layers]
-    check_choice("layer", layer, (*levels, *names))
-    tensor = levels[layer] if layer in levels else model.get_layer(layer).output
-    rank = len(tensor.shape)
-    check("layer", layer, rank == 4, "of output shape (batch, height, width, channels)")
-    return tensor
+def _feature_layer(model: keras.Model, name: str | None) -> Any:
+    """Returns the layer of a feature map: the last stage, or the one of a level or name."""
+    layers = [one for one in _layers(model) if not isinstance(one, keras.Model)]
+    own = [one for one in layers if isinstance(one, (Stem, Stage))]
+    ok = bool(own) and isinstance(own[0], Stem)
+    check("model", getattr(model, "name", model), ok, "a network with a RegNet's stem and stages")
+    if name is None:
+        return own[-1]
+    named = {f"P{level}": one for level, one in enumerate(own, start=1)}
+    named = {**named, **{one.name: one for one in layers}}
+    check_choice("layer", name, tuple(named))
+    return named[name]
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    """Yields all layers of a model, also those of models within it."""
+    for layer in getattr(model, "layers", ()):
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+
+
+@contextlib.contextmanager
+def _recorded(layer: Any) -> Iterator[list[tuple[Any, Any]]]:
+    """Context manager with a list of the inputs and outputs of a layer's calls.
+
+    It also works inside nested models, whose tensors are not part of the outer model's graph.
+    """
+    calls: list[tuple[Any, Any]] = []
+    call, before = layer.call, vars(layer).get("call")
+
+    def recording(inputs, *args, **kwargs):
+        outputs = call(inputs, *args, **kwargs)
+        calls.append((inputs, outputs))
+        return outputs
+
+    layer.call = recording
+    try:
+        yield calls
+    finally:
+        if before is None:
+            del layer.call
+        else:  # the same layer is recorded twice
+            layer.call = before
 
 
 def _as_picture(image):

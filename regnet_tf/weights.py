@@ -1,236 +1,124 @@
-"""The table of published weights (`data/weights.json`): look up, download and load.
-
-Each row describes a checkpoint on the Hugging Face hub, named `variant.tag` as in timm. It gives
-the preprocessing, the licence and the accuracies that the source publishes.
-"""
+"""Finds, reads and loads weights of every kind: published ones, files, and trained networks."""
 
 import dataclasses
-import hashlib
 import json
-import logging
 import os
 import re
-from fnmatch import fnmatch
-from functools import cache
-from importlib import resources
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, NamedTuple
 
+import h5py
 import keras
 
-from regnet_tf._errors import first_line, nearest
-from regnet_tf.class_names import imagenet_synsets
-from regnet_tf.facts import facts_of
-from regnet_tf.porting import count_classes, load_state_dict
+from regnet_tf._errors import UserError, first_line, nearest
+from regnet_tf._internals import all_layers
+from regnet_tf.facts import at_size, facts_of
+from regnet_tf.layers import Head, Stage, Stem
+from regnet_tf.porting import count_classes, load_state_dict, to_state_dict
 from regnet_tf.preprocessing import Preprocessing
+from regnet_tf.published import best_weights, download, is_tag, list_weights, weights_info
 from regnet_tf.readers import SUFFIXES, read_state_dict
-from regnet_tf.variants import is_variant, variant_key
+from regnet_tf.variants import RegNetConfig, get_config, is_variant, variant_key
 
-_log = logging.getLogger("regnet_tf")
-
-#: Licences that allow commercial use.
-FREE_LICENCES = ("mit", "apache-2.0", "bsd-3-clause")
-
-#: Suffixes of the files that Keras writes and reads itself.
-KERAS_SUFFIXES = (".keras", ".weights.h5")
+#: Suffix of the files of Keras that hold weights alone.
+KERAS_WEIGHTS = ".weights.h5"
 
 
-@dataclasses.dataclass(frozen=True)
-class WeightsInfo:
-    """One published checkpoint.
+class Found(NamedTuple):
+    """What a tag or a path stands for.
 
     Attributes:
-        tag: its name: the variant's timm key, a dot, and how it was trained.
-        hub_repository: its repository on the Hugging Face hub.
-        classes: number of outputs of its head; 0 without a head.
-        image_size: side of the training images in pixels.
-        crop_fraction: part of the shorter side that is kept in training.
-        test_image_size: image side in the source's best evaluation.
-        test_crop_fraction: kept part of the shorter side in the source's best evaluation.
-        interpolation: interpolation for resizing images.
-        mean: mean per channel (red, green, blue) for normalization, for pixels from 0 to 1.
-        std: standard deviation per channel for normalization, on the same scale.
-        licence: licence as the hub states it.
-        origin: the project that trained it, if not the hub repository's.
-        published: accuracies in percent and how each was measured, by source.
+        kind: "tag"; "model" for a `.keras` file, also that of a run; "weights" for a `.weights.h5`
+            file; "state dict" for a weight file or a folder of the Hugging Face hub.
+        path: the file or folder; the text itself for a tag.
     """
 
-    tag: str
-    hub_repository: str
-    classes: int
-    image_size: int
-    crop_fraction: float
-    test_image_size: int
-    test_crop_fraction: float
-    interpolation: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    licence: str
-    origin: str | None
-    published: tuple[dict, ...]
-
-    @property
-    def variant(self) -> str:
-        """timm's key of the network."""
-        return self.tag.partition(".")[0]
-
-    @property
-    def is_free(self) -> bool:
-        """Whether the licence allows commercial use."""
-        return self.licence in FREE_LICENCES
-
-    @property
-    def top1(self) -> float | None:
-        """The best published ImageNet top-1 accuracy in percent, if any is published."""
-        return max((entry["top1"] for entry in self.published), default=None)
-
-    @property
-    def class_names(self) -> tuple[str, ...] | None:
-        """ImageNet's synsets for 1,000 classes; None for other numbers."""
-        return imagenet_synsets() if self.classes == len(imagenet_synsets()) else None
-
-    def preprocessing(self, test: bool = True) -> Preprocessing:
-        """Returns the preprocessing of images for these weights.
-
-        Args:
-            test: True for the source's best evaluation, False for training.
-        """
-        return Preprocessing(
-            image_size=self.test_image_size if test else self.image_size,
-            crop_fraction=self.test_crop_fraction if test else self.crop_fraction,
-            interpolation=self.interpolation,
-            mean=self.mean,
-            std=self.std,
-        )
+    kind: str
+    path: Path
 
 
-@cache
-def _table() -> dict[str, WeightsInfo]:
-    text = resources.files("regnet_tf").joinpath("data/weights.json").read_text()
-    rows = json.loads(text)
-    del rows["_about"]
-    tuples = ("mean", "std", "published")
-    return {
-        tag: WeightsInfo(tag, **{**row, **{field: tuple(row[field]) for field in tuples}})
-        for tag, row in rows.items()
-    }
-
-
-def list_weights(pattern: str = "*") -> list[str]:
-    """Returns the tags of published weights that match a pattern, such as `"regnety_*"`."""
-    return [tag for tag in _table() if fnmatch(tag, pattern)]
-
-
-def weights_info(tag: str) -> WeightsInfo:
-    """Returns the row of a tag.
-
-    Raises:
-        ValueError: for an unknown tag; the message lists the nearest ones.
-    """
-    info = _table().get(tag)
-    if info is None:
-        raise ValueError(
-            f"`weights` must be a known tag. Received: weights={tag!r}."
-            + nearest(tag, _table(), count=4)
-            + " `list_weights()` gives them all."
-        )
-    return info
-
-
-def is_tag(name: object) -> TypeGuard[str]:
-    """Whether a name is the tag of published weights."""
-    return isinstance(name, str) and name in _table()
-
-
-def best_weights(variant: str) -> str:
-    """Returns the tag that `weights="imagenet"` selects for a variant.
-
-    It has the highest published top-1 accuracy of the tags with a free licence and 1,000 classes.
-
-    Raises:
-        ValueError: if the variant has no tag with a free licence and 1,000 classes.
-    """
-    key = variant_key(variant)
-    rows = [i for i in _table().values() if i.variant == key and i.is_free and i.classes == 1000]
-    if not rows:
-        others = ", ".join(list_weights(f"{key}.*")) or "none"
-        raise ValueError(
-            f"`weights` must name one of the tags of {key} ({others}): it has no freely licensed"
-            ' ImageNet-1k weights. Received: weights="imagenet"'
-        )
-    return max(rows, key=lambda info: info.top1 or 0).tag
-
-
-def resolve_tag(weights: bool | str | os.PathLike, variant: str) -> str | None:
-    """Returns the tag that a `weights` argument selects for a variant, or None for a path.
+def find_weights(weights: str | os.PathLike, argument: str = "weights") -> Found:
+    """Finds out what a tag or a path stands for. The files are not read.
 
     Args:
-        weights: True or "imagenet", a tag, or a path.
-        variant: any name of the network that will take the weights.
+        weights: the tag or path.
+        argument: the user's name for it, for errors.
 
     Raises:
-        ValueError: for a tag of another network, and for a text that is neither tag nor path.
+        FileNotFoundError: for a file that does not exist.
+        UserError: for a run that has not saved a network yet, and for a text that is neither a tag
+            nor a path.
     """
-    if weights is True or weights == "imagenet":
-        return best_weights(variant)
-    text = str(weights)
-    if not is_tag(text) and (Path(text).exists() or _looks_like_path(text)):
-        return None
-    info = weights_info(text)
-    if is_variant(variant) and info.variant != variant_key(variant):
-        raise ValueError(
-            f"`weights` of {variant} cannot be {text}, which are weights of {info.variant}"
+    text, path = str(weights), Path(weights)
+    if is_tag(text):
+        return Found("tag", path)
+    if (path / "model.keras").is_file():
+        return Found("model", path / "model.keras")
+    if (path / "run.json").is_file() or (path / "checkpoints").is_dir():
+        raise UserError(f"{text} holds no trained network yet (model.keras).")
+    kinds = {".keras": "model", KERAS_WEIGHTS: "weights"}
+    kinds |= dict.fromkeys((*SUFFIXES, ".h5"), "state dict")
+    kind = next((kinds[suffix] for suffix in kinds if text.endswith(suffix)), None)
+    if kind is None and not path.exists() and "/" not in text and "\\" not in text:
+        raise UserError(
+            f"`{argument}` must be a tag of published weights or a path. Received: {text!r}."
+            + nearest(text, list_weights(), count=4)
+            + " `list_weights()` gives all tags."
         )
-    return text
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {text}")
+    return Found(kind or "state dict", path)
 
 
-def _looks_like_path(text):
-    return "/" in text or "\\" in text or text.endswith((*SUFFIXES, *KERAS_SUFFIXES, ".h5"))
-
-
-def download(tag: str) -> Path:
-    """Returns the path of a checkpoint's file in the Hugging Face hub's cache.
-
-    The hub's client downloads the file if it is not cached. It resumes downloads and respects
-    `HF_HUB_OFFLINE`. The file is then checked against the SHA-256 that the hub states.
+def load_model(path: Path) -> keras.Model:
+    """Loads a `.keras` file, not compiled.
 
     Raises:
-        ValueError: for an unknown tag.
-        OSError: if the file is not cached and cannot be downloaded; the message says where to put
-            it. Also if the file is damaged.
+        UserError: for a file that cannot be read; the message names it.
     """
-    info = weights_info(tag)
-    if not info.is_free:
-        _log.warning("%s is licensed %s: not for every use.", tag, info.licence)
-    from huggingface_hub import hf_hub_download
-
+    if not zipfile.is_zipfile(path):  # Keras would say that it does not exist
+        raise UserError(f"{path} is damaged: it is not a zip archive, as `.keras` files are")
     try:
-        path = hf_hub_download(info.hub_repository, "model.safetensors")
-    except Exception as error:  # the client raises its own, requests', httpx' and OS errors
-        raise OSError(
-            f"{tag} is not in the cache and could not be downloaded ({type(error).__name__})."
-            f" Fetch model.safetensors of {info.hub_repository} where you are online, and pass its"
-            " path: weights='FOLDER/model.safetensors'; or copy the hub's cache folder (HF_HOME)."
-        ) from error
-    _verify(Path(path))
-    return Path(path)
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises its readers' errors
+        # Its message begins with the outermost layer, and names an unknown class later.
+        unknown = re.search(r"Could not locate class '[^']+'", str(error))
+        reason = f"{unknown[0]}, a custom layer" if unknown else first_line(error)
+        raise UserError(f"{path} cannot be read: {reason}") from error
 
 
-def _verify(path):
-    """Raises OSError unless the file has the SHA-256 that the hub states.
+def config_of(weights: str | os.PathLike) -> RegNetConfig | None:
+    """Returns the configuration of a tag, a run or a `.keras` file; None for other files.
 
-    The hub's cache names each large file by its SHA-256.
+    The weights are not read.
+
+    Raises:
+        UserError, FileNotFoundError: see `find_weights`; also for a damaged file.
     """
-    stated = path.resolve().name
-    if not re.fullmatch("[0-9a-f]{64}", stated):
-        return
-    with path.open("rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
-    if actual != stated:
-        raise OSError(
-            f"{path} is damaged: its SHA-256 is {actual}, the hub states {stated}."
-            " Delete it to download it again."
-        )
+    found = find_weights(weights)
+    if found.kind == "tag":
+        return get_config(weights_info(str(weights)).variant)
+    if found.kind != "model":
+        return None
+    try:
+        with zipfile.ZipFile(found.path) as archive:
+            model = json.loads(archive.read("config.json"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{found.path} cannot be read: {first_line(error)}") from error
+    networks = [network for network in _stems(model) if network is not None]
+    return RegNetConfig.from_dict(networks[0]) if networks else None
+
+
+def _stems(config: Any) -> Iterator[dict | None]:
+    """Yields the networks' configurations in the stems of a saved model, as dicts or None."""
+    if isinstance(config, dict):
+        if config.get("registered_name") == "regnet_tf>Stem":
+            yield config["config"]["network"]
+        config = list(config.values())
+    for part in config if isinstance(config, list) else ():
+        yield from _stems(part)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,21 +128,32 @@ class Checkpoint:
     Attributes:
         origin: the user's `weights` argument, or the tag that it selects.
         tag: tag of the published weights, or None for a file.
-        classes: number of outputs of the head; 0 without one, None for Keras' own files.
-        state_dict: names -> arrays; None for Keras' own files, which Keras reads.
+        config: configuration of the network; None if the file does not tell.
+        classes: number of outputs of the head; 0 without one.
+        class_names: names of the head's classes; None if unknown.
+        state_dict: names -> arrays in PyTorch's layout; empty for a `.weights.h5` file.
+        model: the Keras model of a run or a `.keras` file.
+        path: path of a `.weights.h5` file.
+        channels: number of input channels in a `.weights.h5` file.
     """
 
     origin: str
-    tag: str | None
-    classes: int | None
-    state_dict: dict | None
+    tag: str | None = None
+    config: RegNetConfig | None = None
+    classes: int = 0
+    class_names: tuple[str, ...] | None = None
+    state_dict: dict = dataclasses.field(default_factory=dict)
+    model: keras.Model | None = None
+    path: Path | None = None
+    channels: int | None = None
 
     @classmethod
-    def find(cls, weights: bool | str | os.PathLike, variant: str) -> "Checkpoint":
+    def find(cls, weights: bool | str | os.PathLike, variant: str | None = None) -> "Checkpoint":
         """Finds and reads the weights that a `weights` argument selects.
 
         Args:
-            weights: True or "imagenet", a tag, or a path, as `build_regnet` takes them.
+            weights: True or "imagenet", a tag, a folder that `regnet train` wrote, or the path of
+                a file, as `build_regnet` takes them.
             variant: any name of the network that will take the weights. With "imagenet" it must be
                 the name of a known variant.
 
@@ -262,61 +161,150 @@ class Checkpoint:
             ValueError: for an unknown tag, a tag of another network, or a damaged file.
             OSError: for a file that is missing or cannot be downloaded.
         """
-        tag = resolve_tag(weights, variant)
-        path = download(tag) if tag else Path(str(weights))
-        if path.name.endswith(KERAS_SUFFIXES):
-            if not path.is_file():
-                raise FileNotFoundError(f"There is no file {path}")
-            return cls(str(weights), None, None, None)
-        state_dict = read_state_dict(path)
-        return cls(tag or str(weights), tag, count_classes(state_dict), state_dict)
+        origin = str(weights)
+        if weights is True or weights == "imagenet":
+            origin = best_weights(str(variant))
+        found = find_weights(origin)
+        if found.kind == "tag":
+            return cls._published(origin, variant)
+        if found.kind == "model":
+            return cls._of_model(origin, load_model(found.path))
+        if found.kind == "weights":
+            channels, classes = _shape_of_weights(found.path)
+            return cls(origin, classes=classes, path=found.path, channels=channels)
+        state_dict = read_state_dict(found.path)
+        return cls(origin, classes=count_classes(state_dict), state_dict=state_dict)
+
+    @classmethod
+    def _published(cls, tag, variant):
+        info = weights_info(tag)
+        if variant and is_variant(variant) and info.variant != variant_key(variant):
+            raise ValueError(
+                f"`weights` of {variant} cannot be {tag}, which are weights of {info.variant}"
+            )
+        state_dict = read_state_dict(download(tag))
+        classes = count_classes(state_dict)
+        names = info.class_names if classes == info.classes else None
+        return cls(tag, tag, get_config(info.variant), classes, names, state_dict)
+
+    @classmethod
+    def _of_model(cls, origin, model):
+        layers = all_layers(model)
+        for kind in (Stem, Head):
+            found = sum(isinstance(layer, kind) for layer in layers)
+            if found > 1 or (kind is Stem and found == 0):
+                raise UserError(f"`weights` {origin} must hold one RegNet. It holds {found}.")
+        head = next((layer for layer in layers if isinstance(layer, Head)), None)
+        stem = next(layer for layer in layers if isinstance(layer, Stem))
+        if stem.conv.normalization is None:
+            raise UserError(
+                f"`weights` {origin} must have normalization layers. They were folded into the"
+                " kernels by `fuse`; pass the network before that."
+            )
+        return cls(
+            origin,
+            config=stem.network,
+            classes=head.classes if head else 0,
+            class_names=head.class_names if head else None,
+            state_dict=to_state_dict(model),
+            model=model,
+        )
 
     def preprocessing(self, size: int | None) -> Preprocessing | None:
-        """Returns the preprocessing of published weights, None for a file.
+        """Returns the preprocessing of images for the weights; None if unknown.
 
         Args:
             size: fixed side of the network's images in pixels, or None. Another side than the
                 published test's gets the part of the image that training has kept.
         """
-        if self.tag is None:
-            return None
-        info = weights_info(self.tag)
-        return info.preprocessing(test=size in (None, info.test_image_size))
+        if self.tag is not None:
+            info = weights_info(self.tag)
+            return info.preprocessing(test=size in (None, info.test_image_size))
+        stems = [] if self.model is None else all_layers(self.model)
+        known = [stem.preprocessing for stem in stems if isinstance(stem, Stem)]
+        return at_size(known[0], size) if known and known[0] else None
 
-    def class_names(self, classes: int) -> tuple[str, ...] | None:
-        """Returns the class names of published weights for a number of outputs.
-
-        They are None for a file, for an unknown data set, and for another number of outputs.
-        """
-        if self.tag is None or classes != self.classes:
-            return None
-        return weights_info(self.tag).class_names
-
-    def load_into(self, model):
+    def load_into(self, model: keras.Model, unnamed_head: bool = True) -> str | None:
         """Loads the weights into a network of `build_regnet`.
 
-        If the number of classes differs, the head keeps its values.
+        The stem is adapted to the model's channels (see `load_state_dict`). If the model has a head
+        for the same classes, it is loaded, too. Its classes may have another order. Classes are
+        compared by name if both sides know the names.
+
+        Args:
+            model: the network.
+            unnamed_head: whether to load a head of the same number of classes if one side does not
+                know their names.
+
+        Returns:
+            A line that says why the head is new; None if it is not, or if there is no head.
 
         Raises:
             ValueError: for weights that do not fit; the network is then unchanged.
         """
-        if self.state_dict is None:
-            self._load_keras_file(model)
-            return
-        heads = [layer for layer in model.layers if layer.name == "head"]
-        skip_head = any(head.units != self.classes for head in heads)
-        load_state_dict(model, self.state_dict, skip_head=skip_head)
-        if skip_head:
-            _log.warning("%s: the head keeps its own values.", model.name)
-
-    def _load_keras_file(self, model):
+        head = next((layer for layer in all_layers(model) if isinstance(layer, Head)), None)
+        new_head = None if head is None else self._new_head(head, unnamed_head)
         try:
-            model.load_weights(self.origin)
-        except Exception as error:  # also errors of zipfile and h5py
+            state_dict = self._state_dict_for(model) if self.path else self.state_dict
+            load_state_dict(model, state_dict, skip_head=new_head is not None)
+        except ValueError as error:
+            ours = f" of {self.config.name}" if self.config else ""
             raise ValueError(
-                f"`weights` {self.origin} is damaged or does not fit {model.name}:"
-                f" {first_line(error)}"
+                f"`weights` {self.origin}{ours} do not fit {model.name}: {error}"
             ) from error
+        if head is not None and new_head is None and self.class_names and head.class_names:
+            order = [self.class_names.index(name) for name in head.class_names]
+            head.kernel.assign(keras.ops.take(head.kernel, order, axis=1))
+            head.bias.assign(keras.ops.take(head.bias, order))
+        return new_head
+
+    def _new_head(self, head, unnamed_head):
+        """Returns a line that says why a head cannot take the checkpoint's weights, or None."""
+        new, old = f"New head: {head.classes} classes", f"the {self.classes} of {self.origin}"
+        if self.classes == 0:
+            return f"{new}; {self.origin} has no head"
+        if self.classes != head.classes:
+            return f"{new} instead of {old}"
+        if self.class_names and head.class_names:
+            if sorted(self.class_names) != sorted(head.class_names):
+                return f"{new} of other names than {old}"
+        elif not unnamed_head:
+            return f"{new}, which may differ from {old}"
+        return None
+
+    def _state_dict_for(self, model):
+        """Reads a `.weights.h5` file by a copy of the network with the file's channels and head."""
+        layers = all_layers(model)
+        stem = next(layer for layer in layers if isinstance(layer, Stem))
+        last = [layer for layer in layers if isinstance(layer, Stage)][-1]
+        trunk = keras.Model(stem.input, last.output, name="trunk")
+        images = keras.Input((None, None, self.channels))
+        x = keras.models.clone_model(trunk, input_tensors=images).output
+        if self.classes:
+            x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+            x = Head(self.classes, name="head")(x)
+        copy = keras.Model(images, x, name="copy")
+        try:
+            copy.load_weights(self.path)
+        except Exception as error:  # also errors of zipfile and h5py
+            raise ValueError(first_line(error)) from error
+        return to_state_dict(copy)
+
+
+def _shape_of_weights(path):
+    """Returns the numbers of input channels and of classes in a `.weights.h5` file.
+
+    Raises:
+        UserError: for a file that is damaged, or not of a network of `build_regnet`.
+    """
+    try:
+        with h5py.File(path) as file:
+            stem, head = (file.get(f"layers/{name}/vars/0") for name in ("stem/conv", "head"))
+            if stem is not None:
+                return stem.shape[2], 0 if head is None else head.shape[-1]
+    except OSError as error:
+        raise UserError(f"`weights` {path} is damaged: {first_line(error)}") from error
+    raise UserError(f"`weights` {path} must hold a network of `build_regnet`. It has no stem.")
 
 
 def preprocessing_for(weights: str | keras.Model) -> Preprocessing:

@@ -235,6 +235,58 @@ def test_crop_of_a_file_is_that_of_its_pixels(files, kind):
     np.testing.assert_array_equal(whole_image(file, 32), whole_image(pixels, 32))
 
 
+@pytest.fixture(scope="module")
+def turned(pillow):
+    """A JPEG that is to be turned by a quarter, and its pixels after that, by Pillow."""
+    from PIL import ImageOps
+
+    file, image = io.BytesIO(), pillow.fromarray(PHOTO)
+    exif = pillow.Exif()
+    exif[0x0112] = 6
+    image.save(file, "JPEG", exif=exif)
+    upright = ImageOps.exif_transpose(pillow.open(io.BytesIO(file.getvalue())))
+    return file.getvalue(), np.array(upright)
+
+
+def test_crops_of_turned_files(turned):
+    content, upright = turned
+    file = tf.constant(content)
+    for number in range(5):
+        crop = random_resized_crop(file, seed_of(number), 32, exif_orientation=True)
+        np.testing.assert_array_equal(crop, random_resized_crop(upright, seed_of(number), 32))
+    whole = whole_image(file, 32, exif_orientation=True)
+    np.testing.assert_array_equal(whole, whole_image(upright, 32))
+    assert (whole_image(file, 32) != whole).numpy().any()
+
+
+@pytest.mark.parametrize("channels, mode", [(1, "L"), (4, "RGBA")])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_crops_of_gray_and_transparent_files(pillow, channels, mode, kind):
+    """Pixels are Pillow's."""
+    file, image = io.BytesIO(), pillow.fromarray(PHOTO)
+    if kind == "PNG":
+        image.putalpha(pillow.fromarray(PHOTO[..., 0]))
+    image.save(file, kind)
+    pixels = np.array(pillow.open(io.BytesIO(file.getvalue())).convert(mode))
+    pixels = pixels.reshape(*PHOTO.shape[:2], channels)
+    if mode == "L":  # transparency is dropped first
+        rgb = pillow.open(io.BytesIO(file.getvalue())).convert("RGB")
+        pixels = np.array(rgb.convert("L"))[..., None]
+    content = tf.constant(file.getvalue())
+    for number in range(5):
+        crop = random_resized_crop(content, seed_of(number), 32, channels=channels)
+        assert crop.shape == (32, 32, channels)
+        expected = random_resized_crop(pixels, seed_of(number), 32, channels=channels)
+        np.testing.assert_array_equal(crop, expected)
+    augment = image_augmentation(
+        Augmentation(crop="random_resized", flip=True, erasing=0.5),
+        Images(size=24, channels=channels),
+    )
+    prepared = augment(content, seed_of(1))
+    assert prepared.shape == (24, 24, channels) and np.isfinite(prepared).all()
+    np.testing.assert_array_equal(prepared, augment(pixels, seed_of(1)))
+
+
 def test_crop_is_the_resized_box():
     shape = tf.constant(PHOTO.shape[:2])
     top, left, height, width = (int(x) for x in crop_box(shape, seed_of(1)))

@@ -146,4 +146,4 @@ def test_names_do_not_depend_on_what_the_process_made_before(name):
     """Or a run that was begun in a notebook could not go on in another process."""
     one, other = (make_optimizer(get_recipe(name).optimizer, 0.1) for _ in range(2))
     assert [v.path for v in one.variables] == [v.path for v in other.variables]
-    assert one.name in ("sgd", "rm_sprop_with_l2")
+    assert one.name in ("sgd", "rmsprop")

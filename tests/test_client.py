@@ -314,7 +314,7 @@ def test_bad_image(address, connect, served_model, contents):
 def test_bad_images(address, connect, contents):
     photograph, *_ = contents
     batch = [photograph, b"no photograph", photograph[:-200], photograph]
-    message = r"No whole JPEG or PNG: image \[1 2\] \(counted from 0\) of a batch of 4"
+    message = r"No whole image file: image \[1 2\] \(counted from 0\) of a batch of 4"
     with pytest.raises(ServingError, match=message) as caught:
         connect(address, "digits").predict(batch)
     assert caught.value.images == (1, 2)

@@ -3,13 +3,22 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from sklearn.datasets import load_digits, load_sample_images
+from sklearn.datasets import load_digits, load_sample_image
 
 from regnet_tf._errors import UserError, import_optional
 from training.data import load
+from training.data.batches import left_out, steps_per_epoch, training_batches
 from training.data.batches import test_batches as batches_to_test
-from training.data.batches import training_batches
+from training.data.table import TableSplit
 from training.recipes import get_recipe
+
+PREPROCESSING_4 = get_recipe("smoke", {"images.channels": 4}).images.preprocessing
+
+
+@pytest.fixture(scope="module")
+def pillow():
+    return pytest.importorskip("PIL.Image")
+
 
 # Digits.
 
@@ -79,20 +88,68 @@ def test_every_epoch_has_an_order_of_its_own_that_the_seed_repeats():
 # Training batches.
 
 
+def images_of(batches):
+    return [image.tobytes() for images, _ in batches for image in images.numpy()]
+
+
+def of_epochs(**schedule):
+    changes = {"epochs": 2, "max_steps": None, **schedule}
+    return get_recipe("smoke", {f"schedule.{name}": value for name, value in changes.items()})
+
+
 def test_training_batches_are_those_of_all_epochs():
-    recipe = get_recipe(
-        "smoke", {"schedule.epochs": 2, "schedule.max_steps": None, "schedule.batch_size": 500}
-    )
-    batches = list(training_batches(load("digits").train, recipe, 10))
+    recipe = of_epochs(batch_size=500, last_batch="drop")
+    split = load("digits").train
+    batches = list(training_batches(split, recipe, 10))
     assert len(batches) == 4  # 1347 images: two whole batches in each epoch
     images, labels = batches[0]
     assert images.shape == (500, 32, 32, 3) and labels.shape == (500, 10)
     assert images.dtype == labels.dtype == "float32"
     np.testing.assert_array_equal(np.sum(labels, -1), 1)
-    epochs = [np.concatenate([images for images, _ in batches[n : n + 2]]) for n in (0, 2)]
-    for epoch in epochs:
-        assert len({image.tobytes() for image in epoch}) == 1000
-    assert (epochs[0] != epochs[1]).any()
+    epochs = [images_of(batches[n : n + 2]) for n in (0, 2)]
+    assert [len(set(epoch)) for epoch in epochs] == [1000, 1000]
+    assert epochs[0] != epochs[1]
+    assert left_out(split, recipe.schedule) == (
+        "Each epoch leaves out 347 of 1,347 images, others each time: an incomplete batch of 500 is"
+        " dropped (schedule.last_batch)."
+    )
+
+
+@pytest.mark.parametrize("batch_size, steps", [(64, 2), (90, 1), (200, 1), (7, 13)])
+def test_no_image_is_left_out_of_an_epoch(batch_size, steps):
+    """The last batch is filled with the epoch's first images, however large it is."""
+    split = load("digits").train.kept(np.arange(90))
+    recipe = of_epochs(batch_size=batch_size)
+    assert steps_per_epoch(split, recipe.schedule) == steps
+    assert left_out(split, recipe.schedule) is None
+    batches = list(training_batches(split, recipe, 10))
+    assert {images.shape[0] for images, _ in batches} == {batch_size}
+    for n in (0, steps):
+        images = images_of(batches[n : n + steps])
+        assert len(set(images[:90])) == len(set(images)) == 90
+        assert images[90:] == (images[:90] * 3)[: len(images) - 90]
+
+
+@pytest.mark.parametrize("images, workers", [(90, 2), (91, 2), (10, 4)])
+def test_workers_together_leave_no_image_out(images, workers):
+    split, recipe = load("digits").train.kept(np.arange(images)), of_epochs(batch_size=64, epochs=1)
+    seen = set()
+    for index in range(workers):
+        context = tf.distribute.InputContext(workers, index, workers)
+        batches = list(training_batches(split, recipe, 10, context=context))
+        assert sum(len(labels) for _, labels in batches) == 64 * -(-images // 64) // workers
+        seen |= set(images_of(batches))
+    assert len(seen) == images
+
+
+def test_what_a_dropped_batch_and_max_steps_leave_out():
+    split = load("digits").train.kept(np.arange(90))
+    dropping = of_epochs(batch_size=91, last_batch="drop").schedule
+    with pytest.raises(UserError, match=r"`schedule.batch_size` must be at most 90, .*=91"):
+        steps_per_epoch(split, dropping)
+    told = left_out(split, of_epochs(batch_size=8, max_steps=3).schedule)
+    assert told.startswith("Each epoch leaves out 66 of 90 images, others each time: it ends after")
+    assert left_out(split, of_epochs(batch_size=45, last_batch="drop").schedule) is None
 
 
 @pytest.mark.parametrize("make", ["training", "test"])
@@ -108,86 +165,17 @@ def test_batches_are_not_tuned_while_they_run(make):
 
 @pytest.mark.parametrize("first_step", [1, 5, 8])
 def test_training_batches_go_on_anywhere(first_step):
-    """Images, augmentation and order are those of an undisturbed run."""
+    """Images, augmentation and order are those of an undisturbed run, in filled batches too."""
     recipe = get_recipe(
-        "digits",
-        {
-            "schedule.epochs": 3,
-            "schedule.max_steps": 3,
-            "schedule.batch_size": 40,
-            "images.size": 16,
-        },
+        "digits", {"schedule.epochs": 3, "schedule.batch_size": 40, "images.size": 16}
     )
-    split = load("digits").train
+    split = load("digits").train.kept(np.arange(100))
     whole = list(training_batches(split, recipe, 10))
     rest = list(training_batches(split, recipe, 10, first_step))
     assert len(rest) == 9 - first_step
     for ours, theirs in zip(whole[first_step:], rest, strict=True):
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(one, other)
-
-
-# Folders.
-
-
-@pytest.fixture(scope="module")
-def photographs():
-    """Two real photographs, uint8 `(height, width, 3)`."""
-    return load_sample_images().images
-
-
-def write_folder(path, photographs, classes, count=2):
-    """Crops of the photographs as a folder of class folders; the crops, class by class."""
-    rng = np.random.default_rng(0)
-    crops = []
-    for label, name in enumerate(classes):
-        (path / name).mkdir(parents=True)
-        for number in range(count):
-            y, x = rng.integers(0, 200, 2)
-            crop = photographs[label % 2][y : y + 60 + 10 * label, x : x + 80]
-            content = tf.io.encode_png(crop).numpy()
-            (path / name / f"{number}.png").write_bytes(content)
-            crops.append(crop)
-    return crops
-
-
-def test_folder_of_class_folders(tmp_path, photographs):
-    crops = write_folder(tmp_path, photographs, ["bee", "ant"])
-    (tmp_path / "ant" / "notes.txt").write_text("no image")
-    (tmp_path / ".hidden").mkdir()
-    data = load(tmp_path)
-    assert data.class_names == ("ant", "bee") and data.train is None and data.test.size == 4
-    preprocessing = get_recipe("smoke").images.preprocessing
-    ((images, labels),) = batches_to_test(data.test, preprocessing, 8)
-    np.testing.assert_array_equal(labels, [0, 0, 1, 1])
-    expected = preprocessing(crops[2])
-    np.testing.assert_array_equal(images[:1], expected)
-
-
-def test_folder_of_splits(tmp_path, photographs):
-    write_folder(tmp_path / "train", photographs, ["ant", "bee"], 3)
-    write_folder(tmp_path / "val", photographs, ["ant", "bee"])
-    data = load(str(tmp_path))
-    assert (data.train.size, data.test.size) == (6, 4)
-    few = load(tmp_path, classes=("bee", "ant"), images_per_class=1)
-    assert few.class_names == ("bee", "ant") and few.train.size == 2 and few.test.size == 4
-    assert ["bee" in path for path in few.test.items] == [label == 0 for label in few.test.labels]
-    (tmp_path / "val" / "bee").rename(tmp_path / "val" / "cow")
-    with pytest.raises(UserError, match=r"must hold the same classes. In only one .*: bee, cow"):
-        load(tmp_path)
-
-
-def test_folder_named_by_numbers(tmp_path, photographs):
-    write_folder(tmp_path, photographs, [str(number) for number in range(12)], 1)
-    assert load(tmp_path).class_names == tuple(str(number) for number in range(12))
-
-
-def test_folders_without_images(tmp_path):
-    with pytest.raises(UserError, match="holds no folders of images"):
-        load(tmp_path)
-    (tmp_path / "ant").mkdir()
-    with pytest.raises(UserError, match=r"ant holds no images \(.jpg, .jpeg, .png\)"):
-        load(tmp_path)
 
 
 # Parts.
@@ -226,6 +214,32 @@ def test_parts_that_do_not_exist():
         load("digits", classes=("5", "6"), images_per_class=1000)
     with pytest.raises(ValueError, match="`images_per_class` must be"):
         load("digits", images_per_class=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gray_and_rgb_images_in_memory(pillow, channels):
+    """Gray is Pillow's."""
+    photo = load_sample_image("china.jpg")[:60, :60]
+    gray = np.array(pillow.fromarray(photo).convert("L"))[..., None]
+    recipe = get_recipe("smoke", {"images.channels": channels, "images.size": 60})
+    preprocessing = recipe.images.preprocessing
+    expected = {1: gray, 3: photo}[channels]
+    for images in (photo, gray):
+        split = TableSplit(images[None], np.array([0]))
+        ((batch, _),) = batches_to_test(split, preprocessing, 1, normalized=False)
+        wanted = np.repeat(gray, 3, -1) if channels == 3 and images is gray else expected
+        np.testing.assert_array_equal(batch[0], wanted)
+        trained, _ = next(iter(training_batches(split, recipe, 2)))
+        np.testing.assert_allclose(trained[0], preprocessing.normalize(wanted), atol=1e-5)
+    with pytest.raises(UserError, match=r"`images.channels` must be 3 .* images.channels=4"):
+        next(iter(batches_to_test(TableSplit(photo[None], np.array([0])), PREPROCESSING_4, 1)))
+
+
+@pytest.mark.parametrize("field, value", [("policy", "trivial_augment_wide"), ("lighting", 0.1)])
+def test_augmentation_that_needs_rgb(field, value):
+    changes = {"images.channels": 1, f"augmentation.{field}": value}
+    with pytest.raises(ValueError, match=rf"`augmentation.{field}` must be .* it needs RGB"):
+        get_recipe("digits", changes)
 
 
 # Errors.

@@ -77,10 +77,10 @@ def test_feature_pyramid_equals_torchvisions(kind):
 def test_segmentation_head_equals_mmsegmentations():
     layer, maps = regnet_tf.FPNDecoder(16), golden_maps("even")
     layer.build({level: one.shape for level, one in maps.items()})
-    for place, convs in enumerate(layer.convs.values()):
-        for step, conv in enumerate(convs):  # a resizing layer stands between two convolutions
+    for place, level in enumerate(maps):
+        for step in range(max(place, 1)):  # a resizing layer follows each convolution
             name = f"scale_heads.{place}.{2 * step}"
-            load(conv, f"{name}.conv", f"{name}.bn")
+            load(layer.convs[f"{level}_conv_{step + 1}"], f"{name}.conv", f"{name}.bn")
     assert_near(layer(maps).numpy(), GOLDEN["head_even"])
 
 
@@ -88,10 +88,11 @@ def test_segmentation_head_equals_mmsegmentations():
 def test_unet_decoder_equals_segmentation_models(kind):
     layer, maps = regnet_tf.UNetDecoder((24, 16, 8)), golden_maps(kind)
     layer.build({level: one.shape for level, one in maps.items()})
-    for place, pair in enumerate(layer.convs.values()):
-        for number, conv in enumerate(pair, start=1):
+    *finer, _ = maps
+    for place, level in enumerate(reversed(finer)):
+        for number in (1, 2):
             name = f"blocks.{place}.conv{number}"
-            load(conv, f"{name}.0", f"{name}.1")
+            load(layer.convs[f"{level}_conv_{number}"], f"{name}.0", f"{name}.1")
     assert_near(layer(maps).numpy(), GOLDEN[f"unet_{kind}"])
 
 
@@ -170,6 +171,7 @@ def test_dilated_and_mixed_precision_networks_decode():
     ("arguments", "message"),
     [
         ({"decoder": "deeplab"}, "`decoder` must be one of 'fpn', 'unet'. Received"),
+        ({"dropout": 1.0}, "`dropout` must be a finite number at least 0 and below 1"),
         ({"width": 0}, "`width` must be an integer of at least 1"),
         ({"classes": 0}, "`classes` must be an integer of at least 1"),
         ({"normalization": "layer"}, "`normalization` must be one of"),
@@ -180,6 +182,18 @@ def test_errors_name_the_argument(arguments, message):
     backbone = regnet_tf.backbone(TINY, outputs=(2, 3), input_shape=(32, 32, 3))
     with pytest.raises(ValueError, match=message):
         regnet_tf.segmentation_model(**{"backbone": backbone, "classes": 2, **arguments})
+
+
+def test_dropout_before_the_classifier():
+    backbone = regnet_tf.backbone(TINY, outputs=(2, 3), input_shape=(32, 32, 3))
+    model = regnet_tf.segmentation_model(backbone, 2, dropout=0.5)
+    plain = regnet_tf.segmentation_model(backbone, 2)
+    plain.set_weights(model.get_weights())
+    assert model.get_layer("dropout").rate == 0.5
+    x = np.ones((1, 32, 32, 3), "float32")
+    np.testing.assert_array_equal(model(x), plain(x))
+    assert np.abs(model(x, training=True) - plain(x, training=True)).max() > 1e-4
+    np.testing.assert_allclose(regnet_tf.fuse(model)(x), plain(x), atol=1e-5)
 
 
 def test_widths_of_the_unet_fit_the_levels():

@@ -3,16 +3,20 @@
 import collections
 import importlib.util
 import inspect
+import io
 import pathlib
 import re
 import types
 
 import keras
+import numpy as np
 import pytest
 import regnet_command.predict
+from PIL import Image
 
 import regnet_tf
 from regnet_tf import design_space, visualize
+from training import data
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 PAGES = [*sorted(DOCS.rglob("*.md")), DOCS.parent / "README.md"]
@@ -88,7 +92,7 @@ def examples():
     code = re.compile(r"```python\n(import .*?|from .*?)```", re.DOTALL)
     pages = [page for page in PAGES if page != GUIDE_TO_DESIGN_SPACES]
     found = {text: page.stem for page in pages for text in code.findall(page.read_text())}
-    needy = re.compile("photo.jpg|keras_hub")
+    needy = re.compile("photo.jpg|keras_hub|skimage")
     return [pytest.param(text, id=name) for text, name in found.items() if not needy.search(text)]
 
 
@@ -98,6 +102,27 @@ def test_examples_run(code):
     exec(code, scope)
     models = [value for value in scope.values() if isinstance(value, keras.Model)]
     assert models or scope.keys() & {"config", "configs"}
+
+
+def test_guide_to_your_images(tmp_path, monkeypatch):
+    """Its script makes a data set of photographs and masks."""
+    pytest.importorskip("skimage")
+    code = re.search(
+        r"```python\n(.*?)```", (DOCS / "guides" / "your_images.md").read_text(), re.DOTALL
+    )[1]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "your_images.md", "exec"), {})
+    coins = data.load("coins")
+    assert (coins.train.size, coins.test.size, coins.target) == (80, 20, "pixels")
+    assert coins.class_names == ("background", "coin")
+    images, masks = zip(*coins.test.examples().as_numpy_iterator(), strict=True)
+    levels = np.stack([load_level(image) for image in images])
+    truth = np.stack([load_level(mask) for mask in masks])
+    assert 0.3 < truth.mean() < 0.7 and levels[truth == 1].mean() > levels[truth == 0].mean() + 50
+
+
+def load_level(content):
+    return np.array(Image.open(io.BytesIO(content)))
 
 
 def test_guide_to_design_spaces(capsys):

@@ -67,7 +67,7 @@ def test_layout(exported):
         *("serving", "serving/digits", "serving/digits/1"),
         *(f"serving/{name}" for name in serving.FILES),
         *exporting.FILES,
-        "tflite/labels.txt",
+        *("tflite/labels.txt", "tflite/facts.json"),
         *(
             f"tflite/digits_{precision}.tflite"
             for precision in ("float32", "float16", "dynamic_range", "int8")
@@ -90,7 +90,7 @@ def test_versions(copy, source):
     assert contents(copy / "serving" / "digits" / "1") == first
     assert (copy / "serving" / "digits" / "2" / "saved_model.pb").is_file()
     assert json.loads((copy / "report.json").read_text())["version"] == 2
-    assert list(contents(copy / "tflite")) == ["labels.txt"]
+    assert set(contents(copy / "tflite")) == {"labels.txt", "facts.json"}
     assert manifest.faults(copy) == []
     assert not left_over.exists() and of_others.exists()
     of_others.rmdir()
@@ -123,7 +123,7 @@ def test_versions(copy, source):
     ],
 )
 def test_failure_changes_nothing(copy, source, tmp_path, monkeypatch, module, name, error, message):
-    def failing(*_):
+    def failing(*_, **__):
         raise error
 
     monkeypatch.setattr(module, name, failing)
@@ -177,6 +177,15 @@ def custom_layer(folder):
     return folder / "custom.keras"
 
 
+def two_inputs(folder):
+    """A .keras file with a second input."""
+    inputs = [keras.Input((32, 32, 3)), keras.Input((2,))]
+    pooled = keras.layers.GlobalAveragePooling2D()(inputs[0])
+    outputs = keras.layers.Concatenate()([pooled, inputs[1]])
+    keras.Model(inputs, outputs).save(folder / "two.keras")
+    return folder / "two.keras"
+
+
 def cut_short(run, folder):
     content = (run / "model.keras").read_bytes()
     (folder / "cut.keras").write_bytes(content[: len(content) // 2])
@@ -198,7 +207,11 @@ REFUSALS = {
     "model": (lambda run, _: ["regnetz"], "must be a tag of published weights or a path"),
     "no file": (lambda run, tmp: [tmp / "no.keras"], "There is no file"),
     "custom layer": (lambda run, tmp: [custom_layer(tmp)], "Could not locate class 'Twice'"),
-    "cut short": (lambda run, tmp: [cut_short(run, tmp)], "cut.keras cannot be read"),
+    "two inputs": (lambda run, tmp: [two_inputs(tmp)], "Received: 2 inputs, 1 outputs"),
+    "cut short": (
+        lambda run, tmp: [cut_short(run, tmp)],
+        "cut.keras is damaged: it is not",
+    ),
     "unfinished run": (
         lambda run, tmp: [text(tmp / "run.json", "{}").parent],
         "holds no trained network yet",
@@ -214,12 +227,13 @@ REFUSALS = {
         lambda run, tmp: [run, "--labels", text(tmp / "labels", "one\ntwo\n")],
         "`labels` must be 10 lines, one for each class. Received: 2",
     ),
+    "channels": (lambda run, _: [run, "--mean", "0.5,0.5", "--std", "1,1"], "must be 3 numbers"),
     "no labels": (lambda run, tmp: [run, "--labels", tmp / "no"], "No such file"),
     "no calibration": (lambda run, _: [run / "model.keras"], None),
     "calibration": (lambda run, tmp: [run, "--calibration", tmp / "no"], "must be a folder of"),
     "empty folder": (
         lambda run, tmp: [run, "--calibration", tmp],
-        r"holds no images \(.jpg, .jpeg, .png\)",
+        r"holds no images \(.jpg, .jpeg, .png, .bmp, .gif, .webp\)",
     ),
     "damaged image": (
         lambda run, tmp: [run, "--calibration", text(tmp / "bad.png", "no").parent],
@@ -451,7 +465,7 @@ def test_report_as_a_page_and_a_picture(exported):
     assert page.startswith("# digits, version 1\n")
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
     for name, told in exported.facts["artefacts"].items():
-        (row,) = [row for row in rows if row[0] == f"| {name}"]
+        row = next(row for row in rows if row[0] == f"| {name}")  # the second one has the bounds
         assert row[1] == f"{told['bytes'] / 1e6:.2f}"
         assert float(row[2]) == pytest.approx(told["max_difference"], rel=0.06)
         assert float(row[4]) == pytest.approx(told["top1_agreement"], abs=0.006)
@@ -500,7 +514,7 @@ def test_command(digits_run, tmp_path, capsys):
         assert f"  {out / name} " in printed and (out / name).exists()
     facts = json.loads((out / "report.json").read_text())
     assert facts["warnings"] == [warning]
-    assert facts["checks"] == {"images": 2, "origin": str(photographs.parent)}
+    assert facts["checks"] == {"images": 2, "photographs": 8, "origin": str(photographs.parent)}
     assert facts["artefacts"]["int8"]["accuracy"] is None
     assert list((out / "tflite").glob("*.tflite")) == [out / "tflite" / "digits_int8.tflite"]
     assert manifest.faults(out) == []
@@ -509,9 +523,9 @@ def test_command(digits_run, tmp_path, capsys):
 def test_without_images(digits_run, tmp_path):
     shutil.copy(digits_run / "model.keras", tmp_path / "alone.keras")
     facts = export(load_source(tmp_path / "alone.keras"), tmp_path / "out")
-    assert facts["checks"] == {"images": 16, "origin": "random levels"}
+    assert facts["checks"] == {"images": 16, "photographs": 5, "origin": "made pictures"}
     (warning,) = facts["warnings"]
-    assert "random levels" in warning
+    assert "made pictures" in warning
     assert facts["name"] == "alone" and facts["keras"]["accuracy"] is None
 
 

@@ -28,7 +28,8 @@ GENERATED = RegNetConfig(
 )
 NAMES = ("ant", "bee", "cat")
 PREPROCESSING = Preprocessing(image_size=32, crop_fraction=0.75, mean=(0.1, 0.2, 0.3))
-LEVELS = PREPROCESSING.replace(mean=(0, 0, 0), std=(1 / 255,) * 3)
+LEVELS_OF_3 = {"mean": (0, 0, 0), "std": (1 / 255,) * 3}
+LEVELS = PREPROCESSING.replace(**LEVELS_OF_3)
 
 
 def classifier(config=X, **arguments):
@@ -49,7 +50,7 @@ NETWORKS = {
     "generated": lambda: (classifier(GENERATED), Facts(GENERATED, PREPROCESSING, NAMES)),
     "preprocessing inside": lambda: (
         classifier(include_preprocessing=True),
-        Facts(X, LEVELS, NAMES),
+        Facts(X, LEVELS, NAMES, True),
     ),
     "features": lambda: (
         build_regnet(X, include_top=False, preprocessing=PREPROCESSING),
@@ -121,19 +122,19 @@ def test_loaded_with_the_package_alone(run_python, tmp_path):
 def test_a_new_classifier_has_other_classes():
     trunk = build_regnet(X, include_top=False, pooling="avg", preprocessing=PREPROCESSING)
     head = keras.layers.Dense(3)
-    assert facts_of(keras.Model(trunk.input, head(trunk.output))) == (X, PREPROCESSING, None)
+    assert facts_of(keras.Model(trunk.input, head(trunk.output))) == Facts(X, PREPROCESSING)
     outer = keras.Sequential([keras.Input((32, 32, 3)), trunk, head])
-    assert facts_of(outer) == (X, PREPROCESSING, None)
+    assert facts_of(outer) == Facts(X, PREPROCESSING)
     model = classifier()
     after = keras.Model(model.input, keras.layers.Dense(2)(model.output))
-    assert facts_of(after) == (X, PREPROCESSING, None)
+    assert facts_of(after) == Facts(X, PREPROCESSING)
 
 
 def test_networks_that_differ_do_not_mix():
     images = keras.Input((32, 32, 3))
     x, y = classifier(X, name="x"), classifier(Y, name="y")
     both = keras.Model(images, keras.layers.Average()([x(images), y(images)]))
-    assert facts_of(both) == (None, PREPROCESSING, NAMES)
+    assert facts_of(both) == Facts(None, PREPROCESSING, NAMES)
 
 
 def test_models_without_symbolic_inputs():
@@ -147,7 +148,7 @@ def test_models_without_symbolic_inputs():
         def call(self, images):
             return self.network(images)
 
-    assert facts_of(Subclass()) == (X, PREPROCESSING, NAMES)
+    assert facts_of(Subclass()) == Facts(X, PREPROCESSING, NAMES)
 
 
 def test_other_models_know_nothing():
@@ -173,6 +174,115 @@ def test_the_layer_inside_normalizes_as_told():
     expected = outside.predict(preprocessing_for(outside)(image), verbose=0)
     found = inside.predict(preprocessing_for(inside)(image), verbose=0)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def adapted_normalization():
+    layer = keras.layers.Normalization(axis=-1)
+    layer.adapt(np.random.default_rng(0).integers(0, 256, (8, 4, 4, 3)).astype("float32"))
+    return layer
+
+
+NORMALIZING = {
+    "Rescaling": keras.layers.Rescaling(1 / 127.5, offset=-1),
+    "Normalization": adapted_normalization(),
+    "division": lambda images: images / 255,
+    "two operations": lambda images: (images - 127.5) / 127.5,
+    "preprocess_input": regnet_tf.preprocess_input,
+    "augmented": keras.Sequential([keras.layers.RandomFlip(), keras.layers.Rescaling(1 / 255)]),
+    "batch": keras.layers.BatchNormalization(),
+    "custom": lambda images: keras.layers.Lambda(lambda x: x / 255, name="mine")(images),
+}
+
+
+@pytest.mark.parametrize("front", NORMALIZING)
+@pytest.mark.parametrize("nested", [False, True])
+def test_models_that_normalize_their_images(front, nested):
+    images = keras.Input((32, 32, 3))
+    x = NORMALIZING[front](images)
+    if nested:
+        trunk = classifier(input_shape=(32, 32, 3))
+        model = keras.Model(images, trunk(x))
+    else:
+        model = build_regnet(X, input_tensor=x, class_names=NAMES, preprocessing=PREPROCESSING)
+    assert facts_of(model) == Facts(X, LEVELS, NAMES, True)
+    sequential = keras.Sequential([keras.Input((32, 32, 3)), model])
+    assert facts_of(sequential) == Facts(X, LEVELS, NAMES, True)
+
+
+def test_a_nested_trunk_that_normalizes(tmp_path):
+    trunk = build_regnet(
+        X, include_top=False, pooling="avg", preprocessing=PREPROCESSING, include_preprocessing=True
+    )
+    images = keras.Input((32, 32, 3))
+    model = keras.Model(images, keras.layers.Dense(2)(trunk(images)))
+    assert facts_of(model) == Facts(X, LEVELS, None, True)
+    model.save(tmp_path / "model.keras")
+    assert facts_of(keras.saving.load_model(tmp_path / "model.keras")) == facts_of(model)
+
+
+HARMLESS = {
+    "flip": keras.layers.RandomFlip(),
+    "rotation": keras.layers.RandomRotation(0.2, fill_mode="constant"),
+    "zoom": keras.layers.RandomZoom(0.2, fill_mode="constant"),
+    "contrast": keras.layers.RandomContrast(0.3),
+    "brightness": keras.layers.RandomBrightness(0.3),
+    "crop": keras.layers.RandomCrop(28, 28),
+    "resizing": keras.layers.Resizing(28, 28),
+    "padding": keras.layers.ZeroPadding2D(4),
+    "identity": keras.layers.Identity(),
+    "dropout": keras.layers.Dropout(0.5),
+    "noise": keras.layers.GaussianNoise(0.5),
+    "cast": lambda images: keras.ops.cast(images, "float32"),
+    "pipeline": keras.Sequential([keras.layers.RandomFlip(), keras.layers.RandomRotation(0.1)]),
+}
+
+
+@pytest.mark.parametrize("front", HARMLESS)
+def test_layers_that_leave_levels_as_they_are(front):
+    images = keras.Input((32, 32, 3))
+    x = HARMLESS[front](images)
+    model = build_regnet(X, input_tensor=x, class_names=NAMES, preprocessing=PREPROCESSING)
+    assert facts_of(model) == Facts(X, PREPROCESSING, NAMES)
+
+
+def test_levels_of_a_network_that_knows_no_preprocessing():
+    images = keras.Input((48, 48, 3))
+    model = build_regnet(X, input_tensor=images / 255, classes=3)
+    assert facts_of(model) == Facts(X, Preprocessing(image_size=48, **LEVELS_OF_3), None, True)
+    model = build_regnet(X, input_tensor=keras.Input((None, None, 3)) / 255, classes=3)
+    assert facts_of(model) == Facts(X, None, None, True)
+
+
+def test_subclassed_models_that_normalize():
+    class Subclass(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.scale = keras.layers.Rescaling(1 / 255)
+            self.network = classifier()
+
+        def call(self, images):
+            return self.network(self.scale(images))
+
+    assert facts_of(Subclass()) == Facts(X, LEVELS, NAMES, True)
+
+
+def test_other_channels_before_the_stem():
+    """Gray images, repeated for a network of colors."""
+    gray = keras.Input((32, 32, 1))
+    model = build_regnet(
+        X,
+        input_tensor=keras.ops.concatenate([gray] * 3, axis=-1),
+        class_names=NAMES,
+        preprocessing=PREPROCESSING,
+    )
+    assert facts_of(model) == Facts(X, PREPROCESSING.with_channels(1), NAMES)
+
+
+def test_facts_leave_the_names_of_later_models_alone():
+    model = build_regnet(X, input_tensor=keras.Input((32, 32, 3)) / 255, classes=3)
+    keras.backend.clear_session()
+    facts_of(model)
+    assert keras.Model(model.input, model.output).name == "functional"
 
 
 def test_unknown_preprocessing_can_be_told():

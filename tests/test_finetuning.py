@@ -1,212 +1,427 @@
-"""Frozen layers in training, and whole runs of fine-tuning."""
+"""Fine-tuning: choice of a recipe, initial weights, frozen layers, best epoch, more epochs."""
 
+import csv
 import json
+import os
+import signal
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import regnet_tf
 from regnet_tf._errors import UserError
-from training import figures
+from regnet_tf.weights import Checkpoint
 from training.__main__ import main
-from training.loop import finetuning, fitting, train
-from training.loop.finetuning import FILES, finetune
-from training.loop.loading import load_for
-from training.recipes import get_recipe, parse_change
+from training.data import CompleteDataSet, load
+from training.loop import fitting, identity
+from training.loop.callbacks import Stopped
+from training.loop.checkpoints import Checkpoints, Progress
+from training.loop.freezing import set_frozen
+from training.loop.initial import load_initial
+from training.loop.train import train_and_evaluate
+from training.recipes import RECIPES, choosing, get_recipe
+from training.recipes.parts import Network
+from training.tasks import task_of
 
 _TINY = {
-    "network": get_recipe("smoke").network,
-    "schedule.epochs": 1,
-    "schedule.batch_size": 5,
-    "data.images_per_class": 1,
-    "schedule.max_steps": 2,
     "images.size": 32,
-    "schedule.learning_rate": 0.05,
+    "schedule.batch_size": 8,
+    "schedule.warmup_epochs": 0,
+    "network.dropout": 0.0,
 }
 
 
-def tiny(changes=None):
-    return get_recipe("digits_finetuning", {**_TINY, **(changes or {})})
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of two class folders: reddish and bluish noise."""
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    rng = np.random.default_rng(0)
+    for name, color in (("ant", (190, 60, 60)), ("bee", (60, 60, 190))):
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = np.clip(color + rng.normal(0, 40, (24, 30, 3)), 0, 255).astype("uint8")
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
 
 
-# Recipes.
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"data.classes": ("5",)}, "`data.classes` must be None or two or more names"),
-        ({"data.classes": ("5", "5")}, "`data.classes` must be"),
-        ({"data.classes": "56"}, "`data.classes` must be"),
-        ({"data.classes": (5, 6)}, "`data.classes` must be"),
-        ({"data.images_per_class": 0}, "`data.images_per_class` must be"),
-        (
-            {"pretraining.freeze": "stage_9"},
-            "`pretraining.freeze` must be one of None, 'stem', 'stage_1'",
-        ),
-        ({"pretraining": 1}, "`pretraining` must be of type Pretraining, or None"),
-        ({"pretraining.recipe": 1}, "`pretraining.recipe` must be the name of a recipe"),
-        (
-            {"pretraining": None, "pretraining.freeze": "stem"},
-            "`pretraining.recipe` must be given. Received: freeze",
-        ),
-    ],
-)
-def test_recipe_errors(changes, message):
-    with pytest.raises(ValueError, match=message):
-        get_recipe("digits_finetuning", changes)
-
-
-@pytest.mark.parametrize(
-    ("text", "change"),
-    [
-        ("data.classes=5,6", ("data.classes", ("5", "6"))),
-        ("data.classes=none", ("data.classes", None)),
-        ("pretraining.freeze=stem", ("pretraining.freeze", "stem")),
-        ("pretraining.freeze=None", ("pretraining.freeze", None)),
-        ("pretraining=none", ("pretraining", None)),
-        ("data.images_per_class=5", ("data.images_per_class", 5)),
-    ],
-)
-def test_parse_change(text, change):
-    assert parse_change(text) == change
-
-
-# Training.
-
-
-def test_frozen_layers_keep_weights_and_statistics_while_the_others_learn():
-    recipe = tiny({"pretraining.freeze": "stage_1", "data.images_per_class": 5})
-    data = load_for(recipe)
-    first = fitting.build(recipe, data)
-    for variable in first.weights:  # as no initializer leaves them
-        variable.assign(variable + 0.1)
-    expected = regnet_tf.to_state_dict(first)
-
-    model = fitting.build(recipe, data, expected)
-    before = regnet_tf.to_state_dict(model)
-    assert (before["head.fc.weight"] != expected["head.fc.weight"]).any()
-    assert all((before[name] == expected[name]).all() for name in before if "head" not in name)
-    frozen = [layer for layer in model.layers if layer.name in ("stem", "stage_1")]
-    assert len(frozen) == 2 and all(layer.weights for layer in frozen)
-    kept = {id(variable) for layer in frozen for variable in layer.weights}
-    values = [(variable, variable.numpy()) for variable in model.weights]
-    assert any("moving" in variable.path for variable, _ in values if id(variable) in kept)
-
-    fitting.fit(model, recipe, data, verbose=0)
-    for variable, old in values:
-        is_same = (variable.numpy() == old).all()
-        assert is_same == (id(variable) in kept), variable.path
-
-
-def test_restarted_network_is_a_new_one():
-    recipe = tiny({"data.images_per_class": 5, "pretraining": None})
-    data = load_for(recipe)
-    results = []
-    model = fitting.build(recipe, data)
-    start = model.get_weights()
-    for _ in range(2):
-        new = fitting.build(recipe, data)
-        new.set_weights(start)
-        finetuning._restart(model, new)
-        fitting.fit(model, recipe, data, verbose=0)
-        results.append(model.get_weights())
-    for one, other in zip(*results, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-
-
-# Whole runs.
+def train(recipe, folder, **options):
+    return train_and_evaluate(recipe, folder, verbose=0, **options)
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("runs") / "new" / "tuned"
-    return workdir, finetune(tiny({"seed": 3}), workdir, verbose=0, choices=2)
+def source(photos, tmp_path_factory):
+    """The directory of a run on the photographs."""
+    folder = tmp_path_factory.mktemp("runs") / "source"
+    changes = {"data.name": str(photos), "schedule.max_steps": None, "schedule.epochs": 4}
+    run = train(get_recipe("smoke", {**changes, "images.mean": (0.5, 0.5, 0.4)}), folder)
+    assert run["results"]["accuracy"] == 1
+    return folder
 
 
-def test_run_writes_its_numbers(finished):
-    workdir, run = finished
-    assert {path.name for path in workdir.iterdir()} == set(FILES)
-    written = json.loads((workdir / "run.json").read_text())
-    assert written == json.loads(json.dumps(run))
-    assert written["data"] == {
-        "name": "digits",
-        "class_names": list("56789"),
-        "train_images": 5,
-        "test_images": 224,
-    }
-    with np.load(workdir / "examples.npz") as examples:
-        shapes = {name: examples[name].shape for name in examples}
-    assert shapes == {
-        "images": (5, 32, 32, 3),
-        "labels": (5,),
-        "test_images": (224, 32, 32, 3),
-        "test_labels": (224,),
-    }
-    assert written["pretraining"]["data"]["train_images"] == 675
-    assert written["pretraining"]["recipe"]["data"]["classes"] == list("01234")
-    assert written["pretraining"]["recipe"]["network"] == written["recipe"]["network"]
-    choices = written["results"]["choices"]
-    assert [choice["seed"] for choice in choices] == [3, 4]
-    assert [choice["test_images"] for choice in choices] == [10, 10]
-    for way in ("fine_tuned", "from_scratch"):
-        mean = np.mean([choice[way] for choice in choices])
-        assert written["results"][way] == pytest.approx(mean)
+# The choice of a recipe.
 
 
-def test_written_network_has_the_frozen_weights_of_the_first(finished):
-    workdir, _ = finished
-    first = regnet_tf.read_state_dict(workdir / "pretrained.npz")
-    tuned = regnet_tf.to_state_dict(keras.saving.load_model(workdir / "model.keras"))
-    same = {name for name in tuned if (tuned[name] == first[name]).all()}
-    assert {name for name in tuned if name.startswith(("stem.", "s1."))} <= same
-    assert not any(name.startswith("head.") for name in same)
+@pytest.mark.parametrize(
+    ("data", "target", "weights", "name"),
+    [
+        (None, "class", None, "digits"),
+        ("digits", "class", None, "digits"),
+        ("digit_scenes", "pixels", None, "segmentation_digits"),
+        ("photos", "class", None, "from_scratch"),
+        ("photos", "class", "w", "finetune"),
+        ("photos", "classes", "w", "finetune"),
+        ("photos", "pixels", "w", "finetune_segmentation"),
+        ("photos", "pixels", None, "from_scratch_segmentation"),
+    ],
+)
+def test_recipe_that_suits_the_data(data, target, weights, name):
+    chosen, reason = choosing.choose(data, target, weights)
+    assert chosen == name and chosen in RECIPES and name in reason
+    assert ("--weights regnety" in reason) == name.startswith("from_scratch")
 
 
-def test_comparison_shows_every_choice():
-    choices = [{"seed": 3, "one": 0.5, "two": 0.25}, {"seed": 4, "one": 0.75, "two": 0.5}]
-    axes = figures.comparison(choices, ("one", "two"), "title").axes[0]
-    assert sorted(bar.get_height() for bar in axes.patches) == [25, 50, 50, 75]
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["seed 3", "seed 4"]
-    assert "one, 62.5 % on average" in {text.get_text() for text in axes.get_legend().texts}
+def test_several_classes_an_image_need_binary_cross_entropy():
+    recipe = get_recipe("finetune")
+    assert choosing.fitted_to_data(recipe, "classes", {}).loss.name == "binary_cross_entropy"
+    assert choosing.fitted_to_data(recipe, "class", {}) == recipe
+    asked = {"loss.name": "cross_entropy"}
+    assert choosing.fitted_to_data(recipe, "classes", asked) == recipe
 
 
-def test_summary(finished):
-    _, run = finished
-    printed = finetuning.summary(run)
-    assert printed.startswith("Test accuracy with 1 image a class: fine-tuned ")
-    assert f"{run['results']['from_scratch']:.2%} (mean of 2, 10 test images)" in printed
+def test_network_and_normalization_are_those_of_the_weights(source):
+    recipe = choosing.fitted_to_weights(get_recipe("finetune"), source, {"images.std": ()})
+    assert recipe.network.config.name == "RegNetX-smoke"
+    assert recipe.network.weights == str(source)
+    assert recipe.images.mean == (0.5, 0.5, 0.4) and recipe.images.crop_fraction == 1
+    assert recipe.images.std == get_recipe("finetune").images.std
 
 
-def test_command_runs_fine_tuning(finished, monkeypatch, capsys, tmp_path):
-    told = []
-    monkeypatch.setattr(finetuning, "finetune", lambda *given: told.extend(given) or finished[1])
-    assert main(["--recipe", "digits_finetuning", "--workdir", str(tmp_path)]) == 0
-    assert told[:3] == [get_recipe("digits_finetuning"), tmp_path, False]
-    printed = capsys.readouterr().out
-    assert finetuning.summary(finished[1]) in printed
-    assert all(str(tmp_path / name) in printed for name in FILES)
-
-
-def test_errors_come_before_anything_is_written(finished, tmp_path):
-    workdir = tmp_path / "run"
-    for recipe, message in (
-        (get_recipe("smoke"), "`pretraining` must be given"),
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--recipe", "finetune"], "The recipe finetune needs `--data`"),
         (
-            tiny({"pretraining.recipe": "digits_finetuning"}),
-            "`pretraining.recipe` must be a recipe without",
+            ["--recipe", "linear_probe", "--data", "digits"],
+            "freezes layers, so it needs `--weights`",
         ),
-        (tiny({"pretraining.recipe": "digitz"}), "No recipe is called 'digitz'"),
-        (tiny({"schedule.batch_size": 6}), "`schedule.batch_size` must be at most 5"),
-        (get_recipe("segmentation_digits"), "`decoder` must be None for fine-tuning"),
+        (["--weights", "runs/none"], "`--weights` needs `--data`"),
+        (["--data", "digits", "--weights", "runs/none"], "runs/none"),
+    ],
+)
+def test_command_errors(arguments, message, capsys, tmp_path):
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed and printed.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_command_fine_tunes_and_says_what_it_does(photos, source, capsys, tmp_path):
+    changes = [f"--set={name}={value}" for name, value in _TINY.items()]
+    arguments = ["--data", str(photos), "--weights", str(source), "--out", str(tmp_path)]
+    assert main([*arguments, *changes, "--set=schedule.epochs=2"]) == 0
+    printed = capsys.readouterr().out
+    for text in (
+        "Recipe finetune, as --weights is given.",
+        f"weights={source}",
+        "optimizer: name=adamw",
+        "2 classes in this order: ant (8 + 2), bee (8 + 2)",
+        "20 % of each class are held out",
+        f"Initial weights: {source}.",
+        "The best of 2 epochs is epoch 1: test accuracy 1.0000.",
     ):
-        with pytest.raises(ValueError, match=message):
-            finetune(recipe, workdir, verbose=0)
-    with pytest.raises(ValueError, match="`choices` must be"):
-        finetune(tiny(), workdir, verbose=0, choices=0)
-    with pytest.raises(ValueError, match="`pretraining` must be None without a decoder"):
-        train.train_and_evaluate(tiny(), workdir, verbose=0)
-    assert not workdir.exists()
-    with pytest.raises(UserError, match="holds a finished run"):
-        finetune(tiny(), finished[0], verbose=0)
+        assert text in printed
+    assert "New head" not in printed  # the same names
+    assert json.loads((tmp_path / "run.json").read_text())["selection"] == {
+        "epochs": 2,
+        "epoch": 1,
+        "metric": "accuracy",
+        "value": 1.0,
+    }
+
+
+def test_head_is_new_for_other_classes(source, capsys, tmp_path):
+    changes = {**_TINY, "data.name": "digits", "data.classes": ("0", "1"), "schedule.max_steps": 1}
+    recipe = choosing.fitted_to_weights(get_recipe("finetune", changes), source, changes)
+    recipe = recipe.replace({"schedule.epochs": 1, "optimizer.weight_decay": 0.0})
+    train_and_evaluate(recipe, tmp_path, verbose=2)
+    assert "New head: 2 classes of other names than the 2 of" in capsys.readouterr().out
+    before, after = (
+        regnet_tf.to_state_dict(keras.saving.load_model(folder / "model.keras"))
+        for folder in (source, tmp_path)
+    )
+    for name in before:  # the trunk is frozen in the only epoch
+        assert np.array_equal(before[name], after[name]) != name.startswith("head."), name
+
+
+def test_decoder_of_another_segmentation_network_is_loaded(tmp_path):
+    """The last layer by the names of the classes, in our order."""
+    recipe = get_recipe("segmentation_digits", {"decoder.width": 8, "images.size": 32})
+    task, fields = task_of(recipe), (recipe.network, recipe.images)
+    source = task.build_network(*fields, ("ground", "cat", "dog"))
+    source.save(tmp_path / "source.keras")
+    weights = Checkpoint.find(tmp_path / "source.keras")
+    for names, order in ((("dog", "ground", "cat"), [2, 0, 1]), (("ground", "tree", "cat"), None)):
+        model = task.build_network(*fields, names)
+        before = model.get_layer("classifier").get_weights()
+        lines = load_initial(model, weights)
+        for name in ("stem", "stage_1", "pyramid", "decoder"):
+            layers = model.get_layer(name), source.get_layer(name)
+            for ours, theirs in zip(*(layer.get_weights() for layer in layers), strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+        ours, theirs = (one.get_layer("classifier").get_weights() for one in (model, source))
+        expected = before if order is None else [value[..., order] for value in theirs]
+        for value, wanted in zip(ours, expected, strict=True):
+            np.testing.assert_array_equal(value, wanted)
+        assert ("New after the backbone: classifier." in lines) == (order is None)
+
+
+# Frozen layers.
+
+
+def test_frozen_layers_keep_weights_and_statistics_while_the_others_learn():
+    recipe = get_recipe("smoke", {"network.freeze": "stage_1", "schedule.epochs": 1})
+    data = CompleteDataSet.of(load("digits"))
+    model = fitting.build(recipe, data)
+    frozen = [layer for layer in model.layers if layer.name in ("stem", "stage_1")]
+    kept = {id(variable) for layer in frozen for variable in layer.weights}
+    values = [(variable, variable.numpy()) for variable in model.weights]
+    assert any("moving" in variable.path for variable, _ in values if id(variable) in kept)
+    fitting.fit(model, recipe, data, verbose=0)
+    for variable, old in values:
+        assert (variable.numpy() == old).all() == (id(variable) in kept), variable.path
+
+
+def test_layers_are_frozen_and_released():
+    recipe = get_recipe("smoke", {"network.freeze": "trunk", "network.frozen_epochs": 2})
+    model = fitting.build(recipe, CompleteDataSet.of(load("digits")))
+    everything = len(model.trainable_variables)
+    restarts = []
+    model.optimizer.restart = lambda: restarts.append(1)
+    for epoch, step, trained, restarted in (
+        (0, 0, 2, 0),
+        (1, 2, 2, 0),
+        (2, 0, everything, 1),
+        (2, 1, everything, 1),
+        (3, 0, everything, 1),
+    ):
+        set_frozen(model, recipe.network, epoch, step)
+        assert (len(model.trainable_variables), len(restarts)) == (trained, restarted)
+
+
+def test_frozen_epochs_need_frozen_layers():
+    with pytest.raises(ValueError, match=r"`network\.frozen_epochs` must be None where"):
+        Network(config=get_recipe("smoke").network.config, frozen_epochs=1)
+
+
+_RELEASED = {
+    "network.freeze": "stage_1",
+    "network.frozen_epochs": 1,
+    "schedule.epochs": 2,
+    "optimizer.name": "adamw",
+    "optimizer.layer_decay": 0.8,
+    "schedule.learning_rate": 0.01,
+}
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "released"
+    train(get_recipe("smoke", _RELEASED), folder)
+    return folder
+
+
+def network_of(folder):
+    return keras.saving.load_model(folder / "model.keras").get_weights()
+
+
+def rows_of(folder):
+    columns = ("epoch", "loss", "accuracy", "cross_entropy", "val_loss")
+    with (folder / "history.csv").open() as file:
+        return [[float(row[column]) for column in columns] for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize(
+    "step", [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(4, marks=pytest.mark.slow)]
+)
+def test_run_stopped_around_the_release_ends_as_if_nothing_had_been(
+    step, released, tmp_path, monkeypatch
+):
+    """Before, at and after the third step, which ends the first epoch."""
+    save = Checkpoints.save
+
+    def save_and_terminate(checkpoints, progress):
+        path = save(checkpoints, progress)
+        if progress.step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return path
+
+    recipe = get_recipe("smoke", _RELEASED)
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", save_and_terminate)
+        with pytest.raises(Stopped):
+            train(recipe, tmp_path, checkpoint_steps=1)
+    (tmp_path / "history.csv").unlink(missing_ok=True)  # as if killed before it was written
+    train(recipe, tmp_path, checkpoint_steps=1)
+    for ours, theirs in zip(network_of(tmp_path), network_of(released), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert rows_of(tmp_path) == rows_of(released)
+
+
+# The best epoch.
+
+
+@pytest.mark.parametrize(
+    ("values", "lower", "best"),
+    [
+        ([0.5, 0.7, 0.7, 0.6], False, 2),
+        ([0.5, 0.7, 0.7, 0.6], True, 1),
+        ([float("nan"), 0.1, 0.2], False, 3),
+    ],
+)
+def test_the_earliest_of_equal_epochs_is_best(values, lower, best):
+    progress = Progress()
+    for value in values:
+        progress.step += 10
+        progress.compare(value, lower)
+    assert progress.best_step == best * 10
+    waited = len(values) - best
+    assert progress.is_stale(waited or 1, 10) == (waited > 0)
+    assert not progress.is_stale(waited + 1, 10) and not progress.is_stale(None, 10)
+
+
+def test_run_stops_early_and_keeps_the_best_epoch(tmp_path, capsys, monkeypatch):
+    """The test's losses are drawn; the second epoch is best. A stop in between changes nothing."""
+    from training.tasks import Classification
+
+    scores = iter([2.0, 1.0, 1.5, 1.2, 1.9])
+    named = Classification.named_metrics
+
+    def drawn(task, means):
+        return {**named(task, means), "loss": next(scores)}
+
+    monkeypatch.setattr(Classification, "named_metrics", drawn)
+    kept = []
+    save = Checkpoints.save
+
+    def saving(checkpoints, progress):
+        path = save(checkpoints, progress)
+        kept.append(checkpoints._variables()["network/head/kernel"].numpy())
+        if progress.step == 9:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return path
+
+    recipe = get_recipe(
+        "smoke",
+        {"selection.metric": "loss", "selection.patience": 2, "schedule.epochs": 9},
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", saving)
+        with pytest.raises(Stopped):
+            train(recipe, tmp_path)
+    run = train_and_evaluate(recipe, tmp_path, verbose=2)
+    assert run["selection"] == {"epochs": 4, "epoch": 2, "metric": "loss", "value": 1.0}
+    assert "The best of 4 epochs is epoch 2: test loss 1.0000." in capsys.readouterr().out
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(model.get_layer("head").kernel.numpy(), kept[1])
+    with pytest.raises(UserError, match=r"patience has ended. Give a larger `selection\.patience`"):
+        train(recipe.replace({"schedule.epochs": 12}), tmp_path)
+
+
+def test_metric_must_be_one_of_the_task(tmp_path):
+    recipe = get_recipe("smoke", {"selection.metric": "mean_iou"})
+    with pytest.raises(ValueError, match=r"`selection\.metric` must be one of None, 'loss', 'acc"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# More epochs, and other recipes in the same directory.
+
+
+def test_a_finished_run_is_trained_further(tmp_path, capsys):
+    recipe = get_recipe("smoke", {"schedule.epochs": 1})
+    train(recipe, tmp_path)
+    more = ["--out", str(tmp_path), "--set", "schedule.epochs=3"]
+    assert main(more) == 0
+    printed = capsys.readouterr().out
+    assert "Resuming after step 3 of 9." in printed
+    assert "The learning rate follows the schedule of 3 epochs: 0.0375 in epoch 2." in printed
+    assert [row[0] for row in rows_of(tmp_path)] == [1, 2, 3]
+    assert main(more) == 2
+    assert "holds a finished run. To train it further" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"schedule\.epochs is 3 there and 1 now"):
+        train(recipe, tmp_path)
+
+
+@pytest.fixture
+def begun(photos, tmp_path):
+    """The directory of a run that has begun, and its recipe."""
+    recipe = get_recipe("smoke", {"data.name": str(photos)})
+    data = load_data(recipe)
+    identity.write(tmp_path, recipe, data)
+    return tmp_path, recipe
+
+
+def load_data(recipe):
+    from training.loop.loading import load_for
+
+    return load_for(recipe)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"seed": 4}, "seed is 0 there and 4 now"),
+        ({"schedule.epochs": 5}, r"schedule\.epochs is 2 there and 5 now"),
+        (
+            {"schedule.learning_rate": 0.1, "schedule.batch_size": 4},
+            r"batch_size is 8 there and 4 now; schedule\.learning_rate is 0\.05 there and 0\.1 now",
+        ),
+        (
+            {"average.decay": 0.9},
+            r"average is none there and decay=0\.9, steps=1, warmup_epochs=0 now",
+        ),
+        ({"network.config": "regnetx_002"}, "RegNetX-smoke there and RegNetX-200MF now"),
+    ],
+)
+def test_another_recipe_is_refused(begun, changes, text):
+    folder, recipe = begun
+    with pytest.raises(UserError, match=f"holds a run of another recipe: .*{text}.*--overwrite"):
+        train(recipe.replace(changes), folder)
+
+
+def test_other_data_are_refused(begun, photos):
+    folder, recipe = begun
+    identity.check_data(folder, load_data(recipe))
+    extra = photos / "ant" / "more.png"
+    Image.new("RGB", (8, 8)).save(extra)
+    try:
+        with pytest.raises(UserError, match="train images are 16 there and 17 now"):
+            train(recipe, folder)
+    finally:
+        extra.unlink()
+    renamed = (photos / "ant" / "0.png").rename(photos / "ant" / "zero.png")
+    try:
+        with pytest.raises(UserError, match="other files or labels of the same number"):
+            train(recipe, folder)
+    finally:
+        renamed.rename(photos / "ant" / "0.png")
+
+
+def test_two_runs_in_one_directory(begun):
+    from training.locking import writing_to
+
+    folder, recipe = begun
+    with (
+        writing_to(folder),
+        pytest.raises(UserError, match=f"Another process is writing to {folder}"),
+    ):
+        train(recipe, folder)
+    with writing_to(folder):  # it is free again
+        pass
+
+
+def test_the_same_figures_under_another_name_are_the_same_run(begun):
+    folder, recipe = begun
+    identity.check_recipe(folder, recipe.replace({"name": "other", "description": "other"}))

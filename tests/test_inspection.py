@@ -33,8 +33,9 @@ def test_inspect_digits(small_sheet, tmp_path, capsys):
     path = tmp_path / "new" / "sheet.png"
     assert inspect("digits", "--out", path, "--seconds", 0.2, "--wished-speed", 1) == 0
     printed = capsys.readouterr().out
-    assert "digits: 10 classes" in printed and f"{path}  training images" in printed
-    assert "1,347 images to train on" in printed and "450 images to test with" in printed
+    assert "digits: 1,347 images to train on, 450 images to test with" in printed
+    assert "10 classes in this order: 0 (133 + 45), 1 (136 + 46)," in printed
+    assert f"{path}  training images of the recipe digits" in printed
     cores = speed.available_cores()
     assert re.search(rf" [\d,]+ images/s on {cores} cores?\n", printed)
     assert re.search(r" [\d,]+ images/s per core: 1 core for 1 images/s\n", printed)
@@ -47,7 +48,8 @@ def test_inspect_imagenet(small_sheet, miniature_imagenet, tmp_path, capsys):
     arguments = ("--data-dir", miniature_imagenet.data_dir, *options)
     assert inspect("imagenet2012", *arguments, "--wished-speed", 10**7) == 0
     printed = capsys.readouterr().out
-    assert "imagenet2012: 1,000 classes" in printed and "230 images to train on" in printed
+    assert "imagenet2012: 230 images to train on, 50 images to test with" in printed
+    assert "1,000 classes in this order: n01440764, n01443537," in printed
     assert "batches of 20" in printed
     total, each = (
         float(re.search(rf" ([\d,]+) images/s {what}", printed)[1].replace(",", ""))
@@ -70,6 +72,73 @@ def test_images_are_shown_as_they_were():
     assert beyond.min() == beyond.max() == 1
 
 
+def write_images(folder, names, channels=3):
+    folder.mkdir(parents=True)
+    for number, name in enumerate(names):
+        level = np.full((20, 30, channels), 20 * number, "uint8")
+        (folder / f"{name}.png").write_bytes(tf.io.encode_png(level).numpy())
+
+
+def test_inspect_a_folder_with_a_recipe_that_suits_it(small_sheet, tmp_path, capsys):
+    for name in ("ant", "bee"):
+        write_images(tmp_path / "photos" / name, range(5))
+    (tmp_path / "photos" / "ant" / "notes.txt").touch()
+    path = tmp_path / "sheet.png"
+    options = ("--out", path, "--seconds", 0.1)
+    assert inspect(tmp_path / "photos", *options) == 0
+    printed = capsys.readouterr().out
+    assert f"{tmp_path / 'photos'}: 8 images to train on, 2 images to test with" in printed
+    assert "2 classes in this order: ant (4 + 1), bee (4 + 1)" in printed
+    assert "20 % of each class are held out (seed 0)." in printed
+    assert "2 classes have fewer than 10 training images: ant (4), bee (4)." in printed
+    assert "is hidden or no image and is left out: ant/notes.txt." in printed
+    assert "training images of the recipe from_scratch" in printed
+    assert "224 pixels, batches of 8" in printed and shown(path) > 0.4
+
+
+def test_inspect_a_folder_of_masks(small_sheet, tmp_path, capsys):
+    folder = tmp_path / "garden"
+    write_images(folder / "images", range(10))
+    write_images(folder / "masks", range(10), channels=1)
+    (folder / "classes.txt").write_text("\n".join(map(str, range(181))))
+    path = tmp_path / "sheet.png"
+    assert inspect(folder, "--out", path, "--seconds", 0.1) == 0
+    printed = capsys.readouterr().out
+    assert f"{folder}: 8 images to train on, 2 images to test with" in printed
+    assert "training images of the recipe from_scratch_segmentation" in printed
+    assert shown(path) > 0.4
+
+
+def test_inspect_several_classes_of_an_image(small_sheet, tmp_path, capsys):
+    write_images(tmp_path / "images", range(10))
+    lines = [f"images/{number}.png,a;b" for number in range(8)]
+    lines += ["images/8.png,b", "images/9.png,"]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,labels", *lines]))
+    path = tmp_path / "sheet.png"
+    assert inspect(tmp_path / "labels.csv", "--out", path, "--seconds", 0.1) == 0
+    assert "2 classes in this order: a (" in capsys.readouterr().out
+    assert shown(path) > 0.4
+
+
+def test_a_class_is_drawn_in_its_color_over_the_image(small_sheet):
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    label = np.zeros((4, 4, 3))
+    label[:2, :, 1] = 1  # the other half is ignored
+    sheet._draw_map(axes, label)
+    drawn = axes.images[0].get_array()
+    np.testing.assert_array_equal(drawn.mask[:, 0], [False, False, True, True])
+    assert (drawn[:2] == 1).all()
+
+
+def test_titles_of_several_classes():
+    names = ("n01440764", "bee", "cow")
+    assert sheet.titles(np.array([1, 0, 1]), names) == "tench, cow"
+    assert sheet.titles(np.zeros(3), names) == "no class"
+    assert sheet.titles(np.ones(1), ("a very long name of a class",)) == "a very long name of a..."
+
+
 def test_titles_name_what_an_image_is_made_of():
     names = ("n01440764", "bee", "cow")
     assert sheet.title(np.array([1.0, 0, 0]), names) == "tench"
@@ -80,7 +149,7 @@ def test_titles_name_what_an_image_is_made_of():
 @pytest.mark.parametrize(
     "arguments, expected",
     [
-        (["--batch-size", 2000], "`batch_size` must be at most 1347, the number of images"),
+        (["--batch-size", 0], "`schedule.batch_size` must be"),
         (["--recipe", "digit"], "No recipe is called 'digit'. Nearest: digits"),
         (["--wished-speed", 0], "`wished_speed` must be"),
         (["--compare-torchvision"], "needs a folder of images, not digits"),

@@ -11,7 +11,9 @@ from regnet_tf import _internals
 from regnet_tf._cpu import could_have_onednn
 from regnet_tf._internals import (
     StepHook,
+    adam_moments,
     all_layers,
+    functional_form,
     has_onednn,
     maker,
     mean_squares,
@@ -19,6 +21,7 @@ from regnet_tf._internals import (
     record_gradients,
     saved_model_message,
     stop_recording,
+    sublayers,
     variable_index,
 )
 
@@ -145,6 +148,17 @@ def test_layers_inside_layers_and_models():
     assert {id(one) for one in (outer, inner, pair)} <= {id(one) for one in found}
     assert {"first", "second", "last"} <= {one.name for one in found}
     assert len({id(one) for one in found}) == len(found)
+    assert sublayers(pair) == [pair.first, pair.second]
+
+
+def test_functional_form_of_a_sequential_model():
+    inputs = keras.Input((2,))
+    inner = keras.Model(inputs, {"a": keras.layers.Dense(1)(inputs), "b": inputs})
+    assert functional_form(inner) is inner
+    outer = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), inner])
+    found = functional_form(outer)
+    assert found.layers[-2:] == outer.layers
+    assert not isinstance(found, keras.Sequential) and set(found.output) == {"a", "b"}
 
 
 def test_maker_of_a_tensor_of_a_layer_that_is_called_twice():
@@ -184,6 +198,15 @@ def test_mean_squares_of_rmsprop():
     optimizer.apply([tf.constant([2.0, 4.0]), tf.constant([6.0])], variables)
     for squares, expected in zip(mean_squares(optimizer), ([1.0, 4.0], [9.0]), strict=True):
         np.testing.assert_allclose(squares, expected)
+
+
+def test_moments_of_adam():
+    variable = keras.Variable([1.0, 2.0])
+    optimizer = keras.optimizers.Adam(0.1, beta_1=0.5, beta_2=0.75)
+    optimizer.apply([tf.constant([2.0, 4.0])], [variable])
+    mean, square = adam_moments(optimizer, variable)
+    np.testing.assert_allclose(mean, [1, 2])
+    np.testing.assert_allclose(square, [1, 4])
 
 
 class Watched(StepHook, keras.optimizers.SGD):

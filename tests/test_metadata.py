@@ -270,7 +270,7 @@ def test_mediapipes_schema_reads_the_same(file):
         ({"labels": ["a", "b\nb", "c"]}, "one line each"),
         ({"labels": ["a", "b\r", "c"]}, "one line each"),
         ({"labels": ["a", 2, "c"]}, "one line each"),
-        ({"mean": [1, 2], "std": [1, 2]}, "`mean` must be one number or three"),
+        ({"mean": [1, 2], "std": [1, 2]}, "`mean` must be one number or 3"),
         ({"mean": float("nan")}, "`mean` must be a finite number"),
         ({"std": [1, 2, 3]}, "`std` must be as many numbers"),
         ({"std": 0}, "`std` must be a finite number above 0"),
@@ -292,7 +292,7 @@ def test_other_files(tmp_path, file):
         with pytest.raises(ValueError, match=r"other\.tflite is not a \.tflite file"):
             write_metadata(path, **ARGUMENTS)
     path.write_bytes(convert(lambda images: tf.reduce_mean(images)))
-    with pytest.raises(ValueError, match="not a classifier of RGB images"):
+    with pytest.raises(ValueError, match="not a classifier of images"):
         write_metadata(path, **ARGUMENTS)
     with pytest.raises(ValueError, match="has no metadata"):
         read_metadata(file())

@@ -1,5 +1,6 @@
 """Whole networks: arguments, published logits, saving, mixed precision, XLA."""
 
+import contextlib
 import json
 import pathlib
 import re
@@ -147,6 +148,26 @@ def test_function_names(name):
     assert f"{complexity(name).parameters / 1e6:.1f} million parameters" in function.__doc__
 
 
+@pytest.mark.parametrize("name", [*FUNCTIONS, "build_regnet", "backbone", "segmentation_model"])
+def test_docstrings_tell_what_to_feed(name):
+    text = " ".join(getattr(regnet_tf, name).__doc__.split())
+    assert "Feed images scaled to 0 to 1 and normalized by mean and standard deviation" in text
+    assert "`preprocess_input` and `preprocessing_for(model)`" in text
+    assert re.search("include_preprocessing=True`, feed levels of 0 to 255", text)
+
+
+@pytest.mark.parametrize("include", [False, True])
+def test_the_range_that_docstrings_tell(include):
+    """Levels for a network that normalizes, and numbers normalized by hand for the other one."""
+    levels = np.random.default_rng(1).integers(0, 256, (2, 32, 32, 3)).astype("uint8")
+    model = tiny(include_preprocessing=True)
+    plain = tiny()
+    plain.set_weights(model.get_weights())
+    by_hand = (levels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    fed = regnet_tf.preprocess_input(levels) if include else by_hand
+    np.testing.assert_allclose(model(levels), plain(fed.astype("float32")), atol=1e-5)
+
+
 def test_there_are_no_other_functions():
     assert sorted(name for name in vars(regnet_tf) if re.match("RegNet[XY]", name)) == sorted(
         FUNCTIONS
@@ -288,9 +309,88 @@ def test_total_stride_follows_the_configuration():
     assert model(images(1, 9, 6, 3)).shape == (1, 5, 3, 16)
 
 
+@pytest.fixture
+def channels_first():
+    """A context in which Keras' setting of the data format is another."""
+
+    @contextlib.contextmanager
+    def context():
+        keras.config.set_image_data_format("channels_first")
+        yield
+        keras.config.set_image_data_format("channels_last")
+
+    yield context
+    keras.config.set_image_data_format("channels_last")
+
+
+WIDE = RegNetConfig(explicit_stages=(StageConfig(16, 1, 8), StageConfig(32, 1, 8)), stem_width=16)
+
+
+def segmentation(decoder, **arguments):
+    maps = regnet_tf.backbone(WIDE, outputs=(1, 2, 3), **arguments)
+    return regnet_tf.segmentation_model(maps, 3, decoder=decoder, width=16)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: tiny(classifier_activation=None),
+        lambda: tiny(include_top=False, pooling="max"),
+        lambda: tiny(include_preprocessing=True, classifier_activation=None),
+        lambda: tiny(WIDE.replace(normalization="group", se_ratio=0.25)),
+        lambda: segmentation("fpn", include_preprocessing=True),
+        lambda: segmentation("unet"),
+    ],
+)
+def test_data_format_of_keras_does_not_count(build, channels_first, tmp_path):
+    model, x = build(), images(2, 32, 32, 3) * 50
+    model.save(tmp_path / "model.keras")
+    expected = model(x)
+    with channels_first():
+        other = build()
+        other.set_weights(model.get_weights())
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        for one in (other, loaded, regnet_tf.fuse(other), keras.models.clone_model(other)):
+            assert one.output_shape == model.output_shape
+        for one in (other, loaded):
+            np.testing.assert_allclose(one(x), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(regnet_tf.fuse(other)(x), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_dropout_before_the_head(tmp_path):
+    """A feature is dropped with this probability; the others are divided by what is left."""
+    model = tiny(dropout=0.25, classifier_activation=None)
+    assert [layer.name for layer in model.layers[-3:]] == ["pool", "dropout", "head"]
+    features = np.ones((1000, model.get_layer("pool").output.shape[-1]), "float32")
+    dropped = np.array(model.get_layer("dropout")(features, training=True))
+    np.testing.assert_allclose(np.unique(dropped), [0, 1 / 0.75], rtol=1e-6)
+    assert abs((dropped == 0).mean() - 0.25) < 0.02
+
+    plain, x = tiny(classifier_activation=None), images(2, 32, 32, 3)
+    plain.set_weights(model.get_weights())
+    expected = plain(x, training=False)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.get_layer("dropout").rate == 0.25
+    for one in (model, loaded, regnet_tf.fuse(model), keras.models.clone_model(model)):
+        assert regnet_tf.facts_of(one) == regnet_tf.facts_of(plain)
+    for one in (model, loaded):
+        np.testing.assert_array_equal(one(x, training=False), expected)
+    np.testing.assert_allclose(regnet_tf.fuse(model)(x), expected, rtol=1e-4, atol=1e-6)
+    assert "dropout" not in [layer.name for layer in plain.layers]
+
+
+def test_dropout_stands_only_before_a_head():
+    with pytest.raises(ValueError, match="`dropout` must be 0 without the head"):
+        tiny(dropout=0.1, include_top=False)
+
+
 @pytest.mark.parametrize(
     "argument, value, allowed",
     [
+        ("dropout", 1.0, "at least 0 and below 1"),
+        ("dropout", -0.1, "at least 0 and below 1"),
+        ("dropout", "half", "a finite number"),
         ("input_shape", (31, 64, 3), "at least 32 pixels a side, the network's total stride"),
         ("input_shape", (64, 31, 3), "at least 32 pixels a side, the network's total stride"),
         ("input_shape", 64, "height, width, channels"),
@@ -508,6 +608,20 @@ def test_fit_on_two_devices(two_devices):
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-4)
     for found, array in zip(weights, expected, strict=True):
         np.testing.assert_allclose(found, array, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("synchronized", [False, True])
+def test_fit_where_a_device_gets_no_images(two_devices, synchronized):
+    """The last of 9 images in batches of 4."""
+    x, y = images(9, 16, 16, 3), np.arange(9) % 5
+    config = RegNetConfig(explicit_stages=(StageConfig(8, 1, 4),), stem_width=4, se_ratio=0.25)
+    with two_devices.scope():
+        model = tiny(config, synchronized=synchronized)
+        model.compile("sgd", "sparse_categorical_crossentropy")
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(4)
+    history = model.fit(data, epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert all(np.isfinite(array).all() for array in model.get_weights())
 
 
 # Mixed precision.

@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -298,6 +299,33 @@ def test_batch_norm_of_one_pixel():
     np.testing.assert_allclose(variance, 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("channels", [6, 32], ids=["odd channels", "whole registers"])
+@pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_batch_norm_of_no_images(dtype, graph, channels):
+    """The moving statistics stay; the gradients of gamma and beta are sums of nothing."""
+
+    def step(x):
+        gamma, beta = tf.fill([channels], tf.cast(3.0, dtype)), tf.ones(channels, dtype)
+        moving = tf.fill([channels], tf.cast(0.7, dtype)), tf.fill([channels], tf.cast(5, dtype))
+        with tf.GradientTape() as tape:
+            tape.watch([x, gamma, beta])
+            y, *moved = batch_norm_training(x, gamma, beta, *moving, 0.9, EPSILON)
+        return y, *moving, *moved, *tape.gradient(y, [x, gamma, beta])
+
+    if graph:
+        spec = tf.TensorSpec((None, 4, 5, channels), dtype)
+        step = tf.function(step, input_signature=[spec], autograph=False)
+    y, mean, variance, moved_mean, moved_variance, to_x, to_gamma, to_beta = step(
+        tf.zeros((0, 4, 5, channels), dtype)
+    )
+    assert y.shape == to_x.shape == (0, 4, 5, channels)
+    np.testing.assert_array_equal(moved_mean, mean)
+    np.testing.assert_array_equal(moved_variance, variance)
+    np.testing.assert_array_equal(to_gamma, np.zeros(channels))
+    np.testing.assert_array_equal(to_beta, np.zeros(channels))
+
+
 def per_replica(strategy, array, split):
     """The images before and after `split`, one part a device."""
     parts = (tf.constant(part, "float32") for part in np.split(array, [split]))
@@ -337,6 +365,34 @@ def test_moving_statistics_of_two_devices(two_devices):
     two_devices.run(step, args=(per_replica(two_devices, x, 2),))
     assert_close(layer.moving_mean, 0.1 * x.mean((0, 1, 2)), "float32")
     assert_close(layer.moving_variance, 0.9 + 0.1 * x.var((0, 1, 2), ddof=1), "float32")
+
+
+@pytest.mark.parametrize("synchronized", [False, True])
+def test_moving_statistics_if_a_device_gets_no_images(two_devices, synchronized):
+    """9 images in batches of 4 leave one for the last step."""
+    x = norm_arguments(images=9)[0].astype("float32")
+    with two_devices.scope():
+        inputs = keras.Input(x.shape[1:])
+        norm = BatchNorm(synchronized=synchronized)
+        outputs = keras.layers.GlobalAveragePooling2D()(norm(inputs))
+        model = keras.Model(inputs, keras.layers.Dense(1)(outputs))
+        model.compile("sgd", "mse")
+    history = model.fit(
+        tf.data.Dataset.from_tensor_slices((x, np.ones(9))).batch(4), epochs=2, verbose=0
+    )
+    shares = ([x[:2], x[4:6], x[8:]], [x[2:4], x[6:8]])  # of the two devices
+    if synchronized:
+        shares = [[x[:4], x[4:8], x[8:]]] * 2
+    for device, share in enumerate(shares):
+        mean, variance = np.zeros(6), np.ones(6)
+        for batch in share * 2:
+            mean = 0.9 * mean + 0.1 * batch.mean((0, 1, 2))
+            variance = 0.9 * variance + 0.1 * batch.var((0, 1, 2), ddof=1)
+        for variable, expected in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
+            own = two_devices.experimental_local_results(variable.value)[device]
+            assert_close(own, expected, "float32")
+    assert np.isfinite(history.history["loss"]).all()
+    assert all(np.isfinite(array).all() for array in model.get_weights())
 
 
 def test_odd_batches_of_few_channels(run_python):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from regnet_tf import RegNetConfig, StageConfig, build_regnet, read_state_dict
-from regnet_tf.porting import SOURCES, count_classes, load_state_dict, to_state_dict
+from regnet_tf.porting import count_classes, load_state_dict, to_state_dict
+from regnet_tf.sources import SOURCES
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 NETWORKS = sorted(path.name.removesuffix(".keys.json") for path in GOLDEN.glob("*.keys.json"))
@@ -104,10 +105,148 @@ def test_names_of_vissl():
     } <= names
 
 
-@pytest.mark.parametrize("prefix", ["module.", "module.model."])
-def test_wrappers_of_names_are_seen_through(prefix):
-    state_dict = {prefix + name: value for name, value in to_state_dict(small()).items()}
-    assert load_state_dict(small(), state_dict) == "timm"
+#: As PyTorch, Lightning, timm, and people's own modules wrap a network.
+WRAPPERS = [
+    "module.",
+    "_orig_mod.",
+    "module._orig_mod.",
+    "_orig_mod.module.",
+    "model.",
+    "net.",
+    "network.",
+    "encoder.",
+    "student.",
+    "ema_model.module.",
+    "backbone.",
+    "model.backbone.",
+    "pl_module.model._orig_mod.net.",
+]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_wrappers_of_names_are_seen_through(source):
+    config = SMALL.replace(se_ratio=0) if source == "mmpretrain" else SMALL
+    model, other = small(config), small(config)
+    fresh = other.get_weights()
+    for prefix in WRAPPERS:
+        state_dict = {prefix + name: value for name, value in to_state_dict(model, source).items()}
+        other.set_weights(fresh)
+        assert load_state_dict(other, state_dict) == source, prefix
+        assert_same_values(model, other)
+        assert count_classes(state_dict) == 5
+
+
+def test_parts_that_torch_compiles():
+    """As `model.s1 = torch.compile(model.s1)` names them, and FSDP."""
+    model, other = small(), small()
+    state_dict = {
+        name.replace("s1.", "s1._orig_mod.").replace("b1.", "b1._fsdp_wrapped_module."): value
+        for name, value in to_state_dict(model).items()
+    }
+    assert any("s1._orig_mod.b1._fsdp" in name for name in state_dict)
+    assert load_state_dict(other, state_dict) == "timm"
+    assert_same_values(model, other)
+
+
+def test_what_a_wrapper_holds_besides_the_network():
+    """As AveragedModel and Lightning do: counters, losses, metrics, and copies of the network."""
+    model, other = small(), small()
+    state_dict = to_state_dict(model)
+    wrapped = {"n_averaged": np.ones(()), "loss.weight": np.ones(5), "fc.weight": np.ones((3, 4))}
+    wrapped |= {f"student.{name}": value for name, value in state_dict.items()}
+    wrapped |= {f"teacher.{name}": 0 * value for name, value in state_dict.items()}
+    assert load_state_dict(other, wrapped) == "timm"
+    assert_same_values(model, other)
+
+
+@pytest.mark.parametrize("head", ["head.fc.", "model.head.fc."])
+def test_a_head_outside_the_wrapper(head):
+    model, other = small(), small()
+    state_dict = {
+        name.replace("head.fc.", head) if "head" in name else f"model.backbone.{name}": value
+        for name, value in to_state_dict(model).items()
+    }
+    assert load_state_dict(other, state_dict) == "timm"
+    assert_same_values(model, other)
+
+
+def test_a_wrapper_does_not_hide_what_is_left_over():
+    state_dict = {f"module.{name}": value for name, value in to_state_dict(small()).items()}
+    state_dict["module.s9.b1.conv1.conv.weight"] = np.zeros((8, 8, 1, 1), "float32")
+    with pytest.raises(ValueError, match=r"1 left over: module\.s9\.b1\.conv1\.conv\.weight"):
+        load_state_dict(small(), state_dict)
+
+
+@pytest.mark.torch
+def test_names_of_torchs_own_wrappers():
+    torch = pytest.importorskip("torch", reason="wraps modules")
+
+    class Network(torch.nn.Module):
+        def __init__(self, state_dict):
+            super().__init__()
+            for name, value in state_dict.items():
+                self.put(name.split("."), torch.tensor(value))
+
+        def put(self, path, value):
+            module = self
+            for part in path[:-1]:
+                if not hasattr(module, part):
+                    module.add_module(part, torch.nn.Module())
+                module = getattr(module, part)
+            module.register_buffer(path[-1], value)
+
+    model = small()
+    network = Network(to_state_dict(model))
+    for wrapped in (
+        torch.compile(network),
+        torch.nn.DataParallel(network),
+        torch.nn.DataParallel(torch.compile(network)),
+        torch.optim.swa_utils.AveragedModel(network),
+    ):
+        other = small()
+        state_dict = {name: value.numpy() for name, value in wrapped.state_dict().items()}
+        assert "stem.conv.weight" not in state_dict
+        assert load_state_dict(other, state_dict) == "timm"
+        assert_same_values(model, other)
+
+
+# Channels.
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 6])
+def test_channels_equal_timm(channels):
+    golden = np.load(GOLDEN / "timm_regnetx_002_channels.npz")
+    keys = json.loads((GOLDEN / "timm_regnetx_002.keys.json").read_text())["keys"]
+    state_dict = {name: golden_weights.fill(name, shape) for name, shape in keys}
+    shape = (None, None, channels)
+    model = build_regnet("regnetx_002", input_shape=shape, classifier_activation=None)
+    load_state_dict(model, state_dict)
+    kernel = np.asarray(model.get_layer("stem").conv.kernel)
+    expected = golden[f"kernel_{channels}"].transpose(2, 3, 1, 0)
+    np.testing.assert_allclose(kernel[..., :4], expected, rtol=1e-6, atol=1e-7)
+    logits = model.predict(golden[f"images_{channels}"], verbose=0)
+    expected = golden[f"logits_{channels}"]
+    assert np.abs(logits[:, :16] - expected).max() <= 2e-5 * expected.std()
+
+
+@pytest.mark.parametrize("source", ["timm", "pycls"])
+def test_channels_of_the_file(source):
+    """As many as the network has: unchanged. Other numbers than three cannot be adapted."""
+    five, other = (small(input_shape=(None, None, 5)) for _ in range(2))
+    state_dict = to_state_dict(five, source)
+    assert load_state_dict(other, state_dict) == source
+    assert_same_values(five, other)
+    for channels in (1, 3, 4):
+        with pytest.raises(ValueError, match=r"1 misshapen: stem.conv.weight \(8, 5, 3, 3\)"):
+            load_state_dict(small(input_shape=(None, None, channels)), state_dict)
+
+
+def test_blue_green_red_is_turned_before_it_is_adapted():
+    model, four = small(), small(input_shape=(None, None, 4))
+    load_state_dict(four, to_state_dict(model, "pycls"))
+    rgb = np.asarray(model.get_layer("stem").conv.kernel)
+    expected = rgb[:, :, [0, 1, 2, 0]] * 0.75
+    np.testing.assert_allclose(four.get_layer("stem").conv.kernel, expected, rtol=1e-6)
 
 
 # Checkpoints as each project's own training writes them.

@@ -42,7 +42,7 @@ CHANGES = {
 def command(workdir, *arguments):
     """The arguments of `regnet train`."""
     changes = [f"--set={field}={value}" for field, value in CHANGES.items()]
-    return ["--recipe", "smoke", *changes, "--workdir", str(workdir), *arguments]
+    return ["--recipe", "smoke", *changes, "--out", str(workdir), *arguments]
 
 
 def run_here(workdir, *arguments):
@@ -330,13 +330,18 @@ def test_the_papers_recipe_on_imagenet_and_its_evaluation(miniature_imagenet, tm
     run = train_and_evaluate(recipe, tmp_path / "run", verbose=0, data_dir=data_dir)
     train_images = len(miniature_imagenet.train)
     counts = {"train_images": train_images, "test_images": 50}
-    assert run["data"] == {"name": "imagenet2012", "class_names": synsets(), **counts}
+    assert run["data"] == {
+        "name": "imagenet2012",
+        "target": "class",
+        "class_names": synsets(),
+        **counts,
+    }
     assert [row[0] for row in history(tmp_path / "run")] == [1, 2]
 
     out = tmp_path / "evaluation"
-    arguments = ["--model", str(tmp_path / "run"), "--data-dir", data_dir, "--out", str(out)]
+    arguments = [str(tmp_path / "run"), "--data-dir", data_dir, "--out", str(out)]
     assert evaluate.main(arguments) == 0
     result = json.loads((out / "run" / "evaluation.json").read_text())
     assert (result["images"], result["data"]) == (50, "imagenet2012")
-    assert result["top1"] / 100 == pytest.approx(run["results"]["accuracy"])
+    assert result["accuracy"] == pytest.approx(run["results"]["accuracy"])
     assert result["preprocessing"]["interpolation"] == "pycls"

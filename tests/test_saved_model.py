@@ -212,7 +212,7 @@ def test_names_what_is_no_image(exported, files, bad, named):
     _, signature = signatures(exported.saved_model)
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
         signature["serving_default"](image_bytes=tf.constant(batch))
-    message = f"No whole JPEG or PNG: image {named} (counted from 0) of a batch of 6"
+    message = f"No whole image file: image {named} (counted from 0) of a batch of 6"
     assert message in str(caught.value)
 
 

@@ -13,7 +13,7 @@ from export.runners import open_tflite
 from regnet_tf._errors import UserError
 from regnet_tf._trained import load_trained
 from regnet_tf.facts import facts_of
-from training import figures
+from training import locking
 from training.data import digit_scenes, digits, load
 from training.data.batches import test_batches as batches_to_test
 from training.data.batches import training_batches
@@ -27,6 +27,7 @@ from training.loop.testing import Test as MeanTest
 from training.loop.train import train_and_evaluate
 from training.recipes import Recipe, get_recipe, pretraining_recipe
 from training.tasks import Segmentation, segmentation
+from training.tasks import scores as scores_of_tasks
 
 CLASSES = ("photograph", *"0123456789")
 
@@ -52,7 +53,7 @@ def finished(few_scenes, tmp_path_factory):
 
 def test_scenes(few_scenes):
     assert few_scenes.class_names == CLASSES
-    assert few_scenes.is_pixelwise and not load("digits").is_pixelwise
+    assert few_scenes.target == "pixels" and load("digits").target == "class"
     for split, count in ((few_scenes.train, 60), (few_scenes.test, 20)):
         assert split.items.shape == (count, 64, 64, 3) and split.items.dtype == np.uint8
         assert split.labels.shape == (count, 64, 64) and split.labels.max() == 10
@@ -93,7 +94,7 @@ def test_crops_show_the_digits_they_are_named_after(monkeypatch):
     monkeypatch.setattr(digit_scenes, "TRAIN_CROPS", 40)
     monkeypatch.setattr(digit_scenes, "_DIGIT_SIDES", (36,))  # no place but one
     crops, scans = load("digit_crops"), load("digits").train
-    assert crops.class_names == CLASSES[1:] and not crops.is_pixelwise
+    assert crops.class_names == CLASSES[1:] and crops.target == "class"
     ink = tf.image.resize(tf.cast(scans.items[..., :1], tf.float32), (36, 36), "bicubic")[..., 0]
     ink = np.reshape(ink, (len(ink), -1))
     ink = (ink - ink.mean(1, keepdims=True)) / ink.std(1, keepdims=True)
@@ -111,15 +112,40 @@ def test_mean_iou_equals_scikit_learns():
     predicted = scores.argmax(-1)
     counts = confusion_matrix(true.ravel(), predicted.ravel(), labels=range(4))
     expected = jaccard_score(true.ravel(), predicted.ravel(), average=None)
-    np.testing.assert_allclose(segmentation.intersection_over_union(counts), expected)
+    np.testing.assert_allclose(scores_of_tasks.intersection_over_union(counts), expected)
     task = Segmentation(get_recipe("segmentation_digits").decoder)
     figures = task.measure(tf.constant(true), tf.constant(scores)).numpy()
     np.testing.assert_array_equal(figures[1:].sum(1).reshape(4, 4), counts)
     named = task.named_metrics(figures.mean(1))
+    assert tuple(named) == task.metrics
     assert named["mean_iou"] == pytest.approx(expected.mean())
     assert named["accuracy"] == pytest.approx((true == predicted).mean())
     right = np.take_along_axis(scores, true[..., None], -1)
     assert named["loss"] == pytest.approx(-np.log(right).mean(), rel=1e-5)
+
+
+def test_ignored_pixels_count_nowhere():
+    """They are labelled 255; all else is as if they were not there."""
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 3, (2, 8, 8))
+    scores = rng.random((2, 8, 8, 3)).astype("float32")
+    scores /= scores.sum(-1, keepdims=True)
+    ignored = rng.random(true.shape) < 0.4
+    task = Segmentation(get_recipe("segmentation_digits").decoder)
+    numbers = task.measure(tf.constant(np.where(ignored, 255, true)), tf.constant(scores)).numpy()
+    named = task.named_metrics(numbers.mean(1))
+    kept, predicted = true[~ignored], scores.argmax(-1)[~ignored]
+    assert named["accuracy"] == pytest.approx((kept == predicted).mean())
+    expected = jaccard_score(kept, predicted, average="macro")
+    assert named["mean_iou"] == pytest.approx(expected)
+    right = np.take_along_axis(scores, true[..., None], -1)[..., 0][~ignored]
+    assert named["loss"] == pytest.approx(-np.log(right).mean(), rel=1e-5)
+
+
+def test_a_network_that_finds_one_class_alone_is_told_so():
+    results = segmentation.results(np.array([[5, 0], [3, 0]]), ("ground", "cat"))
+    assert results["notes"] == ['It has found no pixel of another class than "ground".']
+    assert Segmentation().summary(results).endswith('than "ground"')
 
 
 def test_a_class_without_pixels_has_no_iou():
@@ -140,7 +166,7 @@ def test_maps_follow_the_size_of_images(few_scenes):
 
 def test_run_writes_everything(finished):
     workdir, run = finished
-    assert {path.name for path in workdir.iterdir()} == {*FILES, PRETRAINING}
+    assert {path.name for path in workdir.iterdir()} == {*FILES, PRETRAINING, locking.FILE}
     assert json.loads((workdir / "run.json").read_text()) == run
     assert set(run["results"]["iou"]) == set(CLASSES)
     assert "val_mean_iou" in (workdir / "history.csv").read_text()
@@ -151,14 +177,14 @@ def test_the_network_starts_from_the_one_trained_before(finished, few_scenes, mo
     """Its run is in the run's directory; decoders start anew, and all else is as it was there."""
     workdir, run = finished
     first = json.loads((workdir / PRETRAINING / "run.json").read_text())
-    assert {path.name for path in (workdir / PRETRAINING).iterdir()} == set(FILES)
+    assert {path.name for path in (workdir / PRETRAINING).iterdir()} == {*FILES, locking.FILE}
     assert run["pretraining"]["recipe"] == first["recipe"]
     assert first["recipe"]["data"]["name"] == "digit_crops"
     assert first["recipe"]["schedule"]["max_steps"] == 3
     assert run["seconds"]["total"] > first["seconds"]["total"]
 
     started = []
-    monkeypatch.setattr(train.Run, "restore", lambda self: started.append(self.model) or 1 / 0)
+    monkeypatch.setattr(train.Run, "train", lambda self, _: started.append(self.model) or 1 / 0)
     again = workdir.with_name("again")
     shutil.copytree(workdir / PRETRAINING, again / PRETRAINING)
     recipe = Recipe.from_dict(run["recipe"])
@@ -170,11 +196,12 @@ def test_the_network_starts_from_the_one_trained_before(finished, few_scenes, mo
     for variable in shared:
         np.testing.assert_array_equal(variable, learned[variable.path])
 
+    (again / "recipe.json").unlink()
     with pytest.raises(UserError, match="pretraining holds a run of another recipe"):
         train_and_evaluate(recipe.replace({"seed": 1}), again, verbose=0)
     flat = {**first, "recipe": {"name": "digit_crops", "image_size": 36, "epochs": 3}}
-    (again / PRETRAINING / "run.json").write_text(json.dumps(flat))
-    with pytest.raises(UserError, match=r"cannot be read: `image_size` is no field .* --workdir"):
+    (again / PRETRAINING / "recipe.json").write_text(json.dumps(flat))
+    with pytest.raises(UserError, match=r"cannot be read: `image_size` is no field"):
         train_and_evaluate(recipe, again, verbose=0)
 
 
@@ -192,7 +219,7 @@ def test_a_run_stopped_in_pretraining_goes_on_there(finished, few_scenes, tmp_pa
         patch.setattr(Checkpoints, "save", save_and_stop)
         with pytest.raises(Stopped):
             train_and_evaluate(recipe, tmp_path, verbose=0, checkpoint_steps=2)
-    assert [path.name for path in tmp_path.iterdir()] == [PRETRAINING]
+    assert {path.name for path in tmp_path.iterdir()} == {PRETRAINING, locking.FILE}
     first = train_and_evaluate(pretraining_recipe(recipe), tmp_path / PRETRAINING, verbose=0)
     assert first["results"] == run["pretraining"]["results"]
 
@@ -210,7 +237,7 @@ def test_results_are_those_of_the_model_that_was_written(finished, few_scenes):
     trained = load_trained(workdir)
     images, labels = few_scenes.test.items, few_scenes.test.labels  # three batches of 8 hold all
     facts, recipe = facts_of(trained.model), Recipe.from_dict(run["recipe"])
-    assert facts == (recipe.network.config, recipe.images.preprocessing, CLASSES)
+    assert facts[:3] == (recipe.network.config, recipe.images.preprocessing, CLASSES)
     predicted = trained.model.predict(facts.preprocessing.normalize(images), verbose=0).argmax(-1)
     iou = jaccard_score(labels.ravel(), predicted.ravel(), average=None, labels=range(11))
     assert run["results"]["mean_iou"] == pytest.approx(iou.mean(), abs=1e-3)
@@ -286,13 +313,12 @@ def test_mediapipe_segments_with_exported_files(exported_scenes, image, precisio
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"augmentation.flip": True}, "`augmentation.flip` must be False where `decoder` is given"),
         (
-            {"augmentation.crop": "random_resized"},
-            "`augmentation.crop` must be whole where `decoder` is given",
+            {"images.exif_orientation": True},
+            "`images.exif_orientation` must be False where `decoder` is given",
         ),
         ({"augmentation.mixup": 0.2}, "`augmentation.mixup` must be 0.0 where `decoder` is given"),
-        ({"images.crop_fraction": 0.9}, "`images.crop_fraction` must be 1.0 where `decoder`"),
+        ({"augmentation.erasing": 0.9}, "`augmentation.erasing` must be 0.0 where `decoder`"),
         ({"decoder.name": "deeplab"}, "`decoder.name` must be one of 'fpn', 'unet'"),
         ({"decoder": "fpn"}, "`decoder` must be of type Decoder, or None"),
         ({"decoder.finest_level": 4}, "`decoder.finest_level` must be at most 3"),
@@ -321,23 +347,20 @@ def test_parts_of_scenes_can_not_be_taken(few_scenes):
         load("digit_scenes", classes=("1", "2"))
 
 
-def test_evaluation_wants_a_classifier(finished, capsys):
-    workdir, _ = finished
-    arguments = ["--model", str(workdir), "--data", "digits", "--out", str(workdir / "evaluation")]
-    assert evaluate(arguments) == 2
-    assert "is not a classifier" in capsys.readouterr().err
+def test_evaluation_equals_the_final_test(finished, few_scenes, tmp_path, capsys):
+    workdir, run = finished
+    arguments = [str(workdir), "--data", "digit_scenes", "--out", str(tmp_path)]
+    assert evaluate(arguments) == 0
+    result = json.loads((tmp_path / "scenes" / "evaluation.json").read_text())
+    assert result["mean_iou"] == pytest.approx(run["results"]["mean_iou"], abs=1e-3)
+    assert result["iou"].keys() == run["results"]["iou"].keys()
+    assert "Test mean IoU" in capsys.readouterr().out
+    rows = (tmp_path / "scenes" / "predictions.csv").read_text().splitlines()
+    assert rows[0] == "image,pixels,accuracy,mean_iou" and len(rows) == 21
 
-
-def test_sheet_shows_image_truth_and_prediction():
-    rng = np.random.default_rng(0)
-    true = rng.integers(0, 3, (8, 8))
-    scenes = [(rng.random((8, 8, 3)), true, 2 - true)] * 5
-    figure = figures.segmentations(scenes, ("a", "b", "c"), "scenes")
-    shown = [axes for axes in figure.axes if axes.images]
-    assert len(shown) == 15
-    np.testing.assert_array_equal(shown[1].images[0].get_array(), true)
-    np.testing.assert_array_equal(shown[2].images[0].get_array(), 2 - true)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "c"]
+    assert evaluate([str(workdir), "--data", "digits", "--out", str(tmp_path / "no")]) == 2
+    error = capsys.readouterr().err
+    assert "scenes names the class of every pixel, and digits that of whole images" in error
 
 
 def test_maps_in_a_table_are_shuffled_with_their_images():

@@ -85,7 +85,9 @@ def pretended(tasks, workers, address):
         ({"recipe": {"name": "digits", "network.config": "regnetx_002"}}, "network.config"),
         ({"recipe": {"name": "digits", "average.decay": 0.9}}, "`average` must be None"),
         ({"recipe": {"name": "segmentation_digits"}}, "decoder"),
-        ({"recipe": {"name": "digits_finetuning"}}, "pretraining"),
+        ({"recipe": {"name": "digits", "pretraining.recipe": "digit_crops"}}, "pretraining"),
+        ({"recipe": {"name": "digits", "network.freeze": "stem"}}, "network.freeze"),
+        ({"recipe": {"name": "digits", "selection.patience": 3}}, "selection"),
     ],
 )
 def test_wrong_specifications(changes, message, tmp_path, capsys):

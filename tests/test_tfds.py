@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from miniature_imagenet import FILES, SYNSETS, VALIDATION_IMAGES
 
 from regnet_tf._errors import UserError
@@ -19,7 +20,9 @@ from training import data_command as command
 from training.data import load, tfds_catalog
 from training.data.batches import test_batches as batches_to_test
 from training.data.batches import training_batches
+from training.data.checking import naming_damaged_files
 from training.data.prepare import ARCHIVES
+from training.loop.loading import load_for
 from training.recipes import get_recipe
 
 TRAIN, VAL = ARCHIVES["imagenet2012"]
@@ -146,6 +149,16 @@ def test_training_batches_are_of_every_image(data):
     assert all(np.isfinite(images).all() for images, _ in batches)
 
 
+def test_last_batch_is_filled_with_the_first_images(data):
+    recipe = get_recipe(
+        "smoke", {"schedule.epochs": 1, "schedule.max_steps": None, "schedule.batch_size": 100}
+    )
+    batches = list(training_batches(data.train, recipe, len(data.class_names)))
+    images = [image.tobytes() for images, _ in batches for image in images.numpy()]
+    assert len(images) == 300 and len(set(images[:230])) == 230
+    assert images[230:] == images[:70]
+
+
 def test_test_batches_are_every_image_once_the_last_one_too(data, written):
     preprocessing = get_recipe("smoke").images.preprocessing
     batches = list(batches_to_test(data.test, preprocessing, 16))
@@ -260,6 +273,99 @@ def test_what_needs_no_preparation(tmp_path, capsys):
     for name in ("digits", tmp_path):
         assert run("prepare", name) == 0
         assert capsys.readouterr().out == f"{name} needs no preparation.\n"
+
+
+# Masks.
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory):
+    """Oxford-IIIT Pet in small, and its images and trimaps of values 1 to 3, by split."""
+    folder, rng = tmp_path_factory.mktemp("pets"), np.random.default_rng(0)
+    builder = tfds_catalog.find("oxford_iiit_pet", folder)
+    examples = {
+        name: [
+            {
+                "image": rng.integers(0, 256, (20 + number, 30, 3), "uint8"),
+                "label": number,
+                "species": number % 2,
+                "file_name": f"{name}_{number}",
+                "segmentation_mask": rng.integers(1, 4, (20 + number, 30, 1), "uint8"),
+                "head_bbox": tfds.features.BBox(0.1, 0.1, 0.5, 0.5),
+            }
+            for number in range(count)
+        ]
+        for name, count in (("train", 6), ("test", 4))
+    }
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name=builder.name,
+        version=str(builder.version),
+        features=builder.info.features,
+        split_datasets={name: [*enumerate(ones)] for name, ones in examples.items()},
+        data_dir=folder,
+    )
+    return folder, examples
+
+
+@pytest.mark.parametrize("kind", ["train", "test"])
+def test_masks_are_classes_of_pixels(pets, kind):
+    folder, examples = pets
+    data = load("oxford_iiit_pet", folder, target="pixels")
+    assert data.target == "pixels" and data.class_names == ("pet", "background", "outline")
+    split = getattr(data, kind)
+    assert split.size == len(examples[kind]) and split.paths is None
+    expected = {one["segmentation_mask"].tobytes() for one in examples[kind]}
+    for shown in (split.examples(), split.shuffled(0, 0)):
+        maps = [pixels.numpy() for _, pixels in shown]
+        assert {(one[..., None] + 1).tobytes() for one in maps} == expected
+        assert all(one.dtype == np.uint8 for one in maps)
+
+
+def test_images_and_masks_are_trained_on(pets):
+    changes = {
+        "data.name": "oxford_iiit_pet",
+        "decoder.name": "fpn",
+        "schedule.batch_size": 4,
+        "augmentation.crop": "random_resized",
+        "augmentation.flip": True,
+    }
+    recipe = get_recipe("smoke", changes)
+    loaded = load_for(recipe, pets[0])
+    images, labels = next(iter(training_batches(loaded.train, recipe, 3)))
+    assert images.shape == (4, 32, 32, 3) and labels.shape == (4, 32, 32, 3)
+    np.testing.assert_array_equal(np.sum(labels, -1), 1)
+    ((_, maps),) = batches_to_test(loaded.test, recipe.images.preprocessing, 4)
+    assert maps.shape == (4, 32, 32) and set(np.unique(maps)) == {0, 1, 2}
+
+
+def test_labels_of_a_data_set_with_masks(pets):
+    data = load("oxford_iiit_pet", pets[0])
+    assert data.target == "class" and len(data.class_names) == 37
+    assert sorted(int(label) for _, label in data.train.examples()) == list(range(6))
+
+
+def test_data_set_without_masks(miniature_imagenet):
+    with pytest.raises(UserError, match=r"holds no masks. Data sets with masks: oxford_iiit_pet."):
+        load("imagenet2012", miniature_imagenet.data_dir, target="pixels")
+
+
+def test_damaged_image_is_named_by_its_place(data):
+    """Of a shard with one more record that is no image."""
+    split = data.test
+
+    class Damaged(type(split)):
+        def examples(self, shard=(0, 1)):
+            extra = tf.data.Dataset.from_tensors((b"no image", tf.constant(0, tf.int64)))
+            return super().examples(shard).take(3).concatenate(extra)
+
+    damaged = Damaged(split.builder, split.name, split.image_key, split.label_key)
+    preprocessing = get_recipe("smoke").images.preprocessing
+    with pytest.raises(UserError) as caught, naming_damaged_files(damaged):
+        list(batches_to_test(damaged, preprocessing, 2))
+    assert re.fullmatch(
+        r"An image cannot be read. imagenet2012/.*, split validation, image 3: Unknown image .*",
+        str(caught.value),
+    )
 
 
 def test_without_tensorflow_datasets(tmp_path, monkeypatch, capsys):

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from regnet_tf import RegNetConfig, StageConfig, build_regnet, feature_layers, fuse
-from regnet_tf.visualize import class_heat, grad_cam
+from regnet_tf.visualize import class_heat, draw_map, grad_cam
 
 STAGES = (StageConfig(8, 1, 4), StageConfig(16, 2, 8))
 CONFIG = RegNetConfig(explicit_stages=STAGES, stem_width=8, se_ratio=0.25)
@@ -159,6 +159,44 @@ def test_other_models():
         grad_cam(build_regnet(CONFIG, include_top=False), IMAGE)
     with pytest.raises(ValueError, match="`model` must be a network"):
         grad_cam(keras.Sequential([keras.Input((4,))]), IMAGE)
+
+
+@pytest.mark.parametrize("kind", ["functional", "sequential", "trunk"])
+def test_nested_networks(kind, shared):
+    """A network inside another one, behind preprocessing, has the heat of the one inside."""
+    rescaling = keras.layers.Rescaling(2.0, offset=0.25)
+    inputs = keras.Input((40, 56, 3))
+    if kind == "functional":
+        model = keras.Model(inputs, shared(rescaling(inputs)))
+    elif kind == "sequential":
+        model = keras.Sequential([inputs, rescaling, shared])
+    else:
+        trunk = build_regnet(CONFIG, include_top=False, pooling="avg")
+        head = keras.layers.Dense(4, "softmax")
+        model = keras.Model(inputs, head(trunk(inputs * 2 + 0.25)))
+        trunk.set_weights(shared.get_weights()[:-2])
+        head.set_weights(shared.get_weights()[-2:])
+    expected = class_heat(shared, 2 * IMAGE + 0.25, 1)
+    np.testing.assert_allclose(class_heat(model, IMAGE, 1), expected, atol=1e-4)
+    assert grad_cam(model, IMAGE, 1, "P2").shape == IMAGE.shape
+    assert model(IMAGE[None]).shape == (1, 4)  # it works as before
+
+
+def test_sigmoid_is_left_out():
+    model, logits = network(classifier_activation="sigmoid"), network(classifier_activation=None)
+    logits.set_weights(model.get_weights())
+    expected = class_heat(logits, IMAGE, 2)
+    np.testing.assert_allclose(class_heat(model, IMAGE, 2), expected, atol=1e-5)
+
+
+def test_map_of_classes(tmp_path):
+    classes = np.repeat(np.arange(4), 10)[:, None] * np.ones((1, 56), int)
+    names = ["ground", "$a$", "long " * 40, "sky"]
+    draw_map(LEVELS, classes, names, tmp_path / "map.png")
+    picture = tf.io.decode_png(tf.io.read_file(str(tmp_path / "map.png")))
+    assert picture.shape == (460, 900, 4)
+    with pytest.raises(ValueError, match="`classes` must be a map of shape"):
+        draw_map(LEVELS, classes[1:], names, tmp_path / "map.png")
 
 
 def test_other_backends(shared, monkeypatch):

@@ -2,23 +2,17 @@
 
 import importlib.util
 import logging
-import pathlib
-import re
 
 import numpy as np
 import pytest
 from conftest import TAG
-from regnet_command import main
 
 import regnet_tf
 from regnet_tf import Preprocessing, build_regnet, list_weights, preprocessing_for, weights_info
 from regnet_tf._torch import import_timm
 from regnet_tf.class_names import imagenet_synsets
-from regnet_tf.preprocessing import load_image
+from regnet_tf.published import best_weights, download
 from regnet_tf.variants import VARIANTS
-from regnet_tf.weights import best_weights, download
-
-PHOTO = pathlib.Path(__file__).parent / "golden" / "preprocess" / "rocket.jpg"
 
 
 def test_every_row_is_of_a_known_variant():
@@ -76,7 +70,7 @@ def test_variants_without_free_weights_say_so():
 def test_unknown_tags_get_the_nearest():
     with pytest.raises(ValueError, match=r"Nearest: regnety_032\.ra_in1k"):
         weights_info("regnety_032.ra_in1")
-    with pytest.raises(ValueError, match="known tag"):
+    with pytest.raises(ValueError, match="must be a tag of published weights or a path"):
         build_regnet("regnetx_002", weights="regnetx_002.pycls")
     with pytest.raises(ValueError, match=r"cannot be regnety_004\.tv2_in1k, which are weights"):
         build_regnet("regnetx_002", weights="regnety_004.tv2_in1k")
@@ -99,12 +93,12 @@ def test_published_weights_tell_what_they_need(hub):
     info = weights_info(TAG)
     config = regnet_tf.get_config("regnetx_002")
     facts = regnet_tf.facts_of(build_regnet(TAG, weights=True, name="mine"))
-    assert facts == (config, info.preprocessing(), imagenet_synsets())
+    assert facts[:3] == (config, info.preprocessing(), imagenet_synsets())
     other = regnet_tf.facts_of(build_regnet(TAG, weights=True, classes=3))
-    assert other == (config, info.preprocessing(), None)
+    assert other[:3] == (config, info.preprocessing(), None)
     backbone = regnet_tf.backbone(TAG, weights=True, preprocessing=Preprocessing(image_size=64))
     assert preprocessing_for(backbone) == Preprocessing(image_size=64)
-    assert regnet_tf.facts_of(build_regnet(TAG)) == (config, None, None)
+    assert regnet_tf.facts_of(build_regnet(TAG))[:3] == (config, None, None)
 
 
 def test_class_names_are_known_of_1000_classes():
@@ -139,7 +133,7 @@ def test_files_as_weights(tmp_path, state_dict, caplog):
     assert not caplog.text
     fewer = build_regnet("regnetx_002", weights=path, classes=37)
     assert fewer.output_shape == (None, 37)
-    assert "the head keeps its own values" in caplog.text
+    assert f"New head: 37 classes instead of the 1000 of {path}" in caplog.text
     without = build_regnet("regnetx_002", weights=path, include_top=False, pooling="avg")
     assert without.output_shape == (None, 368)
 
@@ -194,30 +188,3 @@ def test_preprocessing_inside_the_model(hub):
     assert float(np.max(levels)) > 200  # as they are, 0 to 255
     got = inside.predict(np.array(levels).astype("uint8"), verbose=0)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-7)
-
-
-def test_predict_on_the_command_line(hub, tmp_path, capsys):
-    out = tmp_path / "pictures"
-    main(["predict", str(PHOTO), "--weights", TAG, "--top", "3", "--out", str(out), "--grad-cam"])
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == str(PHOTO)
-    assert len(printed) == 6  # the path, three classes, two pictures
-    for name in (PHOTO.stem, f"{PHOTO.stem}_grad_cam"):
-        assert np.array(load_image(out / f"{name}.png")).std() > 20
-    assert main(["predict", str(hub), "--weights", TAG]) == 2  # no image
-    assert "must be a complete JPEG or PNG" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("source", ["model.keras", ""])
-def test_predict_by_a_trained_network(digits_run, source, capsys):
-    assert main(["predict", str(PHOTO), "--weights", str(digits_run / source), "--top", "2"]) == 0
-    path, *classes = capsys.readouterr().out.splitlines()
-    assert path == str(PHOTO) and len(classes) == 2
-    assert all(re.fullmatch(r" +\d+\.\d\d%  digit \d", line) for line in classes)
-
-
-def test_predict_by_a_network_that_knows_no_preprocessing(tmp_path, capsys):
-    config = regnet_tf.RegNetConfig(explicit_stages=(regnet_tf.StageConfig(8, 1, 8),))
-    build_regnet(config, classes=3).save(tmp_path / "model.keras")
-    assert main(["predict", str(PHOTO), "--weights", str(tmp_path / "model.keras")]) == 2
-    assert "a model that knows its preprocessing" in capsys.readouterr().err

@@ -12,16 +12,21 @@ _EPILOG = """\
 examples:
   regnet train                                  handwritten digits, in a minute or two
   regnet train --list                           all recipes, with their expected results
-  regnet train --recipe digits_finetuning       few images: fine-tuning and from scratch
-  regnet train --recipe smoke --workdir /tmp/smoke
-  regnet train --set schedule.epochs=10 --set schedule.learning_rate=0.05 --workdir runs/short
-  regnet train --variant RegNetX-200MF --workdir runs/x200
+  regnet train --data photos --weights regnety_016.tv2_in1k --out runs/mine
+  regnet train --data photos --weights runs/mine --out runs/next
+  regnet train --recipe smoke --out /tmp/smoke
+  regnet train --set schedule.epochs=10 --set schedule.learning_rate=0.05 --out runs/short
+  regnet train --variant RegNetX-200MF --out runs/x200
 
   regnet train --recipe paper --variant regnety_004 --data imagenet2012 --data-dir DIR
-               --strategy mirrored --workdir RUN
+               --strategy mirrored --out RUN
+
+Without --recipe, the data and --weights choose the recipe. The command prints what it chose, and
+every figure of the recipe.
 
 The command prints the test accuracy and the paths of its files. Run the same command again to
-resume a run that was stopped or killed.
+resume a run that was stopped or killed. A finished run is trained further with more epochs:
+--out RUN --set schedule.epochs=N.
 
 Exit status: 0 after success, 2 after an error, 130 after Ctrl-C, 143 after SIGTERM."""
 
@@ -44,45 +49,67 @@ def _train(options, arguments):
 
     from regnet_tf._files import print_paths
 
-    from .loop import directory, finetuning, strategies, train
+    from .loop import directory, strategies, train
     from .loop.callbacks import Stopped
-    from .recipes import get_recipe
 
-    recipe = get_recipe(options.recipe, _changes(options))
-    workdir = options.workdir or Path("runs") / recipe.name
-    verbose = 1 if sys.stdout.isatty() else 2  # in a file, bars would write many lines
     strategy = strategies.make_strategy(options.strategy)
+    is_chief = strategies.is_chief(strategy)
+    recipe, reason = _recipe(options)
+    out = options.out or Path("runs") / recipe.name
+    verbose = 1 if sys.stdout.isatty() else 2  # in a file, bars would write many lines
+    if is_chief and reason:
+        print(reason)
     try:
-        if recipe.pretraining and recipe.decoder is None:
-            summary, files = finetuning.summary, finetuning.FILES
-            done = finetuning.finetune(
-                recipe, workdir, options.overwrite, verbose, options.data_dir
-            )
-        else:
-            summary, files = train.summary, directory.FILES
-            done = train.train_and_evaluate(
-                recipe,
-                workdir,
-                options.overwrite,
-                verbose,
-                options.data_dir,
-                strategy,
-                options.checkpoint_steps,
-            )
+        done = train.train_and_evaluate(
+            recipe,
+            out,
+            options.overwrite,
+            verbose,
+            options.data_dir,
+            strategy,
+            options.checkpoint_steps,
+        )
     except (Stopped, KeyboardInterrupt) as stop:
         number = stop.signal if isinstance(stop, Stopped) else signal.SIGINT
-        print(f"\nStopped. Run the same command again to resume {workdir}.", file=sys.stderr)
+        print(f"\nStopped. Run the same command again to resume {out}.", file=sys.stderr)
         return 128 + number
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
         if not strategies.is_multi_worker(strategy):
             raise
         _begin_again(error, arguments)
-    if strategies.is_chief(strategy):
-        print(summary(done))
-        print_paths(workdir, files)
-        model = str(workdir / "model.keras")
+    if is_chief:
+        print(train.summary(done))
+        print_paths(out, directory.FILES)
+        model = str(out / "model.keras")
         print(f"Load it: import keras, regnet_tf; keras.saving.load_model({model!r})")
     return 0
+
+
+def _recipe(options):
+    """Returns the recipe of a command, and a line that explains the choice, or None.
+
+    Without a recipe, data set and weights, a directory with a run goes on with the run's recipe.
+    """
+    from .data import target_of
+    from .loop import identity
+    from .recipes import choosing, get_recipe
+
+    changes = _changes(options)
+    data, weights = changes.get("data.name"), changes.get("network.weights")
+    if options.recipe is None and data is None and weights is None and options.out is not None:
+        before = identity.recipe_of(options.out)
+        if before is not None:
+            return before.replace(changes), f"The recipe of the run in {options.out}."
+    target = "class" if data is None else target_of(data, options.data_dir)
+    name, reason = options.recipe, None
+    if name is None:
+        name, reason = choosing.choose(data, target, weights)
+    recipe = get_recipe(name)
+    if weights is not None:
+        recipe = choosing.fitted_to_weights(recipe, weights, changes)
+    recipe = recipe.replace(changes)
+    choosing.check_given(recipe)
+    return choosing.fitted_to_data(recipe, target, changes), reason
 
 
 def _begin_again(error, arguments):
@@ -103,12 +130,23 @@ def _parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--recipe", metavar="NAME", default="digits", help="name of the recipe (default: digits)")
+    add("--recipe", metavar="NAME", help="name of the recipe (default: one that suits the data)")
     add("--list", action="store_true", help="print all recipes and exit")
     add("--variant", metavar="NAME", help="another network by any name, such as RegNetY-400MF")
-    add("--data", metavar="NAME", help="another data set")
+    add("--data", metavar="NAME", help="a folder of images, a CSV file, or the name of a data set")
+    add(
+        "--weights",
+        metavar="NAME",
+        help="initial weights to fine-tune: a tag such as regnety_016.tv2_in1k, a weight file, or "
+        "the folder of another run",
+    )
     add("--data-dir", metavar="DIR", help="data directory of tensorflow-datasets")
-    add("--workdir", metavar="DIR", type=Path, help="folder for the results (default: runs/RECIPE)")
+    add(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="folder for the results (default: runs/RECIPE); a run in it goes on",
+    )
     add(
         "--set",
         metavar="FIELD=VALUE",
@@ -146,6 +184,7 @@ def _changes(options):
     own = {
         "network.config": options.variant,
         "data.name": options.data,
+        "network.weights": options.weights,
         "network.precision": options.precision,
         "seed": options.seed,
     }

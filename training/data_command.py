@@ -1,4 +1,4 @@
-"""`regnet data`: prepares data sets and inspects them as training sees them."""
+"""`regnet data`: prepares data sets, checks their files, and shows them as training sees them."""
 
 import argparse
 import sys
@@ -10,9 +10,12 @@ _EPILOG = """\
 examples:
   regnet data prepare imagenet2012 --manual-dir ~/archives --data-dir /data
   regnet data prepare cifar10
+  regnet data check photos
+  regnet data inspect photos
+  regnet data inspect photos/labels.csv
   regnet data inspect digits
   regnet data inspect imagenet2012 --data-dir /data --recipe NAME
-  regnet data inspect photographs --compare-torchvision"""
+  regnet data inspect photos --compare-torchvision"""
 
 _PREPARE = """\
 Downloads a data set of tensorflow-datasets and writes it to disk. Download ImageNet's archives
@@ -20,10 +23,26 @@ yourself, after you register at https://image-net.org/download-images:
 ILSVRC2012_img_train.tar (147,897,477,120 bytes) and ILSVRC2012_img_val.tar (6,744,924,160 bytes).
 The prepared data set takes another 158 GB."""
 
-_INSPECT = """\
+_LAYOUTS = """\
+A folder of images may have one of these layouts:
+  photos/cat/1.jpg                     a folder of images for each class
+  photos/train/cat/1.jpg               the same for each split: train and validation (or val, test)
+  photos/labels.csv                    a table with the columns path, label, and optionally split;
+                                       several classes of an image are separated by ;
+  photos/images/1.jpg, masks/1.png     a mask of class indices for each image, 255 for no class"""
+
+_CHECK = f"""\
+Decodes every image and mask on all cores. Prints one line for each file that cannot be read, and
+exits with status 1 if there are any.
+
+{_LAYOUTS}"""
+
+_INSPECT = f"""\
 Counts images and classes, draws a sheet of augmented training images, and measures the speed of
-the input pipeline alone. DATA is "digits", a prepared data set of tensorflow-datasets, or a folder
-with the folders train and validation, which have a folder of images for each class."""
+the input pipeline alone. DATA is a name such as "digits" or "fashion_mnist", a prepared data set of
+tensorflow-datasets, a folder of images, or a CSV file.
+
+{_LAYOUTS}"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,7 +60,7 @@ def _parser():
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="regnet data",
-        description="Prepares data sets, and shows them as training sees them.",
+        description="Prepares data sets, checks them, and shows them as training sees them.",
         epilog=_EPILOG,
         formatter_class=raw,
     )
@@ -60,6 +79,10 @@ def _parser():
         type=int,
         help="number of files of each split (default: by the data size)",
     )
+    check = commands.add_parser(
+        "check", help="find files that cannot be read", description=_CHECK, formatter_class=raw
+    )
+    check.add_argument("data", metavar="DATA", help="folder of images, or CSV file")
     inspect = commands.add_parser(
         "inspect",
         help="count images, draw a sheet, measure the speed",
@@ -67,7 +90,7 @@ def _parser():
         formatter_class=raw,
     )
     add = inspect.add_argument
-    add("data", metavar="DATA", help="name or folder of a data set")
+    add("data", metavar="DATA", help="name of a data set, a folder of images, or a CSV file")
     add("--data-dir", metavar="DIR", help="data directory of tensorflow-datasets")
     add(
         "--recipe", metavar="NAME", help="recipe with the augmentation (default: one for this data)"
@@ -83,7 +106,7 @@ def _parser():
     )
     add("--seconds", metavar="S", type=float, default=5, help="seconds to measure (default: 5)")
     add("--compare-torchvision", action="store_true", help="also measure torchvision's loader")
-    return parser, {"prepare": prepare, "inspect": inspect}
+    return parser, {"prepare": prepare, "check": check, "inspect": inspect}
 
 
 def _prepare(options):
@@ -93,7 +116,7 @@ def _prepare(options):
 
     if options.files is not None:
         check_int("files", options.files, minimum=1)
-    if options.name in EMBEDDED or Path(options.name).is_dir():
+    if options.name in EMBEDDED or Path(options.name).exists():
         print(f"{options.name} needs no preparation.")
         return
     builder = tfds_catalog.find(options.name, options.data_dir)
@@ -103,6 +126,32 @@ def _prepare(options):
     print(builder.data_dir)
     for name, split in builder.info.splits.items():
         print(f"  {name:10} {split.num_examples:>10,} images in {split.num_shards:,} files")
+
+
+def _check(options):
+    from regnet_tf._checks import check
+
+    from .data import EMBEDDED, load
+    from .data.checking import damaged_files
+
+    path = Path(options.data)
+    is_files = options.data not in EMBEDDED and (path.is_dir() or path.suffix.lower() == ".csv")
+    check("DATA", options.data, is_files, "a folder or a CSV file")
+    data = load(path, skip_damaged=True)
+    problems: list[str] = []
+    images = 0
+    for split in (data.train, data.test):
+        if split is not None:
+            progress = int(sys.stdout.isatty())
+            problems += damaged_files(split, len(data.class_names), progress).values()
+            images += split.size
+    for line in (*data.notes, *problems):
+        print(line)
+    if problems:
+        print(f"{len(problems):,} of {images:,} images of {options.data} are damaged.")
+        return 1
+    print(f"All {images:,} images of {options.data} can be read.")
+    return 0
 
 
 def _inspect(options):
@@ -120,7 +169,7 @@ def _inspect(options):
     )
 
 
-_COMMANDS = {"prepare": _prepare, "inspect": _inspect}
+_COMMANDS = {"prepare": _prepare, "check": _check, "inspect": _inspect}
 
 if __name__ == "__main__":
     sys.exit(main())

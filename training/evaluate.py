@@ -1,8 +1,8 @@
-"""`regnet evaluate`: measures accuracies of trained networks and compares published ones."""
+"""`regnet evaluate`: measures trained networks and compares published accuracies."""
 
 import argparse
-import csv
 import dataclasses
+import os
 import re
 import sys
 from pathlib import Path
@@ -12,32 +12,27 @@ from regnet_command import add_preprocessing_options, preprocessing_changes, run
 
 if TYPE_CHECKING:
     from regnet_tf import Preprocessing
-
-    from .evaluation.predictors import Predictor
-
-if TYPE_CHECKING:
-    from regnet_tf import Preprocessing
-
-    from .evaluation.predictors import Predictor
+    from regnet_tf._predictors import Predictor
 
 _EPILOG = """\
 examples:
-  regnet evaluate --model runs/digits
-  regnet evaluate --model regnety_032.ra_in1k --data imagenet2012
-  regnet evaluate --model all --data imagenet2012 --compare-published
-  regnet evaluate --model net.tflite --data photographs --image-size 224
+  regnet evaluate runs/mine
+  regnet evaluate runs/mine --data photos/test --grad-cam
+  regnet evaluate regnety_032.ra_in1k --data imagenet2012
+  regnet evaluate all --data imagenet2012 --compare-published
+  regnet evaluate net.tflite --data photos/test --labels labels.txt
 
---model accepts
+MODEL is one of
   - a tag of published weights, or a pattern such as 'regnetx_*' ("all" for every tag),
   - a folder that regnet train wrote, or a .keras file,
   - a weight file, with --variant,
   - a SavedModel or a .tflite file.
---data accepts "digits", a folder with a folder of images for each class, or the name of a data set
-of tensorflow-datasets. The names of its classes are matched with those of the network's classes,
-such as ImageNet's synsets (n01440764 ...).
+--data accepts "digits", a folder with a folder of images for each class, or any other data set that
+regnet train accepts. Without it, a run is tested on the images that its training held out.
+Classes are matched by name with the network's, such as ImageNet's synsets (n01440764 ...).
 
-Each network gets a folder in --out, with evaluation.json, classes.csv (accuracy of each class),
-confusion.csv and confusion.png. Networks that have one are not evaluated again."""
+Each network gets a folder in --out, with evaluation.json, tables and pictures. Networks that have
+one are not evaluated again."""
 
 _IMAGENET = 50_000  # images of the validation set that published accuracies refer to
 
@@ -55,30 +50,27 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _evaluate(options):
+    from .evaluation.published import write_comparison
+
     jobs = _jobs(options)
-    data, split = _split(options, jobs)
-    rows = [_evaluated(job, data, split, options) for job in jobs]
+    data = {job.model: None if options.data else _own_data(job.model, options) for job in jobs}
+    given = _given_data(options) if options.data else None
+    rows = [_evaluated(job, given or data[job.model], options) for job in jobs]
     if options.compare_published:
-        _write_comparison(rows, options.out)
+        write_comparison(rows, options.out)
 
 
 def _parser():
     parser = argparse.ArgumentParser(
         prog="regnet evaluate",
-        description="Measures the accuracy of trained networks on a data set.",
+        description="Measures trained networks on a data set.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add(
-        "--model",
-        metavar="MODEL",
-        nargs="+",
-        required=True,
-        help="one or more tags, patterns or paths (see below)",
-    )
+    add("model", metavar="MODEL", nargs="+", help="one or more tags, patterns or paths (see below)")
     add("--variant", metavar="NAME", help="network of a weight file, such as RegNetX-400MF")
-    add("--data", metavar="DATA", help="data set (default: the one that the run was trained on)")
+    add("--data", metavar="DATA", help="data set (default: the images that the run held out)")
     add("--data-dir", metavar="DIR", help="data directory of tensorflow-datasets")
     add(
         "--split",
@@ -86,12 +78,19 @@ def _parser():
         default="test",
         help="split of the data set (default: test)",
     )
+    add(
+        "--labels",
+        metavar="FILE",
+        type=Path,
+        help="names of the network's classes, one a line, in the order of its outputs",
+    )
     add_preprocessing_options(parser)
     add(
         "--compare-published",
         action="store_true",
         help="evaluate with each published preprocessing, and print a table",
     )
+    add("--grad-cam", action="store_true", help="draw heat maps (Grad-CAM) next to the mistakes")
     add("--batch-size", metavar="N", type=int, default=50, help="images per batch (default: 50)")
     add(
         "--out",
@@ -126,6 +125,8 @@ def _jobs(options):
     from regnet_tf._errors import UserError, nearest
     from regnet_tf.weights import is_tag, list_weights, weights_info
 
+    from .evaluation.published import published_setting
+
     tags: list[str] = []
     for name in options.model:
         pattern = "*" if name == "all" else name
@@ -143,7 +144,7 @@ def _jobs(options):
         if not is_tag(tag):
             raise UserError(f"No accuracy is published for {tag}.")
         for entry in weights_info(tag).published:
-            preprocessing = _published_setting(weights_info(tag), entry)
+            preprocessing = published_setting(weights_info(tag), entry)
             folder = f"{tag}/{entry['source']}_{preprocessing.image_size}"
             jobs.append(Job(tag, folder, preprocessing, entry))
     if not jobs:
@@ -153,142 +154,175 @@ def _jobs(options):
 
 def _folder_name(model):
     """Returns the folder name of a model: a tag itself, or the last parts of a path."""
-    path = Path(model)
+    path = Path(os.path.abspath(model)) if Path(model).name in ("", "..") else Path(model)
     name = path.parent.name + "_" + path.stem if path.stem == "model" else path.name
     return re.sub(r"[^\w.-]", "_", name.strip("_")) or "model"
 
 
-def _published_setting(info, entry):
-    """Returns the preprocessing of a published accuracy."""
-    from regnet_tf import Preprocessing
+def _given_data(options, target=None):
+    """Loads the data set of `--data`; returns it with the requested split.
 
-    by_pycls = "no antialiasing" in entry["interpolation"]
-    return Preprocessing(
-        image_size=entry["image_size"],
-        crop_fraction=entry.get("crop_fraction"),
-        resize_size=entry.get("resize_size"),
-        interpolation="pycls" if by_pycls else entry["interpolation"],
-        mean=info.mean,
-        std=info.std,
-    )
-
-
-def _split(options, jobs):
-    """Loads the data set; returns it with the requested split. Runs before networks are loaded."""
-    from regnet_tf._errors import UserError
-
+    Args:
+        options: of the command line.
+        target: "pixels" for the masks of a data set that has labels, too.
+    """
     from .data import load
 
-    name = options.data or _trained_on(jobs[0].model)
-    data = load(name, options.data_dir)
-    split = getattr(data, options.split)
-    if split is None:
-        raise UserError(f"{name} has no images in the split {options.split!r}.")
+    found = load(options.data, options.data_dir, target=target)
+    data, split = _with_split(found, options)
     if options.compare_published and split.size != _IMAGENET:
         print(
             f"Published accuracies are of the {_IMAGENET:,} images of ImageNet's validation set;"
-            f" {name} has {split.size:,}.",
+            f" {data.name} has {split.size:,}.",
             file=sys.stderr,
         )
     return data, split
 
 
-def _trained_on(model):
+def _own_data(model, options):
+    """Loads the data set of a run as its training did; returns it with the requested split."""
+    from regnet_tf._errors import UserError
+
+    from .loop.loading import load_for
+
+    recipe = _recipe_of(model)
+    if recipe is None:
+        raise UserError("`data` must be given, unless the model is a run of `regnet train`.")
+    return _with_split(load_for(recipe, options.data_dir), options)
+
+
+def _with_split(data, options):
+    from regnet_tf._errors import UserError
+
+    split = getattr(data, options.split)
+    if split is None:
+        raise UserError(f"{data.name} has no images in the split {options.split!r}.")
+    for note in data.notes:
+        print(note)
+    return data, split
+
+
+def _recipe_of(model):
+    """Returns the recipe of a run, or None if the model is no run."""
     from regnet_tf._errors import UserError
     from regnet_tf._files import read_json
 
+    from .recipes import Recipe
+
     run = Path(model) / "run.json"
     if not run.is_file():
-        raise UserError("`data` must be given, unless the model is a run of `regnet train`.")
-    data = read_json(run, "data")["data"]
-    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
-        raise UserError(f"{run} is damaged: it does not name its data set")
-    return data["name"]
+        return None
+    recipe = read_json(run, "recipe")["recipe"]
+    try:
+        return Recipe.from_dict(recipe)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{run} is damaged: its recipe cannot be read: {error}") from error
 
 
-_KEYS = ("model", "data", "split", "images", "top1", "top5", "images_per_second", "preprocessing")
-_loaded: "dict[str, Predictor]" = {}  # the last network; the next job may use it in another setting
+def _trained_on(model, split, options):
+    """Returns how many images of a split the training of a run has seen, or None if unknown."""
+    from .loop.loading import load_for
+
+    recipe = _recipe_of(model)
+    if recipe is None or split.paths is None or not Path(recipe.data.name).exists():
+        return None
+    seen = load_for(recipe, options.data_dir).train.paths or ()
+    return len({*map(os.path.realpath, seen)} & {*map(os.path.realpath, split.paths)})
 
 
-def _predictor(model, variant):
+_loaded: "dict[tuple, Predictor]" = {}  # the last network; the next job may use it, too
+
+
+def _predictor(job, options):
+    """Opens the network of a job, with its class names and its preprocessing."""
     import keras
 
-    from .evaluation.predictors import load_predictor
+    from regnet_tf._opening import open_predictor
+    from regnet_tf._predictors import with_names, with_preprocessing
 
-    if model not in _loaded:
+    key = (job.model, _modified(job.model))
+    if key not in _loaded:
         _loaded.clear()
         keras.backend.clear_session()
-        _loaded[model] = load_predictor(model, variant)
-    return _loaded[model]
+        _loaded[key] = open_predictor(job.model, options.variant)
+    predictor = _loaded[key]
+    if job.preprocessing is not None:
+        predictor = predictor.replace(preprocessing=job.preprocessing)
+    predictor = with_names(predictor, options.labels)
+    return with_preprocessing(predictor, preprocessing_changes(options))
 
 
-def _evaluated(job, data, split, options):
+def _evaluated(job, data, options):
     """Evaluates a network in a setting, writes the results and returns `evaluation.json`."""
+    from regnet_tf._errors import UserError
     from regnet_tf._files import print_paths
 
-    from .evaluation import counting
+    from .evaluation import testing
+    from .tasks.notes import about_rare_classes
 
+    data, split = data
     folder = options.out / job.folder
-    wanted = {"model": job.model, "data": data.name, "split": options.split, "images": split.size}
-    done = None if options.overwrite else _finished(folder)
-    if done is not None and not preprocessing_changes(options) and _is_of(done, wanted, job):
+    wanted = {
+        "model": job.model,
+        "modified": _modified(job.model),
+        "data": data.name,
+        "split": options.split,
+        "images": split.size,
+        "grad_cam": options.grad_cam,
+    }
+    asked = preprocessing_changes(options) or options.labels
+    done = None if options.overwrite or asked else _finished(folder, wanted)
+    if done is not None and job.preprocessing in (None, _preprocessing_of(done)):
         print(f"{_line(done, job)} (evaluated earlier)", flush=True)
         return {**done, "published": job.published}
-    predictor = _predictor(job.model, options.variant)
-    preprocessing = _setting(job, predictor, options)
-    outputs = counting.output_names(predictor)
-    labels = counting.match_classes(data.class_names, predictor.classes, outputs)
-    if labels is None and outputs and tuple(outputs) != tuple(data.class_names):
-        pair = f"{data.class_names[0]!r} is the network's {outputs[0]!r}"
-        print(f"The names differ, so classes are matched by order: {pair} ...")
+    predictor = _predictor(job, options)
+    if options.grad_cam and predictor.model is None:
+        raise UserError(f"--grad-cam needs a Keras model. {predictor.name} is in another format.")
+    if predictor.of_pixels and data.target != "pixels":
+        data, split = _given_data(options, "pixels")
+    for line in predictor.assumed:
+        print(line)
+    preprocessing = predictor.preprocessing
     print(f"{job.model} on {split.size:,} images of {data.name}, {_describe(preprocessing)}")
+    if options.data and (trained := _trained_on(job.model, split, options)):
+        print(
+            f"It was trained on {trained:,} of these {split.size:,} images, so this says little"
+            " about new ones. Without --data it is tested on the images that were held out."
+        )
     verbose = 1 if sys.stdout.isatty() else 0
-    counted = counting.evaluate(
-        predictor, split, preprocessing, options.batch_size, labels, verbose
-    )
-    result = {**wanted, **counted, "preprocessing": preprocessing.to_dict()}
-    result = counting.write_evaluation(folder, result, data.class_names, labels, outputs)
+    found = testing.evaluate(predictor, data, split, options.batch_size, options.grad_cam, verbose)
+    wanted["preprocessing"] = preprocessing.to_dict()
+    result = testing.write_evaluation(folder, found, wanted)
     print(_line(result, job))
-    print_paths(folder, counting.FILES)
+    if rare := result.get("rare_classes"):
+        print(about_rare_classes(rare))
+    print_paths(folder, testing.FILES)
     return {**result, "published": job.published}
 
 
-def _finished(folder):
-    """Returns the result of an earlier evaluation if it finished, else None."""
+def _modified(model):
+    """Returns when the files of a network were last changed, in nanoseconds; None for a tag."""
+    path = Path(model)
+    files = (path / "model.keras", path / "saved_model.pb", path)
+    return next((file.stat().st_mtime_ns for file in files if file.exists()), None)
+
+
+def _finished(folder, wanted):
+    """Returns the result of an earlier evaluation if it has the wanted facts, else None."""
     from regnet_tf._files import read_json
 
     file = folder / "evaluation.json"
-    return read_json(file, *_KEYS) if file.is_file() else None
-
-
-def _is_of(result, wanted, job):
-    """Returns whether a result has the wanted facts and the preprocessing of a job."""
-    same = all(result[key] == value for key, value in wanted.items())
-    return same and job.preprocessing in (None, _preprocessing_of(result))
+    if not file.is_file():
+        return None
+    result = read_json(file)
+    same = all(result.get(key) == value for key, value in wanted.items())
+    return result if same and result.keys() >= {"summary", "preprocessing"} else None
 
 
 def _preprocessing_of(result):
     from regnet_tf import Preprocessing
 
     return Preprocessing.from_dict(result["preprocessing"])
-
-
-def _setting(job, predictor, options):
-    """Returns the preprocessing for a network, with the changes of the command line."""
-    from regnet_tf import Preprocessing
-    from regnet_tf._errors import UserError
-
-    preprocessing = job.preprocessing or predictor.preprocessing
-    if preprocessing is None:
-        print(f"{predictor.name} does not know its preprocessing; ImageNet's is assumed.")
-        preprocessing = Preprocessing(image_size=predictor.image_size or 224)
-    preprocessing = preprocessing.replace(**preprocessing_changes(options))
-    if predictor.image_size not in (None, preprocessing.image_size):
-        raise UserError(
-            f"`image_size` must be {predictor.image_size}, the only size that {predictor.name}"
-            f" accepts. Received: image_size={preprocessing.image_size}"
-        )
-    return preprocessing
 
 
 def _describe(preprocessing):
@@ -300,46 +334,10 @@ def _describe(preprocessing):
 
 def _line(result, job):
     """Returns a result in one line."""
-    top5 = "" if result["top5"] is None else f", top-5 {result['top5']:.3f} %"
-    text = (
-        f"{result['model']}: top-1 {result['top1']:.3f} %{top5},"
-        f" {result['images_per_second']:.0f} images/s"
-    )
+    text = f"{result['model']}: {result['summary']}; {result['images_per_second']:.0f} images/s"
     if job.published:
         text += f" (published by {job.published['source']}: {job.published['top1']:.3f} %)"
     return text
-
-
-_COLUMNS = ("model", "by", "pixels", "of", "interpolation", "published", "here", "difference")
-
-
-def _write_comparison(rows, out):
-    """Prints and writes the table of published and measured accuracies."""
-    from regnet_tf._files import print_paths, replacing
-    from regnet_tf._markdown import markdown_table
-
-    table = []
-    for row in rows:
-        published, preprocessing = row["published"], _preprocessing_of(row)
-        table.append(
-            (
-                row["model"],
-                published["source"],
-                preprocessing.image_size,
-                preprocessing.shorter_side,
-                preprocessing.interpolation,
-                f"{published['top1']:.3f}",
-                f"{row['top1']:.3f}",
-                f"{row['top1'] - published['top1']:+.3f}",
-            )
-        )
-    text = markdown_table(_COLUMNS, table, left=(0, 1, 4))
-    with replacing(out / "published.md") as path:
-        path.write_text(f"{text}\n")
-    with replacing(out / "published.csv") as path, path.open("w", newline="") as file:
-        csv.writer(file).writerows([_COLUMNS, *table])
-    print(text)
-    print_paths(out, {"published.md": "this table", "published.csv": "the same"})
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from regnet_tf._errors import UserError
 
+from .locking import lock
+
 #: The status of a failed result.
 FAILED = "failed"
 
@@ -43,7 +45,7 @@ class Results:
             UserError: if another process writes to the same folder, or a line is not a result.
         """
         with open(self.path, "ab") as file:
-            _lock(file, self.path.parent)
+            lock(file, self.path.parent)
             file.truncate(self._lines()[1])
             os.fsync(file.fileno())
 
@@ -67,15 +69,3 @@ class Results:
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise UserError(f"{self.path}, line {number}, is not a result.") from error
         return result
-
-
-def _lock(file, folder):
-    """Locks the file against other writers until this process ends, even if it is killed."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # on Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise UserError(f"Another process is writing to {folder}.") from error

@@ -74,7 +74,7 @@ class Client(abc.ABC):
         """Classifies a batch of images.
 
         Args:
-            image_files: contents of `batch` JPEG or PNG files, as bytes.
+            image_files: contents of `batch` image files, as bytes.
 
         Raises:
             ServingError: if the server cannot be reached or refuses the request.

@@ -44,7 +44,7 @@ class Program(NamedTuple):
 PROGRAMS = {
     "train": Program("regnet_tf.training.__main__", "train a network by a recipe"),
     "evaluate": Program("regnet_tf.training.evaluate", "count the accuracy of a network"),
-    "predict": Program("regnet_command.predict", "classify photographs"),
+    "predict": Program("regnet_command.predict", "classify photographs with any network"),
     "export": Program("regnet_tf.export.__main__", "write a network for servers and phones"),
     "verify": Program("regnet_tf.export.verify", "repeat the checks of an export"),
     "ask": Program("regnet_tf.export.client.__main__", "send photographs to TensorFlow Serving"),
@@ -66,9 +66,9 @@ RegNet for Keras 3 and TensorFlow: design, train, export.
 
 examples:
   regnet train                                        digits, in a minute or two
-  regnet evaluate --model runs/digits
+  regnet evaluate runs/digits
   regnet export runs/digits --out exports/digits
-  regnet predict photo.jpg --weights regnety_032.ra_in1k
+  regnet predict runs/digits photo.jpg
   regnet show RegNetY-400MF
 
 `regnet PROGRAM --help` explains a program. Exit status: 0 if it worked, 1 if a check failed, 2 if

@@ -1,15 +1,27 @@
-"""`regnet predict`: classifies photographs with published weights or a trained network."""
+"""`regnet predict`: names the classes of photographs with any network."""
 
 import argparse
+import sys
 from pathlib import Path
 
+from .preparation import add_preprocessing_options, preprocessing_changes
 from .starting import run
 
-_EPILOG = """\
+_DEFAULT = "regnety_032"
+_EPILOG = f"""\
 examples:
   regnet predict photo.jpg
-  regnet predict *.jpg --weights regnety_032.ra_in1k --top 3 --out pictures --grad-cam
-  regnet predict *.jpg --weights runs/digits/model.keras"""
+  regnet predict runs/mine new.jpg folder/ --out pictures --csv predictions.csv
+  regnet predict regnety_032.ra_in1k *.jpg --top 3 --out pictures --grad-cam
+  regnet predict shipped/tflite/mine_float32.tflite photo.jpg
+
+The first word is the network if it is a tag or variant of published weights, a folder that regnet
+train wrote, a .keras file, a SavedModel or a .tflite file. Otherwise {_DEFAULT} is used, whose
+weights are downloaded once. All other words are images, or folders of images at any depth.
+
+Networks of several classes an image print every class above one half. Segmentation networks print
+the share of each class, and write a mask with a gray level for each class number. Exit status: 1 if
+an image could not be read."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,55 +38,112 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser():
     parser = argparse.ArgumentParser(
         prog="regnet predict",
-        description="Classifies photographs. Published weights are downloaded once.",
+        description="Names the classes of photographs.",
+        usage="regnet predict [-h] [options] [NETWORK] IMAGE [IMAGE ...]",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("images", nargs="+", type=Path, metavar="IMAGE", help="JPEG or PNG")
     add(
-        "--weights",
-        default="regnety_032",
-        metavar="WEIGHTS",
-        help="a tag, a variant, a .keras file or a run's folder (default: %(default)s)",
+        "words",
+        nargs="+",
+        metavar="IMAGE",
+        help="image file, or folder of images; the first one may be the network",
     )
     add("--top", metavar="N", type=int, default=5, help="number of classes to print (default: 5)")
-    add("--out", type=Path, metavar="DIR", help="also draw a picture for each photograph into DIR")
+    add("--out", type=Path, metavar="DIR", help="also draw a picture of each photograph into DIR")
+    add("--csv", type=Path, metavar="FILE", help="also write the predictions as a table")
+    add("--grad-cam", action="store_true", help="also draw a heat map (Grad-CAM) into DIR")
     add(
-        "--grad-cam",
-        action="store_true",
-        help="also draw a heat map (Grad-CAM) into DIR",
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="names of the network's classes, one a line, in the order of its outputs",
     )
+    add("--batch-size", metavar="N", type=int, default=32, help="images per batch (default: 32)")
+    add_preprocessing_options(parser)
     return parser
 
 
 def _predict(options):
-    import numpy as np
+    from regnet_tf._checks import check, check_int
+    from regnet_tf._errors import import_optional
 
-    from regnet_tf._trained import load_trained
-    from regnet_tf.class_names import decode_predictions
-    from regnet_tf.preprocessing import load_image
+    from .predicting import Predictions
+
+    check_int("--top", options.top, minimum=1)
+    check_int("--batch-size", options.batch_size, minimum=1)
+    allowed = "given with --out, the folder for its pictures"
+    check("--grad-cam", options.grad_cam, options.out is not None or not options.grad_cam, allowed)
+    if options.out is not None:
+        import_optional("matplotlib.figure", extra="pictures")
+    network, words = _split(options.words)
+    images = list(_images(words))
+    predictions = Predictions(_opened(network, options), options)
+    failed = predictions.run(images)
+    if failed:
+        print(f"{failed} of {len(images)} images could not be read.", file=sys.stderr)
+    return int(failed > 0)
+
+
+def _split(words):
+    """Returns the network and the words for images."""
+    from regnet_tf._errors import UserError, nearest
+    from regnet_tf._opening import is_network
+    from regnet_tf.variants import VARIANTS, is_variant
+    from regnet_tf.weights import list_weights
+
+    first, *others = words
+    path = Path(first)
+    if is_network(first) or (is_variant(first) and not path.exists()):
+        if not others:
+            raise UserError(f"Give images after the network {first}.")
+        return first, others
+    if others and not path.exists():
+        near = nearest(first, [*list_weights(), *VARIANTS])
+        raise UserError(f"There is no network and no image {first!r}.{near}")
+    return _DEFAULT, words
+
+
+def _images(words):
+    """Yields the paths of all images; folders are searched at any depth, without hidden files."""
+    from regnet_tf._errors import UserError
+    from regnet_tf._files import IMAGE_SUFFIXES
+
+    for word in words:
+        path = Path(word)
+        if not path.is_dir():
+            yield path
+            continue
+        found = sorted(
+            file
+            for file in path.rglob("*")
+            if file.suffix.lower() in IMAGE_SUFFIXES
+            and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        )
+        if not found:
+            raise UserError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
+        yield from found
+
+
+def _opened(network, options):
+    """Opens the network, prints what is assumed about it, and returns its `Predictor`."""
+    from regnet_tf._errors import UserError
+    from regnet_tf._opening import open_predictor
+    from regnet_tf._predictors import with_names, with_preprocessing
     from regnet_tf.variants import is_variant
-    from regnet_tf.visualize import draw_predictions, grad_cam
-    from regnet_tf.weights import best_weights, preprocessing_for
+    from regnet_tf.weights import best_weights
 
-    weights = options.weights
-    model = load_trained(best_weights(weights) if is_variant(weights) else weights).model
-    preprocessing = preprocessing_for(model)
-    for path in options.images:
-        scores = model(preprocessing(path), training=False)
-        top = decode_predictions(scores, options.top, model)[0]
-        print(path)
-        for class_name, words, score in top:
-            synset = "" if words == class_name else f" ({class_name})"
-            print(f"  {score:7.2%}  {words}{synset}")
-        if options.out:
-            options.out.mkdir(parents=True, exist_ok=True)
-            target = options.out / f"{path.stem}.png"
-            draw_predictions(load_image(path), top, target)
-            print(f"  {target}")
-        if options.out and options.grad_cam:
-            target = options.out / f"{path.stem}_grad_cam.png"
-            crop = np.round(preprocessing.resize_and_crop(load_image(path))).astype("uint8")
-            grad_cam(model, preprocessing.normalize(crop), picture=crop, path=target)
-            print(f"  {target}")
+    source = network if Path(network).exists() or not is_variant(network) else best_weights(network)
+    predictor = with_names(open_predictor(source), options.labels)
+    predictor = with_preprocessing(predictor, preprocessing_changes(options))
+    if predictor.class_names is None:
+        raise UserError(
+            f"{predictor.name} does not know the names of its {predictor.classes} classes."
+            " --labels FILE gives them in the order of its outputs, one a line."
+        )
+    if options.grad_cam and predictor.model is None:
+        raise UserError(f"--grad-cam needs a Keras model. {predictor.name} is in another format.")
+    for line in predictor.assumed:
+        print(line)
+    return predictor

@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 
 from regnet_tf._markdown import markdown_table
-from regnet_tf.porting import SOURCES
+from regnet_tf.sources import SOURCES
 
 from .starting import run
 
@@ -48,7 +48,7 @@ def _parser():
         "convert", help="convert a weight file to another format or naming"
     )
     convert.add_argument("variant", help="network by any of its names")
-    convert.add_argument("source", help="a weight file, or a tag")
+    convert.add_argument("source", help="a tag, a run, or a file of weights")
     convert.add_argument("target", type=Path, help="path that ends in .keras, .safetensors or .npz")
     convert.add_argument(
         "--names",
@@ -65,7 +65,7 @@ def _list(options):
 
 
 def _info(options):
-    from regnet_tf.weights import weights_info
+    from regnet_tf.published import weights_info
 
     info = weights_info(options.tag)
     for field in dataclasses.fields(info):
@@ -87,7 +87,7 @@ def _convert(options):
 
 def weights_table(pattern: str = "*") -> str:
     """Returns a markdown table of the weights whose tag matches a shell-style pattern."""
-    from regnet_tf.weights import list_weights, weights_info
+    from regnet_tf.published import list_weights, weights_info
 
     columns = ["tag", "licence", "classes", "pixels", "top-1 %", "measured by, pixels"]
     rows = []

@@ -7,7 +7,15 @@ the result for an image does not depend on parallelism, or on whether a run was 
 import tensorflow as tf
 
 from .color import lighting
-from .crop import random_flip, random_resized_crop, whole_image
+from .crop import (
+    RATIO,
+    random_flip,
+    random_map_crop,
+    random_resized_crop,
+    resize_map,
+    whole_image,
+)
+from .decoding import decoded
 from .erasing import ERASING_MODES, random_erasing
 from .layers import random_affine
 from .mixing import cutmix, mix, mixup
@@ -20,6 +28,7 @@ __all__ = [
     "batch_augmentation",
     "check_policy",
     "cutmix",
+    "decoded",
     "image_augmentation",
     "lighting",
     "mix",
@@ -28,7 +37,9 @@ __all__ = [
     "random_affine",
     "random_erasing",
     "random_flip",
+    "random_map_crop",
     "random_resized_crop",
+    "resize_map",
     "trivial_augment_wide",
     "whole_image",
 ]
@@ -44,22 +55,26 @@ def image_augmentation(augmentation, images):
     Args:
         augmentation: an `Augmentation` of a recipe. The crop is `random_resized_crop` or
             `whole_image`; all other steps have the functions of their names.
-        images: the `Images` of the recipe: size and interpolation of the crop, and normalization.
+        images: the `Images` of the recipe: size and interpolation of the crop, channels, and
+            normalization.
 
     Returns:
-        A function from an image and a seed to the normalized image, float32 `(size, size, 3)`. The
-        image is uint8 `(height, width, 3)`, or an encoded file, a string scalar. The seed, int64
-        `(2,)`, determines all changes.
+        A function from an image and a seed to the normalized image, float32 `(size, size,
+        channels)`. The image is uint8 `(height, width, channels)`, or an encoded file, a string
+        scalar. The seed, int64 `(2,)`, determines all changes. A map of classes, uint8 `(height,
+        width)`, may be passed as well. It is cropped and flipped in the same way, and `(image,
+        map)` is returned.
     """
     crop, change = _crop(augmentation, images), _policy(augmentation, images)
 
-    def augment(image, seed):
+    def augment(image, seed, pixels=None):
         crop_seed, flip_seed, policy_seed, light_seed, erasing_seed = tf.unstack(
             tf.random.split(seed, 5)
         )
-        image = crop(image, crop_seed)
+        image, pixels = crop(image, crop_seed, pixels)
         if augmentation.flip:
             image = random_flip(image, flip_seed)
+            pixels = None if pixels is None else random_flip(pixels[..., None], flip_seed)[..., 0]
         if change is not None:
             levels = tf.cast(tf.round(image), tf.uint8)
             image = tf.cast(change(levels, policy_seed), tf.float32)
@@ -70,7 +85,7 @@ def image_augmentation(augmentation, images):
             image = random_erasing(
                 image, erasing_seed, augmentation.erasing, augmentation.erasing_mode
             )
-        return image
+        return image if pixels is None else (image, pixels)
 
     return augment
 
@@ -84,13 +99,16 @@ def batch_augmentation(augmentation, seed):
         seed: the recipe's seed.
 
     Returns:
-        A function of images `(batch, height, width, channels)`, float32; one-hot labels `(batch,
-        classes)`, float32; and the number of the batch in the run, which determines all changes.
-        It returns `(images, labels)` of the same shapes.
+        A function of images `(batch, height, width, channels)`, float32; labels, float32 `(batch,
+        classes)`, or maps of classes, uint8 `(batch, height, width)`; and the number of the batch
+        in the run, which determines all changes. It returns `(images, labels)` of the same shapes.
+        Maps are moved with their images, and are 255 where nothing is.
     """
     move = random_affine(augmentation.translation, augmentation.rotation, augmentation.zoom, seed)
 
     def augment(images, labels, number):
+        if len(labels.shape) == 3:
+            return move(images, number, labels)
         seeds = tf.stack([tf.constant(seed, tf.int64), tf.cast(number, tf.int64)])
         images = move(images, number)
         seeds = tf.random.experimental.stateless_fold_in(seeds, 0)  # `move` counts from 1
@@ -100,13 +118,20 @@ def batch_augmentation(augmentation, seed):
 
 
 def _crop(augmentation, images):
-    """Returns the crop as a function of an image and a seed."""
+    """Returns the crop as a function of an image, a seed and a map or None; returns both."""
     size, interpolation = images.size, images.interpolation
-    if augmentation.crop == "whole":
-        return lambda image, seed: whole_image(image, size, interpolation)
-    return lambda image, seed: random_resized_crop(
-        image, seed, size, area=augmentation.crop_area, interpolation=interpolation
-    )
+    form = (images.channels, images.exif_orientation)
+
+    def whole(image, seed, pixels):
+        pixels = None if pixels is None else resize_map(pixels, size)
+        return whole_image(image, size, interpolation, *form), pixels
+
+    def random(image, seed, pixels):
+        area = augmentation.crop_area
+        crop = random_resized_crop(image, seed, size, area, RATIO, interpolation, *form)
+        return crop, None if pixels is None else random_map_crop(pixels, seed, size, area)
+
+    return whole if augmentation.crop == "whole" else random
 
 
 def _policy(augmentation, images):

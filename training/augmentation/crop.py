@@ -3,35 +3,65 @@
 import tensorflow as tf
 
 from regnet_tf._checks import check_choice
-from regnet_tf.preprocessing import INTERPOLATIONS, decode_image
+from regnet_tf.preprocessing import INTERPOLATIONS
 
 from .boxes import Box, random_box
+from .decoding import decoded
 
 AREA = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)
 
 
-def random_resized_crop(image, seed, image_size, area=AREA, ratio=RATIO, interpolation="bilinear"):
+def random_resized_crop(
+    image,
+    seed,
+    image_size,
+    area=AREA,
+    ratio=RATIO,
+    interpolation="bilinear",
+    channels=3,
+    exif_orientation=False,
+):
     """Crops an image at random area, shape and position (see `crop_box`); resizes to a square.
 
     Args:
-        image: uint8 `(height, width, 3)`, or an encoded file, a string scalar. Of a JPEG, little
-            more than the crop is decoded.
+        image: uint8 `(height, width, channels)`, or an encoded file, a string scalar. Of an RGB
+            JPEG, little more than the crop is decoded.
         seed: int64 `(2,)`; determines the crop.
         image_size: side of the result in pixels.
         area: `(least, most)` share of the image's area.
         ratio: `(least, most)` width divided by height.
         interpolation: see `resize`.
+        channels: number of channels of the result, see `decoded`.
+        exif_orientation: whether to turn an encoded file as its EXIF metadata says.
 
     Returns:
-        float32 `(image_size, image_size, 3)`, levels from 0 to 255, not rounded.
+        float32 `(image_size, image_size, channels)`, levels from 0 to 255, not rounded.
 
     Raises:
         ValueError: if `interpolation` is unknown. At run time, TensorFlow raises its own error if
             the bytes are not an image.
     """
-    part = _cut(image, lambda shape: crop_box(shape, seed, area, ratio))
+    part = _cut(image, lambda shape: crop_box(shape, seed, area, ratio), channels, exif_orientation)
     return resize(part, image_size, interpolation)
+
+
+def random_map_crop(pixels, seed, image_size, area=AREA, ratio=RATIO):
+    """Crops a map of classes as `random_resized_crop` does with its image, by the nearest pixels.
+
+    Args:
+        pixels: uint8 `(height, width)`.
+        seed: as for the image.
+        image_size: side of the result in pixels.
+        area: as for the image.
+        ratio: as for the image.
+
+    Returns:
+        uint8 `(image_size, image_size)`.
+    """
+    box = crop_box(tf.shape(pixels), seed, area, ratio)
+    part = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
+    return resize_map(part, image_size)
 
 
 def crop_box(image_shape, seed, area=AREA, ratio=RATIO):
@@ -56,23 +86,24 @@ def crop_box(image_shape, seed, area=AREA, ratio=RATIO):
     return Box(*(tf.where(fits, *pair) for pair in zip(box, fallback, strict=True)))
 
 
-def whole_image(image, image_size, interpolation="bilinear"):
+def whole_image(image, image_size, interpolation="bilinear", channels=3, exif_orientation=False):
     """Resizes the whole image to a square.
 
     Args:
-        image: uint8 `(height, width, 3)`, or an encoded file, a string scalar.
+        image: uint8 `(height, width, channels)`, or an encoded file, a string scalar.
         image_size: side of the result in pixels.
         interpolation: see `resize`.
+        channels: number of channels of the result, see `decoded`.
+        exif_orientation: whether to turn an encoded file as its EXIF metadata says.
 
     Returns:
-        float32 `(image_size, image_size, 3)`, levels from 0 to 255, not rounded.
+        float32 `(image_size, image_size, channels)`, levels from 0 to 255, not rounded.
 
     Raises:
         ValueError: if `interpolation` is unknown. At run time, TensorFlow raises its own error if
             the bytes are not an image.
     """
-    image = decode_image(image) if image.dtype == tf.string else image
-    return resize(image, image_size, interpolation)
+    return resize(decoded(image, channels, exif_orientation), image_size, interpolation)
 
 
 def random_flip(image, seed):
@@ -92,14 +123,14 @@ def resize(image, image_size, interpolation):
     """Resizes an image to a square.
 
     Args:
-        image: uint8 `(height, width, 3)`.
+        image: uint8 `(height, width, channels)`.
         image_size: side of the result in pixels.
         interpolation: as in `regnet_tf.Preprocessing`. "bilinear" and "bicubic" are antialiased
             and differ from Pillow by at most one level. "pycls" is bilinear without antialiasing,
             which takes a quarter of the time.
 
     Returns:
-        float32 `(image_size, image_size, 3)`, levels from 0 to 255, not rounded.
+        float32 `(image_size, image_size, channels)`, levels from 0 to 255, not rounded.
 
     Raises:
         ValueError: if `interpolation` is unknown.
@@ -119,21 +150,27 @@ def resize(image, image_size, interpolation):
     return tf.clip_by_value(levels, 0.0, 255.0) if method == "bicubic" else levels
 
 
-def _cut(image, box_of):
-    """Crops an image to the box `box_of(shape)`; returns uint8 `(height, width, 3)`."""
-    if image.dtype != tf.string:
-        return _slice(image, box_of)
-    return tf.cond(
-        tf.io.is_jpeg(image),
-        lambda: _decode_and_cut(image, box_of),
-        lambda: _slice(decode_image(image), box_of),
-    )
+def resize_map(pixels, image_size):
+    """Resizes a map of classes `(height, width)` to a square by the nearest pixels."""
+    size = (image_size, image_size)
+    return tf.image.resize(pixels[..., None], size, "nearest")[..., 0]
+
+
+def _cut(image, box_of, channels, exif_orientation):
+    """Crops an image to the box `box_of(shape)`; returns uint8 `(height, width, channels)`."""
+
+    def of_whole():
+        return _slice(decoded(image, channels, exif_orientation), box_of)
+
+    if image.dtype != tf.string or channels != 3 or exif_orientation:
+        return of_whole()
+    return tf.cond(tf.io.is_jpeg(image), lambda: _decode_and_cut(image, box_of), of_whole)
 
 
 def _slice(image, box_of):
     box = box_of(tf.shape(image)[:2])
     part = image[box.top : box.top + box.height, box.left : box.left + box.width]
-    return tf.ensure_shape(part, [None, None, 3])
+    return tf.ensure_shape(part, [None, None, image.shape[-1]])
 
 
 def _decode_and_cut(image_bytes, box_of):

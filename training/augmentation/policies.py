@@ -97,55 +97,59 @@ def _parts(text):
 #: strength with a random sign; and the fill. The first operation replaces skipped ones. The effect
 #: of some operations decreases with the strength, or is smallest for a medium strength.
 RAND_AUGMENT = {
-    "identity": lambda image, *_: tf.identity(image),
-    "autocontrast": lambda image, *_: operations.autocontrast(image),
-    "equalize": lambda image, *_: operations.equalize(image),
-    "invert": lambda image, *_: operations.invert(image),
-    "rotate": lambda image, _, signed, fill: geometry.rotate(image, 30 * signed, fill),
-    "posterize": lambda image, level, *_: operations.posterize(image, tf.floor(4 * level)),
-    "solarize": lambda image, level, *_: operations.solarize(image, tf.floor(256 * level)),
-    "solarize_add": lambda image, level, *_: operations.solarize_add(image, 110 * level),
-    "color": lambda image, level, *_: operations.color(image, 0.1 + 1.8 * level),
-    "contrast": lambda image, level, *_: operations.contrast(image, 0.1 + 1.8 * level),
-    "brightness": lambda image, level, *_: operations.brightness(image, 0.1 + 1.8 * level),
-    "sharpness": lambda image, level, *_: operations.sharpness(image, 0.1 + 1.8 * level),
-    "shear_x": lambda image, _, signed, fill: geometry.shear_x(image, 0.3 * signed, fill),
-    "shear_y": lambda image, _, signed, fill: geometry.shear_y(image, 0.3 * signed, fill),
-    "translate_x": lambda image, _, signed, fill: geometry.translate_x(
+    "identity": lambda image, *others: tf.identity(image),
+    "autocontrast": lambda image, *others: operations.autocontrast(image),
+    "equalize": lambda image, *others: operations.equalize(image),
+    "invert": lambda image, *others: operations.invert(image),
+    "rotate": lambda image, level, signed, fill: geometry.rotate(image, 30 * signed, fill),
+    "posterize": lambda image, level, *others: operations.posterize(image, tf.floor(4 * level)),
+    "solarize": lambda image, level, *others: operations.solarize(image, tf.floor(256 * level)),
+    "solarize_add": lambda image, level, *others: operations.solarize_add(image, 110 * level),
+    "color": lambda image, level, *others: operations.color(image, 0.1 + 1.8 * level),
+    "contrast": lambda image, level, *others: operations.contrast(image, 0.1 + 1.8 * level),
+    "brightness": lambda image, level, *others: operations.brightness(image, 0.1 + 1.8 * level),
+    "sharpness": lambda image, level, *others: operations.sharpness(image, 0.1 + 1.8 * level),
+    "shear_x": lambda image, level, signed, fill: geometry.shear_x(image, 0.3 * signed, fill),
+    "shear_y": lambda image, level, signed, fill: geometry.shear_y(image, 0.3 * signed, fill),
+    "translate_x": lambda image, level, signed, fill: geometry.translate_x(
         image, 0.45 * signed * _side(image, 1), fill
     ),
-    "translate_y": lambda image, _, signed, fill: geometry.translate_y(
+    "translate_y": lambda image, level, signed, fill: geometry.translate_y(
         image, 0.45 * signed * _side(image, 0), fill
     ),
 }
 #: The same operations; here the effect of all of them increases with the strength.
 RAND_AUGMENT_INCREASING = {
     **RAND_AUGMENT,
-    "posterize": lambda image, level, *_: operations.posterize(image, 4 - tf.floor(4 * level)),
-    "solarize": lambda image, level, *_: operations.solarize(image, 256 - tf.floor(256 * level)),
-    "color": lambda image, _, signed, __: operations.color(image, 1 + 0.9 * signed),
-    "contrast": lambda image, _, signed, __: operations.contrast(image, 1 + 0.9 * signed),
-    "brightness": lambda image, _, signed, __: operations.brightness(image, 1 + 0.9 * signed),
-    "sharpness": lambda image, _, signed, __: operations.sharpness(image, 1 + 0.9 * signed),
+    "posterize": lambda image, level, *others: operations.posterize(image, 4 - tf.floor(4 * level)),
+    "solarize": lambda image, level, *others: operations.solarize(
+        image, 256 - tf.floor(256 * level)
+    ),
+    "color": lambda image, level, signed, fill: operations.color(image, 1 + 0.9 * signed),
+    "contrast": lambda image, level, signed, fill: operations.contrast(image, 1 + 0.9 * signed),
+    "brightness": lambda image, level, signed, fill: operations.brightness(image, 1 + 0.9 * signed),
+    "sharpness": lambda image, level, signed, fill: operations.sharpness(image, 1 + 0.9 * signed),
 }
 #: The operations of `trivial_augment_wide`, in the same form. Shifts are by whole pixels.
 TRIVIAL_AUGMENT_WIDE = {
     "identity": RAND_AUGMENT["identity"],
-    "shear_x": lambda image, _, signed, fill: geometry.shear_x(image, 0.99 * signed, fill),
-    "shear_y": lambda image, _, signed, fill: geometry.shear_y(image, 0.99 * signed, fill),
-    "translate_x": lambda image, _, signed, fill: geometry.translate_x(
+    "shear_x": lambda image, level, signed, fill: geometry.shear_x(image, 0.99 * signed, fill),
+    "shear_y": lambda image, level, signed, fill: geometry.shear_y(image, 0.99 * signed, fill),
+    "translate_x": lambda image, level, signed, fill: geometry.translate_x(
         image, _whole(32 * signed), fill
     ),
-    "translate_y": lambda image, _, signed, fill: geometry.translate_y(
+    "translate_y": lambda image, level, signed, fill: geometry.translate_y(
         image, _whole(32 * signed), fill
     ),
-    "rotate": lambda image, _, signed, fill: geometry.rotate(image, 135 * signed, fill),
-    "brightness": lambda image, _, signed, __: operations.brightness(image, 1 + 0.99 * signed),
-    "color": lambda image, _, signed, __: operations.color(image, 1 + 0.99 * signed),
-    "contrast": lambda image, _, signed, __: operations.contrast(image, 1 + 0.99 * signed),
-    "sharpness": lambda image, _, signed, __: operations.sharpness(image, 1 + 0.99 * signed),
-    "posterize": lambda image, level, *_: operations.posterize(image, 8 - tf.round(6 * level)),
-    "solarize": lambda image, level, *_: operations.solarize(image, 255 - 255 * level),
+    "rotate": lambda image, level, signed, fill: geometry.rotate(image, 135 * signed, fill),
+    "brightness": lambda image, level, signed, fill: operations.brightness(
+        image, 1 + 0.99 * signed
+    ),
+    "color": lambda image, level, signed, fill: operations.color(image, 1 + 0.99 * signed),
+    "contrast": lambda image, level, signed, fill: operations.contrast(image, 1 + 0.99 * signed),
+    "sharpness": lambda image, level, signed, fill: operations.sharpness(image, 1 + 0.99 * signed),
+    "posterize": lambda image, level, *others: operations.posterize(image, 8 - tf.round(6 * level)),
+    "solarize": lambda image, level, *others: operations.solarize(image, 255 - 255 * level),
     "autocontrast": RAND_AUGMENT["autocontrast"],
     "equalize": RAND_AUGMENT["equalize"],
 }
@@ -256,4 +260,8 @@ def _apply(table, image, index, level, signed, fill):
 @functools.cache
 def _traced(change):
     """Returns the `tf.function` of an operation, cached."""
-    return tf.function(change, autograph=False)
+
+    def named(image, level, signed, fill):  # TensorFlow warns of arguments called `_`
+        return change(image, level, signed, fill)
+
+    return tf.function(named, autograph=False)

@@ -51,7 +51,7 @@ def measure_training(
             devices.
     """
     batch_size = recipe.schedule.batch_size
-    strategies.check_replicas(batch_size, strategy)
+    strategies.check_replicas(recipe, strategy)
     data = _load(recipe, data_dir)
     needed = repeats * (2 * steps + 2 * _BUFFERED) + steps
     epochs = -(-needed // steps_per_epoch(data.train, recipe.schedule))
@@ -107,7 +107,16 @@ def _load(recipe, data_dir):
     name, batch_size = recipe.data.name, recipe.schedule.batch_size
     if name == SYNTHETIC:
         return _synthetic(batch_size, recipe.images.size)
-    data = load(name, data_dir)
+    wanted = recipe.data
+    target = None if recipe.decoder is None else "pixels"
+    data = load(
+        name,
+        data_dir,
+        test_share=wanted.test_share,
+        split_seed=wanted.split_seed,
+        skip_damaged=wanted.skip_damaged,
+        target=target,
+    )
     if data.train is None or data.train.size < batch_size:
         raise UserError(f"{data.name} has no {batch_size} images to train on.")
     return data

@@ -6,19 +6,47 @@ resumes sees the same batches as a run without interruption.
 
 import tensorflow as tf
 
-from regnet_tf.preprocessing import Preprocessing, decode_image
+from regnet_tf._errors import UserError
+from regnet_tf.preprocessing import Preprocessing
 
-from ..augmentation import batch_augmentation, image_augmentation
+from ..augmentation import batch_augmentation, decoded, image_augmentation
 from ..recipes import Recipe
 from ..recipes.parts import Images, Schedule
+from .maps import cropped_map, decode_map
 from .parallel import made_ahead, parallel_map
 from .splits import Split
 
 
 def steps_per_epoch(split: Split, schedule: Schedule) -> int:
-    """Returns the number of batches in an epoch; an incomplete last batch is dropped."""
+    """Returns the number of batches in an epoch.
+
+    An incomplete last batch counts if `schedule.last_batch` is "fill".
+
+    Raises:
+        UserError: if `schedule.last_batch` is "drop" and there are fewer images than in a batch.
+    """
     steps = split.size // schedule.batch_size
+    if schedule.last_batch == "fill":
+        steps = -(-split.size // schedule.batch_size)
+    if not steps:
+        raise UserError(
+            f"`schedule.batch_size` must be at most {split.size}, the number of training images,"
+            " where `schedule.last_batch` is drop."
+            f" Received: schedule.batch_size={schedule.batch_size}"
+        )
     return steps if schedule.max_steps is None else min(steps, schedule.max_steps)
+
+
+def left_out(split: Split, schedule: Schedule) -> str | None:
+    """Returns the line that tells how many images each epoch leaves out; None if it is none."""
+    steps, batch_size = steps_per_epoch(split, schedule), schedule.batch_size
+    missing = split.size - steps * batch_size
+    if missing <= 0:
+        return None
+    why = f"an incomplete batch of {batch_size} is dropped (schedule.last_batch)"
+    if steps == schedule.max_steps:
+        why = f"it ends after {steps:,} batches of {batch_size} (schedule.max_steps)"
+    return f"Each epoch leaves out {missing:,} of {split.size:,} images, others each time: {why}."
 
 
 def training_batches(
@@ -30,6 +58,9 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Returns the batches of all epochs in sequence. Each epoch has a different order.
 
+    All batches have the same size. If `schedule.last_batch` is "fill", the last batch of an epoch
+    is filled with the epoch's first images.
+
     Args:
         split: a split of a `training.data.DataSet`.
         recipe: a `training.recipes.Recipe`.
@@ -39,12 +70,14 @@ def training_batches(
             batch and distributes it evenly over its replicas, in turns. None for whole batches.
 
     Returns:
-        `(images, labels)` batches: images float32 `(batch, size, size, 3)`; one-hot labels float32
-        `(batch, classes)`, or `(batch, size, size, classes)` for segmentation.
+        `(images, labels)` batches: images float32 `(batch, size, size, channels)`; labels float32.
+        Labels are one-hot vectors, or 1 for each class of an image, `(batch, classes)`. For
+        segmentation they are one-hot vectors of pixels, `(batch, size, size, classes)`, with zeros
+        only for ignored pixels.
     """
     context = context or tf.distribute.InputContext()
     workers, index = context.num_input_pipelines, context.input_pipeline_id
-    schedule, size = recipe.schedule, recipe.images.size
+    schedule, target = recipe.schedule, split.target
     batch_size = schedule.batch_size // workers
     steps = steps_per_epoch(split, schedule)
     count = steps * batch_size
@@ -54,17 +87,21 @@ def training_batches(
 
     def prepare(number, example):
         image, label = example
-        label = resized_label(label, size)
         # Workers take the images of a batch in turns.
         seed = tf.stack([tf.constant(recipe.seed, tf.int64), number * workers + index])
-        return augment_image(image, seed), tf.one_hot(label, classes)
+        if target == "pixels":
+            return augment_image(image, seed, _as_map(label))
+        label = tf.one_hot(label, classes) if target == "class" else tf.cast(label, tf.float32)
+        return augment_image(image, seed), label
 
     def finish(number, batch):
-        return augment_batch(*batch, number)
+        images, labels = augment_batch(*batch, number)
+        return images, tf.one_hot(labels, classes) if target == "pixels" else labels
 
     @tf.autograph.experimental.do_not_convert
     def examples_of(epoch):
-        # When each worker reads whole files, one worker may have a few images too few: repeat.
+        # The epoch's first images fill its last batch. When each worker reads whole files, one
+        # worker may also have a few images too few.
         return split.shuffled(recipe.seed, epoch, (index, workers)).repeat().take(count)
 
     examples = tf.data.Dataset.range(first_epoch, schedule.epochs).flat_map(examples_of)
@@ -91,16 +128,32 @@ def test_examples(
         normalized: whether to normalize images; if False, they are uint8.
 
     Returns:
-        `(image, label)`: images float32 `(image_size, image_size, 3)`; labels int64, or maps
-        `(image_size, image_size)`.
+        `(image, label)`: images float32 `(image_size, image_size, channels)`. Labels are int64
+        indices of classes; or float32 `(classes,)`, 1 for each class of the image; or int64 maps
+        `(image_size, image_size)`, with 255 for ignored pixels.
     """
 
     def prepare(image, label):
-        image = preprocessing.resize_and_crop(decoded(image))
-        label = resized_label(label, preprocessing.image_size)
+        image, label = test_crop(image, label, split.target, preprocessing)
         return preprocessing.normalize(image) if normalized else image, label
 
     return parallel_map(split.examples(shard), prepare)
+
+
+def test_crop(image, label, target, preprocessing):
+    """Returns an example of a split as `test_examples` does, before normalization.
+
+    Args:
+        image: the example's image.
+        label: the example's label.
+        target: the split's `target`.
+        preprocessing: a `regnet_tf.Preprocessing`.
+    """
+    form = (preprocessing.channels, preprocessing.exif_orientation)
+    image = preprocessing.resize_and_crop(decoded(image, *form))
+    if target == "pixels":
+        label = tf.cast(cropped_map(_as_map(label), preprocessing), tf.int64)
+    return image, tf.cast(label, tf.float32) if target == "classes" else label
 
 
 def test_batches(
@@ -117,14 +170,6 @@ def limited_test_batches(split: Split, images: Images, schedule: Schedule) -> tf
     return batches if schedule.max_steps is None else batches.take(schedule.max_steps)
 
 
-def resized_label(label, size):
-    """Resizes a map of classes, int64; returns a scalar class unchanged."""
-    if label.shape.rank == 0:
-        return label
-    resized = tf.image.resize(label[..., None], (size, size), "nearest")
-    return tf.cast(resized[..., 0], tf.int64)
-
-
-def decoded(image):
-    """Decodes an image of a split's examples if necessary, uint8 `(height, width, 3)`."""
-    return decode_image(image) if image.dtype == tf.string else image
+def _as_map(label):
+    """Returns a map of classes, uint8 `(height, width)`, from the label of an example."""
+    return decode_map(label) if label.dtype == tf.string else label

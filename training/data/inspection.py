@@ -8,8 +8,11 @@ from regnet_tf._checks import check_number
 from regnet_tf._errors import UserError, import_optional
 from regnet_tf._files import print_paths
 
-from ..recipes import RECIPES, get_recipe
-from . import load, sheet, speed, torchvision_loader
+from ..loop.loading import load_for
+from ..recipes import RECIPES, choosing, get_recipe
+from . import sheet, speed, target_of, torchvision_loader
+from .checking import naming_damaged_files
+from .description import describe
 
 #: Default for the images per second that a device consumes.
 WISHED_SPEED = 1000.0
@@ -32,7 +35,7 @@ def inspect(
         name: name of a data set, see `training.data.load`.
         data_dir: data directory of tensorflow-datasets.
         recipe: name of the recipe with the augmentation. None for the first recipe of this data
-            set, else of ImageNet, else of the digits.
+            set, else for one that suits it.
         batch_size: batch size; None for the recipe's, or the number of training images if that is
             smaller.
         out: `Path` of the sheet, a PNG file; None for a file in `runs/inspection`.
@@ -46,53 +49,45 @@ def inspect(
     check_number("wished_speed", wished_speed, above=0)
     check_number("seconds", seconds, above=0)
     import_optional("matplotlib")
-    changes = {} if batch_size is None else {"schedule.batch_size": batch_size}
-    recipe = get_recipe(recipe or _recipe_for(name), changes)
-    data = _load(name, data_dir, recipe)
-    images, size = data.train.size, recipe.schedule.batch_size
-    if batch_size is None and size > images:
-        size = images
-        recipe = recipe.replace({"schedule.batch_size": size})
-    if size > images:
-        raise UserError(
-            f"`batch_size` must be at most {images}, the number of images to train on."
-            f" Received: batch_size={size}"
-        )
+    recipe = _recipe(name, data_dir, recipe, batch_size)
+    data = load_for(recipe, data_dir)
+    if batch_size is None and recipe.schedule.batch_size > data.train.size:
+        recipe = recipe.replace({"schedule.batch_size": data.train.size})
     if compare_torchvision:
-        if not (Path(name) / "train").is_dir():
+        if not (Path(name) / "train").is_dir() or data.target != "class":
             raise UserError(f"The comparison needs a folder of images, not {name}.")
         torchvision_loader.import_torchvision()
 
-    classes = len(data.class_names)
-    print(f"{name}: {classes:,} classes")
-    for purpose, split in (("train on", data.train), ("test with", data.test)):
-        print(f"  {0 if split is None else split.size:>12,} images to {purpose}")
+    print("\n".join([describe(data), *data.notes]))
     path = out or Path("runs/inspection") / f"{_file_name(name)}.png"
-    sheet.write_sheet(path, data, recipe)
-    print_paths(path.parent, {path.name: f"training images of the recipe {recipe.name}"})
-    print(f"The input pipeline alone, {recipe.images.size} pixels, batches of {size}:", flush=True)
-    _print_speed(speed.measure(data.train, recipe, classes, seconds), wished_speed)
+    classes, size = len(data.class_names), recipe.schedule.batch_size
+    with naming_damaged_files(data.train):
+        sheet.write_sheet(path, data, recipe)
+        print_paths(path.parent, {path.name: f"training images of the recipe {recipe.name}"})
+        pixels = recipe.images.size
+        print(f"The input pipeline alone, {pixels} pixels, batches of {size}:", flush=True)
+        _print_speed(speed.measure(data.train, recipe, classes, seconds), wished_speed)
     if compare_torchvision:
         folder = Path(name) / "train"
         compared = torchvision_loader.compare(folder, data.train, recipe, classes, seconds=seconds)
         print_comparison(compared)
 
 
-def _recipe_for(name):
-    """Returns the first recipe of a data set, else one of ImageNet, else one of the digits."""
-    made_for = {recipe.data.name: recipe.name for recipe in reversed(RECIPES.values())}
-    return next(made_for[data] for data in (name, "imagenet2012", "digits") if data in made_for)
+def _recipe(name, data_dir, recipe, batch_size):
+    """Returns a recipe for a data set: the named one, or the first one of the data set, or another.
 
-
-def _load(name, data_dir, recipe):
-    """Loads the data set, restricted to the recipe's classes and images if it is the recipe's."""
-    if recipe.data.name == name:
-        data = load(name, data_dir, recipe.data.classes, recipe.data.images_per_class, recipe.seed)
-    else:
-        data = load(name, data_dir)
-    if data.train is None:
-        raise UserError(f"{name} has no images to train on. A folder has them in a folder `train`.")
-    return data
+    The recipe's choice of classes and images is kept if the data set is the recipe's own.
+    """
+    changes = {} if batch_size is None else {"schedule.batch_size": batch_size}
+    target = target_of(name, data_dir)
+    if recipe is None:
+        own = [one.name for one in RECIPES.values() if one.data.name == name]
+        recipe = own[0] if own else choosing.choose(name, target, None)[0]
+    recipe = get_recipe(recipe)
+    if recipe.data.name != name:
+        fields = {"name": name, "classes": None, "images_per_class": None}
+        changes |= {f"data.{field}": value for field, value in fields.items()}
+    return choosing.fitted_to_data(recipe.replace(changes), target, changes)
 
 
 def _print_speed(measured, wished):

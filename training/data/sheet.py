@@ -12,6 +12,7 @@ from .batches import training_batches
 
 _COLUMNS, _ROWS = 8, 5
 _LONGEST_NAME = 24  # letters that fit above an image
+_MOST_NAMED_CLASSES = 40
 _SMALLEST_SHARE = 0.05  # a mixed image's second class is named from this share on
 
 
@@ -37,8 +38,15 @@ def write_sheet(path, data, recipe):
     for axes in grid:
         axes.set_axis_off()
     for axes, image, label in zip(grid, images, labels, strict=False):
-        axes.imshow(displayable(image, recipe.images))
-        axes.set_title(title(label, data.class_names), fontsize=7)
+        shown = displayable(image, recipe.images)
+        axes.imshow(shown[..., 0] if shown.shape[-1] == 1 else shown, cmap="gray", vmin=0, vmax=1)
+        if data.target == "pixels":
+            _draw_map(axes, label)
+        else:
+            text = title if data.target == "class" else titles
+            axes.set_title(text(label, data.class_names), fontsize=7)
+    if data.target == "pixels":
+        _draw_legend(figure, data.class_names)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_figure(figure, path)
 
@@ -47,10 +55,11 @@ def displayable(image, images):
     """Reverses the normalization of an image; returns values from 0 to 1.
 
     Args:
-        image: float32 `(height, width, 3)`.
+        image: float32 `(height, width, channels)`.
         images: the `Images` of the recipe, with the `mean` and `std` of the normalization.
     """
-    return np.clip(np.asarray(image) * images.std + images.mean, 0, 1)
+    normalization = images.preprocessing
+    return np.clip(np.asarray(image) * normalization.std + normalization.mean, 0, 1)
 
 
 def title(label: np.ndarray, class_names: Sequence[str]) -> str:
@@ -66,6 +75,40 @@ def title(label: np.ndarray, class_names: Sequence[str]) -> str:
         return names[0][:_LONGEST_NAME]
     parts = (f"{name} {label[place]:.0%}" for name, place in zip(names, best, strict=True))
     return "\n".join(part[-_LONGEST_NAME:] for part in parts)
+
+
+def titles(label: np.ndarray, class_names: Sequence[str]) -> str:
+    """Returns the names of an image's classes in one line, cut off if it is too long.
+
+    Args:
+        label: 1, or the share of a mix, for each class of the image, `(classes,)`.
+        class_names: as for `title`.
+    """
+    there = label > _SMALLEST_SHARE
+    names = [readable(name) for name, one in zip(class_names, there, strict=True) if one]
+    text = ", ".join(names) or "no class"
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
+
+
+def _draw_map(axes, label):
+    """Draws the classes of the pixels over an image; ignored pixels stay free."""
+    ignored = label.sum(-1) < 0.5
+    pixels = np.ma.masked_where(ignored, label.argmax(-1))
+    colors = _colors(label.shape[-1])
+    axes.imshow(pixels, cmap=colors, vmin=0, vmax=colors.N - 1, alpha=0.5, interpolation="nearest")
+
+
+def _draw_legend(figure, class_names):
+    patch = import_optional("matplotlib.patches").Patch
+    colors = _colors(len(class_names))
+    handles = [patch(color=colors(n), label=name) for n, name in enumerate(class_names)]
+    if len(handles) <= _MOST_NAMED_CLASSES:
+        figure.legend(handles=handles, loc="outside lower center", ncols=8, fontsize=7)
+
+
+def _colors(classes):
+    name, count = ("tab10", 10) if classes <= 10 else ("tab20", max(20, classes))
+    return import_optional("matplotlib").colormaps[name].resampled(count)
 
 
 def _first(data, recipe):

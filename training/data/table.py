@@ -16,8 +16,10 @@ class TableSplit:
     """Labelled images in memory, or on disk with paths in memory.
 
     Args:
-        items: images, uint8 `(count, height, width, 3)`, or paths, strings `(count,)`.
-        labels: int64 `(count,)`; or the class of every pixel, uint8 `(count, height, width)`.
+        items: images, uint8 `(count, height, width, channels)`, or paths as bytes, `(count,)`.
+        labels: int64 `(count,)`; or the classes of each image, uint8 `(count, classes)` of 0 and 1;
+            or the class of every pixel, uint8 `(count, height, width)`, or paths of PNG files with
+            these classes, as bytes, `(count,)`.
     """
 
     items: np.ndarray
@@ -27,6 +29,18 @@ class TableSplit:
     def size(self) -> int:
         """The number of images."""
         return len(self.labels)
+
+    @property
+    def target(self) -> str:
+        """What has classes: "class" or "classes" of an image, or "pixels"."""
+        if _are_paths(self.labels):
+            return "pixels"
+        return ("class", "classes", "pixels")[self.labels.ndim - 1]
+
+    @functools.cached_property
+    def paths(self) -> list[str] | None:
+        """The files' paths for reports; None for images in memory."""
+        return readable_paths(self.items) if _are_paths(self.items) else None
 
     def examples(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         """Returns each image once, in the order of the table.
@@ -52,7 +66,7 @@ class TableSplit:
         items, labels = self._tensors
         return parallel_map(
             tf.data.Dataset.from_tensor_slices(order[index::count]),
-            lambda place: (_content(tf.gather(items, place)), tf.gather(labels, place)),
+            lambda place: (_content(tf.gather(items, place)), _content(tf.gather(labels, place))),
         )
 
     @functools.cached_property
@@ -60,8 +74,15 @@ class TableSplit:
         with tf.init_scope():  # create them once, not in every graph that reads them
             return tf.constant(self.items), tf.constant(self.labels)
 
+    def kept(self, chosen: np.ndarray) -> "TableSplit":
+        """Returns only the chosen images: places, or a truth value for each image."""
+        return TableSplit(self.items[chosen], self.labels[chosen])
+
     def with_labels(self, kept: Sequence[int]) -> "TableSplit":
         """Returns only the images with these labels; new labels are indices into `kept`."""
+        if self.target == "classes":
+            labels = self.labels[:, list(kept)]
+            return TableSplit(self.items, labels).kept(np.any(labels, axis=1))
         new_labels = np.full(max(self.labels.max(initial=-1), *kept) + 1, -1)
         new_labels[kept] = np.arange(len(kept))
         chosen = np.isin(self.labels, kept)
@@ -74,8 +95,16 @@ class TableSplit:
             rng.choice(np.flatnonzero(self.labels == label), count, replace=False)
             for label in range(self.labels.max() + 1)
         ]
-        chosen = np.concatenate(places)
-        return TableSplit(self.items[chosen], self.labels[chosen])
+        return self.kept(np.concatenate(places))
+
+
+def readable_paths(paths: np.ndarray) -> list[str]:
+    """Returns paths as text; what is not UTF-8 becomes a replacement character."""
+    return [path.decode("utf-8", "replace") for path in paths.tolist()]
+
+
+def _are_paths(array):
+    return array.dtype.kind == "S"
 
 
 def _content(item):

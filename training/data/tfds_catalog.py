@@ -1,18 +1,32 @@
-"""Image classification data sets of tensorflow-datasets, with encoded images."""
+"""Image data sets of tensorflow-datasets, with encoded images and labels or masks."""
 
 import dataclasses
 import functools
 import importlib.util
 import shlex
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from regnet_tf._errors import UserError, import_optional, nearest
 
+from .maps import IGNORED, decode_map
 from .parallel import parallel_map
 
+
+class Masks(NamedTuple):
+    """The masks of a data set: key of the feature, its value for the first class, class names."""
+
+    key: str
+    first: int
+    class_names: tuple[str, ...]
+
+
+#: Data sets with masks that can be trained on; other values than those of the classes are ignored.
+MASKS = {
+    "oxford_iiit_pet": Masks("segmentation_mask", 1, ("pet", "background", "outline")),
+}
 _FILES_IN_TURNS = 16
 _SHUFFLE_BUFFER = 10_000  # encoded images; about 110 KB each in ImageNet
 
@@ -26,12 +40,24 @@ class TfdsSplit:
         name: name of the split, such as "train".
         image_key: key of the image in an example.
         label_key: key of the label in an example.
+        masks: the `Masks` that are the labels, or None.
     """
 
     builder: Any
     name: str
     image_key: str
     label_key: str
+    masks: Masks | None = None
+
+    @property
+    def target(self) -> str:
+        """What has classes: "class" of an image, or "pixels"."""
+        return "class" if self.masks is None else "pixels"
+
+    @property
+    def paths(self) -> None:
+        """Nothing: the images have no files of their own."""
+        return None
 
     @property
     def size(self) -> int:
@@ -44,7 +70,7 @@ class TfdsSplit:
         Args:
             shard: `(index, count)`: every `count`-th image, starting at `index`.
         """
-        return self._examples(tf.data.TFRecordDataset(self._files), shard)
+        return self._with_maps(self._examples(tf.data.TFRecordDataset(self._files), shard))
 
     def shuffled(self, seed: int, epoch: Any, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         """Returns each image once, encoded, in a random order.
@@ -75,8 +101,10 @@ class TfdsSplit:
             # This affects only this function's graph. With global seed 0, `shuffle` would reject a
             # tensor as seed.
             tf.random.set_seed(1)
-        return self._examples(records, shard).shuffle(
-            _SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=False
+        return self._with_maps(
+            self._examples(records, shard).shuffle(
+                _SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=False
+            )
         )
 
     @property
@@ -84,35 +112,55 @@ class TfdsSplit:
         return [str(path) for path in self.builder.info.splits[self.name].filepaths]
 
     def _examples(self, records, shard):
-        """Parses serialized examples to (encoded image, label)."""
+        """Parses serialized examples to (encoded image, label or encoded mask)."""
         tfds = import_optional("tensorflow_datasets")
         index, count = shard
         features = self.builder.info.features
-        decoders = {self.image_key: tfds.decode.SkipDecoding()}
+        encoded = [self.image_key] if self.masks is None else [self.image_key, self.label_key]
+        decoders = {key: tfds.decode.SkipDecoding() for key in encoded}
 
         def parse(record):
             example = features.deserialize_example(record, decoders=decoders)
-            return example[self.image_key], tf.cast(example[self.label_key], tf.int64)
+            label = example[self.label_key]
+            return example[self.image_key], label if self.masks else tf.cast(label, tf.int64)
 
         records = records.shard(count, index) if count > 1 else records
         return parallel_map(records, parse)
 
+    def _with_maps(self, examples):
+        """Decodes the masks, if these are the labels, to maps of classes."""
+        if self.masks is None:
+            return examples
+        first = tf.constant(self.masks.first, tf.int32)
+        classes = len(self.masks.class_names)
 
-def load(name, data_dir):
+        def with_map(image, mask):
+            pixels = tf.cast(decode_map(mask), tf.int32) - first
+            pixels = tf.where((pixels >= 0) & (pixels < classes), pixels, IGNORED)
+            return image, tf.cast(pixels, tf.uint8)
+
+        return parallel_map(examples, with_map)
+
+
+def load(name, data_dir, target=None):
     """Loads a prepared data set.
 
     Args:
         name: name in tensorflow-datasets, such as "imagenet2012" or "imagenet_v2/topimages".
         data_dir: data directory; None for the default of tensorflow-datasets.
+        target: "pixels" for masks; None for labels.
 
     Returns:
         `(class_names, train, test)`; a missing split is None.
 
     Raises:
-        UserError: as in `find`; if the data is not prepared (with the command to prepare it); or
-            if its file format is not TFRecord.
+        UserError: as in `find`; if the data is not prepared (with the command to prepare it); if
+            its file format is not TFRecord; or if it has no masks that `MASKS` knows.
     """
     builder = find(name, data_dir)
+    masks = MASKS.get(builder.name) if target == "pixels" else None
+    if target == "pixels" and masks is None:
+        raise UserError(f"{name} holds no masks. Data sets with masks: {', '.join(MASKS)}.")
     if not is_prepared(builder):
         told = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
         raise UserError(
@@ -126,11 +174,13 @@ def load(name, data_dir):
         )
     features, keys = builder.info.features, builder.info.supervised_keys
     names = builder.info.splits
+    keys = (keys[0], keys[1] if masks is None else masks.key)
+    class_names = features[keys[1]].names if masks is None else masks.class_names
     splits = [
-        TfdsSplit(builder, kind, *keys) if kind in names else None
+        TfdsSplit(builder, kind, *keys, masks) if kind in names else None
         for kind in ("train", "validation" if "validation" in names else "test")
     ]
-    return tuple(features[keys[1]].names), *splits
+    return tuple(class_names), *splits
 
 
 def find(name, data_dir=None):

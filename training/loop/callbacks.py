@@ -14,6 +14,7 @@ import numpy as np
 from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
 
+from ..recipes.parts import Selection
 from .averaging import ModelAverage
 from .checkpoints import Checkpoints, Progress
 from .testing import Test
@@ -57,7 +58,9 @@ class StopSignals:
 
 
 class Bookkeeping(keras.callbacks.Callback):
-    """Counts steps, saves checkpoints, and stops a run that diverges or receives a signal.
+    """Counts steps, saves checkpoints, and stops a run early.
+
+    A run stops when it diverges, when it receives a signal, and when it is `Progress.is_stale`.
 
     Add it after all callbacks that change the logs of an epoch.
 
@@ -67,7 +70,7 @@ class Bookkeeping(keras.callbacks.Callback):
         every: steps between checkpoints. Every epoch ends with a checkpoint as well.
         steps_per_epoch: steps of an epoch. After the last one, `on_epoch_end` saves and stops.
         stop_signals: a `StopSignals`.
-        score: name of the entry in an epoch's logs that selects the best epoch; higher is better.
+        selection: the `Selection` of the recipe, with its metric given.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class Bookkeeping(keras.callbacks.Callback):
         every: int,
         steps_per_epoch: int,
         stop_signals: StopSignals,
-        score: str,
+        selection: Selection,
     ) -> None:
         super().__init__()
         self._checkpoints = checkpoints
@@ -85,7 +88,7 @@ class Bookkeeping(keras.callbacks.Callback):
         self._every = every
         self._steps_per_epoch = steps_per_epoch
         self._stop_signals = stop_signals
-        self._score = score
+        self._selection = selection
         self._saved_step: int | None = progress.step
         self._clock = time.perf_counter() - progress.seconds
 
@@ -101,12 +104,13 @@ class Bookkeeping(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         self._progress.history.append(row)
-        score = row.get(self._score)
-        if score is not None and (self._progress.best is None or score > self._progress.best):
-            self._progress.best, self._progress.best_step = score, self._progress.step
+        metric = self._selection.metric
+        self._progress.compare(row[f"val_{metric}"], lower_is_better=metric == "loss")
         self._saved_step = None  # save again: history and best step have changed
         self._save()
         self._stop_if_told()
+        if self._progress.is_stale(self._selection.patience, self._steps_per_epoch):
+            self.model.stop_training = True
 
     def _save(self):
         self._progress.seconds = time.perf_counter() - self._clock
@@ -217,22 +221,30 @@ class Averaging(keras.callbacks.Callback):
 class Speed(keras.callbacks.Callback):
     """Adds the images per second and the share of time spent waiting for input to the logs.
 
+    Add it after the test of an epoch. Neither the speed nor the remaining time counts the first
+    step and the first test batch of an epoch, which may trace and compile.
+
     Args:
         batch_size: batch size over all replicas.
         epochs: epochs of the run, to estimate the remaining time.
+        test: the `training.loop.testing.Test` of each epoch.
         say: function that prints a line after each epoch, or None.
     """
 
     def __init__(
-        self, batch_size: int, epochs: int, say: Callable[[int, dict, float], None] | None = None
+        self,
+        batch_size: int,
+        epochs: int,
+        test: Test,
+        say: Callable[[int, dict, float], None] | None = None,
     ) -> None:
         super().__init__()
         self._batch_size = batch_size
         self._epochs = epochs
+        self._test = test
         self._say = say
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch_start = time.perf_counter()
         self._steps = 0
 
     def on_train_batch_end(self, batch, logs=None):
@@ -247,8 +259,10 @@ class Speed(keras.callbacks.Callback):
             logs["images_per_second"] = (self._steps - 1) * self._batch_size / seconds
             logs["input_wait"] = (self.model.wait_seconds - self._wait) / seconds
         if self._say:
-            whole = time.perf_counter() - self._epoch_start
-            self._say(epoch, logs, whole * (self._epochs - epoch - 1))
+            steps = self.params["steps"]
+            train = seconds * steps / max(self._steps - 1, 1)
+            rest = time.perf_counter() - self._end - self._test.tracing_seconds
+            self._say(epoch, logs, (train + rest) * (self._epochs - epoch - 1))
 
 
 class HistoryFile(keras.callbacks.Callback):
@@ -264,7 +278,15 @@ class HistoryFile(keras.callbacks.Callback):
         self._path = path
         self._progress = progress
 
+    def on_train_begin(self, logs=None):
+        # A run may have been killed between its last checkpoint and the file.
+        if self._progress.history:
+            self._write()
+
     def on_epoch_end(self, epoch, logs=None):
+        self._write()
+
+    def _write(self):
         rows = self._progress.history
         fields = list(dict.fromkeys(name for row in rows for name in row))
         with replacing(self._path) as path, path.open("w", newline="") as file:
@@ -282,6 +304,7 @@ def say_epoch(epochs: int) -> Callable[[int, dict, float], None]:
             ("loss", "loss {:.4f}", 1),
             ("accuracy", "accuracy {:.2f} %", 100),
             ("val_accuracy", "test accuracy {:.2f} %", 100),
+            ("val_mean_average_precision", "test mean average precision {:.4f}", 1),
             ("val_mean_iou", "test mean IoU {:.4f}", 1),
             ("images_per_second", "{:,.0f} images/s", 1),
             ("input_wait", "{:.0f} % of it waiting for input", 100),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,8 +26,8 @@ class Progress:
     Attributes:
         step: number of batches since the start of the run.
         history: one dict for each finished epoch.
-        best: highest test score so far, 0 to 1; None before the first test.
-        best_step: step with the highest score.
+        best: best value so far of the metric that selects the epoch; None before the first test.
+        best_step: step after the epoch with this value.
         seconds: time spent on the run.
     """
 
@@ -35,6 +36,23 @@ class Progress:
     best: float | None = None
     best_step: int | None = None
     seconds: float = 0.0
+
+    def compare(self, value: float, lower_is_better: bool = False) -> None:
+        """Notes the value of an epoch that has just ended, if it is better than all before.
+
+        Args:
+            value: value of the metric that selects the epoch.
+            lower_is_better: whether the lowest value is best, not the highest.
+        """
+        sign = -1 if lower_is_better else 1
+        if math.isfinite(value) and (self.best is None or sign * value > sign * self.best):
+            self.best, self.best_step = value, self.step
+
+    def is_stale(self, patience: int | None, steps_per_epoch: int) -> bool:
+        """Returns whether the last `patience` epochs were not better than one before them."""
+        if patience is None:
+            return False
+        return self.step - (self.best_step or 0) >= patience * steps_per_epoch
 
 
 class Checkpoints:
@@ -68,7 +86,7 @@ class Checkpoints:
         """
         arrays = {name: local_value(variable) for name, variable in self._variables().items()}
         about = json.dumps(dataclasses.asdict(progress))
-        target = self.folder / f"step-{progress.step:08}.npz"
+        target = self._path(progress.step)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_state_dict(target, {_ABOUT: np.array(about), **arrays})
@@ -107,10 +125,27 @@ class Checkpoints:
             return progress
         return Progress()
 
+    def restore_step(self, step: int) -> None:
+        """Restores the variables from the checkpoint of a step.
+
+        Raises:
+            UserError: if it is missing or damaged; no variable is changed.
+        """
+        path = self._path(step)
+        try:
+            arrays = read_arrays(path)
+        except ValueError as error:
+            raise UserError(f"{path} is damaged: {first_line(error)}") from error
+        arrays.pop(_ABOUT, None)
+        self._assign(path, arrays)
+
     def paths(self) -> list[Path]:
         """Returns the paths of the checkpoints, oldest first."""
         found = self.folder.iterdir() if self.folder.is_dir() else ()
         return sorted((path for path in found if _NAME.fullmatch(path.name)), key=_step_of)
+
+    def _path(self, step):
+        return self.folder / f"step-{step:08}.npz"
 
     def _assign(self, path, arrays):
         variables = self._variables()
@@ -120,7 +155,7 @@ class Checkpoints:
         if wrong:
             raise UserError(
                 f"{path} is of another network or recipe: {', '.join(wrong[:4])} do not fit."
-                " Give another --workdir, or --overwrite to begin anew."
+                " Give another --out, or --overwrite to begin anew."
             )
         for name, variable in variables.items():
             variable.assign(arrays[name])

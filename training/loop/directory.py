@@ -7,52 +7,26 @@ from pathlib import Path
 import keras
 
 from regnet_tf._errors import UserError
-from regnet_tf._files import read_json, replacing, write_json
+from regnet_tf._files import replacing, write_json
 
-from ..recipes import Recipe
+from ..tasks import FILES as OF_TASKS
 
+#: The directory of a run's checkpoints, inside its own.
+CHECKPOINTS = "checkpoints"
 #: The files of a run's directory. `run.json` is written last and marks the run as finished.
 FILES = {
+    "recipe.json": "recipe and data of the run",
     "model.keras": "trained model",
     "examples.npz": "training and test images, for export",
     "history.csv": "losses, accuracies, learning rate and speed of each epoch",
     "curves.png": "the same as a picture",
-    "confusion.png": "confusion matrix",
-    "predictions.png": "test images with predictions",
-    "checkpoints": "the last states of the run, and the best",
+    **OF_TASKS,
+    CHECKPOINTS: "the last states of the run, and the best",
     "logs": "for TensorBoard",
     "run.json": "recipe, results, versions, times",
 }
 #: The directory inside it for the first run of a recipe with `pretraining`.
 PRETRAINING = "pretraining"
-
-
-def check_unfinished(workdir: Path, overwrite: bool) -> None:
-    """Raises a `UserError` if the directory holds a finished run and `overwrite` is False."""
-    if (workdir / "run.json").exists() and not overwrite:
-        raise UserError(
-            f"{workdir} holds a finished run. Give another --workdir, or --overwrite to replace it."
-        )
-
-
-def finished_run(workdir: Path, recipe: Recipe) -> dict | None:
-    """Returns the content of `run.json`, or None if the run is not finished.
-
-    Raises:
-        UserError: if the file cannot be read, or the run is of another recipe.
-    """
-    path = workdir / "run.json"
-    if not path.exists():
-        return None
-    run = read_json(path, "recipe", "data", "results", "seconds")
-    advice = "Give another --workdir, or --overwrite to begin anew."
-    try:
-        same = Recipe.from_dict(run["recipe"]) == recipe
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} holds a recipe that cannot be read: {error} {advice}") from error
-    if not same:
-        raise UserError(f"{workdir} holds a run of another recipe. {advice}")
-    return run
 
 
 def make_directory(workdir: Path) -> None:

@@ -9,7 +9,8 @@ from regnet_tf import Preprocessing
 from regnet_tf._files import replacing
 
 from ..data import CompleteDataSet
-from ..data.batches import decoded, resized_label
+from ..data.batches import test_crop
+from ..data.checking import naming_damaged_files
 from ..data.parallel import parallel_map
 
 #: Numbers of images: to calibrate integer quantization, and to check an exported network.
@@ -23,14 +24,19 @@ def write_examples(
 
     Args:
         path: path of an `.npz` file. It contains "images" and "labels" of training images, and
-            "test_images" and "test_labels". Images are uint8 `(count, image_size, image_size, 3)`,
-            labels int64 `(count,)`, or `(count, image_size, image_size)` for segmentation.
+            "test_images" and "test_labels". Images are uint8 `(count, image_size, image_size,
+            channels)`. Labels are int64 `(count,)`; or `(count, classes)`, 1 for each class of an
+            image; or `(count, image_size, image_size)` for segmentation, 255 for ignored pixels.
         data: the data set.
         preprocessing: a `regnet_tf.Preprocessing`.
         seed: seed of the choice of images.
+
+    Raises:
+        UserError: if an image is damaged; it names the file.
     """
-    images, labels = _examples(data.train, CALIBRATION_IMAGES, preprocessing, seed)
-    test_images, test_labels = _examples(data.test, TEST_IMAGES, preprocessing, seed)
+    with naming_damaged_files(data.train, data.test):
+        images, labels = _examples(data.train, CALIBRATION_IMAGES, preprocessing, seed)
+        test_images, test_labels = _examples(data.test, TEST_IMAGES, preprocessing, seed)
     with replacing(path) as partial:
         np.savez_compressed(
             partial,
@@ -43,9 +49,8 @@ def write_examples(
 
 def _examples(split, count, preprocessing, seed):
     def prepare(image, label):
-        crop = preprocessing.resize_and_crop(decoded(image))
-        levels = tf.cast(tf.round(tf.cast(crop, tf.float32)), tf.uint8)
-        return levels, resized_label(label, preprocessing.image_size)
+        crop, label = test_crop(image, label, split.target, preprocessing)
+        return tf.cast(tf.round(tf.cast(crop, tf.float32)), tf.uint8), label
 
     chosen = split.shuffled(seed, 0).take(count)
     images, labels = zip(*parallel_map(chosen, prepare).as_numpy_iterator(), strict=True)

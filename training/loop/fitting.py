@@ -1,18 +1,19 @@
 """Builds the network of a recipe and trains it with `fit`."""
 
+import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-import regnet_tf
-
-from ..data import CompleteDataSet, DataSet
+from ..data import CompleteDataSet
 from ..data.batches import steps_per_epoch, training_batches
 from ..recipes import Recipe
+from ..recipes.parts import Loss
 from ..tasks import task_of
+from . import freezing
+from .losses import LossFunction, balanced_weights, make_loss, right_share
 from .optimization import learning_rate, learning_rate_callback, make_optimizer
 
 
@@ -24,34 +25,74 @@ class FittedModel(keras.Model):
     shape, which fails.
 
     Attributes:
+        training: the `Training` that its steps follow.
         wait_seconds: total time that steps have waited for their batches.
     """
 
+    training: "Training"
+    means: list[keras.metrics.Mean]
     train_function: Callable | None  # Keras calls it; None until it is made
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.wait_seconds = 0.0
 
+    @property
+    def metrics(self):
+        """The means of the current epoch, in the order of `_of_part`."""
+        return self.means
+
     def train_step(self, data):
-        """Runs Keras' training step; with several machines, metrics are vectors of length 1.
+        """Takes one step of the optimizer and returns the means of the current epoch.
 
-        Keras averages metrics over machines along their first axis. Scalars have no axis.
+        With several machines, metrics are vectors of length 1. Keras averages metrics over machines
+        along their first axis, and scalars have no axis.
         """
-        metrics = super().train_step(data)
+        images, labels = data
+        variables = self.trainable_variables
+        gradients, figures = self._of_parts(images, labels, variables)
+        self.optimizer.apply(gradients, variables)
+        count = tf.shape(images)[0]
+        for metric, figure in zip(self.metrics, tf.unstack(figures), strict=True):
+            metric.update_state(figure, sample_weight=count)
+        means = self.get_metrics_result()
         if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
-            return {name: tf.reshape(value, [1]) for name, value in metrics.items()}
-        return metrics
+            return {name: tf.reshape(value, [1]) for name, value in means.items()}
+        return means
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Returns the mean loss and accuracy of the current epoch.
+    def _of_parts(self, images, labels, variables):
+        """Returns the mean gradients and figures of the parts of a batch."""
+        parts = self.training.accumulation
+        if parts == 1:
+            return self._of_part(images, labels, variables)
+        split = [tf.reshape(one, (parts, -1, *one.shape[1:])) for one in (images, labels)]
 
-        This uses TensorFlow's argmax. Keras' argmax handles negative zeros separately, which takes
-        longer than the loss for the pixels of a map.
+        def add_part(part, gradients, figures):
+            more, others = self._of_part(split[0][part], split[1][part], variables)
+            sums = [one + another / parts for one, another in zip(gradients, more, strict=True)]
+            return part + 1, sums, figures + others / parts
+
+        zeros = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
+        loop = (tf.constant(0), zeros, tf.zeros(len(self.metrics)))
+        _, gradients, figures = tf.while_loop(
+            lambda part, *_: part < parts, add_part, loop, parallel_iterations=1
+        )
+        return gradients, figures
+
+    def _of_part(self, images, labels, variables):
+        """Returns the gradients of a part of a batch, and its figures: loss, accuracy, plain loss.
+
+        The sum of the gradients over all replicas is the gradient of the mean loss.
         """
-        right = tf.equal(tf.argmax(y, -1), tf.argmax(y_pred, -1))
-        self.accuracy.update_state(right, sample_weight)
-        return self.get_metrics_result()
+        with tf.GradientTape() as tape:
+            outputs = self(images, training=True)
+            loss = self.training.loss(labels, outputs)
+            share = loss / tf.distribute.get_strategy().num_replicas_in_sync
+        gradients = tape.gradient(share, [variable.value for variable in variables])
+        is_plain = self.training.plain_loss is self.training.loss
+        plain = loss if is_plain else self.training.plain_loss(labels, outputs)
+        figures = (loss, self.training.accuracy(labels, outputs), plain)
+        return gradients, tf.stack([tf.cast(figure, tf.float32) for figure in figures])
 
     def make_train_function(self, force=False):
         """Makes and returns Keras' training function; it measures the time to fetch each batch."""
@@ -72,41 +113,63 @@ class FittedModel(keras.Model):
         return timed_step
 
 
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What a training step computes.
+
+    Args:
+        loss: the loss to minimize, a function of labels and probabilities.
+        plain_loss: the same without label smoothing and class weights, as in tests.
+        accuracy: the share of right predictions, a function of labels and probabilities.
+        accumulation: number of parts that each batch is trained in.
+    """
+
+    loss: LossFunction
+    plain_loss: LossFunction
+    accuracy: LossFunction
+    accumulation: int = 1
+
+    @classmethod
+    def of(cls, recipe: Recipe, data: CompleteDataSet) -> "Training":
+        """Returns the training of a recipe with a data set."""
+        weights = None
+        if recipe.loss.class_weights == "balanced":
+            weights = balanced_weights(data.train, len(data.class_names))
+        plain = Loss(name=recipe.loss.name)
+        loss = make_loss(recipe.loss, data.target, weights)
+        return cls(
+            loss=loss,
+            plain_loss=loss if recipe.loss == plain else make_loss(plain, data.target),
+            accuracy=right_share(data.target),
+            accumulation=recipe.schedule.accumulation,
+        )
+
+
 def build(
-    recipe: Recipe,
-    data: DataSet,
-    state_dict: Mapping[str, np.ndarray] | None = None,
-    strategy: tf.distribute.Strategy | None = None,
+    recipe: Recipe, data: CompleteDataSet, strategy: tf.distribute.Strategy | None = None
 ) -> FittedModel:
-    """Returns the compiled network of a recipe.
+    """Returns the compiled network of a recipe, with random weights.
 
     Args:
         recipe: a `Recipe`.
-        data: its data set, for the names of its classes.
-        state_dict: initial weights, as returned by `regnet_tf.to_state_dict`. Head and
-            decoder are still initialized randomly, and layers up to `pretraining.freeze` are
-            frozen. By default the whole network is initialized randomly.
+        data: its data set.
         strategy: strategy that creates the variables; TensorFlow's current one by default.
     """
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
-        task = task_of(recipe)
+        task = task_of(recipe, data.target)
         network = task.build_network(recipe.network, recipe.images, data.class_names)
-        if state_dict is not None:
-            regnet_tf.load_state_dict(network, state_dict, skip_head=True)
-            if recipe.pretraining is not None and recipe.pretraining.freeze is not None:
-                regnet_tf.freeze(network, recipe.pretraining.freeze)
-        rate = learning_rate(recipe.schedule, 0)
-        optimizer = make_optimizer(recipe.optimizer, rate)
-        # If the first step created these variables, TensorFlow would trace the step twice.
+        optimizer = make_optimizer(recipe.optimizer, learning_rate(recipe.schedule, 0))
+        # If the first step created these variables, TensorFlow would trace the step twice. Frozen
+        # layers have them too, so that every checkpoint of a run has the same variables.
         optimizer.build(network.trainable_variables)
     model = FittedModel(network.inputs, network.outputs, name=network.name)
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.loss.label_smoothing)
+    model.training = Training.of(recipe, data)
     with strategy.scope():
         # Metrics given to `compile` have no variables before the first step, so a checkpoint
         # could not restore them.
-        model.accuracy = keras.metrics.Mean(name="accuracy")
-        model.compile(optimizer, loss)
+        model.means = [keras.metrics.Mean(name) for name in ("loss", "accuracy", "cross_entropy")]
+        model.compile(optimizer)
     return model
 
 
@@ -119,7 +182,7 @@ def fit(
     first_step: int = 0,
     verbose: int | str = "auto",
 ) -> dict[str, list[float]]:
-    """Trains a compiled network.
+    """Trains a compiled network, until the last epoch or until a callback stops it.
 
     Args:
         model: return value of `build`.
@@ -134,15 +197,10 @@ def fit(
         Dict of lists, with one value for each epoch of this call.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    steps, epochs = steps_per_epoch(data.train, recipe.schedule), recipe.schedule.epochs
-    epoch, done = divmod(first_step, steps)
-    parts = [(first_step, epochs, steps)]
-    if done:  # Keras needs epochs of equal length, so finish the current epoch in its own `fit`
-        parts = [(first_step, epoch + 1, steps - done), ((epoch + 1) * steps, epochs, steps)]
+    steps = steps_per_epoch(data.train, recipe.schedule)
     history: dict[str, list[float]] = {}
-    for start, end, steps_per_part in parts:
-        if start >= end * steps:
-            continue
+    for start, end in _parts(recipe, steps, first_step):
+        freezing.set_frozen(model, recipe.network, *divmod(start, steps))
         batches = strategy.distribute_datasets_from_function(
             lambda context, start=start: training_batches(
                 data.train, recipe, len(data.class_names), start, context
@@ -152,12 +210,26 @@ def fit(
             fitted = model.fit(
                 batches,
                 initial_epoch=start // steps,
-                epochs=end,
-                steps_per_epoch=steps_per_part,
+                epochs=end // steps,
+                steps_per_epoch=min(steps, end - start),
                 callbacks=[learning_rate_callback(recipe.schedule), *callbacks],
                 shuffle=False,  # the batches are shuffled already
                 verbose=verbose,
             )
         for name, values in fitted.history.items():
             history.setdefault(name, []).extend(values)
+        if model.stop_training:
+            break
     return history
+
+
+def _parts(recipe, steps, first_step):
+    """Returns the first and last step of each call of Keras' `fit`.
+
+    Keras needs epochs of equal length, so the rest of an epoch is one part. Training goes on in a
+    new part when frozen layers are released.
+    """
+    last, rest = recipe.schedule.epochs * steps, -(-first_step // steps) * steps
+    released = (recipe.network.frozen_epochs or 0) * steps
+    ends = sorted(end for end in {rest, released, last} if first_step < end <= last)
+    return list(zip([first_step, *ends], ends, strict=False))

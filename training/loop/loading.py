@@ -5,6 +5,7 @@ from pathlib import Path
 from regnet_tf._errors import UserError
 
 from ..data import CompleteDataSet, load
+from ..data.batches import steps_per_epoch
 from ..recipes import Recipe
 
 
@@ -13,29 +14,39 @@ def load_for(recipe: Recipe, data_dir: str | Path | None = None) -> CompleteData
 
     Raises:
         UserError: as in `training.data.load`; if the data set lacks a training or a test split; if
-            its labels do not fit the recipe's task; or if it has fewer training images than a
-            batch.
+            its labels do not fit the recipe's decoder or loss; or if no batch can be made of it.
     """
     wanted = recipe.data
     data = CompleteDataSet.of(
-        load(wanted.name, data_dir, wanted.classes, wanted.images_per_class, recipe.seed)
+        load(
+            wanted.name,
+            data_dir,
+            wanted.classes,
+            wanted.images_per_class,
+            recipe.seed,
+            wanted.test_share,
+            wanted.split_seed,
+            wanted.skip_damaged,
+            None if recipe.decoder is None else "pixels",
+        )
     )
-    _check_labels(data, recipe.decoder)
-    _check_batch_size(data, recipe.schedule.batch_size)
+    _check_target(data, recipe)
+    steps_per_epoch(data.train, recipe.schedule)
     return data
 
 
-def _check_labels(data, decoder):
-    if data.is_pixelwise == (decoder is not None):
-        return
-    what = "every pixel" if data.is_pixelwise else "whole images alone"
-    wanted = "`decoder.name` must be fpn or unet" if data.is_pixelwise else "`decoder` must be None"
-    raise UserError(f"{data.name} names the class of {what}: {wanted}. Received: decoder={decoder}")
-
-
-def _check_batch_size(data, batch_size):
-    if batch_size > data.train.size:
+def _check_target(data, recipe):
+    """Raises a `UserError` unless a recipe can learn what the data set names."""
+    of_pixels = data.target == "pixels"
+    if of_pixels != (recipe.decoder is not None):
+        what = "every pixel" if of_pixels else "whole images alone"
+        wanted = "`decoder.name` must be fpn or unet" if of_pixels else "`decoder` must be None"
         raise UserError(
-            f"`schedule.batch_size` must be at most {data.train.size}, the number of training"
-            f" images of {data.name}. Received: schedule.batch_size={batch_size}"
+            f"{data.name} names the class of {what}: {wanted}. Received: decoder={recipe.decoder}"
+        )
+    loss = recipe.loss.name
+    if data.target == "classes" and loss != "binary_cross_entropy":
+        raise UserError(
+            f"{data.name} names several classes of an image: `loss.name` must be"
+            f" binary_cross_entropy. Received: loss.name={loss}"
         )

@@ -16,7 +16,8 @@ class TensorBoardLog(keras.callbacks.Callback):
         folder: folder for the log files.
         image_size: side of the training images, in pixels.
         progress: the `Progress` of the run, which counts the steps.
-        images: a few training images `(count, height, width, 3)`, 0 to 1.
+        images: a few training images `(count, height, width, channels)`, 0 to 1. Of another number
+            of channels than 1, 3 or 4, the first one is shown.
         every: steps between two logged points of the step curves.
     """
 
@@ -43,13 +44,14 @@ class TensorBoardLog(keras.callbacks.Callback):
         with self._writer.as_default(step=self._progress.step):
             if self._progress.step == 0:
                 network = keras.Model(self.model.inputs, self.model.outputs)
-                shape = (1, self._image_size, self._image_size, 3)
+                shape = (1, self._image_size, self._image_size, self._images.shape[-1])
                 inference = tf.function(
                     lambda images: network(images, training=False), autograph=False
                 )
                 graph = inference.get_concrete_function(tf.TensorSpec(shape, tf.float32)).graph
                 tf.summary.graph(graph.as_graph_def())
-                tf.summary.image("training images", self._images, max_outputs=16)
+                shown = self._images if shape[-1] in (1, 3, 4) else self._images[..., :1]
+                tf.summary.image("training images", shown, max_outputs=16)
 
     def on_train_batch_end(self, batch, logs=None):
         if self._progress.step % self._every:

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from regnet_tf._internals import mean_squares
-from regnet_tf.optimizers import L2, SGD
+from regnet_tf.optimizers import SGD, AdamW, PerVariable
 
 from ..recipes.parts import Optimizer, Schedule
 
@@ -54,7 +54,7 @@ def learning_rate_callback(schedule: Schedule) -> keras.callbacks.LearningRateSc
     return keras.callbacks.LearningRateScheduler(lambda epoch, _: learning_rate(schedule, epoch))
 
 
-def make_optimizer(optimizer: Optimizer, learning_rate: float) -> keras.optimizers.Optimizer:
+def make_optimizer(optimizer: Optimizer, learning_rate: float) -> PerVariable:
     """Returns the Keras optimizer of an `Optimizer` of a recipe.
 
     Its name is fixed, because checkpoints store variables by path and Keras would number the name.
@@ -63,29 +63,30 @@ def make_optimizer(optimizer: Optimizer, learning_rate: float) -> keras.optimize
         optimizer: the `Optimizer`.
         learning_rate: learning rate of the first epoch; a callback sets the others.
     """
-    momentum = float(optimizer.momentum)
-    if optimizer.name == "rmsprop":
-        return RMSpropWithL2(
-            learning_rate,
-            l2=optimizer.weight_decay,
-            undecayed=optimizer.undecayed,
-            momentum=momentum,
-            rho=0.9,
-            epsilon=1e-3,
-            name="rm_sprop_with_l2",
-        )
-    return SGD(
-        learning_rate,
-        l2=optimizer.weight_decay,
-        undecayed=optimizer.undecayed,
-        momentum=momentum,
-        nesterov=optimizer.nesterov,
-        name="sgd",
-    )
+    groups = {"undecayed": optimizer.undecayed, "layer_decay": optimizer.layer_decay}
+    clipping = {"global_clipnorm": optimizer.clip_norm, "clipvalue": optimizer.clip_value}
+    momentum = {"momentum": float(optimizer.momentum)}
+    l2, decoupled = {"l2": optimizer.weight_decay}, {"weight_decay": optimizer.weight_decay}
+    kinds: dict[str, tuple[type, dict]] = {
+        "sgd": (SGD, {**momentum, **l2, "nesterov": optimizer.nesterov}),
+        "sgdw": (SGD, {**momentum, **decoupled, "nesterov": optimizer.nesterov}),
+        "rmsprop": (RMSpropWithL2, {**momentum, **l2, "rho": 0.9, "epsilon": 1e-3}),
+        "adamw": (
+            AdamW,
+            {
+                **decoupled,
+                "beta_1": optimizer.beta_1,
+                "beta_2": optimizer.beta_2,
+                "epsilon": optimizer.epsilon,
+            },
+        ),
+    }
+    kind, own = kinds[optimizer.name]
+    return kind(learning_rate, **own, **groups, **clipping, name=optimizer.name)
 
 
 @keras.saving.register_keras_serializable(package="training")
-class RMSpropWithL2(L2, keras.optimizers.RMSprop):
+class RMSpropWithL2(PerVariable, keras.optimizers.RMSprop):
     """RMSprop as in TensorFlow 1 and timm (`rmsproptf`), with L2 inside the gradient.
 
     The moving average of squared gradients starts at 1, so early steps are small. In Keras, it
@@ -95,6 +96,7 @@ class RMSpropWithL2(L2, keras.optimizers.RMSprop):
         learning_rate: a float.
         l2: L2 factor, at least 0.
         undecayed: as for `regnet_tf.SGD`.
+        layer_decay: as for `regnet_tf.SGD`.
         **kwargs: further arguments of `keras.optimizers.RMSprop`.
     """
 
@@ -103,17 +105,26 @@ class RMSpropWithL2(L2, keras.optimizers.RMSprop):
         learning_rate: float = 0.001,
         l2: float = 0.0,
         undecayed: str = "none",
+        layer_decay: float = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, **kwargs)
-        self._init_l2(l2, undecayed)
+        self._init_groups(undecayed, layer_decay, l2)
 
     def build(self, variables):
         is_new = not self.built
         super().build(variables)
         if is_new:
-            for squares in mean_squares(self):
-                squares.assign(ops.ones_like(squares))
+            self._begin()
+
+    def restart(self):
+        super().restart()
+        self._begin()
+
+    def _begin(self):
+        for squares in mean_squares(self):
+            squares.assign(ops.ones_like(squares))
 
     def update_step(self, gradient, variable, learning_rate):
-        super().update_step(self._decayed(gradient, variable), variable, learning_rate)
+        rate = self._rate(learning_rate, variable)
+        super().update_step(self._regularized(gradient, variable), variable, rate)

@@ -10,10 +10,17 @@ import tensorflow as tf
 
 import regnet_tf
 
+from ..augmentation import decoded
 from ..data import CompleteDataSet
+from ..data.batches import left_out
+from ..data.description import describe
 from ..recipes import Recipe
+from ..recipes.listing import figures
+from ..recipes.parts import Images
 from ..tasks import task_of
 from . import strategies
+
+_SEEN = 16  # images whose sizes are looked at
 
 
 def announcement(
@@ -22,21 +29,45 @@ def announcement(
     data: CompleteDataSet,
     strategy: tf.distribute.Strategy | None = None,
 ) -> str:
-    """Returns a text about the network, the data set, the device and the split of a batch."""
+    """Returns a text about a run that begins.
+
+    It has every figure of the recipe, the data set with its classes in order, what was assumed or
+    is left out, the network, the device and the split of a batch.
+    """
     compute = strategies.describe(strategy or tf.distribute.get_strategy())
     replicas = compute["replicas"]
-    cost = task_of(recipe).cost(model, recipe.network.config, recipe.images.size)
+    cost = task_of(recipe, data.target).cost(model, recipe.network.config, recipe.images.size)
     batch_size, rate = recipe.schedule.batch_size, recipe.schedule.scaled_learning_rate
     share = f"{batch_size} images"
+    if recipe.schedule.accumulation > 1:
+        share += f" in {recipe.schedule.accumulation} parts"
     if replicas > 1:
         share += f", {batch_size // replicas} on each of {replicas} replicas"
     if compute["workers"] > 1:
         share += f" of {compute['workers']} workers"
+    lines = [
+        figures(recipe),
+        describe(data),
+        *data.notes,
+        left_out(data.train, recipe.schedule),
+        _enlarged(data, recipe.images),
+        f"{recipe.network.config.name} ({cost['parameters']:,} parameters) learns on"
+        f" {compute['device']}.",
+        f"Batches of {share}; learning rate {rate:.4g}.",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _enlarged(data: CompleteDataSet, images: Images) -> str | None:
+    """Returns a line about images that are much smaller than the network's, or None."""
+    first = data.train.examples().take(_SEEN)
+    shapes = [decoded(image, images.channels).shape for image, _ in first]
+    height, width = (max(shape[axis] for shape in shapes) for axis in (0, 1))
+    if 2 * max(height, width) > images.size:
+        return None
     return (
-        f"{recipe.network.config.name} ({cost['parameters']:,} parameters) learns {data.name}"
-        f" ({data.train.size:,} training and {data.test.size:,} test images) on"
-        f" {compute['device']}.\n"
-        f"Batches of {share}; learning rate {rate:.4g}."
+        f"The first images have at most {height} x {width} pixels. They are enlarged to"
+        f" {images.size} x {images.size} (images.size)."
     )
 
 
@@ -44,6 +75,7 @@ def data_facts(data: CompleteDataSet) -> dict:
     """Returns the entry of a data set in `run.json`."""
     return {
         "name": data.name,
+        "target": data.target,
         "class_names": list(data.class_names),
         "train_images": data.train.size,
         "test_images": data.test.size,

@@ -1,22 +1,26 @@
 """A network in training, with its checkpoints (`Run`)."""
 
-from collections.abc import Mapping
+import dataclasses
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
+
+from regnet_tf.weights import Checkpoint
 
 from ..data import CompleteDataSet
 from ..data.batches import steps_per_epoch, training_batches
 from ..recipes import Recipe
+from ..recipes.parts import Selection
 from ..tasks import task_of
 from . import callbacks, strategies
 from .averaging import ModelAverage
 from .checkpoints import Checkpoints, Progress, local_value
+from .directory import CHECKPOINTS
 from .fitting import build, fit
+from .initial import load_initial
 from .monitoring import TensorBoardLog
+from .optimization import learning_rate
 from .precise_statistics import precise_statistics
-from .record import announcement
 from .testing import Test
 
 
@@ -29,7 +33,6 @@ class Run:
         workdir: directory for the files of the run.
         strategy: a `tf.distribute.Strategy`.
         verbose: as in `training.loop.train.train_and_evaluate`.
-        state_dict: initial weights, see `training.loop.fitting.build`.
     """
 
     def __init__(
@@ -39,32 +42,58 @@ class Run:
         workdir: Path,
         strategy: tf.distribute.Strategy,
         verbose: int | str,
-        state_dict: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.recipe, self.data, self.strategy = recipe, data, strategy
         self.workdir, self.verbose = workdir, verbose
-        self.task = task_of(recipe)
-        self.model = build(recipe, data, state_dict, strategy)
+        self.task = task_of(recipe, data.target)
+        selection = recipe.selection or Selection()
+        self.selection = dataclasses.replace(selection, metric=selection.metric or self.task.score)
+        self.model = build(recipe, data, strategy)
         self.average = None
         if recipe.average is not None:
             self.average = ModelAverage(self.model, recipe.average.decay, strategy)
-        self.checkpoints = Checkpoints(workdir / "checkpoints", self._state)
+        self.checkpoints = Checkpoints(workdir / CHECKPOINTS, self._state)
         self.progress = Progress()
 
-    def restore(self) -> None:
-        """Restores the last checkpoint, if any, and prints what will be trained."""
-        say = print if self.verbose else lambda text: None
-        self.progress = self.checkpoints.restore(say)
+    def restore(self, weights: Checkpoint | None = None) -> None:
+        """Restores the last checkpoint, or loads initial weights.
+
+        Args:
+            weights: initial weights of a run that begins; None for random ones.
+
+        Raises:
+            UserError: if the checkpoint or the weights do not fit.
+        """
+        self.progress = self.checkpoints.restore(self._say)
         self._metrics = {}
         if self.progress.step % self._steps:
             self._metrics = {name: local_value(v) for name, v in self._metric_variables().items()}
-        say(announcement(self.model, self.recipe, self.data, self.strategy))
         if self.progress.step:
-            steps = self._steps * self.recipe.schedule.epochs
-            say(f"Resuming after step {self.progress.step:,} of {steps:,}.")
+            self._say_position()
+        elif weights is not None:
+            self._load(weights)
+
+    def _load(self, weights):
+        """Loads initial weights into the network, and into its average."""
+        lines = load_initial(self.model, weights)
+        if self.average is not None:
+            self.average.copy()
+        for line in lines:
+            self._say(line)
+
+    def _say_position(self):
+        step, epochs = self.progress.step, self.recipe.schedule.epochs
+        self._say(f"Resuming after step {step:,} of {self._steps * epochs:,}.")
+        epoch = step // self._steps
+        if (self.workdir / "run.json").exists() and epoch < epochs:
+            rate = learning_rate(self.recipe.schedule, epoch)
+            self._say(
+                f"The learning rate follows the schedule of {epochs} epochs: {rate:.4g} in epoch"
+                f" {epoch + 1}."
+            )
 
     def train(self, checkpoint_steps: int) -> None:
-        """Trains until the last epoch, or until a stop signal arrives.
+        """Trains until the last epoch, until the patience is over, or until a stop signal arrives.
 
         Args:
             checkpoint_steps: steps between checkpoints.
@@ -73,6 +102,8 @@ class Run:
             UserError: if the loss is not finite, or a file cannot be written.
             Stopped: after SIGTERM or SIGINT, once the state is saved.
         """
+        if self.is_stale:
+            return
         bars = 1 if self.verbose in ("auto", 1) else 0
         with callbacks.StopSignals() as stop_signals:
             own = [
@@ -84,6 +115,39 @@ class Run:
             ]
             first_step = self.progress.step
             fit(self.model, self.recipe, self.data, self.strategy, own, first_step, bars)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the patience of the recipe is over."""
+        return self.progress.is_stale(self.selection.patience, self._steps)
+
+    def select(self) -> dict:
+        """Sets the network to the epoch that the recipe selects.
+
+        Returns:
+            The entry "selection" of `run.json`: a dict with "epochs", the number of epochs that
+            were trained; "epoch", the one that is kept; "metric" and "value", its test metric.
+        """
+        metric, history = self.selection.metric, self.progress.history
+        step = self.progress.step
+        if self.recipe.selection is not None and self.progress.best_step is not None:
+            step = self.progress.best_step
+        epoch = step // self._steps
+        value = history[epoch - 1][f"val_{metric}"]
+        if self.recipe.selection is not None and len(history) > 1:
+            self._say(
+                f"The best of {len(history)} epochs is epoch {epoch}: test"
+                f" {metric.replace('_', ' ')} {value:.4f}."
+            )
+        if step != self.progress.step:
+            self.checkpoints.restore_step(step)
+        if self.average is not None:
+            self.average.load_into_model()
+        return {"epochs": len(history), "epoch": epoch, "metric": metric, "value": value}
+
+    def _say(self, text):
+        if self.verbose:
+            print(text, flush=True)
 
     @property
     def _steps(self):
@@ -110,7 +174,7 @@ class Run:
         say = callbacks.say_epoch(schedule.epochs) if self.verbose else None
         return [
             callbacks.EpochTest(test, self.task.named_metrics, prepare, self.average),
-            callbacks.Speed(schedule.batch_size, schedule.epochs, say),
+            callbacks.Speed(schedule.batch_size, schedule.epochs, test, say),
         ]
 
     def _bookkeeping(self, checkpoint_steps, stop_signals):
@@ -120,7 +184,7 @@ class Run:
             checkpoint_steps,
             self._steps,
             stop_signals,
-            f"val_{self.task.score}",
+            self.selection,
         )
 
     def _records(self):
@@ -150,6 +214,6 @@ class Run:
 
     def _samples(self):
         """Returns a few training images, from 0 to 1."""
-        data, normalization = self.data, self.recipe.images
+        data, normalization = self.data, self.recipe.images.preprocessing
         images, _ = next(iter(training_batches(data.train, self.recipe, len(data.class_names))))
         return tf.clip_by_value(images[:16] * normalization.std + normalization.mean, 0, 1)

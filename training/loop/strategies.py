@@ -10,6 +10,8 @@ from regnet_tf._checks import check_choice
 from regnet_tf._cpu import onednn, processor
 from regnet_tf._errors import UserError, first_line
 
+from ..recipes import Recipe
+
 _ONE_DEVICE = tf.distribute.get_strategy()  # TensorFlow's default
 STRATEGIES = ("none", "mirrored", "multiworker", "tpu")
 
@@ -64,13 +66,21 @@ def describe(strategy: tf.distribute.Strategy) -> dict:
     }
 
 
-def check_replicas(batch_size: int, strategy: tf.distribute.Strategy) -> None:
-    """Raises a `UserError` if the replicas cannot share a batch evenly."""
-    replicas = strategy.num_replicas_in_sync
-    if batch_size % replicas:
+def check_replicas(recipe: Recipe, strategy: tf.distribute.Strategy) -> None:
+    """Raises a `UserError` if the replicas cannot share a batch of a recipe."""
+    replicas, schedule = strategy.num_replicas_in_sync, recipe.schedule
+    parts = schedule.accumulation
+    if schedule.batch_size % (replicas * parts):
+        of_parts = f" times {parts}, the number of its parts" if parts > 1 else ""
         raise UserError(
-            f"`schedule.batch_size` must be a multiple of {replicas}, the number of replicas."
-            f" Received: schedule.batch_size={batch_size}"
+            f"`schedule.batch_size` must be a multiple of {replicas}, the number of replicas"
+            f"{of_parts}. Received: schedule.batch_size={schedule.batch_size}"
+        )
+    # TensorFlow's replicas cannot wait for each other inside a loop.
+    if replicas > 1 and parts > 1 and recipe.network.synchronized:
+        raise UserError(
+            "`schedule.accumulation` must be 1 where several replicas have synchronized"
+            f" normalization. Received: schedule.accumulation={parts}, network.synchronized=True"
         )
 
 

@@ -1,34 +1,38 @@
 """One training run: from a recipe to a directory with the model and its results."""
 
+import contextlib
 import datetime
+import sys
 import time
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-import regnet_tf
-from regnet_tf._checks import check, check_int
+from regnet_tf._checks import check_choice, check_int
 from regnet_tf._errors import UserError, import_optional
-from regnet_tf._trained import load_trained
+from regnet_tf._files import read_json, write_csv
+from regnet_tf._predictors import of_keras
+from regnet_tf.weights import Checkpoint
 
 from ..data.batches import limited_test_batches
+from ..data.checking import check_files, naming_damaged_files
 from ..figures import curves, write_figure
+from ..locking import writing_to
 from ..recipes import Recipe, pretraining_recipe
 from ..tasks import task_of
-from . import strategies
+from . import identity, strategies
 from .directory import (
+    CHECKPOINTS,
     PRETRAINING,
-    check_unfinished,
     clear,
-    finished_run,
     make_directory,
     write_model,
     write_run,
 )
 from .examples import write_examples
 from .loading import load_for
-from .record import data_facts, source_state, versions
+from .record import announcement, data_facts, source_state, versions
 from .run import Run
 
 _KEPT = ("recipe", "data", "results", "seconds")  # what is kept of the pretraining's run.json
@@ -49,8 +53,10 @@ def train_and_evaluate(
     If a run was killed, call this again: it resumes from the last checkpoint. With several workers,
     call this in every worker and give all of them the same directory. Only the first worker writes.
 
-    A network with a decoder may start from a pretrained classifier. A separate run trains that
-    classifier first, in the directory `PRETRAINING` of `workdir`; see
+    A finished run is trained further if its recipe has more epochs now.
+
+    A network may start from published weights or from another run. With `pretraining`, a separate
+    run trains its initial weights first, in the directory `PRETRAINING` of `workdir`; see
     `training.recipes.pretraining_recipe`.
 
     Args:
@@ -65,40 +71,66 @@ def train_and_evaluate(
     Returns:
         The content of `run.json`: a dict with the keys "recipe", "preprocessing", "pretraining"
         (None, or the "recipe", "data", "results" and "seconds" of that run), "model", "data",
-        "results" (as of the task's `evaluate`), "versions", "source", "compute", "started",
-        "seconds" ("training": this network only; "total": everything).
+        "selection" (as of `training.loop.run.Run.select`), "results" (as of the task's `evaluate`),
+        "versions", "source", "compute", "started", "seconds" ("training": this network only;
+        "total": everything).
 
     Raises:
-        ValueError: if a recipe with `pretraining` has no decoder; use
-            `training.loop.finetuning.finetune` for it.
-        UserError: before training, if a package is missing; if the data set is unknown or smaller
-            than a batch; if `workdir` is not writable, or holds a finished run or the checkpoints
-            of another run; or if there are several workers and the recipe has `pretraining`.
-            During training, if the loss is not finite or a file cannot be written.
+        ValueError: if `checkpoint_steps` is below 1, or the task has no metric of the recipe's
+            `selection`.
+        UserError: before training, if a package is missing; if the data set is unknown, smaller
+            than a batch, or has files that cannot be read; if the initial weights cannot be read;
+            if `workdir` is not writable, if another process writes to it, if it holds a finished
+            run, or one of another recipe or other data; or if there are several workers and the
+            recipe has `pretraining`. During training, if the loss is not finite, an image cannot be
+            read, or a file cannot be written.
         training.loop.callbacks.Stopped: after SIGTERM or SIGINT, once the state is saved.
     """
-    started, clock = datetime.datetime.now().astimezone(), time.perf_counter()
     check_int("checkpoint_steps", checkpoint_steps, minimum=1)
     strategy, workdir = strategy or tf.distribute.get_strategy(), Path(workdir)
-    how = {"data_dir": data_dir, "strategy": strategy, "checkpoint_steps": checkpoint_steps}
-    first = _first_recipe(recipe)
-    data = _checked_data(recipe, workdir, overwrite, data_dir, strategy)
+    data = _checked_data(recipe, workdir, overwrite, data_dir, strategy, verbose)
     make_directory(workdir)
-    if overwrite and strategies.is_chief(strategy):
-        clear(workdir)
-    pretraining, state_dict, before = None, None, 0.0
-    if first is not None:
-        pretraining, before = _pretrain(first, workdir / PRETRAINING, verbose, **how)
-        state_dict = regnet_tf.to_state_dict(load_trained(workdir / PRETRAINING).model)
+    with contextlib.ExitStack() as stack:
+        if strategies.is_chief(strategy):
+            stack.enter_context(writing_to(workdir))
+            if overwrite:
+                clear(workdir)
+        stack.enter_context(naming_damaged_files(data.train, data.test))
+        how = {"data_dir": data_dir, "strategy": strategy, "checkpoint_steps": checkpoint_steps}
+        return _train(recipe, data, workdir, verbose, how)
+
+
+def _train(recipe, data, workdir, verbose, how):
+    """Trains and tests a network in a directory that no other process writes to."""
+    started, clock = datetime.datetime.now().astimezone(), time.perf_counter()
+    strategy = how["strategy"]
+    is_chief = strategies.is_chief(strategy)
+    pretraining, before, weights = None, 0.0, recipe.network.weights
+    if recipe.pretraining is not None:
+        weights = workdir / PRETRAINING
+        pretraining, before = _pretrain(pretraining_recipe(recipe), weights, verbose, **how)
+    checkpoint = None
+    if weights is not None and not (workdir / CHECKPOINTS).is_dir():
+        checkpoint = Checkpoint.find(weights)
 
     training_clock = time.perf_counter()
     keras.utils.set_random_seed(recipe.seed)
-    verbose = verbose if strategies.is_chief(strategy) else 0
-    run = Run(recipe, data, workdir, strategy, verbose, state_dict)
-    run.restore()
+    verbose = verbose if is_chief else 0
+    run = Run(recipe, data, workdir, strategy, verbose)
+    if verbose:
+        print(announcement(run.model, recipe, data, strategy))
+    run.restore(checkpoint)
+    if run.is_stale and (workdir / "run.json").exists():
+        raise UserError(
+            f"{workdir} holds a run that its patience has ended. Give a larger"
+            " `selection.patience` as well as more epochs."
+            f" Received: selection.patience={run.selection.patience}"
+        )
+    if is_chief:
+        identity.write(workdir, recipe, data)
     before_this_call = run.progress.seconds
-    run.train(checkpoint_steps)
-    if not strategies.is_chief(strategy):
+    run.train(how["checkpoint_steps"])
+    if not is_chief:
         return {}
     training = time.perf_counter() - training_clock + before_this_call
     facts = _evaluate(run)
@@ -118,24 +150,37 @@ def summary(run: dict) -> str:
     Args:
         run: return value of `train_and_evaluate`.
     """
-    outcome = task_of(Recipe.from_dict(run["recipe"])).summary(run["results"])
-    return f"{outcome}, {run['seconds']['total']:.0f} seconds"
+    recipe = Recipe.from_dict(run["recipe"])
+    outcome = task_of(recipe, run["data"]["target"]).summary(run["results"])
+    return f"{outcome}. {run['seconds']['total']:.0f} seconds"
 
 
-def _checked_data(recipe, workdir, overwrite, data_dir, strategy):
+def _checked_data(recipe, workdir, overwrite, data_dir, strategy, verbose):
     """Returns the data set of a recipe, once everything is checked that a run needs."""
-    check_unfinished(workdir, overwrite)
+    if not overwrite:
+        identity.check_recipe(workdir, recipe)
     for package in ("matplotlib", "tensorboard"):
         import_optional(package)
+    if recipe.pretraining is not None:
+        pretraining_recipe(recipe)
+        if strategies.is_multi_worker(strategy):
+            raise UserError("A recipe with `pretraining` runs under one worker. Received: several")
+    strategies.check_replicas(recipe, strategy)
     data = load_for(recipe, data_dir)
-    strategies.check_replicas(recipe.schedule.batch_size, strategy)
-    if recipe.pretraining is not None and strategies.is_multi_worker(strategy):
-        raise UserError("A recipe with `pretraining` runs under one worker. Received: several")
+    if recipe.selection is not None:
+        metrics = task_of(recipe, data.target).metrics
+        check_choice("selection.metric", recipe.selection.metric, (None, *metrics))
+    resumes = not overwrite and identity.recipe_of(workdir) is not None
+    skip = recipe.data.skip_damaged
+    if skip or not resumes:  # a run that resumes leaves out the same files
+        data = check_files(data, skip, verbose=int(bool(verbose) and sys.stdout.isatty()))
+    if not overwrite:
+        identity.check_data(workdir, data)
     return data
 
 
 def _evaluate(run):
-    """Tests a trained network, and writes the network, examples and figures.
+    """Tests a trained network, and writes the network, examples, figures and tables.
 
     Args:
         run: a `Run` after its training.
@@ -145,35 +190,30 @@ def _evaluate(run):
     """
     recipe, data, workdir = run.recipe, run.data, run.workdir
     config, images = recipe.network.config, recipe.images
-    if run.average is not None:
-        run.average.load_into_model()
-    title = f"{data.name}, {config.name}"
+    title, selection = f"{data.name}, {config.name}", run.select()
     batches = limited_test_batches(data.test, images, recipe.schedule)
-    results, figures = run.task.evaluate(run.model, batches, data.class_names, title)
+    predictor = of_keras(config.name, run.model)
+    found = run.task.evaluate(predictor, batches, data.test.paths, data.class_names, title)
     write_model(run.model, workdir / "model.keras")
     write_examples(workdir / "examples.npz", data, images.preprocessing, recipe.seed)
-    figures["curves.png"] = curves(run.progress.history, title, run.task.score)
-    for name, figure in figures.items():
+    selected = None if recipe.selection is None else selection["epoch"] - 1
+    history = run.progress.history
+    found.figures["curves.png"] = curves(history, title, selection["metric"], selected)
+    for name, figure in found.figures.items():
         write_figure(figure, workdir / name)
+    for name, rows in found.tables.items():
+        write_csv(workdir / name, rows)
     return {
         "recipe": recipe.to_dict(),
         "preprocessing": images.preprocessing.to_dict(),
         "model": {"name": run.model.name, **run.task.cost(run.model, config, images.size)},
         "data": data_facts(data),
-        "results": results,
+        "selection": selection,
+        "results": found.results,
         "versions": versions(),
         "source": source_state(),
         "compute": strategies.describe(run.strategy),
     }
-
-
-def _first_recipe(recipe):
-    """Returns the recipe of the pretraining run, or None without `pretraining`."""
-    if recipe.pretraining is None:
-        return None
-    allowed = "None without a decoder, but for `training.loop.finetuning.finetune`"
-    check("pretraining", recipe.pretraining, recipe.decoder is not None, allowed)
-    return pretraining_recipe(recipe)
 
 
 def _pretrain(recipe, workdir, verbose, **how):
@@ -183,8 +223,8 @@ def _pretrain(recipe, workdir, verbose, **how):
         The part of its `run.json` to keep, and the seconds that an earlier call spent on it.
     """
     seconds = 0.0
-    run = finished_run(workdir, recipe)
-    if run is not None:
+    if identity.is_finished(workdir, recipe):
+        run = read_json(workdir / "run.json", *_KEPT)
         seconds = run["seconds"]["total"]
     else:
         run = train_and_evaluate(recipe, workdir, verbose=verbose, **how)

@@ -7,7 +7,7 @@ from typing import Any
 from regnet_tf._checks import check
 from regnet_tf._errors import nearest_names
 
-from . import digits, imagenet
+from . import digits, imagenet, photographs
 from .changes import parse_change
 from .recipe import Recipe
 
@@ -15,11 +15,14 @@ __all__ = ["RECIPES", "Recipe", "get_recipe", "parse_change", "pretraining_recip
 
 _ALL = (
     digits.DIGITS,
-    digits.HALF_OF_THE_DIGITS,
-    digits.DIGITS_FINETUNING,
     digits.DIGIT_CROPS,
     digits.SEGMENTATION_DIGITS,
     digits.SMOKE,
+    photographs.FINETUNE,
+    photographs.LINEAR_PROBE,
+    photographs.FROM_SCRATCH,
+    photographs.FINETUNE_SEGMENTATION,
+    photographs.FROM_SCRATCH_SEGMENTATION,
     imagenet.PAPER,
     imagenet.TORCHVISION_V2,
     imagenet.TIMM_RA,

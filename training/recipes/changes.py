@@ -42,7 +42,7 @@ PARSERS: dict[object, tuple[Callable[[str], object], str]] = {
     int | None: (_optional_int, "an integer or none"),
     str | None: (_optional_text, "text or none"),
     tuple[float, float]: (_numbers, "numbers separated by commas"),
-    tuple[float, float, float]: (_numbers, "numbers separated by commas"),
+    tuple[float, ...]: (_numbers, "numbers separated by commas"),
     tuple[str, ...] | None: (_optional_names, "names separated by commas, or none"),
     RegNetConfig: (str, "the name of a RegNet"),
 }
@@ -53,7 +53,7 @@ def parse_change(text: str) -> tuple[str, object]:
 
     Args:
         text: `field=value`, such as "schedule.epochs=10" or "schedule.max_steps=none". "average",
-            "decoder" and "pretraining" may be "none".
+            "decoder", "selection" and "pretraining" may be "none".
 
     Returns:
         `(field, value)` for `Recipe.replace`. The value has the field's type; a RegNet is a name.

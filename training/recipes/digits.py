@@ -51,37 +51,6 @@ minutes on two CPU cores.""",
     loss=Loss(label_smoothing=0.1),
 )
 
-HALF_OF_THE_DIGITS = DIGITS.replace(
-    {
-        "name": "first_half_of_digits",
-        "description": """\
-Trains on the digits 0 to 4 only. It is the pretraining of digits_finetuning.
-Command: regnet train --recipe first_half_of_digits
-Expect: 98 to 99 % test accuracy on these digits, in half a minute.""",
-        "data.classes": tuple("01234"),
-        "schedule.epochs": 8,
-    }
-)
-
-DIGITS_FINETUNING = DIGITS.replace(
-    {
-        "name": "digits_finetuning",
-        "description": """\
-Compares fine-tuning with training from scratch on three images of each of the digits 5 to 9.
-Fine-tuning starts from a network trained on the digits 0 to 4. Repeats this with three choices of
-images.
-Command: regnet train --recipe digits_finetuning
-Expect: 86.0 % test accuracy with fine-tuning and 74.3 % from scratch on one machine, 79.3 and
-75.6 % on another (means of three choices), in about a minute.""",
-        "data.classes": tuple("56789"),
-        "data.images_per_class": 3,
-        "schedule.epochs": 80,
-        "schedule.batch_size": 15,
-        "schedule.learning_rate": 0.05,
-        "pretraining": Pretraining(recipe=HALF_OF_THE_DIGITS.name, freeze="stage_1"),
-    }
-)
-
 DIGIT_CROPS = Recipe(
     name="digit_crops",
     description="""\

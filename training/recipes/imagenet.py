@@ -25,7 +25,7 @@ with Nesterov momentum, L2 regularization of all parameters, a half-cosine learn
 after 5 epochs of warm-up, random resized crops, flips and PCA lighting. Normalization statistics
 are computed precisely before each test.
 Command: regnet train --recipe paper --variant regnety_004 --data imagenet2012
---data-dir DIR --strategy mirrored --workdir RUN
+--data-dir DIR --strategy mirrored --out RUN
 Expect: 74.1 % top-1 for RegNetY-400MF, after 5.3 hours on 8 V100 GPUs. These are the authors'
 numbers from pycls' model zoo; this project has not trained it.""",
     data=Data(name="imagenet2012"),
@@ -40,6 +40,7 @@ numbers from pycls' model zoo; this project has not trained it.""",
         kind="cosine",
         warmup_epochs=5,
         warmup_factor=0.1,
+        last_batch="drop",  # pycls' loader of training images
     ),
     optimizer=Optimizer(
         name="sgd", momentum=0.9, nesterov=True, weight_decay=5e-5, undecayed="none"
@@ -58,7 +59,7 @@ The recipe of torchvision's IMAGENET1K_V2 weights (its references/classification
 3995): 600 epochs at 176 pixels, tests at 224 pixels, TrivialAugment, random erasing, mixup and
 CutMix, label smoothing, no weight decay of normalization, and a moving average of the weights.
 Command: regnet train --recipe torchvision_v2 --variant regnety_004 --data imagenet2012
---data-dir DIR --strategy mirrored --workdir RUN
+--data-dir DIR --strategy mirrored --out RUN
 Expect: 75.8 % top-1 for RegNetY-400MF. This is torchvision's number; this project has not trained
 it. It takes six times the epochs of the recipe `paper`, at 0.6 times its pixels.""",
     data=Data(name="imagenet2012"),
@@ -80,6 +81,7 @@ it. It takes six times the epochs of the recipe `paper`, at 0.6 times its pixels
         kind="cosine_after_warmup",
         warmup_epochs=5,
         warmup_factor=0.01,
+        last_batch="fill",  # as PyTorch's `DistributedSampler`, by which torchvision's ends
     ),
     optimizer=Optimizer(
         name="sgd", momentum=0.9, nesterov=False, weight_decay=2e-5, undecayed="normalization"
@@ -101,7 +103,7 @@ TensorFlow 1, a learning rate that is multiplied by 0.97 every 2.4 epochs, RandA
 with noise, mixup, and a moving average of the weights. Tests are at 288 pixels. The exact recipe
 of `regnety_032.ra_in1k` is not published.
 Command: regnet train --recipe timm_ra --variant regnety_032 --data imagenet2012
---data-dir DIR --strategy mirrored --workdir RUN
+--data-dir DIR --strategy mirrored --out RUN
 Expect: timm's weights of that name have 82.7 % top-1 accuracy at 288 pixels. This project has not
 trained it.""",
     data=Data(name="imagenet2012"),
@@ -125,6 +127,7 @@ trained it.""",
         decay_rate=0.97,
         warmup_epochs=3,
         warmup_factor=1e-6 / 0.016,
+        last_batch="drop",  # timm's `create_loader`
     ),
     optimizer=Optimizer(
         name="rmsprop", momentum=0.9, nesterov=False, weight_decay=1e-5, undecayed="vectors"

@@ -6,14 +6,19 @@ import numbers
 from regnet_tf import Preprocessing, RegNetConfig
 from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf.decoders import DECODERS
-from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS
+from regnet_tf.optimizers import UNDECAYED
+from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS, for_channels
 
 from ..augmentation import CROPS, ERASING_MODES, check_policy
 
 PRECISIONS = ("float32", "mixed_bfloat16")
-OPTIMIZERS = ("sgd", "rmsprop")
+OPTIMIZERS = ("sgd", "sgdw", "rmsprop", "adamw")
 SCHEDULES = ("cosine", "cosine_after_warmup", "steps")
-UNDECAYED = ("none", "normalization", "vectors")
+LAST_BATCHES = ("fill", "drop")
+LOSSES = ("cross_entropy", "binary_cross_entropy")
+CLASS_WEIGHTS = (None, "balanced")
+#: The value of `network.freeze` for everything before the head or the decoder.
+TRUNK = "trunk"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,17 +29,28 @@ class Data:
         name: name or folder of a data set.
         classes: names of the classes to keep; None for all classes of the data set.
         images_per_class: number of training images to keep of each class; None for all.
+        test_share: share of each class to hold out for tests, where a folder or table of images
+            names no test images.
+        split_seed: seed of that split. It is not `seed`, so runs with several seeds are tested on
+            the same images.
+        skip_damaged: whether to leave out files that cannot be read, instead of an error.
     """
 
     name: str
     classes: tuple[str, ...] | None = None
     images_per_class: int | None = None
+    test_share: float = 0.2
+    split_seed: int = 0
+    skip_damaged: bool = False
 
     def __post_init__(self):
         check("data.name", self.name, isinstance(self.name, str), "a text")
         ok = self.classes is None or _are_classes(self.classes)
         check("data.classes", self.classes, ok, "None or two or more names")
         _check_optional_int("data.images_per_class", self.images_per_class)
+        check_number("data.test_share", self.test_share, above=0, below=1)
+        check_int("data.split_seed", self.split_seed, minimum=0)
+        _check_bool("data.skip_damaged", self.skip_damaged)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,17 +62,42 @@ class Network:
             `regnet_tf.get_config` accepts.
         synchronized: whether batch normalization computes its statistics over all replicas.
         precision: dtype policy, one of `PRECISIONS`.
+        weights: where the initial weights come from: a tag of published weights, or the path of a
+            weight file, a `.keras` file or a run; None for random initialization. The head is new
+            unless it has the data set's classes.
+        freeze: last frozen layer, counted from the input: "stem", "stage_1" ..., or "trunk" for
+            everything before the head or the decoder. None to freeze nothing.
+        frozen_epochs: number of epochs after which the frozen layers are trained as well, with a
+            new state of the optimizer; None for never.
+        dropout: dropout rate before the head.
+        drop_path_rate: stochastic depth rate of the last block; None for the configuration's.
     """
 
     config: RegNetConfig
     synchronized: bool = False
     precision: str = "float32"
+    weights: str | None = None
+    freeze: str | None = None
+    frozen_epochs: int | None = None
+    dropout: float = 0.0
+    drop_path_rate: float | None = None
 
     def __post_init__(self):
         known_type = isinstance(self.config, RegNetConfig)
         check("network.config", self.config, known_type, "a RegNetConfig, see `get_config`")
         _check_bool("network.synchronized", self.synchronized)
         check_choice("network.precision", self.precision, PRECISIONS)
+        ok = self.weights is None or isinstance(self.weights, str)
+        check("network.weights", self.weights, ok, "None, a tag or a path")
+        stages = [f"stage_{number + 1}" for number in range(len(self.config.stages))]
+        check_choice("network.freeze", self.freeze, (None, "stem", *stages, TRUNK))
+        _check_optional_int("network.frozen_epochs", self.frozen_epochs)
+        pointless = self.frozen_epochs is not None and self.freeze is None
+        allowed = "None where `network.freeze` is None"
+        check("network.frozen_epochs", self.frozen_epochs, not pointless, allowed)
+        check_number("network.dropout", self.dropout, minimum=0, below=1)
+        if self.drop_path_rate is not None:
+            check_number("network.drop_path_rate", self.drop_path_rate, minimum=0, below=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,14 +131,19 @@ class Images:
         interpolation: interpolation in training crops and in tests.
         mean: mean of each channel, from 0 to 1, to subtract from every image.
         std: standard deviation of each channel, to divide every image by.
+        channels: number of channels: 3 for RGB, 1 for gray. `mean` and `std` have one number for
+            each channel, or three for R, G and B, which are adapted to other numbers of channels.
+        exif_orientation: whether to turn images as their EXIF metadata says.
     """
 
     size: int
     test_size: int | None = None
     crop_fraction: float = 0.875
     interpolation: str = "bicubic"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    channels: int = 3
+    exif_orientation: bool = False
 
     def __post_init__(self):
         check_int("images.size", self.size, minimum=1)
@@ -107,8 +153,10 @@ class Images:
         ok = self.crop_fraction <= side  # or nothing is left of the shorter side
         check("images.crop_fraction", self.crop_fraction, ok, f"at most {side}")
         check_choice("images.interpolation", self.interpolation, INTERPOLATIONS)
-        _check_channels("images.mean", self.mean)
-        _check_channels("images.std", self.std, above=0)
+        check_int("images.channels", self.channels, minimum=1)
+        _check_channels("images.mean", self.mean, self.channels)
+        _check_channels("images.std", self.std, self.channels, above=0)
+        _check_bool("images.exif_orientation", self.exif_orientation)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -117,15 +165,16 @@ class Images:
             image_size=self.test_size or self.size,
             crop_fraction=self.crop_fraction,
             interpolation=self.interpolation,
-            mean=self.mean,
-            std=self.std,
+            mean=for_channels(self.mean, self.channels),
+            std=for_channels(self.std, self.channels),
+            exif_orientation=self.exif_orientation,
         )
 
     @property
     def input_shape(self) -> tuple[int | None, int | None, int]:
         """The network's input shape; height and width are None if the test image size differs."""
         side = self.size if self.test_size in (None, self.size) else None
-        return side, side, 3
+        return side, side, self.channels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -186,7 +235,7 @@ class Schedule:
 
     Args:
         epochs: passes over the training images.
-        batch_size: images per step over all replicas. Training drops an incomplete last batch.
+        batch_size: images per step over all replicas.
         learning_rate: learning rate of the first epoch without warm-up.
         learning_rate_batch: batch size for which `learning_rate` is given. The learning rate is
             scaled in proportion to `batch_size`. None for no scaling.
@@ -197,6 +246,10 @@ class Schedule:
         warmup_factor: factor of the learning rate in the first epoch of the warm-up.
         max_steps: number of batches after which each pass over the training or test images ends,
             for trying things out; None for whole passes.
+        accumulation: number of parts that a batch is trained in, one after the other, to save
+            memory. The step takes the mean of their gradients.
+        last_batch: an incomplete last batch of an epoch is filled with the first images of the
+            epoch ("fill"), or left out ("drop"; each epoch leaves out other images).
     """
 
     epochs: int
@@ -209,6 +262,8 @@ class Schedule:
     warmup_epochs: int = 5
     warmup_factor: float = 0.1
     max_steps: int | None = None
+    accumulation: int = 1
+    last_batch: str = "fill"
 
     def __post_init__(self):
         check_int("schedule.epochs", self.epochs, minimum=1)
@@ -226,6 +281,11 @@ class Schedule:
         check_int("schedule.warmup_epochs", self.warmup_epochs, minimum=0)
         check_number("schedule.warmup_factor", self.warmup_factor, above=0)
         _check_optional_int("schedule.max_steps", self.max_steps)
+        check_int("schedule.accumulation", self.accumulation, minimum=1)
+        fits = self.batch_size % self.accumulation == 0
+        allowed = f"a divisor of schedule.batch_size={self.batch_size}"
+        check("schedule.accumulation", self.accumulation, fits, allowed)
+        check_choice("schedule.last_batch", self.last_batch, LAST_BATCHES)
 
     @property
     def scaled_learning_rate(self) -> float:
@@ -241,10 +301,20 @@ class Optimizer:
 
     Args:
         name: one of `OPTIMIZERS`.
-        momentum: momentum, at least 0 and below 1.
-        nesterov: whether to use Nesterov momentum.
-        weight_decay: L2 factor, added to the gradient as `weight_decay * variable`.
+        momentum: momentum, at least 0 and below 1; not for adamw.
+        nesterov: whether to use Nesterov momentum; for sgd and sgdw.
+        weight_decay: for sgd and rmsprop an L2 factor, added to the gradient as `weight_decay *
+            variable`. For sgdw and adamw decoupled: each step multiplies the variable by `1 -
+            learning_rate * weight_decay`.
         undecayed: which parameters have no weight decay, one of `UNDECAYED`.
+        beta_1: decay of the mean gradient; for adamw.
+        beta_2: decay of the mean squared gradient; for adamw.
+        epsilon: added to the root of the mean squared gradient; for adamw.
+        layer_decay: factor of the learning rate from each block to the one before it, as in timm;
+            1 for the same learning rate everywhere.
+        clip_norm: largest norm of all gradients together; longer ones are shortened. None for no
+            limit.
+        clip_value: largest absolute value of each gradient; None for no limit.
     """
 
     name: str
@@ -252,6 +322,12 @@ class Optimizer:
     nesterov: bool = True
     weight_decay: float = 5e-5
     undecayed: str = "none"
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    layer_decay: float = 1.0
+    clip_norm: float | None = None
+    clip_value: float | None = None
 
     def __post_init__(self):
         check_choice("optimizer.name", self.name, OPTIMIZERS)
@@ -261,20 +337,40 @@ class Optimizer:
         allowed = "False where `optimizer.momentum` is 0"
         check("optimizer.nesterov", self.nesterov, not pointless, allowed)
         check_number("optimizer.weight_decay", self.weight_decay, minimum=0)
-        check_choice("optimizer.undecayed", self.undecayed, UNDECAYED)
+        check_choice("optimizer.undecayed", self.undecayed, tuple(UNDECAYED))
+        for field in ("beta_1", "beta_2"):
+            check_number(f"optimizer.{field}", getattr(self, field), minimum=0, below=1)
+        check_number("optimizer.epsilon", self.epsilon, above=0)
+        check_number("optimizer.layer_decay", self.layer_decay, above=0)
+        ok = self.layer_decay <= 1
+        check("optimizer.layer_decay", self.layer_decay, ok, "a number above 0 and at most 1")
+        for field in ("clip_norm", "clip_value"):
+            if getattr(self, field) is not None:
+                check_number(f"optimizer.{field}", getattr(self, field), above=0)
+        alone = self.clip_norm is None or self.clip_value is None
+        allowed = "None where `optimizer.clip_norm` is given"
+        check("optimizer.clip_value", self.clip_value, alone, allowed)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loss:
-    """The cross-entropy that training minimizes.
+    """The loss that training minimizes.
 
     Args:
+        name: one of `LOSSES`. With binary cross-entropy, the network's outputs are sigmoids, one
+            for each class. A data set with several classes for an image needs it.
         label_smoothing: probability to spread evenly over all classes.
+        class_weights: "balanced" to weight each class by `images / (classes * images of the
+            class)`, as in scikit-learn; None for no weights.
     """
 
+    name: str = "cross_entropy"
     label_smoothing: float = 0.0
+    class_weights: str | None = None
 
     def __post_init__(self):
+        check_choice("loss.name", self.name, LOSSES)
+        check_choice("loss.class_weights", self.class_weights, CLASS_WEIGHTS)
         check_number("loss.label_smoothing", self.label_smoothing, minimum=0, below=1)
 
 
@@ -299,25 +395,39 @@ class Average:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which epoch's network is kept, and when the run stops early.
+
+    Args:
+        metric: test metric that selects the epoch, such as "loss", "accuracy",
+            "balanced_accuracy", "macro_f1" or "mean_iou"; None for the task's main metric. The
+            lowest "loss" and the highest of the others are best.
+        patience: number of epochs without a better one after which the run stops; None to train
+            all epochs.
+    """
+
+    metric: str | None = None
+    patience: int | None = None
+
+    def __post_init__(self):
+        ok = self.metric is None or isinstance(self.metric, str)
+        check("selection.metric", self.metric, ok, "None or the name of a test metric")
+        _check_optional_int("selection.patience", self.patience)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Pretraining:
     """The training of the initial weights. See `training.recipes.pretraining_recipe`.
 
-    A classifier with it is compared with one trained from scratch, see `training.loop.finetuning`.
-
     Args:
         recipe: name of the recipe that trains the initial weights.
-        freeze: last frozen layer, counted from the input: "stem", "stage_1" ... None to freeze
-            nothing.
     """
 
     recipe: str
-    freeze: str | None = None
 
     def __post_init__(self):
         is_name = isinstance(self.recipe, str)
         check("pretraining.recipe", self.recipe, is_name, "the name of a recipe")
-        is_name = self.freeze is None or isinstance(self.freeze, str)
-        check("pretraining.freeze", self.freeze, is_name, "None or the name of a layer")
 
 
 def _are_classes(classes):
@@ -336,9 +446,10 @@ def _check_optional_int(name, value):
         check_int(name, value, minimum=1)
 
 
-def _check_channels(name, values, above=None):
-    """Raises ValueError unless there is a number for each of three channels."""
-    ok = isinstance(values, tuple) and len(values) == 3
-    check(name, values, ok, "three numbers, for R, G and B")
+def _check_channels(name, values, channels, above=None):
+    """Raises ValueError unless there is a number for each channel, or for R, G and B."""
+    ok = isinstance(values, tuple) and len(values) in (3, channels)
+    each = "" if channels == 3 else f", or {channels}, one for each channel"
+    check(name, values, ok, f"three numbers, for R, G and B{each}")
     for value in values:
         check_number(name, value, above=above)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regnet_tf import RegNetConfig, get_config
-from regnet_tf._checks import check, check_choice, check_int
+from regnet_tf._checks import check, check_int
 
 from .parts import (
     Augmentation,
@@ -22,6 +22,7 @@ from .parts import (
     Optimizer,
     Pretraining,
     Schedule,
+    Selection,
 )
 
 
@@ -44,6 +45,7 @@ class Recipe:
         optimizer: the optimizer and its weight decay.
         loss: the loss.
         average: the network's moving average; None for no average.
+        selection: which epoch's network is kept; None for the last one's.
         pretraining: the training of the initial weights; None for random initialization.
         precise_images: number of training images for precise normalization statistics before each
             test; 0 to test with the moving averages.
@@ -66,6 +68,7 @@ class Recipe:
     optimizer: Optimizer
     loss: Loss = dataclasses.field(default_factory=Loss)
     average: Average | None = None
+    selection: Selection | None = None
     pretraining: Pretraining | None = None
     precise_images: int = 0
     seed: int = 0
@@ -76,11 +79,13 @@ class Recipe:
         check_int("precise_images", self.precise_images, minimum=0)
         check_int("seed", self.seed, minimum=0)
         self._check_sizes()
+        if self.images.channels != 3:
+            self._check_without(_FOR_RGB, "where `images.channels` is not 3: it needs RGB")
         if self.decoder is not None:
             self._check_decoder(self.decoder)
         if self.pretraining is not None:
-            stages = [f"stage_{number + 1}" for number in range(len(self.network.config.stages))]
-            check_choice("pretraining.freeze", self.pretraining.freeze, (None, "stem", *stages))
+            allowed = "None where `pretraining` is given"
+            check("network.weights", self.network.weights, self.network.weights is None, allowed)
 
     def _check_sizes(self):
         least = self.network.config.total_stride
@@ -94,10 +99,13 @@ class Recipe:
         highest, finest = len(self.network.config.stages), decoder.finest_level
         allowed = f"at most {highest}, for two levels"
         check("decoder.finest_level", finest, finest <= highest, allowed)
-        for name, without in _MOVING.items():
+        self._check_without(_NOT_FOR_MAPS, "where `decoder` is given: not for maps of classes")
+
+    def _check_without(self, fields, why):
+        """Raises ValueError unless fields have the values that disable them."""
+        for name, without in fields.items():
             value = operator.attrgetter(name)(self)
-            allowed = f"{without} where `decoder` is given: maps of classes are not changed"
-            check(name, value, value == without, allowed)
+            check(name, value, value == without, f"{without} {why}")
 
     def replace(self, changes: Mapping[str, Any]) -> "Recipe":
         """Returns a copy with some fields changed.
@@ -208,19 +216,16 @@ FIELD_TYPES = {name: kind for name, kind in _TYPES.items() if name not in PARTS}
     for name, part in PARTS.items()
     for field, kind in typing.get_type_hints(part).items()
 }
-# What moves or mixes images, with the values that disable it.
-_MOVING = {
-    "images.crop_fraction": 1.0,
-    "augmentation.crop": "whole",
-    "augmentation.flip": False,
+# What would leave maps of classes as they are, or mix them, with the values that disable it.
+_NOT_FOR_MAPS = {
+    "images.exif_orientation": False,
     "augmentation.policy": None,
     "augmentation.erasing": 0.0,
     "augmentation.mixup": 0.0,
     "augmentation.cutmix": 0.0,
-    "augmentation.translation": 0.0,
-    "augmentation.rotation": 0.0,
-    "augmentation.zoom": 0.0,
 }
+# What needs R, G and B, with the values that disable it.
+_FOR_RGB = {"augmentation.policy": None, "augmentation.lighting": 0.0}
 
 
 def check_name(name: str) -> None:

@@ -96,7 +96,7 @@ def _train(task):
     data = _load(recipe.data, task["data_dir"], task["data_seed"])
     keras.utils.set_random_seed(recipe.seed)
     model = build(recipe, data)
-    task, strategy = task_of(recipe), tf.distribute.get_strategy()
+    task, strategy = task_of(recipe, data.target), tf.distribute.get_strategy()
     test = Test(model, task.measure, data.test, recipe.images, recipe.schedule, strategy)
     prepare = precise_statistics(model, recipe, data, strategy)
     callbacks = [
@@ -117,7 +117,9 @@ def _load(data, data_dir, seed):
     """Loads the data set of a recipe once for all networks of a process."""
     from ..data import CompleteDataSet, load
 
-    return CompleteDataSet.of(load(data.name, data_dir, data.classes, data.images_per_class, seed))
+    splitting = (data.test_share, data.split_seed, data.skip_damaged)
+    chosen = (data.classes, data.images_per_class, seed)
+    return CompleteDataSet.of(load(data.name, data_dir, *chosen, *splitting))
 
 
 def _forget():

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,16 @@ from ..loop.loading import load_for
 from ..recipes import RECIPES, Recipe
 from . import built_in
 from .results import COSTS
+
+# Fields of a recipe that must be None: each network starts anew, and its last epoch counts.
+_WITHOUT = (
+    "decoder",
+    "pretraining",
+    "average",
+    "selection",
+    "network.weights",
+    "network.freeze",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,9 +69,9 @@ class Specification:
         check("window", self.window, ok, f"a dict of {', '.join(COSTS)} to [least, most]")
         self.design_space  # noqa: B018, validates the space
         recipe = self._base_recipe
-        for part in ("decoder", "pretraining", "average"):
-            value = getattr(recipe, part)
-            check(part, value, value is None, "None in the recipe of a population")
+        for name in _WITHOUT:
+            value = operator.attrgetter(name)(recipe)
+            check(name, value, value is None, "None in the recipe of a population")
         own = [field for field in ("network.config", "seed") if field in self.recipe]
         check("recipe", own, not own, "without `network.config` and `seed`, which each network has")
 

@@ -1,13 +1,32 @@
-"""The tasks of recipes: classification and segmentation."""
+"""The tasks of recipes: classification, with one or several classes, and segmentation."""
 
 from ..recipes import Recipe
 from .classification import Classification
+from .multilabel import MultiLabel
 from .segmentation import Segmentation
-from .task import Task
+from .task import FILES, Evaluation, Task
 
-__all__ = ["Classification", "Segmentation", "Task", "task_of"]
+__all__ = [
+    "FILES",
+    "Classification",
+    "Evaluation",
+    "MultiLabel",
+    "Segmentation",
+    "Task",
+    "task_of",
+]
 
 
-def task_of(recipe: Recipe) -> Task:
-    """Returns the task of a recipe: segmentation if it has a decoder, else classification."""
-    return Classification() if recipe.decoder is None else Segmentation(recipe.decoder)
+def task_of(recipe: Recipe, data_target: str = "class") -> Task:
+    """Returns the task of a recipe.
+
+    Args:
+        recipe: a `Recipe`. With a decoder it is segmentation.
+        data_target: what the data set names, the `target` of a `training.data.DataSet`. "classes",
+            several for an image, is the task `MultiLabel`.
+    """
+    if recipe.decoder is not None:
+        return Segmentation(recipe.decoder)
+    if data_target == "classes":
+        return MultiLabel()
+    return Classification(independent=recipe.loss.name == "binary_cross_entropy")

@@ -1,110 +1,224 @@
 """Classification: one class for each image."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-import regnet_tf
 from regnet_tf import RegNetConfig
+from regnet_tf._predictors import Predictor
 
 from .. import figures
 from ..recipes.parts import Images, Network
-from .task import Task
+from . import notes, scores
+from .classifier import build_classifier, classifier_cost
+from .samples import Examples, Foremost, name_of, scored
+from .task import Evaluation, Task
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+_LISTED = 5  # predictions of an image in the table
 
 
 @dataclasses.dataclass(frozen=True)
 class Classification(Task):
-    """Names the class of an image. The network's outputs are probabilities `(batch, classes)`."""
+    """Names the class of an image. The network's outputs are probabilities `(batch, classes)`.
 
+    Args:
+        independent: whether the outputs are sigmoids, for binary cross-entropy, instead of a
+            softmax.
+    """
+
+    independent: bool = False
+    metrics: ClassVar[tuple[str, ...]] = (
+        "loss",
+        "accuracy",
+        "top5_accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+    )
     score: ClassVar[str] = "accuracy"
 
     def build_network(
         self, network: Network, images: Images, class_names: Sequence[str]
     ) -> keras.Model:
         """Returns a RegNet with a head."""
-        return regnet_tf.build_regnet(
-            network.config,
-            input_shape=images.input_shape,
-            class_names=class_names,
-            preprocessing=images.preprocessing,
-            synchronized=network.synchronized,
-            dtype=network.precision,
+        return build_classifier(
+            network, images, class_names, "sigmoid" if self.independent else "softmax"
         )
 
     def measure(self, labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
-        """Returns cross-entropy without smoothing, top-1 and top-5 hits, `(3, batch)`."""
-        losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
-        hits = [tf.math.in_top_k(labels, probabilities, k) for k in (1, 5)]
-        return tf.stack([losses, *(tf.cast(hit, tf.float32) for hit in hits)])
+        """Returns `(3 + 3 * classes, batch)`.
+
+        The rows are the cross-entropy without smoothing, the top-1 and the top-5 hits, and for each
+        class whether it is true, predicted, and both.
+        """
+        classes = probabilities.shape[-1]
+        true = tf.one_hot(labels, classes)
+        predicted = tf.one_hot(tf.argmax(probabilities, -1), classes)
+        if self.independent:
+            losses = keras.losses.binary_crossentropy(true, probabilities)
+        else:
+            losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+        hits = [tf.cast(tf.math.in_top_k(labels, probabilities, k), tf.float32) for k in (1, 5)]
+        counts = tf.concat([true, predicted, true * predicted], -1)
+        return tf.concat([tf.stack([losses, *hits]), tf.transpose(counts)], 0)
 
     def named_metrics(self, means: Sequence[float]) -> dict[str, float]:
-        """Returns "loss", "accuracy" and "top5_accuracy"."""
-        return dict(zip(("loss", "accuracy", "top5_accuracy"), map(float, means), strict=True))
+        """Returns "loss", "accuracy", "top5_accuracy", "balanced_accuracy" and "macro_f1"."""
+        true, predicted, hits = np.reshape(means[3:], (3, -1))
+        balanced = scores.mean_of_known(scores.recalls(hits, true))
+        macro_f1 = scores.mean_of_known(scores.f1_scores(hits, true, predicted))
+        return dict(zip(self.metrics, (*map(float, means[:3]), balanced, macro_f1), strict=True))
 
     def cost(self, model: keras.Model, config: RegNetConfig, image_size: int) -> dict[str, int]:
         """Returns the number of "parameters", and of "multiply_adds" for one image."""
-        cost = regnet_tf.complexity(config, image_size, classes=model.output_shape[-1])
-        return {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
+        return classifier_cost(model, config, image_size)
 
     def evaluate(
-        self, model: keras.Model, batches: tf.data.Dataset, class_names: Sequence[str], title: str
-    ) -> tuple[dict, "dict[str, Figure]"]:
-        """Returns `results`, a confusion matrix and a sheet of test images with predictions."""
-        labels, probabilities = predict(model, batches)
-        shown = figures.select_examples(labels, probabilities)
-        images = _images_at(batches, shown)
-        predicted = probabilities.argmax(-1)
+        self,
+        predictor: Predictor,
+        batches: Iterable,
+        paths: Sequence[str] | None,
+        class_names: Sequence[str],
+        title: str,
+        grad_cam: bool = False,
+    ) -> Evaluation:
+        """Returns `results`, with all figures and tables. See `Task.evaluate`."""
+        shown, worst = Examples(figures.SHEET), Foremost(figures.SHEET)
+        found, truth = [], []
+        index = 0
+        for images, labels, batch_scores in scored(predictor, batches):
+            found.append(batch_scores)
+            truth.append(labels)
+            for image, label, values in zip(images, labels, batch_scores, strict=True):
+                guess = int(values.argmax())
+                item = figures.Shown(image, int(label), guess, values[guess], index)
+                shown.offer(guess == label, index, item)
+                if guess != label:
+                    worst.offer(values[guess], index, item)
+                index += 1
+        labels, all_scores = np.concatenate(truth), np.concatenate(found)
+        confusion = scores.confusion_matrix(labels, all_scores.argmax(-1), len(class_names))
+        outcome = results(labels, all_scores, class_names)
+        sheet = figures.Sheet(predictor, class_names, paths)
+        mistakes = f"{title}: the most confident mistakes"
         pictures = {
-            "confusion.png": figures.confusion(labels, predicted, class_names, title),
-            "predictions.png": figures.predictions(
-                images, labels[shown], probabilities[shown], class_names, title
+            "confusion.png": figures.confusion(confusion, class_names, title),
+            "classes.png": figures.classes(
+                outcome["recall"], outcome["support"], title, "recall", "test images"
             ),
+            "predictions.png": sheet.draw(shown.items(), f"{title}: predictions for test images"),
+            "mistakes.png": sheet.draw(worst.items(), mistakes, grad_cam),
         }
-        return results(labels, probabilities), pictures
+        tables: dict[str, list[Sequence[Any]]] = {
+            "predictions.csv": prediction_rows(labels, all_scores, class_names, paths),
+            "classes.csv": _class_rows(confusion, class_names),
+            "confusion.csv": confusion_rows(confusion, class_names, "images"),
+        }
+        return Evaluation(outcome, pictures, tables)
 
     def summary(self, results: dict) -> str:
-        """Returns the accuracy in one line."""
-        return (
+        """Returns the accuracy in one line, and what it hides."""
+        balanced = ""
+        if notes.is_imbalanced(np.array(list(results["support"].values()))):
+            balanced = f", balanced accuracy {results['balanced_accuracy']:.2%}"
+        headline = (
             f"Test accuracy {results['accuracy']:.2%} ({results['correct']} of"
-            f" {results['test_images']} images)"
+            f" {results['test_images']} images){balanced}"
         )
+        return ". ".join((headline, " ".join(results["notes"]))).rstrip(". ")
 
 
-def predict(model: keras.Model, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a model's probabilities for all images.
+def results(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> dict:
+    """Returns the results of a test.
 
     Args:
-        model: a classifier.
-        batches: `(images, labels)` batches.
+        labels: true classes `(count,)`.
+        probabilities: `(count, classes)`.
+        class_names: names of the classes.
 
     Returns:
-        `(labels, probabilities)`, numpy arrays `(count,)` and `(count, classes)`.
+        Dict with "accuracy", "top5_accuracy" (None for 5 or fewer classes), "balanced_accuracy" and
+        "macro_f1" (from 0 to 1); "correct" and "test_images"; "recall" and "support" of each class
+        by name (the recall is None without test images); "rare_classes", those with few test
+        images; and "notes", sentences about results that look better than they are.
     """
-    labels, probabilities = [], []
-    for images, batch_labels in batches:
-        probabilities.append(model.predict_on_batch(images))
-        labels.append(batch_labels)
-    return np.concatenate(labels), np.concatenate(probabilities)
+    classes = len(class_names)
+    confusion = scores.confusion_matrix(labels, probabilities.argmax(-1), classes)
+    hits, true, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    recalls = scores.recalls(hits, true)
+    correct, count = int(hits.sum()), len(labels)
+    top5 = float((_ranks(probabilities, labels) < 5).mean()) if classes > 5 else None
+    return {
+        "accuracy": correct / count,
+        "top5_accuracy": top5,
+        "balanced_accuracy": scores.mean_of_known(recalls),
+        "macro_f1": scores.mean_of_known(scores.f1_scores(hits, true, predicted)),
+        "correct": correct,
+        "test_images": count,
+        "recall": scores.by_name(class_names, recalls),
+        "support": dict(zip(class_names, true.tolist(), strict=True)),
+        "rare_classes": notes.rare_classes(true, class_names),
+        "notes": notes.remarks(confusion, class_names),
+    }
 
 
-def results(labels: np.ndarray, probabilities: np.ndarray) -> dict:
-    """Returns the accuracy from 0 to 1, the number of correct images and of all test images."""
-    correct = int(np.sum(labels == probabilities.argmax(-1)))
-    return {"accuracy": correct / len(labels), "correct": correct, "test_images": len(labels)}
+def _ranks(probabilities, labels):
+    """Returns the rank of each label by score, from 0. In a tie, the lower index ranks higher."""
+    of_label = probabilities[np.arange(len(labels)), labels][:, None]
+    earlier = np.arange(probabilities.shape[1]) < labels[:, None]
+    return ((probabilities > of_label) | ((probabilities == of_label) & earlier)).sum(-1)
 
 
-def _images_at(batches, indices):
-    """Returns the images at these indices, in the order of `indices`."""
-    found = {}
-    wanted = set(indices)
-    for index, (image, _) in enumerate(batches.unbatch()):
-        if index in wanted:
-            found[index] = image.numpy()
-    return [found[index] for index in indices]
+def prediction_rows(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    paths: Sequence[str] | None,
+) -> list[Sequence[Any]]:
+    """Returns the table of predictions: image, truth, and the most probable classes."""
+    count = min(_LISTED, len(class_names))
+    best = np.argsort(-probabilities, -1, kind="stable")[:, :count]
+    rows: list[Sequence[Any]] = [("image", "truth", *ranked_columns(count))]
+    for index, (label, places) in enumerate(zip(labels, best, strict=True)):
+        pairs = ((class_names[n], f"{probabilities[index, n]:.6f}") for n in places)
+        ranked = (one for pair in pairs for one in pair)
+        rows.append((name_of(paths, index), class_names[label], *ranked))
+    return rows
+
+
+def ranked_columns(count: int) -> list[str]:
+    """Returns the names of the columns of ranked predictions and their probabilities."""
+    ends = ("", *(f"_{number}" for number in range(2, count + 1)))
+    return [f"{name}{end}" for end in ends for name in ("prediction", "probability")]
+
+
+def _class_rows(confusion, class_names):
+    hits, true, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    recalls, f1_scores = scores.recalls(hits, true), scores.f1_scores(hits, true, predicted)
+    precisions = scores.recalls(hits, predicted)
+    rows = [("class", "images", "predicted", "recall", "precision", "f1", "most_often_taken_for")]
+    for place, name in enumerate(class_names):
+        if true[place] == predicted[place] == 0:
+            continue
+        wrong = confusion[place] * (np.arange(len(class_names)) != place)
+        other = class_names[wrong.argmax()] if wrong.any() else ""
+        shares = (shown(values[place]) for values in (recalls, precisions, f1_scores))
+        rows.append((name, true[place], predicted[place], *shares, other))
+    return rows
+
+
+def confusion_rows(
+    confusion: np.ndarray, class_names: Sequence[str], unit: str
+) -> list[Sequence[Any]]:
+    """Returns the table of a confusion matrix: a row for each pair of classes that occurs."""
+    pairs = zip(*np.nonzero(confusion), strict=True)
+    rows = [(class_names[t], class_names[p], int(confusion[t, p])) for t, p in pairs]
+    return [("class", "taken_for", unit), *rows]
+
+
+def shown(value: float) -> str:
+    """Returns a share with four digits; nothing for NaN."""
+    return "" if np.isnan(value) else f"{value:.4f}"

@@ -1,35 +1,62 @@
 """The interface of a task."""
 
 import abc
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from regnet_tf import RegNetConfig
+from regnet_tf._predictors import Predictor
 
 from ..recipes.parts import Images, Network
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: The figures and tables of an `Evaluation`, for every task.
+FILES = {
+    "confusion.png": "what each class was taken for, in percent",
+    "classes.png": "score of each class",
+    "predictions.png": "test images with predictions",
+    "mistakes.png": "the most confident mistakes",
+    "predictions.csv": "truth and prediction of each test image",
+    "classes.csv": "scores of each class",
+    "confusion.csv": "how many images of each class went to which",
+}
+
+
+class Evaluation(NamedTuple):
+    """The outcome of a final test.
+
+    Attributes:
+        results: the results for `run.json` as JSON types; "notes" is a list of sentences.
+        figures: figures of matplotlib by file name, the `.png` names of `FILES`.
+        tables: rows by file name, the `.csv` names of `FILES`; the first row is the header.
+    """
+
+    results: dict[str, Any]
+    figures: "dict[str, Figure]"
+    tables: dict[str, list[Sequence[Any]]]
+
 
 class Task(abc.ABC):
     """What a network learns: its outputs, metrics and results.
 
     Attributes:
-        score: name of the metric that selects the best epoch, a key of `named_metrics`. Higher is
-            better.
+        metrics: names of the test metrics of an epoch, the keys of `named_metrics`.
+        score: the one of `metrics` that selects the best epoch by default. Higher is better.
     """
 
+    metrics: ClassVar[tuple[str, ...]]
     score: ClassVar[str]
 
     @abc.abstractmethod
     def build_network(
         self, network: Network, images: Images, class_names: Sequence[str]
     ) -> keras.Model:
-        """Returns a new network.
+        """Returns a new network with random weights.
 
         Args:
             network: the `Network` of a recipe.
@@ -46,17 +73,17 @@ class Task(abc.ABC):
         """Returns the metrics of each image. It runs inside a graph, on every replica.
 
         Args:
-            labels: labels of a batch, int64.
+            labels: labels of a batch, as `training.data.batches.test_examples` yields them.
             probabilities: outputs of the network for the batch, float32.
 
         Returns:
-            Tensor `(metrics, batch)`, float32. Its means over all images are the input of
+            Tensor `(numbers, batch)`, float32. Its means over all images are the input of
             `named_metrics`.
         """
 
     @abc.abstractmethod
     def named_metrics(self, means: Sequence[float]) -> dict[str, float]:
-        """Returns metrics by name: "loss", "accuracy" and those of the task.
+        """Returns the `metrics` by name.
 
         Args:
             means: mean of each row of `measure` over all images.
@@ -74,19 +101,26 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def evaluate(
-        self, model: keras.Model, batches: tf.data.Dataset, class_names: Sequence[str], title: str
-    ) -> tuple[dict, "dict[str, Figure]"]:
-        """Runs the final test of a network.
+        self,
+        predictor: Predictor,
+        batches: Iterable,
+        paths: Sequence[str] | None,
+        class_names: Sequence[str],
+        title: str,
+        grad_cam: bool = False,
+    ) -> Evaluation:
+        """Runs the final test of a network. Its scores are exact.
 
         Args:
-            model: the network.
-            batches: a `tf.data.Dataset` of `(images, labels)` batches; may be read twice.
-            class_names: names of the classes.
+            predictor: the network, see `regnet_tf._predictors`.
+            batches: `(images, labels)` batches, read once.
+            paths: file names of the images, in the order of the batches; None if they have none.
+            class_names: names of the classes, in the order of the network's outputs.
             title: title of the figures.
+            grad_cam: whether the sheet of mistakes shows Grad-CAM's heat maps.
 
-        Returns:
-            `(results, figures)`: the results for `run.json` as JSON types, and figures of
-            matplotlib by file name.
+        Raises:
+            UserError: if a score is not finite.
         """
 
     @abc.abstractmethod

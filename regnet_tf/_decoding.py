@@ -1,0 +1,150 @@
+"""Decodes files of images with TensorFlow, equal to Pillow in every pixel, also inside graphs."""
+
+import os
+import re
+
+import tensorflow as tf
+
+from regnet_tf._checks import check_choice
+from regnet_tf._exif import orientation_of, turn
+
+FORMATS = "JPEG, PNG, BMP, GIF or WebP"
+CHANNELS = (1, 3, 4)
+
+#: Pillow's weights of R, G and B in gray levels, in units of 2**-16.
+_GRAY_WEIGHTS = (19595, 38470, 7471)
+
+
+def decode_file(path, channels, exif_orientation):
+    """Decodes a file to `(height, width, channels)` uint8; the path may be a string tensor."""
+    if tf.is_tensor(path) and not tf.executing_eagerly():
+        return decode(tf.io.read_file(path), channels, exif_orientation, "a file")
+    path = path.numpy().decode(errors="surrogateescape") if tf.is_tensor(path) else os.fspath(path)
+    try:
+        content = tf.io.read_file(os.fsencode(path))
+    except tf.errors.NotFoundError as error:
+        raise FileNotFoundError(f"There is no file {path!r}") from error
+    except tf.errors.OpError as error:
+        raise ValueError(f"{path!r} cannot be read: {_reason(error)}") from error
+    return decode(content, channels, exif_orientation, repr(path))
+
+
+def decode(image_bytes, channels, exif_orientation, origin, webp=True):
+    """Decodes bytes or a scalar string tensor to `(height, width, channels)` uint8.
+
+    Errors name the `origin`. Without `webp`, the graph has no operation for this format.
+    """
+    check_choice("channels", channels, CHANNELS)
+    try:
+        with tf.device("/CPU:0"):
+            content = tf.convert_to_tensor(image_bytes)
+            image = _decoded(content, 4 if channels == 4 else 3, webp)
+            if channels == 1:
+                levels = tf.cast(image, tf.int32) * _GRAY_WEIGHTS
+                levels = tf.reduce_sum(levels, axis=-1, keepdims=True) + (1 << 15)
+                image = tf.cast(tf.bitwise.right_shift(levels, 16), tf.uint8)
+            if exif_orientation:
+                image = turn(image, orientation_of(content))
+            return tf.ensure_shape(image, [None, None, channels])
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"An image must be a complete {FORMATS} file. Received: {origin} ({_reason(error)})"
+        ) from error
+
+
+def _reason(error):
+    """Returns TensorFlow's message in one line, without the names of its operations."""
+    first = error.message.partition("\n")[0]
+    return re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|name: *$", "", first).strip()
+
+
+def _decoded(content, channels, webp):
+    """Decodes to `(height, width, channels)`, with 3 or 4 channels, by the file's first bytes."""
+    start = tf.strings.substr(content, 0, 4)
+    found = [
+        True,  # any other file: TensorFlow's decoder of JPEGs raises an error
+        tf.equal(start, b"\x89PNG"),
+        tf.equal(tf.strings.substr(content, 0, 2), b"BM"),
+        tf.equal(start, b"GIF8"),
+        tf.equal(start, b"RIFF"),
+    ]
+    decoders = (_jpeg, _png, _bmp, _gif, _webp)[: 5 if webp else 4]
+    last = tf.reduce_max(tf.where(tf.stack(found[: len(decoders)])))
+    branches = [lambda decoder=decoder: decoder(content, channels) for decoder in decoders]
+    return tf.switch_case(tf.cast(last, tf.int32), branches)
+
+
+def _jpeg(content, channels):
+    # The default decoding method is faster, but up to 18 levels off.
+    rgb = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
+    return rgb if channels == 3 else _opaque(rgb)
+
+
+def _png(content, channels):
+    if channels == 3:
+        return tf.io.decode_png(content, channels=3)
+
+    def of_few_bits():  # TensorFlow makes these transparent, unless the palette has transparency
+        image = tf.io.decode_png(content, channels=0)
+        opaque = _opaque(tf.io.decode_png(content, channels=3))
+        return tf.cond(tf.shape(image)[-1] == 4, lambda: image, lambda: opaque)
+
+    bits = tf.io.decode_raw(_bytes(content, 24, 1), tf.uint8)[0]
+    return tf.cond(bits < 8, of_few_bits, lambda: tf.io.decode_png(content, channels=4))
+
+
+def _gif(content, channels):
+    rgb = tf.io.decode_image(content, channels=3, expand_animations=False)
+    return rgb if channels == 3 else _opaque(rgb)
+
+
+def _webp(content, channels):
+    flags = tf.io.decode_raw(_bytes(content, 20, 1), tf.uint8)[0]
+    animated = tf.equal(_bytes(content, 12, 4), b"VP8X") & (flags & 2 > 0)
+    # TensorFlow's decoder writes beyond its memory for animations.
+    with _asserted(~animated, "an animated WebP"):
+        image = tf.io.decode_webp(content, channels=0)[0]  # 3 channels, or 4 with transparency
+    if channels == 3:
+        return image[..., :3]
+    return tf.cond(tf.shape(image)[-1] == 4, lambda: image, lambda: _opaque(image))
+
+
+def _bmp(content, channels):
+    """Decodes a BMP; TensorFlow ignores palettes, and does not check how pixels are coded."""
+    header = tf.io.decode_raw(_bytes(content, 10, 24), tf.int32)
+    pixels, size, _, _, bits, compression = tf.unstack(header, num=6)
+    bits = tf.bitwise.right_shift(bits, 16)
+    usual = tf.equal(_bytes(content, 54, 12), b"\0\0\xff\0\0\xff\0\0\xff\0\0\0")
+    plain = (compression == 0) | ((compression == 3) & (bits == 32) & usual)
+    plain &= (bits == 8) | (bits == 24) | (bits == 32)
+    whole = (size >= 40) & (size <= 124) & (pixels >= 14 + size)
+    whole &= pixels <= tf.strings.length(content)
+    with _asserted(plain & whole, "a BMP that is damaged, compressed or not of 8, 24 or 32 bits"):
+        image = tf.io.decode_bmp(content)
+
+    def colors():
+        entries = tf.strings.substr(content, 14 + size, pixels - size - 14)
+        entries = tf.io.decode_raw(entries, tf.uint8, fixed_length=4 * 256)  # the rest is black
+        palette = tf.reshape(entries, [256, 4])[:, 2::-1]
+        return tf.gather(palette, tf.cast(image[..., 0], tf.int32))
+
+    rgb = tf.cond(bits == 8, colors, lambda: image[..., :3])
+    return rgb if channels == 3 else _opaque(rgb)
+
+
+def _bytes(content, at, count):
+    """Returns some bytes near the start of a file; zeros beyond its end."""
+    start = tf.strings.substr(content, 0, at + count)
+    return tf.strings.substr(tf.strings.join([start, bytes(at + count)]), at, count)
+
+
+def _asserted(ok, received):
+    """Context manager for operations that run only if `ok`."""
+    assertion = tf.debugging.Assert(ok, [f"It is {received}"])
+    return tf.control_dependencies([] if assertion is None else [assertion])
+
+
+def _opaque(rgb):
+    """Adds a fourth channel without transparency."""
+    alpha = tf.fill(tf.concat([tf.shape(rgb)[:2], [1]], 0), tf.constant(255, tf.uint8))
+    return tf.concat([rgb, alpha], -1)

@@ -1,0 +1,197 @@
+"""The table of published weights (`data/weights.json`): look up and download.
+
+Each row describes a checkpoint on the Hugging Face hub, named `variant.tag` as in timm. It gives
+the preprocessing, the licence and the accuracies that the source publishes.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import re
+from fnmatch import fnmatch
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TypeGuard
+
+from regnet_tf._errors import nearest
+from regnet_tf.class_names import imagenet_synsets
+from regnet_tf.preprocessing import Preprocessing
+from regnet_tf.variants import variant_key
+
+_log = logging.getLogger("regnet_tf")
+
+#: Licences that allow commercial use.
+FREE_LICENCES = ("mit", "apache-2.0", "bsd-3-clause")
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsInfo:
+    """One published checkpoint.
+
+    Attributes:
+        tag: its name: the variant's timm key, a dot, and how it was trained.
+        hub_repository: its repository on the Hugging Face hub.
+        classes: number of outputs of its head; 0 without a head.
+        image_size: side of the training images in pixels.
+        crop_fraction: part of the shorter side that is kept in training.
+        test_image_size: image side in the source's best evaluation.
+        test_crop_fraction: kept part of the shorter side in the source's best evaluation.
+        interpolation: interpolation for resizing images.
+        mean: mean per channel (red, green, blue) for normalization, for pixels from 0 to 1.
+        std: standard deviation per channel for normalization, on the same scale.
+        licence: licence as the hub states it.
+        origin: the project that trained it, if not the hub repository's.
+        published: accuracies in percent and how each was measured, by source.
+    """
+
+    tag: str
+    hub_repository: str
+    classes: int
+    image_size: int
+    crop_fraction: float
+    test_image_size: int
+    test_crop_fraction: float
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    licence: str
+    origin: str | None
+    published: tuple[dict, ...]
+
+    @property
+    def variant(self) -> str:
+        """timm's key of the network."""
+        return self.tag.partition(".")[0]
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the licence allows commercial use."""
+        return self.licence in FREE_LICENCES
+
+    @property
+    def top1(self) -> float | None:
+        """The best published ImageNet top-1 accuracy in percent, if any is published."""
+        return max((entry["top1"] for entry in self.published), default=None)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """ImageNet's synsets for 1,000 classes; None for other numbers."""
+        return imagenet_synsets() if self.classes == len(imagenet_synsets()) else None
+
+    def preprocessing(self, test: bool = True) -> Preprocessing:
+        """Returns the preprocessing of images for these weights.
+
+        Args:
+            test: True for the source's best evaluation, False for training.
+        """
+        return Preprocessing(
+            image_size=self.test_image_size if test else self.image_size,
+            crop_fraction=self.test_crop_fraction if test else self.crop_fraction,
+            interpolation=self.interpolation,
+            mean=self.mean,
+            std=self.std,
+        )
+
+
+@cache
+def _table() -> dict[str, WeightsInfo]:
+    text = resources.files("regnet_tf").joinpath("data/weights.json").read_text()
+    rows = json.loads(text)
+    del rows["_about"]
+    tuples = ("mean", "std", "published")
+    return {
+        tag: WeightsInfo(tag, **{**row, **{field: tuple(row[field]) for field in tuples}})
+        for tag, row in rows.items()
+    }
+
+
+def list_weights(pattern: str = "*") -> list[str]:
+    """Returns the tags of published weights that match a pattern, such as `"regnety_*"`."""
+    return [tag for tag in _table() if fnmatch(tag, pattern)]
+
+
+def weights_info(tag: str) -> WeightsInfo:
+    """Returns the row of a tag.
+
+    Raises:
+        ValueError: for an unknown tag; the message lists the nearest ones.
+    """
+    info = _table().get(tag)
+    if info is None:
+        raise ValueError(
+            f"`weights` must be a known tag. Received: weights={tag!r}."
+            + nearest(tag, _table(), count=4)
+            + " `list_weights()` gives them all."
+        )
+    return info
+
+
+def is_tag(name: object) -> TypeGuard[str]:
+    """Whether a name is the tag of published weights."""
+    return isinstance(name, str) and name in _table()
+
+
+def best_weights(variant: str) -> str:
+    """Returns the tag that `weights="imagenet"` selects for a variant.
+
+    It has the highest published top-1 accuracy of the tags with a free licence and 1,000 classes.
+
+    Raises:
+        ValueError: if the variant has no tag with a free licence and 1,000 classes.
+    """
+    key = variant_key(variant)
+    rows = [i for i in _table().values() if i.variant == key and i.is_free and i.classes == 1000]
+    if not rows:
+        others = ", ".join(list_weights(f"{key}.*")) or "none"
+        raise ValueError(
+            f"`weights` must name one of the tags of {key} ({others}): it has no freely licensed"
+            ' ImageNet-1k weights. Received: weights="imagenet"'
+        )
+    return max(rows, key=lambda info: info.top1 or 0).tag
+
+
+def download(tag: str) -> Path:
+    """Returns the path of a checkpoint's file in the Hugging Face hub's cache.
+
+    The hub's client downloads the file if it is not cached. It resumes downloads and respects
+    `HF_HUB_OFFLINE`. The file is then checked against the SHA-256 that the hub states.
+
+    Raises:
+        ValueError: for an unknown tag.
+        OSError: if the file is not cached and cannot be downloaded; the message says where to put
+            it. Also if the file is damaged.
+    """
+    info = weights_info(tag)
+    if not info.is_free:
+        _log.warning("%s is licensed %s: not for every use.", tag, info.licence)
+    from huggingface_hub import hf_hub_download
+
+    try:
+        path = hf_hub_download(info.hub_repository, "model.safetensors")
+    except Exception as error:  # the client raises its own, requests', httpx' and OS errors
+        raise OSError(
+            f"{tag} is not in the cache and could not be downloaded ({type(error).__name__})."
+            f" Fetch model.safetensors of {info.hub_repository} where you are online, and pass its"
+            " path: weights='FOLDER/model.safetensors'; or copy the hub's cache folder (HF_HOME)."
+        ) from error
+    _verify(Path(path))
+    return Path(path)
+
+
+def _verify(path):
+    """Raises OSError unless the file has the SHA-256 that the hub states.
+
+    The hub's cache names each large file by its SHA-256.
+    """
+    stated = path.resolve().name
+    if not re.fullmatch("[0-9a-f]{64}", stated):
+        return
+    with path.open("rb") as file:
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if actual != stated:
+        raise OSError(
+            f"{path} is damaged: its SHA-256 is {actual}, the hub states {stated}."
+            " Delete it to download it again."
+        )

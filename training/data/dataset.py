@@ -1,0 +1,55 @@
+"""Labelled images with a training and a test split (`DataSet`)."""
+
+import dataclasses
+
+from regnet_tf._errors import UserError
+
+from .splits import Split
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """Labelled images.
+
+    Attributes:
+        name: name that was passed to `load`.
+        class_names: names of the classes that were kept.
+        train: the training split, or None.
+        test: the test split, or None.
+        notes: lines about what was assumed or left out.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Split | None
+    test: Split | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> str:
+        """What has classes: "class" or "classes" of an image, or "pixels"."""
+        split = self.test or self.train
+        return "class" if split is None else split.target
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompleteDataSet(DataSet):
+    """A data set that can be trained on and tested with: it has both splits."""
+
+    train: Split
+    test: Split
+
+    @classmethod
+    def of(cls, data: DataSet) -> "CompleteDataSet":
+        """Returns the same data set; raises a `UserError` if it lacks a split."""
+        if data.train is None:
+            raise UserError(f"{data.name} has no images to train on.")
+        if data.test is None:
+            raise UserError(f"{data.name} has no images to test with.")
+        return cls(
+            name=data.name,
+            class_names=data.class_names,
+            train=data.train,
+            test=data.test,
+            notes=data.notes,
+        )

@@ -1,0 +1,92 @@
+"""Matches the classes of a data set with those of a network, by name."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from regnet_tf._errors import UserError
+from regnet_tf._predictors import Predictor
+
+from ..data import DataSet
+from ..tasks import Classification, MultiLabel, Segmentation, Task
+
+_NAMES = 3  # of each side in an error
+
+
+def task_for(predictor: Predictor, data: DataSet) -> Task:
+    """Returns the task that a network and a data set have in common.
+
+    Raises:
+        UserError: if one names the class of pixels, and the other that of images.
+    """
+    if predictor.of_pixels != (data.target == "pixels"):
+        kinds = ("whole images", "every pixel")
+        raise UserError(
+            f"{predictor.name} names the class of {kinds[predictor.of_pixels]}, and {data.name}"
+            f" that of {kinds[data.target == 'pixels']}."
+        )
+    if predictor.of_pixels:
+        return Segmentation()
+    if data.target == "classes":
+        return MultiLabel()
+    return Classification(independent=predictor.independent)
+
+
+def match_classes(class_names: Sequence[str], predictor: Predictor) -> np.ndarray:
+    """Returns the network's output for each class of a data set. Only names count.
+
+    Args:
+        class_names: class names of the data set, some or all of the network's.
+        predictor: a `Predictor`.
+
+    Raises:
+        UserError: if the network does not know the names of its classes, or not all of these.
+    """
+    offer = "--labels FILE gives the network's names in the order of its outputs, one a line."
+    outputs = predictor.class_names
+    if outputs is None:
+        raise UserError(
+            f"{predictor.name} does not know the names of its {predictor.classes} classes. The data"
+            f" set's {len(class_names)} are {_first(class_names)}. {offer}"
+        )
+    places = {name: place for place, name in enumerate(outputs)}
+    unknown = [name for name in class_names if name not in places]
+    if unknown:
+        raise UserError(
+            f"Classes are matched by name. {predictor.name} has {len(outputs)}: {_first(outputs)}."
+            f" The data set has {len(class_names)}: {_first(class_names)}."
+            f" Unknown to the network: {_first(unknown)}. {offer}"
+        )
+    return np.array([places[name] for name in class_names])
+
+
+def matched(
+    predictor: Predictor, data: DataSet, batches: tf.data.Dataset
+) -> tuple[Predictor, tf.data.Dataset]:
+    """Returns a network and batches whose labels are the network's outputs.
+
+    For several classes an image, only the outputs of the data set's classes are kept.
+
+    Args:
+        predictor: a `Predictor`.
+        data: a data set with some or all of its classes.
+        batches: `(images, labels)` batches of the data set.
+
+    Raises:
+        UserError: as in `match_classes`.
+    """
+    places = match_classes(data.class_names, predictor)
+    if data.target == "classes":
+        return predictor.selected(places), batches
+    if (places == np.arange(len(places))).all():
+        return predictor, batches
+    # Numbers of no class, such as 255 for an ignored pixel, stay as they are.
+    table = np.full(max(256, len(places)), 255, "int64")
+    table[: len(places)] = places
+    return predictor, batches.map(lambda images, labels: (images, tf.gather(table, labels)))
+
+
+def _first(names):
+    shown = ", ".join(map(repr, names[:_NAMES]))
+    return f"{shown} and {len(names) - _NAMES} more" if len(names) > _NAMES else shown

@@ -1,0 +1,20 @@
+"""Figures of training runs and evaluations, with matplotlib. No window system is needed."""
+
+from .canvas import empty_figure, write_figure
+from .classes import classes
+from .confusion import confusion
+from .curves import curves
+from .sheets import SHEET, Scene, Sheet, Shown, ShownSet
+
+__all__ = [
+    "SHEET",
+    "Scene",
+    "Sheet",
+    "Shown",
+    "ShownSet",
+    "classes",
+    "confusion",
+    "curves",
+    "empty_figure",
+    "write_figure",
+]
