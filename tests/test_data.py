@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits, load_sample_image
 
 from regnet_tf._errors import UserError, import_optional
 from training.data import load
-from training.data.batches import left_out, steps_per_epoch, training_batches
+from training.data.batches import coverage, steps_per_epoch, training_batches
 from training.data.batches import test_batches as batches_to_test
 from training.data.table import TableSplit
 from training.recipes import get_recipe
@@ -109,7 +109,7 @@ def test_training_batches_are_those_of_all_epochs():
     epochs = [images_of(batches[n : n + 2]) for n in (0, 2)]
     assert [len(set(epoch)) for epoch in epochs] == [1000, 1000]
     assert epochs[0] != epochs[1]
-    assert left_out(split, recipe.schedule) == (
+    assert coverage(split, recipe.schedule) == (
         "Each epoch leaves out 347 of 1,347 images, others each time: an incomplete batch of 500 is"
         " dropped (schedule.last_batch)."
     )
@@ -121,7 +121,10 @@ def test_no_image_is_left_out_of_an_epoch(batch_size, steps):
     split = load("digits").train.kept(np.arange(90))
     recipe = of_epochs(batch_size=batch_size)
     assert steps_per_epoch(split, recipe.schedule) == steps
-    assert left_out(split, recipe.schedule) is None
+    again = {64: "38 images that come", 200: "110 images that come", 7: "1 image that comes"}
+    text = "The last batch of each epoch is filled with {} again (schedule.last_batch)."
+    expected = text.format(again[batch_size]) if batch_size in again else None
+    assert coverage(split, recipe.schedule) == expected
     batches = list(training_batches(split, recipe, 10))
     assert {images.shape[0] for images, _ in batches} == {batch_size}
     for n in (0, steps):
@@ -147,9 +150,9 @@ def test_what_a_dropped_batch_and_max_steps_leave_out():
     dropping = of_epochs(batch_size=91, last_batch="drop").schedule
     with pytest.raises(UserError, match=r"`schedule.batch_size` must be at most 90, .*=91"):
         steps_per_epoch(split, dropping)
-    told = left_out(split, of_epochs(batch_size=8, max_steps=3).schedule)
+    told = coverage(split, of_epochs(batch_size=8, max_steps=3).schedule)
     assert told.startswith("Each epoch leaves out 66 of 90 images, others each time: it ends after")
-    assert left_out(split, of_epochs(batch_size=45, last_batch="drop").schedule) is None
+    assert coverage(split, of_epochs(batch_size=45, last_batch="drop").schedule) is None
 
 
 @pytest.mark.parametrize("make", ["training", "test"])

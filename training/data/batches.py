@@ -37,12 +37,15 @@ def steps_per_epoch(split: Split, schedule: Schedule) -> int:
     return steps if schedule.max_steps is None else min(steps, schedule.max_steps)
 
 
-def left_out(split: Split, schedule: Schedule) -> str | None:
-    """Returns the line that tells how many images each epoch leaves out; None if it is none."""
+def coverage(split: Split, schedule: Schedule) -> str | None:
+    """Returns a line about images that an epoch leaves out or has again; None if there are none."""
     steps, batch_size = steps_per_epoch(split, schedule), schedule.batch_size
     missing = split.size - steps * batch_size
-    if missing <= 0:
+    if missing == 0:
         return None
+    if missing < 0:
+        again = "1 image that comes" if missing == -1 else f"{-missing:,} images that come"
+        return f"The last batch of each epoch is filled with {again} again (schedule.last_batch)."
     why = f"an incomplete batch of {batch_size} is dropped (schedule.last_batch)"
     if steps == schedule.max_steps:
         why = f"it ends after {steps:,} batches of {batch_size} (schedule.max_steps)"

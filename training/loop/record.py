@@ -12,7 +12,7 @@ import regnet_tf
 
 from ..augmentation import decoded
 from ..data import CompleteDataSet
-from ..data.batches import left_out
+from ..data.batches import coverage
 from ..data.description import describe
 from ..recipes import Recipe
 from ..recipes.listing import figures
@@ -49,7 +49,7 @@ def announcement(
         figures(recipe),
         describe(data),
         *data.notes,
-        left_out(data.train, recipe.schedule),
+        coverage(data.train, recipe.schedule),
         _enlarged(data, recipe.images),
         f"{recipe.network.config.name} ({cost['parameters']:,} parameters) learns on"
         f" {compute['device']}.",

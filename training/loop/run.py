@@ -137,7 +137,7 @@ class Run:
         if self.recipe.selection is not None and len(history) > 1:
             self._say(
                 f"The best of {len(history)} epochs is epoch {epoch}: test"
-                f" {metric.replace('_', ' ')} {value:.4f}."
+                f" {str(metric).replace('_', ' ')} {value:.4f}."
             )
         if step != self.progress.step:
             self.checkpoints.restore_step(step)
