@@ -56,7 +56,7 @@ def find_weights(weights: str | os.PathLike, argument: str = "weights") -> Found
         return Found("tag", path)
     if (path / "model.keras").is_file():
         return Found("model", path / "model.keras")
-    if (path / "run.json").is_file() or (path / "checkpoints").is_dir():
+    if any((path / name).exists() for name in ("recipe.json", "run.json", "checkpoints")):
         raise UserError(f"{text} holds no trained network yet (model.keras).")
     kinds = {".keras": "model", KERAS_WEIGHTS: "weights"}
     kinds |= dict.fromkeys((*SUFFIXES, ".h5"), "state dict")
