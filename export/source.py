@@ -10,6 +10,7 @@ import keras
 
 from regnet_tf._errors import UserError
 from regnet_tf._files import read_json
+from regnet_tf._predictors import levels_are_fed
 from regnet_tf._trained import load_trained
 from regnet_tf.class_names import imagenet_synsets, readable
 from regnet_tf.facts import facts_of
@@ -94,10 +95,7 @@ def load_source(
 def _assumed(name, facts, changes, names, labels):
     if {"mean", "std"}.isdisjoint(changes):
         if facts.normalizes:
-            yield (
-                f"{name} normalizes its images itself; levels of 0 to 255 are fed. --mean, --std"
-                " and --scale change that."
-            )
+            yield levels_are_fed(name)
         elif facts.preprocessing is None:
             yield "The network does not know its preprocessing; ImageNet's was assumed."
     if names and facts.class_names is None and labels is None:

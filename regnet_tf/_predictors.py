@@ -126,10 +126,7 @@ def of_keras(name: str, model: keras.Model) -> Predictor:
     facts = facts_of(model)
     assumed: tuple[str, ...] = ()
     if facts.normalizes:
-        assumed = (
-            f"{name} normalizes its images itself; levels of 0 to 255 are fed. --mean, --std and"
-            " --scale change that.",
-        )
+        assumed = (levels_are_fed(name),)
     activation = getattr(model.layers[-1], "activation", None)
     return Predictor(
         name=name,
@@ -143,6 +140,14 @@ def of_keras(name: str, model: keras.Model) -> Predictor:
         independent=activation is keras.activations.sigmoid,
         model=model,
         assumed=assumed,
+    )
+
+
+def levels_are_fed(name: str) -> str:
+    """Returns a line about a model with `Facts.normalizes`, and how to change what is assumed."""
+    return (
+        f"{name} normalizes its images itself; levels of 0 to 255 are fed. --mean, --std and"
+        " --scale change that."
     )
 
 

@@ -119,16 +119,15 @@ class Classification(Task):
         }
         return Evaluation(outcome, pictures, tables)
 
-    def summary(self, results: dict) -> str:
-        """Returns the accuracy in one line, and what it hides."""
+    def headline(self, results: dict) -> str:
+        """Returns the accuracy, and the balanced one of an imbalanced data set."""
         balanced = ""
         if notes.is_imbalanced(np.array(list(results["support"].values()))):
             balanced = f", balanced accuracy {results['balanced_accuracy']:.2%}"
-        headline = (
+        return (
             f"Test accuracy {results['accuracy']:.2%} ({results['correct']} of"
             f" {results['test_images']} images){balanced}"
         )
-        return ". ".join((headline, " ".join(results["notes"]))).rstrip(". ")
 
 
 def results(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> dict:
@@ -219,6 +218,6 @@ def confusion_rows(
     return [("class", "taken_for", unit), *rows]
 
 
-def shown(value: float) -> str:
-    """Returns a share with four digits; nothing for NaN."""
-    return "" if np.isnan(value) else f"{value:.4f}"
+def shown(value: float | None) -> str:
+    """Returns a share with four digits; nothing for None and NaN."""
+    return "" if value is None or np.isnan(value) else f"{value:.4f}"

@@ -63,8 +63,8 @@ class MultiLabel(Task):
         place = tf.cast((_LOGITS - logits) * ((_BINS - 1) / (2 * _LOGITS)), tf.int32)
         totals = tf.one_hot(place, _BINS)  # N C B, the highest logits first
         counts = [true, predicted, true * predicted]
-        counts += [tf.reshape(one, (-1, probabilities.shape[-1] * _BINS))
-                   for one in (totals * true[..., None], totals)]  # fmt: skip
+        flat = (-1, probabilities.shape[-1] * _BINS)
+        counts += [tf.reshape(one, flat) for one in (totals * true[..., None], totals)]
         return tf.concat([tf.stack([losses, right]), tf.transpose(tf.concat(counts, -1))], 0)
 
     def named_metrics(self, means: Sequence[float]) -> dict[str, float]:
@@ -120,7 +120,8 @@ class MultiLabel(Task):
         outcome = results(has, probabilities, class_names)
         sheet = figures.Sheet(predictor, class_names, paths)
         mistakes = f"{title}: the most confident mistakes"
-        confusion = _confusion(has, probabilities > THRESHOLD)
+        predicted = probabilities > THRESHOLD
+        confusion = _confusion(has, predicted)
         pictures = {
             "confusion.png": figures.confusion(
                 confusion, class_names, f"{title}: classes wrongly named", has.sum(0)
@@ -137,19 +138,18 @@ class MultiLabel(Task):
         }
         tables: dict[str, list[Sequence[Any]]] = {
             "predictions.csv": _prediction_rows(has, probabilities, class_names, paths),
-            "classes.csv": _class_rows(has, probabilities, class_names),
+            "classes.csv": _class_rows(has, predicted, outcome["average_precision"]),
             "confusion.csv": confusion_rows(confusion, class_names, "images"),
         }
         return Evaluation(outcome, pictures, tables)
 
-    def summary(self, results: dict) -> str:
-        """Returns mean average precision and F1 in one line."""
-        headline = (
+    def headline(self, results: dict) -> str:
+        """Returns mean average precision and F1."""
+        return (
             f"Test mean average precision {results['mean_average_precision']:.4f}, micro F1"
             f" {results['micro_f1']:.4f}, macro F1 {results['macro_f1']:.4f}"
             f" ({results['test_images']} images)"
         )
-        return ". ".join((headline, " ".join(results["notes"]))).rstrip(". ")
 
 
 def results(has: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> dict:
@@ -214,16 +214,16 @@ def _prediction_rows(has, probabilities, class_names, paths):
     return rows
 
 
-def _class_rows(has, probabilities, class_names):
-    predicted = probabilities > THRESHOLD
+def _class_rows(has, predicted, average_precisions):
+    """Returns the table of classes, from the average precision of each by name."""
     hits, true, called = (has & predicted).sum(0), has.sum(0), predicted.sum(0)
     values = (
-        scores.average_precisions(has, probabilities),
+        [*average_precisions.values()],
         scores.recalls(hits, true),
         scores.recalls(hits, called),
         scores.f1_scores(hits, true, called),
     )
     rows = [("class", "images", "predicted", "average_precision", "recall", "precision", "f1")]
-    for place, name in enumerate(class_names):
+    for place, name in enumerate(average_precisions):
         rows.append((name, true[place], called[place], *(shown(one[place]) for one in values)))
     return rows

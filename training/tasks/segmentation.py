@@ -138,13 +138,12 @@ class Segmentation(Task):
         }
         return Evaluation(outcome, pictures, tables)
 
-    def summary(self, results: dict) -> str:
-        """Returns mean IoU and pixel accuracy in one line."""
-        headline = (
+    def headline(self, results: dict) -> str:
+        """Returns mean IoU and pixel accuracy."""
+        return (
             f"Test mean IoU {results['mean_iou']:.4f} ({results['accuracy']:.2%} of"
             f" {results['pixels']:,} pixels right)"
         )
-        return ". ".join((headline, " ".join(results["notes"]))).rstrip(". ")
 
 
 def results(confusion: np.ndarray, class_names: Sequence[str]) -> dict:

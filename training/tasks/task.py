@@ -124,5 +124,9 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
+    def headline(self, results: dict) -> str:
+        """Returns the main scores among the results of `evaluate`."""
+
     def summary(self, results: dict) -> str:
-        """Returns the results of `evaluate` in one line."""
+        """Returns the results of `evaluate` in one line: the main scores and all notes."""
+        return ". ".join((self.headline(results), " ".join(results["notes"]))).rstrip(". ")
