@@ -1,11 +1,10 @@
 """Checksums of an export, to find damaged or changed files."""
 
-import hashlib
 import json
 from pathlib import Path
 
 from regnet_tf._errors import UserError
-from regnet_tf._files import write_json
+from regnet_tf._files import sha256_of, write_json
 
 FILE = "manifest.json"
 
@@ -19,8 +18,8 @@ def write_manifest(folder, files):
     """
     entries = {}
     for path in _expanded(folder, files):
-        content = (folder / path).read_bytes()
-        entries[path] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        file = folder / path
+        entries[path] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
     write_json(folder / FILE, entries)
 
 
@@ -48,10 +47,10 @@ def _fault(folder, path, entry):
     if not file.is_file():
         yield f"{path} is missing"
         return
-    content = file.read_bytes()
-    if len(content) != entry["bytes"]:
-        yield f"{path} has {len(content):,} bytes instead of {entry['bytes']:,}"
-    elif hashlib.sha256(content).hexdigest() != entry["sha256"]:
+    size = file.stat().st_size
+    if size != entry["bytes"]:
+        yield f"{path} has {size:,} bytes instead of {entry['bytes']:,}"
+    elif sha256_of(file) != entry["sha256"]:
         yield f"{path} was changed: its SHA-256 is another"
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -69,16 +70,38 @@ def read_json(path: Path, *keys: str) -> dict:
         UserError: if the file is damaged; the message names it.
         OSError: if the file cannot be read.
     """
+    return parse_json(path.read_bytes(), str(path), *keys)
+
+
+def parse_json(text: str | bytes, origin: str, *keys: str) -> dict:
+    """Returns the object in a JSON text.
+
+    Args:
+        text: the text, or its bytes in UTF-8.
+        origin: what the error names, such as the path of a file.
+        *keys: keys that the object must have.
+
+    Raises:
+        UserError: if the text is not a JSON object with these keys.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: {first_line(error)}") from error
+        content = json.loads(text)
+    except RecursionError as error:
+        raise UserError(f"{origin} is damaged: it is nested too deeply") from error
+    except ValueError as error:
+        raise UserError(f"{origin} is damaged: {first_line(error)}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged: it holds no JSON object")
+        raise UserError(f"{origin} is damaged: it holds no JSON object")
     missing = [key for key in keys if key not in content]
     if missing:
-        raise UserError(f"{path} is damaged: it lacks {', '.join(missing)}")
+        raise UserError(f"{origin} is damaged: it lacks {', '.join(missing)}")
     return content
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file's content, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -5,7 +5,6 @@ the preprocessing, the licence and the accuracies that the source publishes.
 """
 
 import dataclasses
-import hashlib
 import json
 import logging
 import re
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from regnet_tf._errors import nearest
+from regnet_tf._files import sha256_of
 from regnet_tf.class_names import imagenet_synsets
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.variants import variant_key
@@ -188,8 +188,7 @@ def _verify(path):
     stated = path.resolve().name
     if not re.fullmatch("[0-9a-f]{64}", stated):
         return
-    with path.open("rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    actual = sha256_of(path)
     if actual != stated:
         raise OSError(
             f"{path} is damaged: its SHA-256 is {actual}, the hub states {stated}."

@@ -410,13 +410,11 @@ def test_other_data_are_refused(begun, photos):
 
 
 def test_two_runs_in_one_directory(begun):
-    from training.locking import writing_to
+    from regnet_tf._locking import writing_to
 
     folder, recipe = begun
-    with (
-        writing_to(folder),
-        pytest.raises(UserError, match=f"Another process is writing to {folder}"),
-    ):
+    holder = rf"Another process is writing to {folder}: process {os.getpid()} on "
+    with writing_to(folder), pytest.raises(UserError, match=holder):
         train(recipe, folder)
     with writing_to(folder):  # it is free again
         pass

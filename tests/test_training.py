@@ -12,10 +12,9 @@ import keras
 import numpy as np
 import pytest
 
-from regnet_tf import Preprocessing, facts_of, get_config
+from regnet_tf import Preprocessing, _locking, facts_of, get_config
 from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
-from training import locking
 from training.__main__ import main
 from training.data import load
 from training.data.batches import limited_test_batches
@@ -335,7 +334,7 @@ def finished(tmp_path_factory):
 
 def test_run_writes_everything_and_nothing_else(finished):
     workdir, *_ = finished
-    assert {path.name for path in workdir.iterdir()} == {*FILES, locking.FILE}
+    assert {path.name for path in workdir.iterdir()} == {*FILES, _locking.FILE}
     for picture in (name for name in FILES if name.endswith(".png")):
         assert (workdir / picture).read_bytes().startswith(b"\x89PNG")
 

@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 from regnet_tf._errors import UserError
-
-from .locking import lock
+from regnet_tf._locking import lock
 
 #: The status of a failed result.
 FAILED = "failed"

@@ -12,13 +12,13 @@ import tensorflow as tf
 from regnet_tf._checks import check_choice, check_int
 from regnet_tf._errors import UserError, import_optional
 from regnet_tf._files import read_json, write_csv
+from regnet_tf._locking import writing_to
 from regnet_tf._predictors import of_keras
 from regnet_tf.weights import Checkpoint
 
 from ..data.batches import limited_test_batches
 from ..data.checking import check_files, naming_damaged_files
 from ..figures import curves, write_figure
-from ..locking import writing_to
 from ..recipes import Recipe, pretraining_recipe
 from ..tasks import task_of
 from . import identity, strategies
