@@ -42,10 +42,10 @@ def first_line(error: object) -> str:
 
 
 def printable(text: object) -> str:
-    """Returns a text from outside, such as the name of a file, so that it prints as one line.
+    r"""Returns a text from outside, such as the name of a file, so that it prints as one line.
 
     Control characters, line breaks and bytes that are not UTF-8 become Python's escapes, such as
-    `\\n` and `\\x1b`. All other characters stay.
+    `\n` and `\x1b`. All other characters stay.
 
     Args:
         text: a text, the path of a file, or any object that `str` accepts.
