@@ -118,7 +118,7 @@ class _Process:
     def _leave(self):
         """Ends the process without Python's finalization, in which signals are not handled."""
         if self.status is not None:
-            os._exit(self.status)
+            os._exit(_flushed(self.status))
 
 
 def open_streams():
