@@ -4,7 +4,6 @@ import argparse
 import ast
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 

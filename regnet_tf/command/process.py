@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _PACKAGES = ("regnet_command", "regnet_tf", "training", "export", "benchmarks")
 _SCRIPT = "regnet"
@@ -196,6 +196,7 @@ def say_when_stopped(message: str) -> None:
 
 def finish(main: Callable[[], int]) -> NoReturn:
     """Runs the `main` of a program, and ends the process with its exit status."""
+    status: Any
     try:
         status = main()
     except SystemExit as end:
