@@ -18,7 +18,7 @@ import tensorflow as tf
 from serving_server import Fault, ServingServer
 
 from export.client import GrpcClient, RestClient, ServingError, VersionStatus, base
-from export.client.__main__ import main
+from export.client.command import main
 from export.client.load import Load, send_load
 
 CLASSES = 7
@@ -561,7 +561,7 @@ def test_grpc_without_messages_of_tensorflow(photographs):
 def test_rest_needs_no_tensorflow(stand_in, photographs, run_python):
     program = f"""
 import sys
-from export.client.__main__ import main
+from export.client.command import main
 assert main(["--model", "tiny", "--rest-port", "{stand_in.address.rest_port}", *sys.argv[1:]]) == 0
 assert not {{"tensorflow", "numpy", "keras", "regnet_tf"}} & set(sys.modules)
 """
