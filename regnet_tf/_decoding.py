@@ -25,7 +25,7 @@ def decode_file(path, channels, exif_orientation, max_pixels):
     path = path.numpy() if tf.is_tensor(path) else os.fspath(path)
     name = f"'{printable(path)}'"
     if Path(os.fsdecode(path)).exists() and not Path(os.fsdecode(path)).is_file():
-        raise ValueError(f"An image must be a file. Received: {name}, a folder, pipe or device")
+        raise ValueError(f"{name} cannot be read: it is a folder, a pipe or a device")
     try:
         content = tf.io.read_file(os.fsencode(path))
     except tf.errors.NotFoundError as error:
@@ -68,7 +68,7 @@ def limited(content, max_pixels):
     """
     check_int("max_pixels", max_pixels, minimum=1, maximum=tf.int64.max)
     size = size_of(content)
-    with asserted(tf.reduce_min(size) > 0, "Its header is damaged"):
+    with asserted(tf.reduce_min(size) > 0, "It is no image, or its header is damaged"):
         pixels = tf.reduce_prod(size)
     received = tf.strings.format("It has {} x {} pixels", (size[1], size[0]))
     reason = tf.strings.join([received, f"; `max_pixels` allows {max_pixels:,}"])

@@ -19,7 +19,7 @@ _STEPS = 10_000
 def kind_of(content):
     """Returns the format of a file by its first bytes, int32: the place in `FORMATS`.
 
-    A file of another format counts as JPEG, whose decoder raises an error.
+    A file of another format counts as JPEG.
     """
     start = tf.strings.substr(content, 0, 4)
     found = tf.stack(
@@ -37,7 +37,7 @@ def kind_of(content):
 def size_of(content):
     """Returns the height and the width of an encoded image, int64 `(2,)`.
 
-    They are 0 if the header is damaged. For a damaged JPEG, TensorFlow raises an error.
+    They are 0 if the header is damaged. For a damaged JPEG, TensorFlow may raise an error.
     """
     readers = (_jpeg, _png, _bmp, _gif, _webp)
     branches = [lambda reader=reader: reader(content) for reader in readers]
@@ -60,7 +60,10 @@ def leading_bytes(content, at, count):
 
 
 def _jpeg(content):
-    return tf.cast(tf.io.extract_jpeg_shape(content)[:2], tf.int64)
+    def size():
+        return tf.cast(tf.io.extract_jpeg_shape(content)[:2], tf.int64)
+
+    return tf.cond(tf.io.is_jpeg(content), size, lambda: tf.zeros([2], tf.int64))
 
 
 def _png(content):
