@@ -11,6 +11,7 @@ import keras
 from regnet_tf._errors import UserError
 from regnet_tf._files import read_json
 from regnet_tf._predictors import levels_are_fed
+from regnet_tf._runs import RUN, check_file
 from regnet_tf._trained import load_trained
 from regnet_tf.class_names import imagenet_synsets, readable
 from regnet_tf.facts import facts_of
@@ -86,8 +87,9 @@ def load_source(
     if calibration is not None:
         examples = Examples.read(Path(calibration), preprocessing)
     elif trained.folder is not None and (trained.folder / "examples.npz").is_file():
+        check_file(trained.folder / "examples.npz")
         examples = Examples.read(trained.folder / "examples.npz", preprocessing)
-        accuracy = _known_accuracy(trained.folder / "run.json")
+        accuracy = _known_accuracy(trained.folder / RUN)
     assumed = tuple(_assumed(trained.name, facts, changes, names, labels))
     return Source(name, model, preprocessing, names, examples, assumed, accuracy)
 

@@ -14,6 +14,7 @@ import keras
 
 from regnet_tf._errors import UserError, first_line, nearest
 from regnet_tf._internals import all_layers
+from regnet_tf._runs import check_file
 from regnet_tf.facts import at_size, facts_of
 from regnet_tf.layers import Head, Stage, Stem
 from regnet_tf.porting import count_classes, load_state_dict, to_state_dict
@@ -76,8 +77,10 @@ def load_model(path: Path) -> keras.Model:
     """Loads a `.keras` file, not compiled.
 
     Raises:
-        UserError: for a file that cannot be read; the message names it.
+        UserError: for a file that cannot be read, or that is not the one that its run has written;
+            the message names it.
     """
+    check_file(path)
     if not zipfile.is_zipfile(path):  # Keras would say that it does not exist
         raise UserError(f"{path} is damaged: it is not a zip archive, as `.keras` files are")
     try:
@@ -100,6 +103,44 @@ def config_of(weights: str | os.PathLike) -> RegNetConfig | None:
     found = find_weights(weights)
     if found.kind == "tag":
         return get_config(weights_info(str(weights)).variant)
+    network = _of_stem(found, "network")
+    return None if network is None else RegNetConfig.from_dict(network)
+
+
+def preprocessing_of(weights: str | os.PathLike, size: int) -> Preprocessing | None:
+    """Returns the preprocessing of images for a tag, a run or a `.keras` file; None if unknown.
+
+    The weights are not read.
+
+    Args:
+        weights: the tag or path.
+        size: side of the network's images in pixels; see `Checkpoint.preprocessing`.
+
+    Raises:
+        UserError, FileNotFoundError: as `config_of`.
+    """
+    found = find_weights(weights)
+    if found.kind == "tag":
+        return _published_preprocessing(str(weights), size)
+    known = _of_stem(found, "preprocessing")
+    return None if known is None else at_size(Preprocessing.from_dict(known), size)
+
+
+def check_variant(tag: str, variant: str) -> None:
+    """Raises a ValueError if a tag's weights are of another network than a known variant."""
+    own = weights_info(tag).variant
+    if is_variant(variant) and own != variant_key(variant):
+        raise ValueError(f"`weights` of {variant} cannot be {tag}, which are weights of {own}")
+
+
+def _published_preprocessing(tag: str, size: int | None) -> Preprocessing:
+    """Returns the preprocessing of the published test for its image size, else of the training."""
+    info = weights_info(tag)
+    return info.preprocessing(test=size in (None, info.test_image_size))
+
+
+def _of_stem(found: Found, entry: str) -> dict | None:
+    """Returns an entry of a saved model's stem as a dict; None if it or the stem is missing."""
     if found.kind != "model":
         return None
     try:
@@ -107,15 +148,14 @@ def config_of(weights: str | os.PathLike) -> RegNetConfig | None:
             model = json.loads(archive.read("config.json"))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"{found.path} cannot be read: {first_line(error)}") from error
-    networks = [network for network in _stems(model) if network is not None]
-    return RegNetConfig.from_dict(networks[0]) if networks else None
+    return next((stem[entry] for stem in _stems(model) if stem[entry] is not None), None)
 
 
-def _stems(config: Any) -> Iterator[dict | None]:
-    """Yields the networks' configurations in the stems of a saved model, as dicts or None."""
+def _stems(config: Any) -> Iterator[dict]:
+    """Yields the configurations of the stems of a saved model."""
     if isinstance(config, dict):
         if config.get("registered_name") == "regnet_tf>Stem":
-            yield config["config"]["network"]
+            yield config["config"]
         config = list(config.values())
     for part in config if isinstance(config, list) else ():
         yield from _stems(part)
@@ -178,10 +218,8 @@ class Checkpoint:
     @classmethod
     def _published(cls, tag, variant):
         info = weights_info(tag)
-        if variant and is_variant(variant) and info.variant != variant_key(variant):
-            raise ValueError(
-                f"`weights` of {variant} cannot be {tag}, which are weights of {info.variant}"
-            )
+        if variant is not None:
+            check_variant(tag, variant)
         state_dict = read_state_dict(download(tag))
         classes = count_classes(state_dict)
         names = info.class_names if classes == info.classes else None
@@ -218,8 +256,7 @@ class Checkpoint:
                 published test's gets the part of the image that training has kept.
         """
         if self.tag is not None:
-            info = weights_info(self.tag)
-            return info.preprocessing(test=size in (None, info.test_image_size))
+            return _published_preprocessing(self.tag, size)
         stems = [] if self.model is None else all_layers(self.model)
         known = [stem.preprocessing for stem in stems if isinstance(stem, Stem)]
         return at_size(known[0], size) if known and known[0] else None
