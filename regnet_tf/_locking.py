@@ -29,10 +29,19 @@ def writing_to(folder: Path) -> Iterator[None]:
     path = Path(folder) / FILE
     with open(path, "a+", encoding="utf-8") as file:
         lock(file, folder, path)
+        if not _is_file_at(path, file):  # its holder removed it and let go just now
+            raise UserError(f"Another process is writing to {folder}.")
         file.truncate(0)
         json.dump(_this_process(), file)
         file.flush()
         yield
+
+
+def _is_file_at(path, file):
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except OSError:
+        return False
 
 
 def lock(file: IO, folder: Path, holder: Path | None = None) -> None:

@@ -539,7 +539,7 @@ def test_a_server_that_drips(begin):
     with http_server(drip) as address:
         with RestClient("tiny", address.host, address.rest_port, timeout=0.3, retries=0) as client:
             start = time.monotonic()
-            with pytest.raises(ServingError, match="no whole answer within 0.3 s"):
+            with pytest.raises(ServingError, match=r"no whole answer within 0\.3 s"):
                 client.predict([b""])
             assert time.monotonic() - start < 2
 

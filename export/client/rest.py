@@ -48,8 +48,7 @@ class RestClient(Client):
             "signature_name": "serving_default",
             "instances": [{"image_bytes": {"b64": text}} for text in encoded],
         }
-        most = largest_answer(len(image_files))
-        answer = self._ask("POST", ":predict", json.dumps(body), most)
+        answer = self._ask("POST", ":predict", json.dumps(body), len(image_files))
         with expecting(OUTPUTS):
             check_count(answer["predictions"], len(image_files))
             return [
@@ -67,13 +66,13 @@ class RestClient(Client):
                 for each in answer["model_version_status"]
             ]
 
-    def _ask(self, method, verb="", body=None, most=largest_answer(1)):
+    def _ask(self, method, verb="", body=None, images=1):
         path = "/v1/models/" + urllib.parse.quote(self.model, safe="")
         if self.version is not None:
             path += f"/versions/{self.version}"
         if self.label is not None:
             path += "/labels/" + urllib.parse.quote(self.label, safe="")
-        status, content = self._exchange(method, path + verb, body, most)
+        status, content = self._exchange(method, path + verb, body, largest_answer(images))
         try:
             answer = json.loads(content)
         except (ValueError, RecursionError):
@@ -130,7 +129,8 @@ class _Connection(http.client.HTTPConnection):
         failed = None
         for *_, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
             try:
-                connected = socket.create_connection(address[:2], self.seconds_left())
+                where = str(address[0]), self.port
+                connected = socket.create_connection(where, self.seconds_left())
             except OSError as error:
                 failed = failed or error
             else:
