@@ -7,7 +7,7 @@ import platform
 import sys
 from pathlib import Path
 
-from regnet_command import defer_library, run
+from regnet_command import defer_library, run, start
 
 _DESCRIPTION = """\
 Measures this project and the installed peers: the seconds to import the library, to build the
@@ -362,4 +362,4 @@ def _say(text):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(".compare", __package__)

@@ -3,10 +3,9 @@
 import argparse
 import json
 import re
-import sys
 from pathlib import Path
 
-from regnet_command import run
+from regnet_command import run, start
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "model_zoo.md"
@@ -95,4 +94,4 @@ def _read_record(path):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(".model_zoo", __package__)

@@ -1,11 +1,10 @@
 """`regnet verify`: repeats the checks of an export."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from regnet_command import run
+from regnet_command import run, start
 
 _EPILOG = """\
 example:
@@ -132,4 +131,4 @@ def _faults(now, before, checks):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(".verify", __package__)

@@ -17,8 +17,8 @@ from PIL import Image
 from regnet_command import without_stderr
 
 from export import exporting, manifest, report, serving
-from export.__main__ import main
 from export.checks import measure_speed
+from export.command import main
 from export.examples import Examples
 from export.source import load_source
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig, build_regnet

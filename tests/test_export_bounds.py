@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from export import bounds, exporting, photographs, verify
-from export.__main__ import main
 from export.checks import Checks
+from export.command import main
 from export.saved_model import write_saved_model
 from export.source import load_source
 

@@ -13,7 +13,7 @@ from PIL import Image
 import regnet_tf
 from regnet_tf._errors import UserError
 from regnet_tf.weights import Checkpoint
-from training.__main__ import main
+from training.command import main
 from training.data import CompleteDataSet, load
 from training.loop import fitting, identity
 from training.loop.callbacks import Stopped

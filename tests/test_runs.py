@@ -19,7 +19,7 @@ from regnet_tf import _cpu
 from regnet_tf._errors import UserError
 from regnet_tf.class_names import imagenet_classes
 from training import evaluate
-from training.__main__ import main
+from training.command import main
 from training.data import load
 from training.loop.checkpoints import Checkpoints
 from training.loop.fitting import build

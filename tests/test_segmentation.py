@@ -257,7 +257,7 @@ def test_devices_count_every_pixel_once(few_scenes, two_devices):
 @pytest.fixture(scope="module")
 def exported_scenes(finished, tmp_path_factory):
     """What was exported of the run."""
-    from export.__main__ import main as export
+    from export.command import main as export
 
     folder = tmp_path_factory.mktemp("export")
     assert export([str(finished[0]), "--out", str(folder), "--precision", "float32", "int8"]) == 0

@@ -14,7 +14,7 @@ import pytest
 
 from regnet_tf import RegNetConfig
 from training.sweep import built_in, executors, running
-from training.sweep.__main__ import main
+from training.sweep.command import main
 from training.sweep.network import result_of, train_network
 from training.sweep.results import claim, population_results
 from training.sweep.running import run, tasks_of

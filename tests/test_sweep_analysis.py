@@ -14,7 +14,7 @@ import pytest
 
 from regnet_tf import RegNetConfig
 from training.sweep import built_in
-from training.sweep.__main__ import main
+from training.sweep.command import main
 from training.sweep.network import result_of
 from training.sweep.page import page
 from training.sweep.populations import matching_weights, read_populations

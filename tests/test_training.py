@@ -15,7 +15,7 @@ import pytest
 from regnet_tf import Preprocessing, _locking, facts_of, get_config
 from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
-from training.__main__ import main
+from training.command import main
 from training.data import load
 from training.data.batches import limited_test_batches
 from training.loop import train

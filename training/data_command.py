@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from regnet_command import run
+from regnet_command import run, start
 
 _EPILOG = """\
 examples:
@@ -172,4 +172,4 @@ def _inspect(options):
 _COMMANDS = {"prepare": _prepare, "check": _check, "inspect": _inspect}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(".data_command", __package__)

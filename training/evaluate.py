@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regnet_command import add_preprocessing_options, preprocessing_changes, run
+from regnet_command import add_preprocessing_options, preprocessing_changes, run, start
 
 if TYPE_CHECKING:
     from regnet_tf import Preprocessing
@@ -341,4 +341,4 @@ def _line(result, job):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(".evaluate", __package__)

@@ -1,8 +1,6 @@
-"""Runs `regnet ask` as `python -m export.client`."""
+"""`python -m export.client` is `regnet ask`."""
 
-import sys
-
-from .command import main
+from regnet_command import start
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(".command", __package__)

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         _check(options)
         return _run(options)
 
-    return run(job, parser, tensorflow=False)
+    return run(job, parser, tensorflow=False, only_prints=options.load is None)
 
 
 def _parser():

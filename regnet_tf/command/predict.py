@@ -32,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    return run(lambda: _predict(options), parser)
+    only_prints = options.out is None and options.csv is None
+    return run(lambda: _predict(options), parser, only_prints=only_prints)
 
 
 def _parser():

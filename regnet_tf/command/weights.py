@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    return run(lambda: options.run(options), parser)
+    return run(lambda: options.run(options), parser, only_prints=options.run is not _convert)
 
 
 def _parser():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from regnet_command import Stopped
 
 from regnet_tf._errors import UserError
 from regnet_tf._files import replacing
@@ -18,18 +19,6 @@ from ..recipes.parts import Selection
 from .averaging import ModelAverage
 from .checkpoints import Checkpoints, Progress
 from .testing import Test
-
-
-class Stopped(Exception):
-    """A signal stopped the run; its state is saved.
-
-    Attributes:
-        signal: number of the signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.signal = number
 
 
 class StopSignals:
@@ -47,10 +36,13 @@ class StopSignals:
                 break
         return self
 
-    def _receive(self, number, _):
-        if self.received is not None:
-            raise KeyboardInterrupt  # the second signal stops immediately
-        self.received = number
+    def _receive(self, number, frame):
+        if self.received is None:
+            self.received = number
+        elif callable(before := self._before[number]):
+            before(number, frame)  # the second signal stops immediately
+        else:
+            raise Stopped(number)
 
     def __exit__(self, *_):
         for number, handler in self._before.items():

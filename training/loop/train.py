@@ -84,7 +84,7 @@ def train_and_evaluate(
             run, or one of another recipe or other data; or if there are several workers and the
             recipe has `pretraining`. During training, if the loss is not finite, an image cannot be
             read, or a file cannot be written.
-        training.loop.callbacks.Stopped: after SIGTERM or SIGINT, once the state is saved.
+        regnet_command.Stopped: after SIGTERM or SIGINT, once the state is saved.
     """
     check_int("checkpoint_steps", checkpoint_steps, minimum=1)
     strategy, workdir = strategy or tf.distribute.get_strategy(), Path(workdir)
