@@ -8,7 +8,8 @@ from typing import Any
 
 import keras
 
-from regnet_tf._errors import UserError
+from regnet_tf._checks import check_number
+from regnet_tf._errors import UserError, first_line
 from regnet_tf._files import read_json
 from regnet_tf._predictors import levels_are_fed
 from regnet_tf._runs import RUN, check_file
@@ -106,7 +107,12 @@ def _assumed(name, facts, changes, names, labels):
 
 def _known_accuracy(file):
     """Returns the accuracy in percent that a run found on its test images; None if unknown."""
-    accuracy = (read_json(file).get("results") or {}).get("accuracy")
+    results = read_json(file).get("results") or {}
+    try:
+        accuracy = results.get("accuracy")
+        check_number("accuracy", accuracy or 0, minimum=0)
+    except (AttributeError, ValueError) as error:
+        raise UserError(f"{file} is damaged: {first_line(error)}") from error
     return None if accuracy is None else 100 * accuracy
 
 
@@ -148,7 +154,10 @@ def _class_names(file, class_names, classes):
     if classes == 0:
         return ()
     if file is not None:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
+        try:
+            lines = Path(file).read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise UserError(f"`labels` must be a text in UTF-8. Received: {file}") from error
         names: Sequence[str] = [line.strip() for line in lines if line.strip()]
     elif class_names is not None:
         names = class_names

@@ -34,9 +34,18 @@ def writing_to(folder: str | os.PathLike) -> Iterator[None]:
             file = stack.enter_context(open(path, "ab+", buffering=0))
             if not _lock(file):
                 raise UserError(f"Another process is writing to {folder}{_who(path)}.")
+            if not _is_file_at(path, file):  # its holder removed it and let go just now
+                raise UserError(f"Another process is writing to {folder}.")
             file.truncate(0)
             file.write(json.dumps(_this_process()).encode())
         yield
+
+
+def _is_file_at(path, file):
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except OSError:
+        return False
 
 
 def _lock(file: IO) -> bool:
