@@ -103,7 +103,9 @@ def _decoded(image_bytes, preprocessing):
 
     def decode(file):
         channels, turned = preprocessing.channels, preprocessing.exif_orientation
-        return decode_image(file, channels, turned, "encoded bytes", webp=False)
+        return decode_image(
+            file, channels, turned, preprocessing.max_pixels, "encoded bytes", webp=False
+        )
 
     def crop(index, file):
         return index, preprocessing.resize_and_crop(decode(file))
