@@ -69,7 +69,8 @@ class Predictions:
 
         settings = self._predictor.preprocessing
         try:
-            image = load_image(path, settings.channels, settings.exif_orientation)
+            form = settings.channels, settings.exif_orientation, settings.max_pixels
+            image = load_image(path, *form)
             return image, np.asarray(self._predictor.prepare(image))
         except (ValueError, OSError) as error:
             return first_line(error)

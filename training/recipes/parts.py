@@ -7,7 +7,13 @@ from regnet_tf import Preprocessing, RegNetConfig
 from regnet_tf._checks import check, check_choice, check_int, check_number
 from regnet_tf.decoders import DECODERS
 from regnet_tf.optimizers import UNDECAYED
-from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS, for_channels
+from regnet_tf.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    INTERPOLATIONS,
+    MAX_PIXELS,
+    for_channels,
+)
 
 from ..augmentation import CROPS, ERASING_MODES, check_policy
 
@@ -134,6 +140,7 @@ class Images:
         channels: number of channels: 3 for RGB, 1 for gray. `mean` and `std` have one number for
             each channel, or three for R, G and B, which are adapted to other numbers of channels.
         exif_orientation: whether to turn images as their EXIF metadata says.
+        max_pixels: largest number of pixels in the file of an image or a mask.
     """
 
     size: int
@@ -144,6 +151,7 @@ class Images:
     std: tuple[float, ...] = IMAGENET_STD
     channels: int = 3
     exif_orientation: bool = False
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self):
         check_int("images.size", self.size, minimum=1)
@@ -157,6 +165,7 @@ class Images:
         _check_channels("images.mean", self.mean, self.channels)
         _check_channels("images.std", self.std, self.channels, above=0)
         _check_bool("images.exif_orientation", self.exif_orientation)
+        check_int("images.max_pixels", self.max_pixels, minimum=1)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -168,6 +177,7 @@ class Images:
             mean=for_channels(self.mean, self.channels),
             std=for_channels(self.std, self.channels),
             exif_orientation=self.exif_orientation,
+            max_pixels=self.max_pixels,
         )
 
     @property
