@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from regnet_tf._errors import UserError
+from regnet_tf._errors import UserError, printable
 from regnet_tf._files import read_json
 from regnet_tf._predictors import levels_are_fed
 from regnet_tf._trained import load_trained
@@ -48,7 +48,7 @@ class Source:
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes in words, one line each."""
-        return tuple(" ".join(readable(name).splitlines()) for name in self.class_names)
+        return tuple(printable(" ".join(readable(name).split())) for name in self.class_names)
 
 
 def load_source(

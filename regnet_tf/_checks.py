@@ -7,6 +7,8 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from regnet_tf._errors import printable
+
 
 def plain(instance):
     """Replaces numpy numbers in a frozen dataclass by Python numbers, which JSON supports."""
@@ -50,6 +52,22 @@ def check_choice(name, value, choices):
         isinstance(value, Hashable) and value in choices,
         f"one of {', '.join(map(repr, choices))}",
     )
+
+
+def check_class_names(of, names):
+    """Raises ValueError unless each class name is one line, as files of labels need it.
+
+    Args:
+        of: what the names are, for the message.
+        names: the names.
+    """
+    for name in names:
+        ok = isinstance(name, str) and name == name.strip() and name == printable(name) != ""
+        if not ok:
+            raise ValueError(
+                f"{of} must be names of one line each, without control characters and without"
+                f" blanks at their ends. Received: {name!r}"
+            )
 
 
 def is_int(value):

@@ -31,8 +31,8 @@ def decode_map(content: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
         uint8 `(height, width)`. With fewer than 8 bits, no value is `IGNORED`.
 
     Raises:
-        ValueError: if the file is damaged, too large, or no PNG of this kind. In a graph, TensorFlow raises
-            `InvalidArgumentError` when the graph runs.
+        ValueError: if the file is damaged, too large, or no PNG of this kind. In a graph,
+            TensorFlow raises `InvalidArgumentError` when the graph runs.
     """
     gray, step = tf.numpy_function(_as_gray, [content], (tf.string, tf.uint8), stateful=False)
     gray = limited(tf.ensure_shape(gray, []), max_pixels)

@@ -12,15 +12,14 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from regnet_tf._errors import UserError
+from regnet_tf._errors import UserError, printable
+from regnet_tf._folders import images_below
 from regnet_tf.preprocessing import MAX_PIXELS
 
 from . import splitting
 from .listing import (
     as_paths,
-    images_below,
     left_out_note,
-    readable,
     shortened,
     split_folders,
 )
@@ -65,7 +64,7 @@ def load(
         names, whole, told = _list(train_folder or path, skip_missing)
         class_names, unnamed = _class_names(path, [whole], max_pixels)
         train, test, held_out = splitting.with_tests(
-            readable(path),
+            printable(path),
             whole,
             names,
             test_share,
@@ -122,21 +121,21 @@ def _list(folder, skip_missing):
     """Returns `(names, split, notes)` of a folder with both folders."""
     for name in (IMAGES, MASKS):
         if not (folder / name).is_dir():
-            raise UserError(f"{readable(folder)} must hold the folders {IMAGES} and {MASKS}.")
+            raise UserError(f"{printable(folder)} must hold the folders {IMAGES} and {MASKS}.")
     images, masks = images_below(folder / IMAGES), images_below(folder / MASKS)
     mask_of = {_stem(name): name for name in masks.images if name.lower().endswith(".png")}
     if len({_stem(name) for name in images.images}) < len(images.images):
         stems = [_stem(name) for name in images.images]
         twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-        raise UserError(f"Images in {readable(folder / IMAGES)} share a name: {shortened(twice)}.")
+        raise UserError(f"Images in {printable(folder / IMAGES)} share a name: {shortened(twice)}.")
     missing = [name for name in images.images if _stem(name) not in mask_of]
     names = [name for name in images.images if _stem(name) in mask_of]
     without = (
-        f"{len(missing):,} of {len(images.images):,} images in {readable(folder / IMAGES)} have no"
-        f" mask of their name in {readable(folder / MASKS)}: {shortened(missing)}"
+        f"{len(missing):,} of {len(images.images):,} images in {printable(folder / IMAGES)} have no"
+        f" mask of their name in {printable(folder / MASKS)}: {shortened(missing)}"
     )
     if not names and not missing:
-        raise UserError(f"{readable(folder / IMAGES)} holds no images.")
+        raise UserError(f"{printable(folder / IMAGES)} holds no images.")
     if missing and not (skip_missing and names):
         raise UserError(f"{without}.")
     notes: tuple[str, ...] = (f"{without}. They are left out.",) if missing else ()
@@ -164,15 +163,17 @@ def _class_names(path, tables, max_pixels):
             lines.pop()
         if len(set(lines)) < len(lines) or "" in lines or not 1 < len(lines) <= IGNORED:
             raise UserError(
-                f"{readable(file)} must hold 2 to {IGNORED} different names, one a line."
+                f"{printable(file)} must hold 2 to {IGNORED} different names, one a line."
                 f" Received: {shortened(lines)}"
             )
         return tuple(lines), ()
     count = 1 + max(largest_class(table, max_pixels) for table in tables)
     if count < 2:
         raise UserError(
-            f"The masks of {readable(path)} must hold two or more classes. Received: only 0"
+            f"The masks of {printable(path)} must hold two or more classes. Received: only 0"
             f" ({IGNORED} is ignored; a class must be 1, 2, ...)"
         )
-    told = f"{readable(path)} has no {CLASSES}: {count} classes, by the largest index in the masks."
+    told = (
+        f"{printable(path)} has no {CLASSES}: {count} classes, by the largest index in the masks."
+    )
     return tuple(f"class {number}" for number in range(count)), (told,)
