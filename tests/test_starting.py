@@ -4,7 +4,6 @@ import argparse
 import ast
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 
@@ -181,7 +180,9 @@ def test_nobody_reads_the_last_words(program):
 
 
 def test_no_file_takes_the_place_of_a_closed_stream(program, tmp_path):
-    code = "def work():\n    with open('file', 'w'):\n        print('no')\n        os.write(2, b'no')"
+    code = (
+        "def work():\n    with open('file', 'w'):\n        print('no')\n        os.write(2, b'no')"
+    )
     assert program(code, after="<&- >&- 2>&-") == (0, "", "")
     assert (tmp_path / "file").read_text() == ""
 
