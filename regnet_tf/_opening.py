@@ -1,6 +1,5 @@
 """Opens trained networks of any format, with the class names and preprocessing in their files."""
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from regnet_tf._errors import UserError, first_line
-from regnet_tf._files import FACTS_FILE, LABELS_FILE
+from regnet_tf._files import FACTS_FILE, LABELS_FILE, parse_json
 from regnet_tf._litert import dequantized, open_interpreter
 from regnet_tf._predictors import Predictor, is_of_pixels, lines_of, of_keras
 from regnet_tf._trained import load_trained
@@ -145,16 +144,16 @@ def _facts_of_files(files: dict[str, str], path: Path) -> dict[str, Any]:
     if FACTS_FILE not in files:
         names = tuple(lines_of(files[LABELS_FILE])) if LABELS_FILE in files else None
         return {"preprocessing": None, "class_names": names}
+    origin = f"{FACTS_FILE} of {path}"
+    facts = parse_json(files[FACTS_FILE], origin, "preprocessing", "class_names", "independent")
     try:
-        facts = json.loads(files[FACTS_FILE])
         return {
             "preprocessing": Preprocessing.from_dict(facts["preprocessing"]),
             "class_names": tuple(facts["class_names"]) or None,
             "independent": bool(facts["independent"]),
         }
-    except (ValueError, TypeError, KeyError) as error:
-        reason = first_line(error)
-        raise UserError(f"{FACTS_FILE} of {path} is damaged: {reason}") from error
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{origin} is damaged: {first_line(error)}") from error
 
 
 def _quantized(images, details):

@@ -280,7 +280,9 @@ def test_two_workers_do_what_one_does_though_one_is_killed(undisturbed, tmp_path
     ("config", "message"),
     [
         (None, "needs the machines in the variable TF_CONFIG"),
-        ("{", "TF_CONFIG must name workers and a task"),
+        ("{", "TF_CONFIG is damaged"),
+        ("[" * 200_000, "TF_CONFIG is damaged"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": 1}', "TF_CONFIG must name workers and a task"),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', "below 1"),
     ],
 )
@@ -290,6 +292,14 @@ def test_cluster_errors(config, message, monkeypatch):
     if config:
         monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(UserError, match=message):
+        make_strategy("multiworker")
+
+
+def test_slurm_without_workers(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "n[1-")
+    monkeypatch.setenv("SLURM_PROCID", "none")
+    with pytest.raises(UserError, match=r"^SLURM's variables name no workers: .*none"):
         make_strategy("multiworker")
 
 
