@@ -97,8 +97,8 @@ def check_class_names(of, names):
         ok = isinstance(name, str) and name == name.strip() and name == printable(name) != ""
         if not ok:
             raise ValueError(
-                f"{of} must be names of one line each, without control characters and without"
-                f" blanks at their ends. Received: {name!r}"
+                f"{of} must be names of one line each, none of them empty, without control"
+                f" characters and without blanks at the ends. Received: {name!r}"
             )
 
 

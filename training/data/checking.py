@@ -170,7 +170,7 @@ def naming_damaged_files(*splits: Split | None, max_pixels: int = MAX_PIXELS) ->
         yield
     except _NOT_OF_FILES:
         raise
-    except tf.errors.OpError as error:
+    except (tf.errors.OpError, UnicodeDecodeError) as error:  # the latter about a file's name
         problems = [problem for split in splits for problem in _problems(split, max_pixels)]
         if not problems:
             raise

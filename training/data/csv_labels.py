@@ -199,7 +199,8 @@ def _checked(file, rows, may_be_none):
             former = seen[path]
             raise UserError(
                 f"{printable(file)} lists {printable(row.path)} as {former.label!r}"
-                f" ({former.split}) and as {row.label!r} ({row.split}). Separate several classes by {_SEPARATOR!r}."
+                f" ({former.split}) and as {row.label!r} ({row.split}). Separate several classes by"
+                f" {_SEPARATOR!r}."
             )
     kept = []
     for row in seen.values():

@@ -55,7 +55,10 @@ def _reasons(function, arrays):
         try:
             next(results)
             reasons.append("It could not be read at first")
-        except tf.errors.NotFoundError:
+        except (
+            tf.errors.NotFoundError,
+            UnicodeDecodeError,
+        ):  # the latter for other names than UTF-8
             reasons.append("There is no such file")
         except tf.errors.OpError as error:
             reasons.append(short_reason(error))
