@@ -15,6 +15,7 @@ from sklearn.datasets import load_sample_images
 import regnet_tf
 from regnet_tf import RegNetConfig, StageConfig, backbone, build_regnet, segmentation_model
 from regnet_tf.facts import facts_of
+from training.loop.directory import write_run
 
 CONFIG = RegNetConfig(explicit_stages=(StageConfig(8, 1, 4), StageConfig(16, 1, 8)), stem_width=8)
 NAMES = ("ant", "bee", "cat", "dog")
@@ -56,7 +57,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "mine"
     folder.mkdir()
     network().save(folder / "model.keras")
-    (folder / "run.json").write_text("{}")
+    write_run({}, folder)
     return folder
 
 
