@@ -200,9 +200,9 @@ def _verify(path, repository):
 def _stated_sha256(path: Path, repository: str) -> str | None:
     """Returns the SHA-256 that the hub states for a file in its cache; None if nothing tells.
 
-    The cache names a large file by its SHA-256 and links to it. Where it cannot link, as on Windows,
-    it holds the file itself. Then the hub is asked. Its answer is kept in the cache for times
-    without a connection.
+    The cache names a large file by its SHA-256 and links to it. Where it cannot link, as on
+    Windows, it holds the file itself. Then the hub is asked. Its answer is kept in the cache for
+    times without a connection.
     """
     if _SHA256.fullmatch(path.resolve().name):
         return path.resolve().name

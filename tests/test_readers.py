@@ -144,7 +144,9 @@ def levels(count):
 def test_tensors_of_other_kinds(tmp_path, torch, make, message):
     path = tmp_path / "weights.pth"
     torch.save(make(torch), path)
-    with pytest.raises(ValueError, match=f"^[^\n]*weights.pth was not read: [^\n]*{message}[^\n]*$"):
+    with pytest.raises(
+        ValueError, match=f"^[^\n]*weights.pth was not read: [^\n]*{message}[^\n]*$"
+    ):
         read_state_dict(path)
 
 
@@ -159,7 +161,10 @@ def test_views_keep_their_numbers(tmp_path, torch):
     }
     assert views["negative"].is_neg() and not views["transposed"].is_contiguous()
     torch.save(views, path)
-    assert_equal(read_state_dict(path), {name: one.float().resolve_neg().numpy() for name, one in views.items()})
+    assert_equal(
+        read_state_dict(path),
+        {name: one.float().resolve_neg().numpy() for name, one in views.items()},
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\x80\x02junk", b"PK\x03\x04junk", b"<html>"])
