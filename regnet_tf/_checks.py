@@ -7,7 +7,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from regnet_tf._errors import printable
+from regnet_tf._errors import UserError, printable
 
 
 def plain(instance):
@@ -55,7 +55,7 @@ def check_choice(name, value, choices):
 
 
 def check_class_names(of, names):
-    """Raises ValueError unless each class name is one line, as files of labels need it.
+    """Raises UserError unless each class name is one line, as files of labels need it.
 
     Args:
         of: what the names are, for the message.
@@ -64,7 +64,7 @@ def check_class_names(of, names):
     for name in names:
         ok = isinstance(name, str) and name == name.strip() and name == printable(name) != ""
         if not ok:
-            raise ValueError(
+            raise UserError(
                 f"{of} must be names of one line each, none of them empty, without control"
                 f" characters and without blanks at the ends. Received: {name!r}"
             )
