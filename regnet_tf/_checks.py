@@ -6,7 +6,7 @@ import reprlib
 
 import numpy as np
 
-from regnet_tf._errors import printable
+from regnet_tf._errors import UserError, printable
 
 #: Default maximum of integers: TensorFlow holds shapes and counters of this size.
 MAX_INT = 2**31 - 1
@@ -93,7 +93,7 @@ def check_choice(name, value, choices):
 
 
 def check_class_names(of, names):
-    """Raises ValueError unless each class name is one line, as files of labels need it.
+    """Raises UserError unless each class name is one line, as files of labels need it.
 
     Args:
         of: what the names are, for the message.
@@ -102,7 +102,7 @@ def check_class_names(of, names):
     for name in names:
         ok = isinstance(name, str) and name == name.strip() and name == printable(name) != ""
         if not ok:
-            raise ValueError(
+            raise UserError(
                 f"{of} must be names of one line each, none of them empty, without control"
                 f" characters and without blanks at the ends. Received: {name!r}"
             )

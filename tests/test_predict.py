@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import TAG
+from odd_files import NAMES as ODD_NAMES
+from odd_files import write_odd_files
 from PIL import Image
 from regnet_command.predict import main
 from sklearn.datasets import load_sample_images
@@ -260,3 +262,30 @@ def test_long_names_of_classes(photos, tmp_path):
     assert command(tmp_path / "net.keras", photo, "--out", tmp_path, "--grad-cam") == 0
     picture = opened(tmp_path / "photo.png", "RGB")
     assert (picture[:, :200] < 250).mean() > 0.3  # the photograph has kept its place
+
+
+def test_files_of_all_kinds_and_names(trained, photos, tmp_path, capfd):
+    content = (photos / "b" / "photo.jpg").read_bytes()
+    write_odd_files(tmp_path / "odd", content)
+    table = tmp_path / "found.csv"
+    assert command(trained, tmp_path / "odd", "--csv", table, "--out", tmp_path / "out") == 0
+    printed = capfd.readouterr().out
+    assert "\x1b" not in printed
+    for name in ODD_NAMES.values():
+        assert f"{tmp_path / 'odd' / name}\n" in printed
+    written = table.read_bytes()
+    assert all(name in written for name in ODD_NAMES)
+    assert len(list((tmp_path / "out").iterdir())) == len(ODD_NAMES)
+    words = [
+        tmp_path / "odd" / name for name in ("pipe.jpg", "device.jpg", "loop.jpg", "\udcff.jpg")
+    ]
+    assert command(trained, *words) == 1
+    errors = capfd.readouterr().err.splitlines()
+    assert len(errors) == 5
+    for line, name in zip(
+        errors, ("pipe.jpg", "device.jpg", "loop.jpg", r"\xff.jpg"), strict=False
+    ):
+        assert f"'{tmp_path / 'odd' / name}'" in line
+    with pytest.raises(SystemExit):
+        raise SystemExit(command(trained, tmp_path / "odd" / "empty.jpg"))
+    assert "empty.jpg holds no images" in capfd.readouterr().err
