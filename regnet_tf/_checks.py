@@ -90,6 +90,11 @@ def check_choice(name, value, choices):
     check(name, value, ok, f"one of {', '.join(map(repr, choices))}")
 
 
+def check_bool(name, value):
+    """Raises ValueError unless `value` is True or False."""
+    check(name, value, isinstance(value, bool), "True or False")
+
+
 def is_int(value):
     """Whether `value` is an integer of 64 bits (numpy integers count, booleans do not)."""
     is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
