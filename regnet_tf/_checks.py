@@ -58,7 +58,11 @@ class _Short(reprlib.Repr):
     """Shortens long values; a huge integer has no text, as Python refuses to make one."""
 
     def repr_int(self, x, level):
-        return super().repr_int(x, level) if abs(x) < 10**100 else f"{x.bit_length():,} bits"
+        return (
+            super().repr_int(x, level)
+            if abs(x) < 10**100
+            else f"an integer of {x.bit_length():,} bits"
+        )
 
 
 _SHORT = _Short()
@@ -73,8 +77,9 @@ def shown(value: object) -> str:
 
 def printable(name: object) -> str:
     """Returns a name for an error: as it is, or as `shown` if it would break the line."""
-    is_plain = isinstance(name, str) and name.isprintable() and len(name) < _SHORT.maxstring
-    return name if is_plain else shown(name)
+    if isinstance(name, str) and name.isprintable() and len(name) < _SHORT.maxstring:
+        return name
+    return shown(name)
 
 
 def check(name, value, ok, allowed):
