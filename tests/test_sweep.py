@@ -69,6 +69,20 @@ def pretended(tasks, workers, address):
     ("changes", "message"),
     [
         ({"count": 0}, "count"),
+        ({"count": 10**19}, "`count` must be an integer of at least 1 and at most 100,000."),
+        ({"count": 10**400}, "`count` must be an integer of at least 1 and at most 100,000."),
+        ({"count": 1e31}, "`count` must be an integer"),
+        ({"seed": 10**31}, "`seed` must be an integer"),
+        ({"window": {"flops": [0, 10**400]}}, "`flops` must be a finite number"),
+        ({"window": {"flops": [0, float("nan")]}}, "`flops` must be a finite number"),
+        ({"space": {"name": "RegNetX", "stages": 10**9}}, "`stages` must be an integer"),
+        ({"space": {"name": "RegNetX", "width_multipliers": [2, 1e9]}}, "at most 100."),
+        ({"space": {"name": "RegNetX", "name\n": 1}}, "'name\\n'"),
+        (
+            {"recipe": {"name": "digits", "schedule.learning_rate": 10**400}},
+            "`schedule.learning_rate` must be a finite number above 0. Received: "
+            "schedule.learning_rate=an integer of 1,329 bits",
+        ),
         ({"colour": 1}, "colour"),
         ({"window": {"flop": [1, 2]}}, "window"),
         ({"space": {"name": "RegNetZ"}}, "space.name"),
@@ -101,7 +115,9 @@ def test_wrong_specifications(changes, message, tmp_path, capsys):
     assert message in error and "wrong.json" in error and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "a"}', "\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"name": "a"}', "\xff", "[" * 200_000, '{"name": 1, "name": 2}']
+)
 def test_files_that_are_no_specification(text, tmp_path, capsys):
     path = tmp_path / "wrong.json"
     path.write_text(text, encoding="latin-1")
