@@ -14,6 +14,13 @@ from .originals import HAS_TORCH, TINY_RUN
 from .processes import Process, forked, job
 
 
+#: Subjects of the least scale.
+_QUICK = (
+    *(".npz", "network and examples of a run", "results of a population"),
+    *("manifest, report and checks", "images", "labels.csv"),
+)
+
+
 class Subject(NamedTuple):
     """Files to damage, and how they are read afterwards.
 
@@ -35,7 +42,10 @@ class Subject(NamedTuple):
 
 def scenarios(suite):
     """Yields the scenarios of this part."""
-    for what, subject in _subjects().items():
+    subjects = _subjects()
+    if suite.is_quick:
+        subjects = {what: subjects[what] for what in _QUICK}
+    for what, subject in subjects.items():
         batches = max(1, suite.count(subject.usual) // 50)
         for _ in range(batches):  # several at a time
             yield _cases(suite, what, subject, suite.count(subject.usual) // batches)
@@ -70,10 +80,14 @@ def _subjects():
         "export", ("manifest.json", "report.json", "checks.npz"), _verifies, 60, True
     )
     found[".tflite alone"] = Subject(
-        "export", ("tflite/run_float32.tflite",), _predicts("tflite/run_float32.tflite"), 120, False
+        "export",
+        ("tflite/tiny_float32.tflite",),
+        _predicts("tflite/tiny_float32.tflite"),
+        120,
+        False,
     )
     found["SavedModel alone"] = Subject(
-        "export", ("serving/run/1/**/*",), _predicts("serving/run/1"), 60, False
+        "export", ("serving/tiny/1/**/*",), _predicts("serving/tiny/1"), 60, False
     )
     found["images"] = Subject("photos", ("*/*.*",), _reads(_crops), 250, False)
     found["labels.csv"] = Subject("photos", ("labels.csv",), _reads(_table), 60, False)

@@ -215,6 +215,8 @@ class _Running:
         """Runs the function in the fork; never returns."""
         status = 1
         try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
             os.setsid()
             os.chdir(self.process.folder)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
