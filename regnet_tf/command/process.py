@@ -7,12 +7,12 @@ takes over the process. In any other process, such as a notebook, it changes not
 import _thread
 import atexit
 import contextlib
-import importlib
 import io
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 _PACKAGES = ("regnet_command", "regnet_tf", "training", "export", "benchmarks")
@@ -194,19 +194,10 @@ def say_when_stopped(message: str) -> None:
     _process.message = message
 
 
-def start(module: str = "", package: str = "regnet_command") -> NoReturn:
-    """Runs a program in its own process, and ends the process.
-
-    The program runs in its importable module, also if Python was started with that module: as
-    `__main__` its classes would be others than those that the rest of the project imports.
-
-    Args:
-        module: name of the module with the program's `main`, relative to the package, such as
-            ".command"; by default, the package itself.
-        package: name of the package.
-    """
+def finish(main: Callable[[], int]) -> NoReturn:
+    """Runs the `main` of a program, and ends the process with its exit status."""
     try:
-        status = importlib.import_module(module or package, package).main()
+        status = main()
     except SystemExit as end:
         status = end.code
     except Exception:
@@ -215,7 +206,7 @@ def start(module: str = "", package: str = "regnet_command") -> NoReturn:
         sys.excepthook(*sys.exc_info())
         status = 1
     if _process.is_program:
-        _process.status = _flushed(status or 0)
+        status = _process.status = _flushed(status or 0)
     sys.exit(status)
 
 

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from . import process
 
@@ -29,6 +30,21 @@ def defer_library():
     spec = importlib.util.find_spec(_LIBRARY)
     if _LIBRARY not in sys.modules and spec is not None:
         sys.modules[_LIBRARY] = importlib.util.module_from_spec(spec)
+
+
+def start(module: str = "", package: str = "regnet_command") -> NoReturn:
+    """Runs a program in its own process, and ends the process.
+
+    The program runs in its importable module, also if Python was started with that module: as
+    `__main__` its classes would be others than those that the rest of the project imports.
+
+    Args:
+        module: name of the module with the program's `main`, relative to the package, such as
+            ".command"; by default, the package itself.
+        package: name of the package.
+    """
+    defer_library()
+    process.finish(lambda: importlib.import_module(module or package, package).main())
 
 
 def start_tensorflow():
