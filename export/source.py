@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from regnet_tf._checks import check_number
-from regnet_tf._errors import UserError, first_line
+from regnet_tf._errors import UserError, first_line, printable
 from regnet_tf._files import read_json
 from regnet_tf._predictors import levels_are_fed
 from regnet_tf._runs import RUN, check_file
@@ -50,7 +50,7 @@ class Source:
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes in words, one line each."""
-        return tuple(" ".join(readable(name).splitlines()) for name in self.class_names)
+        return tuple(printable(" ".join(readable(name).split())) for name in self.class_names)
 
 
 def load_source(

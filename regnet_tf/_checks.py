@@ -6,6 +6,8 @@ import reprlib
 
 import numpy as np
 
+from regnet_tf._errors import printable
+
 #: Default maximum of integers: TensorFlow holds shapes and counters of this size.
 MAX_INT = 2**31 - 1
 #: Maximum number of channels and classes, far above any network. Arithmetic is exact up to here.
@@ -82,6 +84,22 @@ def check_choice(name, value, choices):
     simple = value is None or isinstance(value, (str, int, np.integer))  # `==` of others may fail
     ok = simple and value in tuple(choices)
     check(name, value, ok, f"one of {', '.join(map(repr, choices))}")
+
+
+def check_class_names(of, names):
+    """Raises ValueError unless each class name is one line, as files of labels need it.
+
+    Args:
+        of: what the names are, for the message.
+        names: the names.
+    """
+    for name in names:
+        ok = isinstance(name, str) and name == name.strip() and name == printable(name) != ""
+        if not ok:
+            raise ValueError(
+                f"{of} must be names of one line each, none of them empty, without control"
+                f" characters and without blanks at the ends. Received: {name!r}"
+            )
 
 
 def is_int(value):

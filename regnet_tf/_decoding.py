@@ -28,7 +28,8 @@ def decode_file(path, channels, exif_orientation, max_pixels):
         raise ValueError(f"{name} cannot be read: it is a folder, a pipe or a device")
     try:
         content = tf.io.read_file(os.fsencode(path))
-    except tf.errors.NotFoundError as error:
+    except (tf.errors.NotFoundError, UnicodeDecodeError) as error:
+        # TensorFlow cannot tell its errors about names that are not UTF-8.
         raise FileNotFoundError(f"There is no file {name}") from error
     except tf.errors.OpError as error:
         raise ValueError(f"{name} cannot be read: {_reason(error)}") from error

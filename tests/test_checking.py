@@ -93,13 +93,11 @@ def test_images_in_memory_need_no_check():
 def test_every_damaged_file_is_found_and_named(tmp_path, contents, capsys):
     folder = write_photos(tmp_path / "photos", contents)
     damage(folder, contents)
-    (folder / "ant" / "link.jpg").symlink_to(folder / "nowhere.jpg")
     assert run("check", folder) == 1
     lines = capsys.readouterr().out.splitlines()
     found = {os.path.basename(line.partition(": ")[0]) for line in lines[:-1]}
-    assert found == {*DAMAGED, "link.jpg"}
-    assert lines[-1] == f"{1 + len(DAMAGED)} of {17 + len(DAMAGED)} images of {folder} are damaged."
-    assert f"{folder / 'ant' / 'link.jpg'}: There is no such file" in lines
+    assert found == {*DAMAGED}
+    assert lines[-1] == f"{len(DAMAGED)} of {16 + len(DAMAGED)} images of {folder} are damaged."
     assert all(line.partition(": ")[2] for line in lines[:-1])
 
 

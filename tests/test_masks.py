@@ -214,7 +214,7 @@ def test_masks_that_do_not_fit_are_found(garden):
     assert f"{masks / '3.png'}: It has the index 7; classes are 0 to 2" in text
     assert f"{masks / '4.png'}: Its size differs from that of {images / '4.png'}" in text
     assert f"{masks / '6.png'}: A map of classes must be gray or have a palette" in text
-    assert f"{images / '7.png'}: Unknown image file format." in text and "\n" not in text
+    assert f"{images / '7.png'}: It is no image, or its header is damaged." in text and "\n" not in text
     left = check_files(data, skip_damaged=True)
     assert left.train.size + left.test.size == 6
 

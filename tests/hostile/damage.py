@@ -13,7 +13,6 @@ from .kills import run_facts
 from .originals import HAS_TORCH, TINY_RUN
 from .processes import Process, forked, job
 
-
 #: Subjects of the least scale.
 _QUICK = (
     *(".npz", "network and examples of a run", "results of a population"),

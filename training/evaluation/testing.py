@@ -56,7 +56,7 @@ def evaluate(
     predictor, batches = matched(predictor, data, batches)
     title, names = f"{predictor.name}, {data.name}", predictor.class_names or ()
     counted = _Counted(batches, split.size, verbose)
-    with naming_damaged_files(split):
+    with naming_damaged_files(split, max_pixels=preprocessing.max_pixels):
         found = task.evaluate(predictor, counted, split.paths, names, title, grad_cam)
     speed = {"images_per_second": split.size / counted.seconds}
     summary = {"summary": task.summary(found.results)}

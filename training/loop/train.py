@@ -98,7 +98,8 @@ def train_and_evaluate(
         data = _checked(data, recipe, workdir, overwrite, verbose)
         if is_chief and overwrite:
             clear(workdir)
-        stack.enter_context(naming_damaged_files(data.train, data.test))
+        limit = recipe.images.max_pixels
+        stack.enter_context(naming_damaged_files(data.train, data.test, max_pixels=limit))
         how = {"data_dir": data_dir, "strategy": strategy, "checkpoint_steps": checkpoint_steps}
         return _train(recipe, data, workdir, verbose, how)
 
@@ -179,7 +180,8 @@ def _checked(data, recipe, workdir, overwrite, verbose):
     resumes = not overwrite and identity.recipe_of(workdir) is not None
     skip = recipe.data.skip_damaged
     if skip or not resumes:  # a run that resumes leaves out the same files
-        data = check_files(data, skip, verbose=int(bool(verbose) and sys.stdout.isatty()))
+        progress = int(bool(verbose) and sys.stdout.isatty())
+        data = check_files(data, skip, progress, recipe.images.max_pixels)
     if not overwrite:
         identity.check_data(workdir, data)
     return data

@@ -14,7 +14,13 @@ from regnet_tf._checks import (
 )
 from regnet_tf.decoders import DECODERS
 from regnet_tf.optimizers import UNDECAYED
-from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS, for_channels
+from regnet_tf.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    INTERPOLATIONS,
+    MAX_PIXELS,
+    for_channels,
+)
 
 from ..augmentation import CROPS, ERASING_MODES, check_policy
 
@@ -146,6 +152,7 @@ class Images:
         channels: number of channels: 3 for RGB, 1 for gray. `mean` and `std` have one number for
             each channel, or three for R, G and B, which are adapted to other numbers of channels.
         exif_orientation: whether to turn images as their EXIF metadata says.
+        max_pixels: largest number of pixels in the file of an image or a mask.
     """
 
     size: int
@@ -156,6 +163,7 @@ class Images:
     std: tuple[float, ...] = IMAGENET_STD
     channels: int = 3
     exif_orientation: bool = False
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self):
         plain(self)
@@ -170,6 +178,7 @@ class Images:
         _check_channels("images.mean", self.mean, self.channels)
         _check_channels("images.std", self.std, self.channels, above=0)
         _check_bool("images.exif_orientation", self.exif_orientation)
+        check_int("images.max_pixels", self.max_pixels, minimum=1)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -181,6 +190,7 @@ class Images:
             mean=for_channels(self.mean, self.channels),
             std=for_channels(self.std, self.channels),
             exif_orientation=self.exif_orientation,
+            max_pixels=self.max_pixels,
         )
 
     @property
