@@ -38,7 +38,7 @@ def _plain(value, levels):
 def check_fields(dataclass, names):
     """Raises ValueError unless all names are fields of a dataclass."""
     fields = [field.name for field in dataclasses.fields(dataclass)]
-    unknown = sorted(map(str, set(names) - set(fields)))
+    unknown = sorted(map(_named, set(names) - set(fields)))
     if unknown:
         raise ValueError(
             f"A {dataclass.__name__} has the fields {', '.join(fields)}."
@@ -71,6 +71,12 @@ _SHORT.maxlong, _SHORT.maxstring, _SHORT.maxother = 100, 300, 300
 def shown(value: object) -> str:
     """Returns the `repr` of a value for an error: in one line, and shortened if it is long."""
     return " ".join(_SHORT.repr(value).split("\n"))
+
+
+def _named(name: object) -> str:
+    """Returns a name for an error: as it is, or as `shown` if it would break the line."""
+    is_plain = isinstance(name, str) and name.isprintable() and len(name) < _SHORT.maxstring
+    return name if is_plain else shown(name)
 
 
 def check(name, value, ok, allowed):

@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from regnet_tf._archives import check_arrays
 from regnet_tf._checks import shown
 from regnet_tf._errors import UserError, first_line
 
@@ -184,8 +186,12 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         # If numpy opens the file itself and it is no archive, numpy does not close it.
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with open(path, "rb") as opened:
+            with zipfile.ZipFile(opened) as archive:
+                check_arrays(archive, path)
+            opened.seek(0)
+            with np.load(opened, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
     except Exception as error:  # also errors of zipfile and zlib
         raise ValueError(first_line(error)) from error
     for name, array in arrays.items():

@@ -1,12 +1,14 @@
 """Opens trained networks of any format, with the class names and preprocessing in their files."""
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from regnet_tf._archives import read_entry
 from regnet_tf._errors import UserError, first_line
 from regnet_tf._files import FACTS_FILE, LABELS_FILE, parse_json
 from regnet_tf._litert import dequantized, open_interpreter
@@ -72,7 +74,7 @@ def _of_saved_model(path):
 
     extra = path / "assets.extra"
     files = {
-        name: (extra / name).read_text(encoding="utf-8")
+        name: (extra / name).read_bytes()
         for name in (LABELS_FILE, FACTS_FILE)
         if (extra / name).is_file()
     }
@@ -128,21 +130,27 @@ def _of_tflite(path):
 
 
 def _archived(path):
-    """Returns the texts in the archive behind a `.tflite` file, by name."""
+    """Returns the bytes of the texts in the archive behind a `.tflite` file, by name."""
     if not zipfile.is_zipfile(path):
         return {}
-    with zipfile.ZipFile(path) as archive:
-        there = set(archive.namelist()) & {LABELS_FILE, FACTS_FILE}
-        return {name: archive.read(name).decode("utf-8") for name in there}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            there = set(archive.namelist()) & {LABELS_FILE, FACTS_FILE}
+            return {name: read_entry(archive, name) for name in there}
+    except (OSError, ValueError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise UserError(f"The archive behind {path} is damaged: {first_line(error)}") from error
 
 
-def _facts_of_files(files: dict[str, str], path: Path) -> dict[str, Any]:
+def _facts_of_files(files: dict[str, bytes], path: Path) -> dict[str, Any]:
     """Returns the fields of a `Predictor` that the files about a network tell.
 
     Files of other programs may have names of classes alone.
     """
     if FACTS_FILE not in files:
-        names = tuple(lines_of(files[LABELS_FILE])) if LABELS_FILE in files else None
+        try:
+            names = tuple(lines_of(files[LABELS_FILE].decode())) if LABELS_FILE in files else None
+        except UnicodeDecodeError as error:
+            raise UserError(f"{LABELS_FILE} of {path} is damaged: {error}") from error
         return {"preprocessing": None, "class_names": names}
     origin = f"{FACTS_FILE} of {path}"
     facts = parse_json(files[FACTS_FILE], origin, "preprocessing", "class_names", "independent")

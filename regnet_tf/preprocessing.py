@@ -17,7 +17,6 @@ import dataclasses
 import functools
 import itertools
 import math
-import numbers
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,8 @@ from regnet_tf._checks import (
     check_fields,
     check_int,
     check_number,
+    is_number,
+    plain,
     replaced,
 )
 
@@ -88,6 +89,7 @@ class Preprocessing:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self):
+        plain(self)
         check_int("image_size", self.image_size, minimum=1)
         if self.resize_size is not None:
             check_int("resize_size", self.resize_size, minimum=1)
@@ -238,7 +240,7 @@ class Preprocessing:
             if changes.get(field) is not None:
                 changes.setdefault(other, None)
         for field in ("mean", "std"):
-            if isinstance(changes.get(field), numbers.Real):
+            if is_number(changes.get(field)):
                 changes[field] = (changes[field],) * self.channels
         return replaced(self, changes)
 

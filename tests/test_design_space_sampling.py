@@ -100,7 +100,9 @@ def test_all_of_a_small_space():
 
 @pytest.mark.parametrize("count", [10**6 + 1, 10**19, 10**400])
 def test_too_many_networks(count):
-    with pytest.raises(ValueError, match=r"`count` must be .* at most 1,000,000\. Received: count="):
+    with pytest.raises(
+        ValueError, match=r"`count` must be .* at most 1,000,000\. Received: count="
+    ):
         sample(REGNETX, count, seed=0)
 
 

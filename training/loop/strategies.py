@@ -114,7 +114,9 @@ def _check_tf_config(text):
         ok = task["type"] == "worker" and 0 <= int(task["index"]) < len(workers)
         ok = ok and isinstance(workers, list) and all(isinstance(one, str) for one in workers)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise UserError(f"TF_CONFIG must name workers and a task. Received: {shown(text)}") from error
+        raise UserError(
+            f"TF_CONFIG must name workers and a task. Received: {shown(text)}"
+        ) from error
     if not ok:
         raise UserError(
             f"TF_CONFIG must give the task an index below {len(workers)}, of type worker."
