@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export import bounds, exporting, photographs, verify
+from export import bounds, exporting, manifest, photographs, verify
 from export.checks import Checks
 from export.command import main
 from export.saved_model import write_saved_model
@@ -63,10 +63,8 @@ def test_verify_holds_the_same_bounds(exported, tmp_path, capsys):
     checks = Checks.read(copy / "checks.npz")
     object.__setattr__(checks, "expected_of_photographs", checks.expected_of_photographs + 2e-4)
     checks.write(copy / "checks.npz")
-    entries = json.loads((copy / "manifest.json").read_text())
-    for name in ("report.json", "checks.npz"):
-        del entries[name]
-    (copy / "manifest.json").write_text(json.dumps(entries))
+    changed = ["report.json", "checks.npz"]
+    manifest.write_manifest(copy, changed, manifest.read_manifest(copy))
     assert verify.main([str(copy)]) == 1
     (fault,) = [line for line in capsys.readouterr().out.splitlines() if "FAULT" in line]
     assert "on whole photographs, allowed are 1.0e-04" in fault
