@@ -38,7 +38,7 @@ def _plain(value, levels):
 def check_fields(dataclass, names):
     """Raises ValueError unless all names are fields of a dataclass."""
     fields = [field.name for field in dataclasses.fields(dataclass)]
-    unknown = sorted(map(_named, set(names) - set(fields)))
+    unknown = sorted(map(named, set(names) - set(fields)))
     if unknown:
         raise ValueError(
             f"A {dataclass.__name__} has the fields {', '.join(fields)}."
@@ -73,7 +73,7 @@ def shown(value: object) -> str:
     return " ".join(_SHORT.repr(value).split("\n"))
 
 
-def _named(name: object) -> str:
+def named(name: object) -> str:
     """Returns a name for an error: as it is, or as `shown` if it would break the line."""
     is_plain = isinstance(name, str) and name.isprintable() and len(name) < _SHORT.maxstring
     return name if is_plain else shown(name)
