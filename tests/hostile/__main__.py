@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     scratch = out / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended, too
     clock, record = time.monotonic(), cases.Record(lambda text: print(text, flush=True))
     print(f"Imports, and the files to damage, in {scratch} ...", flush=True)
     processes.preload()
@@ -74,7 +76,13 @@ def _parser():
     add = parser.add_argument
     add("parts", metavar="PART", nargs="*", choices=[[], *PARTS], help="default: all")
     add("--seed", metavar="N", type=int, default=0, help="another choice of cases (default: 0)")
-    add("--scale", metavar="X", type=float, default=1.0, help="more or fewer cases (default: 1)")
+    add(
+        "--scale",
+        metavar="X",
+        type=float,
+        default=1.0,
+        help="more or fewer cases; 0 for a minute (default: 1)",
+    )
     add("--workers", metavar="N", type=int, default=2, help="processes at a time (default: 2)")
     add(
         "--out",

@@ -26,7 +26,6 @@ def scenarios(suite):
     """Yields the scenarios of this part."""
     programs = _programs(suite.originals)
     if suite.is_quick:
-        yield _interrupted(suite, "show", programs["show"])
         yield _interrupted(suite, "train", programs["train"])
         yield _closed(suite, "variants", programs["variants"], ("| head -1", ">&-", "2>&-"))
         yield _full(suite, "train", programs["train"])
@@ -72,17 +71,17 @@ def _programs(originals):
 
 def _interrupted(suite, name, words):
     """Interrupts a program at random moments, from its start to its end."""
-    folder = suite.scratch(name)
-    command = (forked if suite.is_quick else program)(*words(folder))
-    usual = yield Process(command, folder)
+    usual = suite.originals.ended["run"]
+    if not suite.is_quick:
+        folder = suite.scratch(name)
+        usual = yield Process(program(*words(folder)), folder)
     kinds = (signal.SIGINT, signal.SIGTERM)
     for number in range(suite.count(12, least=2)):
         kind, folder = kinds[number % 2], suite.scratch(name)
-        command = (forked if suite.is_quick else program)(*words(folder))
         # Half of the moments are during the imports, which all programs share.
         most = usual.seconds if suite.is_quick or number % 4 < 2 else min(3.0, usual.seconds)
         process = Process(
-            command,
+            program(*words(folder)),
             folder,
             signal=kind,
             after=suite.random.uniform(0, most),
@@ -136,11 +135,14 @@ def _closed(suite, name, words, ways):
 
 def _full(suite, name, words):
     """Lets the disk take small files only; afterwards, the same command must work."""
-    folder = suite.scratch(name)
-    usual = yield Process(forked(*words(folder)), folder)
-    if usual.is_bad:
-        yield suite.case(f"{name}, disk with room", Process(forked(*words(folder)), folder), usual)
-        return
+    folder = suite.originals.run
+    if not suite.is_quick:
+        folder = suite.scratch(name)
+        process = Process(forked(*words(folder)), folder)
+        usual = yield process
+        if usual.is_bad:
+            yield suite.case(f"{name}, disk with room", process, usual)
+            return
     largest = max((one.stat().st_size for one in folder.rglob("*") if one.is_file()), default=0)
     for _ in range(suite.count(8)):
         folder = suite.scratch(name)

@@ -11,7 +11,7 @@ import zipfile
 import h5py
 import numpy as np
 
-from .originals import TINY_RUN
+from .originals import TINY_EXPORT, TINY_RUN
 from .processes import Process, forked, program
 
 _SHORT = ("--set=schedule.epochs=3", "--set=schedule.max_steps=4", "--checkpoint-steps=2")
@@ -44,21 +44,24 @@ def scenarios(suite):
 def _runs(suite, name, arguments):
     """Kills runs, resumes them, and compares them with an undisturbed one."""
     command = functools.partial(_command, suite, "train", *arguments, "--out")
-    whole = suite.scratch(name)
-    usual = yield Process(command(whole / "run", fork=True), whole)
-    facts = run_facts(whole / "run")
-    if usual.outcome != "worked":
-        yield suite.case(f"run {name}, undisturbed", Process(command(whole), whole), usual)
-        return
+    whole, usual = suite.originals.run, suite.originals.ended["run"]
+    if not suite.is_quick:
+        whole = suite.scratch(name) / "run"
+        process = Process(command(whole, fork=True), whole.parent)
+        usual = yield process
+        if usual.outcome != "worked":
+            yield suite.case(f"run {name}, undisturbed", process, usual)
+            return
+    facts = run_facts(whole)
     for _ in range(suite.count(2)):
         folder = suite.scratch(name)
-        for _ in range(suite.count(7, least=2)):
+        for _ in range(suite.count(7)):
             if (folder / "run" / "run.json").exists():
                 break
             process = _killed(suite, command, folder, folder / "run", usual)
             ended = yield process
             yield _case_of_kill(suite, f"kill of run {name}", process, ended)
-        yield from _until_it_works(suite, f"run {name}", command, folder)
+        yield from _again(suite, f"run {name}", command, folder)
         process = Process(command(folder / "run"), folder)
         different = differences(facts, run_facts(folder / "run"))
         outcome = "differs from an undisturbed run" if different else "ends bit for bit"
@@ -94,8 +97,8 @@ def _case_of_kill(suite, what, process, ended, is_fault=False):
     return suite.case(what, process, ended, outcome, None, f"kill -9 {moment}")
 
 
-def _until_it_works(suite, what, command, folder):
-    """Starts the command until it works; a fault if it does not at once."""
+def _again(suite, what, command, folder):
+    """Starts the command again, unless it had finished; a fault if it does not work at once."""
     if (folder / "run" / "run.json").exists():
         return
     process = Process(command(folder / "run"), folder)
@@ -164,21 +167,14 @@ def _same(one, other):
 
 def _sweeps(suite):
     """Kills a sweep until it is done: each network has one result, as without kills."""
-    command = functools.partial(
-        *(_command, suite, "sweep", "run", suite.originals.spec, "--workers", 2, "--threads", 1),
-        "--out",
-    )
-    whole = suite.scratch("sweep")
-    executor = {"fork": True} if suite.is_quick else {}
-    usual = yield Process(command(whole / "run", **executor), whole)
-    if usual.outcome != "worked":
-        yield suite.case("sweep, undisturbed", Process(command(whole), whole), usual)
-        return
-    facts = sweep_facts(whole / "run")
+    words = ("sweep", "run", suite.originals.spec)
+    how = ("--executor", "inline") if suite.is_quick else ("--workers", 2, "--threads", 1)
+    command = functools.partial(_command, suite, *words, *how, "--out")
+    usual = suite.originals.ended["sweep"]
+    facts = sweep_facts(suite.originals.sweep)
     folder = suite.scratch("sweep")
-    for _ in range(suite.count(12, least=1)):
-        after = suite.random.uniform(0, usual.seconds)
-        process = Process(command(folder / "run"), folder, signal=signal.SIGKILL, after=after)
+    for _ in range(suite.count(12)):
+        process = _killed(suite, command, folder, folder / "run", usual)
         ended = yield process
         yield _case_of_kill(suite, "kill of a sweep", process, ended)
     process = Process(command(folder / "run"), folder)
@@ -203,48 +199,40 @@ def _exports(suite, overwrite):
     """Kills exports of a second version, or over the first: the export there is always whole."""
     what = "export over a version" if overwrite else "export of a version"
     options = ("--version", 1, "--overwrite") if overwrite else ()
-    options = (*options, "--precision", "float32")
-    command = functools.partial(
-        _command, suite, "export", suite.originals.run, *options, "--name", "tiny", "--out"
-    )
-    whole = suite.scratch("export")
-    first = forked(
-        *("export", suite.originals.run, "--precision", "float32", "--name", "tiny"),
-        "--out",
-        whole / "e",
-    )
-    usual = yield Process(first, whole)
-    if usual.outcome != "worked":
-        yield suite.case(f"{what}, undisturbed", Process(first, whole), usual)
-        return
-    for _ in range(suite.count(12, least=2)):
+    words = ("export", suite.originals.run, *TINY_EXPORT, *options)
+    command = functools.partial(_command, suite, *words, "--out")
+    usual = suite.originals.ended["export"]
+    for _ in range(suite.count(12)):
         folder = suite.scratch("export")
-        shutil.copytree(whole, folder, dirs_exist_ok=True)
-        process = _killed(suite, command, folder, folder / "e", usual)
+        target = suite.originals.copy(folder, "export")
+        process = _killed(suite, command, folder, target, usual)
         ended = yield process
         yield _case_of_kill(suite, f"kill of an {what}", process, ended)
-        check = Process(forked("verify", folder / "e"), folder)
-        verified = yield check
-        how = f"after {process.text}, kill -9 at {process.dies_at or process.after}"
-        yield suite.case(
-            *(f"verify after a kill of an {what}", check, verified),
-            "all is well" if verified.status == 0 else None,
-            *(verified.status != 0, how),
-        )
-        half = half_versions(whole / "e", folder / "e")
+        moment = process.after if process.dies_at is None else f"change {process.dies_at}"
+        how = f"after {process.text}, kill -9 at {moment}"
+        half = half_versions(suite.originals.export, target)
         outcome = "a half version" if half else "only whole versions"
-        yield suite.case(
-            f"versions after a kill of an {what}", process, ended, outcome, half, detail=str(half)
-        )
-        process = Process(command(folder / "e", fork=True), folder)
-        ended = yield process
-        left = [str(one) for one in folder.rglob(".partial*")] if ended.status == 0 else []
-        yield suite.case(
-            *(f"{what}, the same command again", process, ended),
-            *("left-over files" if left else None, left or ended.status != 0),
-            detail="\n".join(left) or None,
-        )
+        what_then = f"versions after a kill of an {what}"
+        yield suite.case(what_then, process, ended, outcome, half, detail=str(half))
+        check = Process(forked("verify", target), folder)
+        verified = yield check
+        outcome = "all is well" if verified.status == 0 else verified.outcome
+        what_then = f"verify after a kill of an {what}"
+        yield suite.case(what_then, check, verified, outcome, verified.status != 0, how)
+        if not suite.is_quick:
+            yield from _exported_again(suite, what, Process(command(target, fork=True), folder))
         shutil.rmtree(folder)
+
+
+def _exported_again(suite, what, process):
+    """Repeats an export that was killed: it works, and nothing is left over."""
+    ended = yield process
+    left = [str(one) for one in process.folder.rglob(".partial*")] if ended.status == 0 else []
+    outcome = "left-over files" if left else None
+    yield suite.case(
+        *(f"{what}, the same command again", process, ended, outcome, left or ended.status != 0),
+        detail="\n".join(left) or None,
+    )
 
 
 def half_versions(whole, folder):

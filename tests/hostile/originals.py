@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .processes import Process, Scenario, forked, job
+from .processes import Ended, Process, Scenario, forked, job
 
 #: A run of few seconds: arguments of `regnet train`.
 TINY_RUN = ("--recipe", "smoke", "--set=schedule.epochs=3", "--checkpoint-steps=1")
+#: Arguments of `regnet export`.
+TINY_EXPORT = ("--precision", "float32", "int8", "--name", "tiny")
 #: A population of few seconds.
 TINY_SWEEP = {
     "name": "tiny",
@@ -51,6 +53,7 @@ class Originals:
         sweep: folder of a population; `spec` is its specification.
         weights: folder of its weights in every format.
         photos: folder of images of two classes, with a `labels.csv`.
+        ended: the `Ended` of the program that made a folder, by the folder's attribute.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,6 +61,7 @@ class Originals:
         self.run, self.export, self.sweep = folder / "run", folder / "export", folder / "sweep"
         self.weights, self.photos = folder / "weights", folder / "photos"
         self.spec = folder / "tiny.json"
+        self.ended: dict[str, Ended] = {}
 
     def scenarios(self) -> list[Scenario]:
         """Returns the scenarios that make them."""
@@ -72,20 +76,20 @@ class Originals:
         return shutil.copytree(getattr(self, name), folder / name)
 
     def _run(self):
-        yield from self._made(forked("train", *TINY_RUN, "--out", self.run))
-        yield from self._made(job(_write_weights, self.run, self.weights))
-        yield from self._made(
-            forked("export", self.run, "--out", self.export, "--precision", "float32", "int8")
-        )
+        yield from self._made("run", forked("train", *TINY_RUN, "--out", self.run))
+        yield from self._made("weights", job(_write_weights, self.run, self.weights))
+        command = forked("export", self.run, *TINY_EXPORT, "--out", self.export)
+        yield from self._made("export", command)
 
     def _sweep(self):
         options = ("--out", self.sweep, "--executor", "inline")
-        yield from self._made(forked("sweep", "run", self.spec, *options))
+        yield from self._made("sweep", forked("sweep", "run", self.spec, *options))
 
-    def _made(self, command):
+    def _made(self, name, command):
         ended = yield Process(command, self.folder)
         if ended.outcome != "worked":
             raise SystemExit(f"{command.__name__}: {ended.outcome}\n{ended.out}\n{ended.err}")
+        self.ended[name] = ended
 
 
 def _write_weights(run, folder):

@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import math
 import os
+import re
 import resource
 import shlex
 import signal
@@ -142,7 +143,9 @@ class Ended(NamedTuple):
     @property
     def outcome(self) -> str:
         """The outcome in a few words; see `FAULTS` for the bad ones."""
-        lines = [line for line in self.err.splitlines() if line.strip()]
+        # Libraries written in C print before the program's error.
+        error = re.search(r"^.*: error: (.*\n?)+", self.err, re.MULTILINE)
+        lines = [line for line in (error[0] if error else self.err).splitlines() if line.strip()]
         if self.trouble:
             return self.trouble
         if self.left:
@@ -151,6 +154,8 @@ class Ended(NamedTuple):
             return f"crash ({signal.Signals(-self.status).name})"
         if any(word in self.err + self.out for word in ("Traceback", "Exception ignored")):
             return "traceback"
+        if re.search(r"\w+Warning: ", self.err):
+            return "warning of Python"
         if self.status == 0:
             return "worked"
         if self.status == 1:
@@ -215,6 +220,8 @@ class _Running:
         """Runs the function in the fork; never returns."""
         status = 1
         try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
             os.setsid()
             os.chdir(self.process.folder)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
