@@ -1,7 +1,6 @@
 """`python -m benchmarks.model_zoo`: writes the page of networks, published weights and speeds."""
 
 import argparse
-import json
 import re
 from pathlib import Path
 
@@ -79,12 +78,13 @@ def read_records(folder: Path) -> list[dict]:
 
 def _read_record(path):
     from regnet_tf._errors import UserError
+    from regnet_tf._files import read_json
 
     name = re.fullmatch(r"(\d{4}-\d\d-\d\d)_(.+)", path.stem)
     if name is None:
         raise UserError(f"{path} is not named like 2030-01-31_machine.json")
     try:
-        record = json.loads(path.read_text())
+        record = read_json(path)
         known = all("contenders" in result for result in record["results"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a record of `regnet benchmark`") from error

@@ -9,7 +9,15 @@ from typing import Any
 
 import keras
 
-from regnet_tf._checks import check, check_choice, check_int, check_number, is_int
+from regnet_tf._checks import (
+    MAX_SIDE,
+    MAX_WIDTH,
+    check,
+    check_choice,
+    check_int,
+    check_number,
+    is_int,
+)
 from regnet_tf._errors import nearest
 from regnet_tf._internals import all_layers
 from regnet_tf.costs import complexity
@@ -191,7 +199,7 @@ _CONFIG_FIELDS = {field.name for field in dataclasses.fields(RegNetConfig)} - {"
 def _checked_classes(include_top, classes, class_names):
     """Returns the number of classes, None if not given, and their names."""
     if classes is not None:
-        check_int("classes", classes, minimum=1)
+        check_int("classes", classes, minimum=1, maximum=MAX_WIDTH)
     if class_names is None:
         return classes, None
     check("class_names", class_names, include_top, "None without the head")
@@ -401,10 +409,10 @@ def _inputs(least, input_tensor, input_shape, include_preprocessing):
 
 
 def _check_input_shape(least, shape, argument):
-    ok = len(shape) == 3 and is_int(shape[2]) and shape[2] >= 1
+    ok = len(shape) == 3 and is_int(shape[2]) and 1 <= shape[2] <= MAX_WIDTH
     check(argument, shape, ok, "of shape (height, width, channels); only the first two may be None")
     for side in shape[:2]:
-        ok = side is None or (is_int(side) and side >= least)
+        ok = side is None or (is_int(side) and least <= side <= MAX_SIDE)
         check(argument, shape, ok, f"of at least {least} pixels a side, the network's total stride")
 
 

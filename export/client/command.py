@@ -5,7 +5,7 @@ import contextlib
 import math
 from pathlib import Path
 
-from regnet_command import run
+from regnet_command import defer_library, run
 
 from .answers import ServingError, first_line
 from .base import Client
@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     Args:
         arguments: list of strings; `sys.argv[1:]` by default.
     """
+    defer_library()
     parser = _parser()
     options = parser.parse_args(arguments)
 
@@ -80,7 +81,7 @@ def _parser():
         metavar="S",
         type=_seconds,
         default=10.0,
-        help="seconds for one try (default: %(default)g)",
+        help="seconds for one try, with the whole answer (default: %(default)g)",
     )
     add(
         "--retries",
@@ -176,17 +177,19 @@ def _connect(options):
 
 
 def _print_predictions(client, paths, options):
+    from regnet_tf._errors import printable
+
     try:
         predictions = client.predict(path.read_bytes() for path in paths)
     except ServingError as error:
         if not error.images or max(error.images) >= len(paths):
             raise
-        files = ", ".join(str(paths[index]) for index in error.images)
+        files = ", ".join(printable(paths[index]) for index in error.images)
         raise ValueError(f"{files}: {error}") from error
     for path, prediction in zip(paths, predictions, strict=True):
-        print(path)
+        print(printable(path))
         for label, probability in prediction.best[: options.top]:
-            print(f"  {100 * probability:6.2f} %  {label}")
+            print(f"  {100 * probability:6.2f} %  {printable(label)}")
 
 
 def _print_status(options):
