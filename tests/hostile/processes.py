@@ -7,7 +7,7 @@ an `Ended` for it, and yields a `Case` for each finding. `drive` runs several sc
 import argparse
 import contextlib
 import dataclasses
-import importlib
+import importlib.util
 import math
 import os
 import re
@@ -76,6 +76,7 @@ def preload() -> None:
         *("regnet_tf.training.loop.train", "regnet_tf.training.sweep.running"),
         *("regnet_tf.export.exporting", "regnet_tf.export.source"),
         *(one.module for one in regnet_command.PROGRAMS.values()),
+        *(("torch",) if importlib.util.find_spec("torch") else ()),
     )
     for module in modules:
         importlib.import_module(module)
