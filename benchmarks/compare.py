@@ -283,6 +283,7 @@ def _print_contenders(installed, absent):
 
 
 def _measure(options, shell, variants, installed, settings):
+    from regnet_tf._locking import writing_to
     from training.results import FAILED, Results
 
     from .comparison.running import Runner, check_result, plan
@@ -290,7 +291,7 @@ def _measure(options, shell, variants, installed, settings):
     planned = (options.regime, installed, settings, _parts(options), options.repeats)
     measurements = plan(variants, *planned)
     results = Results(options.out, check_result)
-    with results.writing() as append:
+    with writing_to(options.out), results.writing() as append:
         done = results.read()
         if options.retry_failed:
             done = {key: result for key, result in done.items() if result["status"] != FAILED}

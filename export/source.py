@@ -9,9 +9,10 @@ from typing import Any
 import keras
 
 from regnet_tf._checks import check_number
-from regnet_tf._errors import UserError, first_line
+from regnet_tf._errors import UserError, first_line, printable
 from regnet_tf._files import read_json
 from regnet_tf._predictors import levels_are_fed
+from regnet_tf._runs import RUN, check_file
 from regnet_tf._trained import load_trained
 from regnet_tf.class_names import imagenet_synsets, readable
 from regnet_tf.facts import facts_of
@@ -49,7 +50,7 @@ class Source:
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes in words, one line each."""
-        return tuple(" ".join(readable(name).splitlines()) for name in self.class_names)
+        return tuple(printable(" ".join(readable(name).split())) for name in self.class_names)
 
 
 def load_source(
@@ -87,8 +88,9 @@ def load_source(
     if calibration is not None:
         examples = Examples.read(Path(calibration), preprocessing)
     elif trained.folder is not None and (trained.folder / "examples.npz").is_file():
+        check_file(trained.folder / "examples.npz")
         examples = Examples.read(trained.folder / "examples.npz", preprocessing)
-        accuracy = _known_accuracy(trained.folder / "run.json")
+        accuracy = _known_accuracy(trained.folder / RUN)
     assumed = tuple(_assumed(trained.name, facts, changes, names, labels))
     return Source(name, model, preprocessing, names, examples, assumed, accuracy)
 

@@ -4,8 +4,10 @@ import contextlib
 import csv
 import hashlib
 import json
+import os
+import re
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Context manager to write a temporary file, which is renamed to `path` when it is complete.
 
     Args:
@@ -37,14 +39,51 @@ def replacing(path):
     Yields:
         The `Path` of the temporary file. If the block raises an error, the temporary file is
         removed and `path` stays unchanged.
+
+    Raises:
+        UserError: if the file cannot be written.
     """
     path = Path(path)
     partial = path.with_name(f".partial-{path.name}")
     try:
-        yield partial
-        partial.replace(path)
+        with naming_file(path):
+            yield partial
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())  # some file systems tell only here that they are full
+            partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+@contextlib.contextmanager
+def naming_file(path: str | os.PathLike) -> Iterator[None]:
+    """Context manager to write a file. An error of the file system gets the name of the file.
+
+    Raises:
+        UserError: if the file cannot be written; the message says why.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # each library wraps errors of the file system in another way
+        reason = _reason(error)
+        if reason is None:
+            raise
+        raise UserError(f"{path} could not be written: {reason}.") from error
+
+
+def _reason(error: BaseException | None) -> str | None:
+    """Returns what the file system said, if an error comes from it; else None."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return os.strerror(error.errno) if error.errno else first_line(error)
+        told = re.search(r"os error (\d+)", str(error))  # safetensors
+        if told:
+            return os.strerror(int(told[1]))
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def write_json(path: Path, content: dict | list, indent: int = 2) -> None:

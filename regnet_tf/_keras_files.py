@@ -13,6 +13,7 @@ import keras
 from regnet_tf._archives import check_claim, read_entry
 from regnet_tf._errors import UserError, first_line
 from regnet_tf._files import parse_json
+from regnet_tf._runs import check_file
 from regnet_tf._values import tell_odd_values
 
 _WEIGHTS = "model.weights.h5"
@@ -22,8 +23,10 @@ def load_model(path: Path) -> keras.Model:
     """Loads a `.keras` file, not compiled. It cannot run code.
 
     Raises:
-        UserError: for a file that cannot be read; the message names it.
+        UserError: for a file that cannot be read, or that is not the one that its run has written;
+            the message names it.
     """
+    check_file(path)
     if not zipfile.is_zipfile(path):  # Keras would say that it does not exist
         raise UserError(f"{path} is damaged: it is not a zip archive, as `.keras` files are")
     saved_config(path)  # Keras would read it without limits

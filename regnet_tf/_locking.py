@@ -12,28 +12,32 @@ from pathlib import Path
 from typing import IO
 
 from regnet_tf._errors import UserError
+from regnet_tf._files import naming_file, parse_json
 
 #: The file in a folder that `writing_to` locks. It says who holds the lock.
 FILE = ".lock"
 
 
 @contextlib.contextmanager
-def writing_to(folder: Path) -> Iterator[None]:
+def writing_to(folder: str | os.PathLike) -> Iterator[None]:
     """Context manager in which no other process enters the same context.
 
-    The lock ends with this process, even if it is killed.
+    The lock ends with this process, even if it is killed. File systems without locks have none.
 
     Raises:
-        UserError: if another process is in it; the message says which one.
+        UserError: if another process is in it; the message says which one. Also if the lock's file
+            cannot be written.
     """
     path = Path(folder) / FILE
-    with open(path, "a+", encoding="utf-8") as file:
-        lock(file, folder, path)
-        if not _is_file_at(path, file):  # its holder removed it and let go just now
-            raise UserError(f"Another process is writing to {folder}.")
-        file.truncate(0)
-        json.dump(_this_process(), file)
-        file.flush()
+    with contextlib.ExitStack() as stack:
+        with naming_file(path):
+            file = stack.enter_context(open(path, "ab+", buffering=0))
+            if not _lock(file):
+                raise UserError(f"Another process is writing to {folder}{_who(path)}.")
+            if not _is_file_at(path, file):  # its holder removed it and let go just now
+                raise UserError(f"Another process is writing to {folder}.")
+            file.truncate(0)
+            file.write(json.dumps(_this_process()).encode())
         yield
 
 
@@ -44,25 +48,17 @@ def _is_file_at(path, file):
         return False
 
 
-def lock(file: IO, folder: Path, holder: Path | None = None) -> None:
-    """Locks an open file until it is closed or this process ends, even if it is killed.
-
-    Args:
-        file: a file that is open for writing.
-        folder: folder to name in the error.
-        holder: file that says who holds the lock, if there is one.
-
-    Raises:
-        UserError: if another process has locked the file.
-    """
+def _lock(file: IO) -> bool:
+    """Locks an open file until it is closed; returns False if another process has locked it."""
     try:
         import fcntl
     except ModuleNotFoundError:  # on Windows
-        return
+        return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise UserError(f"Another process is writing to {folder}{_who(holder)}.") from error
+        return not isinstance(error, BlockingIOError)
+    return True
 
 
 def _this_process():
@@ -74,13 +70,12 @@ def _this_process():
     }
 
 
-def _who(holder):
+def _who(path):
     """Returns a description of the process that holds the lock, or "" if it is unknown."""
     try:
-        one = json.loads(holder.read_text(encoding="utf-8"))
-        return (
-            f": process {one['process']} on {one['machine']}, since {one['since']}"
-            f" (`{one['command']}`)"
-        )
-    except (AttributeError, OSError, ValueError, KeyError, TypeError, RecursionError):
+        one = parse_json(path.read_bytes(), str(path), "process", "machine", "since", "command")
+    except (OSError, UserError):
         return ""
+    return (
+        f": process {one['process']} on {one['machine']}, since {one['since']} (`{one['command']}`)"
+    )

@@ -105,7 +105,10 @@ def _of_tflite(path):
             interpreter.resize_tensor_input(source["index"], images.shape)
             interpreter.allocate_tensors()
         interpreter.set_tensor(source["index"], images)
-        interpreter.invoke()
+        try:
+            interpreter.invoke()
+        except (ValueError, RuntimeError) as error:  # the file was damaged
+            raise UserError(f"{path} does not run: {first_line(error)}") from error
         return dequantized(interpreter.get_tensor(target["index"]), target)
 
     def scores(images):

@@ -80,18 +80,57 @@ def config_of(weights: str | os.PathLike) -> RegNetConfig | None:
     found = find_weights(weights)
     if found.kind == "tag":
         return get_config(weights_info(str(weights)).variant)
+    network = _of_stem(found, "network")
+    return None if network is None else RegNetConfig.from_dict(network)
+
+
+def preprocessing_of(weights: str | os.PathLike, size: int) -> Preprocessing | None:
+    """Returns the preprocessing of images for a tag, a run or a `.keras` file; None if unknown.
+
+    The weights are not read.
+
+    Args:
+        weights: the tag or path.
+        size: side of the network's images in pixels; see `Checkpoint.preprocessing`.
+
+    Raises:
+        UserError, FileNotFoundError: as `config_of`.
+    """
+    found = find_weights(weights)
+    if found.kind == "tag":
+        return _published_preprocessing(str(weights), size)
+    known = _of_stem(found, "preprocessing")
+    return None if known is None else at_size(Preprocessing.from_dict(known), size)
+
+
+def check_variant(tag: str, variant: str) -> None:
+    """Raises a ValueError if a tag's weights are of another network than a known variant."""
+    own = weights_info(tag).variant
+    if is_variant(variant) and own != variant_key(variant):
+        raise ValueError(f"`weights` of {variant} cannot be {tag}, which are weights of {own}")
+
+
+def _published_preprocessing(tag: str, size: int | None) -> Preprocessing:
+    """Returns the preprocessing of the published test for its image size, else of the training."""
+    info = weights_info(tag)
+    return info.preprocessing(test=size in (None, info.test_image_size))
+
+
+def _of_stem(found: Found, entry: str) -> dict | None:
+    """Returns an entry of a saved model's stem as a dict; None if it or the stem is missing."""
     if found.kind != "model":
         return None
-    networks = [network for network in _stems(saved_config(found.path)) if network is not None]
-    return RegNetConfig.from_dict(networks[0]) if networks else None
+    stems = _stems(saved_config(found.path))
+    return next((stem[entry] for stem in stems if stem.get(entry) is not None), None)
 
 
-def _stems(config: Any) -> Iterator[dict | None]:
-    """Yields the networks' configurations in the stems of a saved model, as dicts or None."""
+def _stems(config: Any) -> Iterator[dict]:
+    """Yields the configurations of the stems of a saved model."""
     if isinstance(config, dict):
         if config.get("registered_name") == "regnet_tf>Stem":
             inner = config.get("config")
-            yield inner.get("network") if isinstance(inner, dict) else None
+            if isinstance(inner, dict):
+                yield inner
         config = list(config.values())
     for part in config if isinstance(config, list) else ():
         yield from _stems(part)
@@ -154,10 +193,8 @@ class Checkpoint:
     @classmethod
     def _published(cls, tag, variant):
         info = weights_info(tag)
-        if variant and is_variant(variant) and info.variant != variant_key(variant):
-            raise ValueError(
-                f"`weights` of {variant} cannot be {tag}, which are weights of {info.variant}"
-            )
+        if variant is not None:
+            check_variant(tag, variant)
         state_dict = read_state_dict(download(tag))
         classes = count_classes(state_dict)
         names = info.class_names if classes == info.classes else None
@@ -194,8 +231,7 @@ class Checkpoint:
                 published test's gets the part of the image that training has kept.
         """
         if self.tag is not None:
-            info = weights_info(self.tag)
-            return info.preprocessing(test=size in (None, info.test_image_size))
+            return _published_preprocessing(self.tag, size)
         stems = [] if self.model is None else all_layers(self.model)
         known = [stem.preprocessing for stem in stems if isinstance(stem, Stem)]
         return at_size(known[0], size) if known and known[0] else None

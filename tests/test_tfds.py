@@ -363,7 +363,7 @@ def test_damaged_image_is_named_by_its_place(data):
     with pytest.raises(UserError) as caught, naming_damaged_files(damaged):
         list(batches_to_test(damaged, preprocessing, 2))
     assert re.fullmatch(
-        r"An image cannot be read. imagenet2012/.*, split validation, image 3: Unknown image .*",
+        r"An image cannot be read. imagenet2012/.*, split validation, image 3: It is no image, .*",
         str(caught.value),
     )
 

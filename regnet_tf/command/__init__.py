@@ -4,7 +4,7 @@ Installed as a package of its own, `regnet_command`, because Python imports a pa
 in it: `regnet_tf` imports TensorFlow, and no `--help` should wait for that.
 """
 
-from .process import Stopped, say_when_stopped, start  # first: it handles Ctrl-C from here on
+from .process import Stopped, say_when_stopped  # first: it handles Ctrl-C from here on
 
 # isort: split
 
@@ -18,6 +18,7 @@ from .starting import (
     defer_library,
     import_tensorflow_of_program,
     run,
+    start,
     start_tensorflow,
     without_stderr,
 )

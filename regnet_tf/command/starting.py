@@ -31,6 +31,21 @@ def defer_library():
         sys.modules[_LIBRARY] = importlib.util.module_from_spec(spec)
 
 
+def start(module: str = "", package: str = "regnet_command") -> None:
+    """Runs a program in its own process, and ends the process.
+
+    The program runs in its importable module, also if Python was started with that module: as
+    `__main__` its classes would be others than those that the rest of the project imports.
+
+    Args:
+        module: name of the module with the program's `main`, relative to the package, such as
+            ".command"; by default, the package itself.
+        package: name of the package.
+    """
+    defer_library()
+    process.finish(lambda: importlib.import_module(module or package, package).main())
+
+
 def start_tensorflow():
     """Sets `VARIABLES`, and imports TensorFlow and this library without start-up messages.
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regnet_tf import RegNetConfig, get_config
-from regnet_tf._checks import check, check_int, plain, printable
+from regnet_tf._checks import check, check_int, named, plain
 
 from .parts import (
     Augmentation,
@@ -242,7 +242,7 @@ def check_name(name: str) -> None:
     near = _nearest(name)
     of_part = [known for known in FIELD_TYPES if known.startswith(name.partition(".")[0] + ".")]
     text = f"Nearest: {', '.join(near)}" if near else f"Known: {', '.join(of_part or FIELD_TYPES)}"
-    raise ValueError(f"`{printable(name)}` is no field of a recipe. {text}.")
+    raise ValueError(f"`{named(name)}` is no field of a recipe. {text}.")
 
 
 def _nearest(name):
