@@ -73,13 +73,15 @@ def _info(options):
 
 
 def _convert(options):
+    from regnet_tf._files import replacing
     from regnet_tf.models import build_regnet
     from regnet_tf.porting import to_state_dict
     from regnet_tf.readers import write_state_dict
 
     model = build_regnet(options.variant, weights=options.source)
     if options.target.suffix == ".keras":
-        model.save(options.target)
+        with replacing(options.target) as path:
+            model.save(path)
     else:
         write_state_dict(options.target, to_state_dict(model, options.names))
     print(f"Written: {options.target}")
