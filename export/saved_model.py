@@ -143,8 +143,8 @@ def _refused(indices, sizes, count, max_pixels):
     large = tf.where(tf.reduce_prod(sizes, 1) > max_pixels)[:, 0]
     first = tf.concat([tf.gather(sizes, large), tf.zeros((1, 2), tf.int64)], 0)[0]
     too_large = tf.strings.format(
-        f"More than {max_pixels:,} pixels: image {{}} (counted from 0) of a batch of {{}}; the first"
-        " of them has {} x {}",
+        f"More than {max_pixels:,} pixels: image {{}} (counted from 0) of a batch of {{}}; the"
+        " first of them has {} x {}",
         (tf.gather(indices, large), count, first[1], first[0]),
     )
     whole = tf.debugging.Assert(tf.size(failed) == 0, [damaged])

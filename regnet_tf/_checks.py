@@ -6,7 +6,7 @@ import reprlib
 
 import numpy as np
 
-from regnet_tf._errors import printable
+from regnet_tf._errors import UserError, printable
 
 #: Default maximum of integers: TensorFlow holds shapes and counters of this size.
 MAX_INT = 2**31 - 1
@@ -60,7 +60,11 @@ class _Short(reprlib.Repr):
     """Shortens long values; a huge integer has no text, as Python refuses to make one."""
 
     def repr_int(self, x, level):
-        return super().repr_int(x, level) if abs(x) < 10**100 else f"{x.bit_length():,} bits"
+        return (
+            super().repr_int(x, level)
+            if abs(x) < 10**100
+            else f"an integer of {x.bit_length():,} bits"
+        )
 
 
 _SHORT = _Short()
@@ -75,8 +79,9 @@ def shown(value: object) -> str:
 
 def named(name: object) -> str:
     """Returns a name for an error: as it is, or as `shown` if it would break the line."""
-    is_plain = isinstance(name, str) and name.isprintable() and len(name) < _SHORT.maxstring
-    return name if is_plain else shown(name)
+    if isinstance(name, str) and name.isprintable() and len(name) < _SHORT.maxstring:
+        return name
+    return shown(name)
 
 
 def check(name, value, ok, allowed):
@@ -93,7 +98,7 @@ def check_choice(name, value, choices):
 
 
 def check_class_names(of, names):
-    """Raises ValueError unless each class name is one line, as files of labels need it.
+    """Raises UserError unless each class name is one line, as files of labels need it.
 
     Args:
         of: what the names are, for the message.
@@ -102,10 +107,15 @@ def check_class_names(of, names):
     for name in names:
         ok = isinstance(name, str) and name == name.strip() and name == printable(name) != ""
         if not ok:
-            raise ValueError(
+            raise UserError(
                 f"{of} must be names of one line each, none of them empty, without control"
                 f" characters and without blanks at the ends. Received: {name!r}"
             )
+
+
+def check_bool(name, value):
+    """Raises ValueError unless `value` is True or False."""
+    check(name, value, isinstance(value, bool), "True or False")
 
 
 def is_int(value):

@@ -85,7 +85,7 @@ def _of_saved_model(path):
         normalized=spec.dtype != tf.uint8,
         image_size=spec.shape[1],
         of_pixels=is_of_pixels(path, shape),
-        **_facts_of_files(files, path),
+        **_facts_of_files(files, path, shape[-1]),
     )
 
 
@@ -128,7 +128,7 @@ def _of_tflite(path):
         normalized=source["dtype"] != np.uint8,
         image_size=int(side) if side > 0 else None,
         of_pixels=of_pixels,
-        **_facts_of_files(_archived(path), path),
+        **_facts_of_files(_archived(path), path, int(target["shape"][-1])),
     )
 
 
@@ -144,23 +144,29 @@ def _archived(path):
         raise UserError(f"The archive behind {path} is damaged: {first_line(error)}") from error
 
 
-def _facts_of_files(files: dict[str, bytes], path: Path) -> dict[str, Any]:
+def _facts_of_files(files: dict[str, bytes], path: Path, classes: int) -> dict[str, Any]:
     """Returns the fields of a `Predictor` that the files about a network tell.
 
-    Files of other programs may have names of classes alone.
+    Files of other programs may have names of classes alone. They count if there is one for each of
+    the network's classes.
     """
     if FACTS_FILE not in files:
         try:
             names = tuple(lines_of(files[LABELS_FILE].decode())) if LABELS_FILE in files else None
         except UnicodeDecodeError as error:
             raise UserError(f"{LABELS_FILE} of {path} is damaged: {error}") from error
-        return {"preprocessing": None, "class_names": names}
+        known = names is not None and len(names) == classes
+        return {"preprocessing": None, "class_names": names if known else None}
     origin = f"{FACTS_FILE} of {path}"
     facts = parse_json(files[FACTS_FILE], origin, "preprocessing", "class_names", "independent")
+    names = facts["class_names"]
+    are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not are_names or len(names) not in (0, classes):
+        raise UserError(f"{origin} is damaged: it does not name the network's {classes} classes")
     try:
         return {
             "preprocessing": Preprocessing.from_dict(facts["preprocessing"]),
-            "class_names": tuple(facts["class_names"]) or None,
+            "class_names": tuple(names) or None,
             "independent": bool(facts["independent"]),
         }
     except (ValueError, TypeError) as error:

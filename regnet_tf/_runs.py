@@ -13,7 +13,7 @@ DESCRIBED = ("model.keras", "examples.npz")
 
 def describe(folder: Path) -> dict[str, dict]:
     """Returns the entry "files" of `RUN`: name -> "bytes" and "sha256"."""
-    return {name: _facts(folder / name) for name in DESCRIBED}
+    return {name: _facts(folder / name) for name in DESCRIBED if (folder / name).is_file()}
 
 
 def check_file(path: Path) -> None:

@@ -26,6 +26,7 @@ from keras import ops
 
 from regnet_tf._checks import (
     check,
+    check_bool,
     check_choice,
     check_fields,
     check_int,
@@ -109,8 +110,7 @@ class Preprocessing:
             object.__setattr__(self, field, tuple(float(value) for value in values))
         equal = len(self.std) == len(self.mean)
         check("std", self.std, equal, f"as many numbers as `mean` has, {len(self.mean)}")
-        is_bool = isinstance(self.exif_orientation, bool)
-        check("exif_orientation", self.exif_orientation, is_bool, "True or False")
+        check_bool("exif_orientation", self.exif_orientation)
         check_int("max_pixels", self.max_pixels, minimum=1, maximum=_INT64_MAX)
 
     @property

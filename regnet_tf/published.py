@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from regnet_tf._errors import nearest
-from regnet_tf._files import read_json, sha256_of
+from regnet_tf._files import read_json, replacing, sha256_of
 from regnet_tf.class_names import imagenet_synsets
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.variants import variant_key
@@ -208,15 +208,17 @@ def _stated_sha256(path: Path, repository: str) -> str | None:
         return path.resolve().name
     commit, folder = path.parent.name, path.parents[2]
     kept = folder / "sha256" / commit
-    try:
-        stated = _listed_sha256(folder / "trees" / f"{commit}.json", path.name) or kept.read_text()
-    except (OSError, ValueError):
+    stated = _listed_sha256(folder / "trees" / f"{commit}.json", path.name)
+    if stated is None and kept.is_file():
+        stated = kept.read_text(encoding="ascii", errors="replace")
+    elif stated is None:
         stated = _asked_sha256(repository, path.name, commit)
         if stated is not None:
             with contextlib.suppress(OSError):  # the cache may be read-only
                 kept.parent.mkdir(exist_ok=True)
-                kept.write_text(stated)
-    return stated if stated and _SHA256.fullmatch(stated) else None
+                with replacing(kept) as partial:
+                    partial.write_text(stated)
+    return stated if isinstance(stated, str) and _SHA256.fullmatch(stated) else None
 
 
 def _listed_sha256(listing: Path, name: str) -> str | None:

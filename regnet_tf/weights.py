@@ -129,7 +129,8 @@ def _stems(config: Any) -> Iterator[dict]:
     if isinstance(config, dict):
         if config.get("registered_name") == "regnet_tf>Stem":
             inner = config.get("config")
-            yield inner if isinstance(inner, dict) else {}
+            if isinstance(inner, dict):
+                yield inner
         config = list(config.values())
     for part in config if isinstance(config, list) else ():
         yield from _stems(part)

@@ -233,3 +233,32 @@ def test_what_can_not_be_checked(capsys):
     assert (
         "`DATA` must be a folder or a CSV file. Received: DATA='digits'" in capsys.readouterr().err
     )
+
+
+def test_images_that_are_too_large(tmp_path, contents, capsys):
+    folder = write_photos(tmp_path / "photos", contents)
+    assert run("check", folder, "--max-pixels", 60_000) == 0  # 300 x 200
+    capsys.readouterr()
+    assert run("check", folder, "--max-pixels", 59_999) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 17
+    reason = "It has 300 x 200 pixels; `max_pixels` allows 59,999"
+    assert all(line.endswith(reason) for line in lines[:-1])
+    recipe = get_recipe("smoke").replace(
+        {"data.name": str(folder), "data.test_share": 0.5, "images.max_pixels": 59_999}
+    )
+    for augmentation in ("whole", "random_resized"):
+        with pytest.raises(UserError, match=f"16 files of .*{reason}"):
+            train_and_evaluate(
+                recipe.replace({"augmentation.crop": augmentation}), tmp_path / "run"
+            )
+    # The input pipeline refuses them by itself, too.
+    data = load(folder, test_share=0.5)
+    for crop in ("whole", "random_resized"):
+        changed = recipe.replace({"augmentation.crop": crop, "schedule.batch_size": 2})
+        batches = training_batches(data.train, changed, 2)
+        with (
+            pytest.raises(UserError, match=reason),
+            naming_damaged_files(data.train, max_pixels=59_999),
+        ):
+            next(iter(batches))

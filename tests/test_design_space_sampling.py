@@ -98,11 +98,9 @@ def test_all_of_a_small_space():
         sample(same, 8, seed=0, tries=10_000)
 
 
-@pytest.mark.parametrize("count", [10**6 + 1, 10**19, 10**400])
+@pytest.mark.parametrize("count", [10**5 + 1, 10**19, 10**400])
 def test_too_many_networks(count):
-    with pytest.raises(
-        ValueError, match=r"`count` must be .* at most 1,000,000\. Received: count="
-    ):
+    with pytest.raises(ValueError, match=r"`count` must be .* at most 100,000\. Received: count="):
         sample(REGNETX, count, seed=0)
 
 

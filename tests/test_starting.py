@@ -4,7 +4,6 @@ import argparse
 import ast
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 
@@ -38,7 +37,8 @@ def main(arguments=None):
     return run(job, parser, tensorflow=False, only_prints={only_prints})
 
 program.main = main
-regnet_command.start(".program")
+if __name__ == "__main__":
+    regnet_command.start(".program")
 """
 
 
@@ -76,15 +76,6 @@ def work():
         stop()
     except BaseException:
         raise RuntimeError("initialization failed")
-""",
-    "import in a job": """
-pathlib.Path("swallowing.py").write_text(
-    "import signal\\ntry: signal.raise_signal(signal.{signal})\\n"
-    "except BaseException: raise ImportError\\n"
-)
-def work():
-    import swallowing
-    raise SystemExit(7)
 """,
 }
 #: The process ends before anything is closed.
@@ -131,9 +122,34 @@ def test_a_signal_is_one_line_and_its_status(program, tmp_path, case, name):
     assert (tmp_path / "closed").exists() == (case in STOPPED)
 
 
+def test_a_signal_in_an_import_of_a_job(program, tmp_path):
+    """The import is done first. Libraries lose the exception, or turn it into another one."""
+    code = """
+pathlib.Path("library.py").write_text("import signal\\nsignal.raise_signal(2)\\nloaded = True")
+def work():
+    import library
+    pathlib.Path("late").touch()
+atexit.register(lambda: print(sys.modules["library"].loaded))
+"""
+    assert program(code) == (130, "True\n", "Stopped.\n")
+    assert (tmp_path / "closed").exists() and not (tmp_path / "late").exists()
+
+
 def test_a_signal_at_the_end(program):
     code = "def work(): atexit.register(stop)"
     assert program(code) == (130, "", "Stopped.\n")
+
+
+def test_no_signal_comes_while_python_ends(program):
+    """Python no longer handles signals when it destroys its modules."""
+    code = """
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+late = Late()
+def work(): pass
+"""
+    assert program(code) == (0, "", "")
 
 
 def test_message_of_a_job(program):
@@ -181,7 +197,9 @@ def test_nobody_reads_the_last_words(program):
 
 
 def test_no_file_takes_the_place_of_a_closed_stream(program, tmp_path):
-    code = "def work():\n    with open('file', 'w'):\n        print('no')\n        os.write(2, b'no')"
+    code = (
+        "def work():\n    with open('file', 'w'):\n        print('no')\n        os.write(2, b'no')"
+    )
     assert program(code, after="<&- >&- 2>&-") == (0, "", "")
     assert (tmp_path / "file").read_text() == ""
 
@@ -241,9 +259,11 @@ from regnet_command.workers import Worker
 def work():
     worker = Worker()
     try:
-        future = worker.submit(time.sleep, 60)
+        worker.submit(time.sleep, 60)
         os.killpg(0, signal.SIGINT)  # as a terminal does
-        future.result()
+    except KeyboardInterrupt:
+        time.sleep(2)  # the worker would end with a traceback
+        raise
     finally:
         for process in multiprocessing.active_children():
             print(process.pid, process.exitcode)

@@ -207,16 +207,16 @@ def test_what_can_not_be_analyzed(tmp_path, capsys):
             lambda text: text.replace("schedule.epochs", "epochs"),
             "spec.json: `epochs` is no field of a recipe. Nearest: schedule.epochs.",
         ),
-        ("results.jsonl", lambda text: "{}\n", "results.jsonl, line 1, is not a result"),
+        ("results.jsonl", lambda text: "{}\n", "results.jsonl, line 1, is damaged: it lacks check"),
         (
             "results.jsonl",
-            lambda text: text.replace('"stride": 2', '"stride": 1', 1),
-            "results.jsonl, line 1, is not a result",
+            lambda text: text.replace('"final_error": 0.', '"final_error": 0.0', 1),
+            "results.jsonl, line 2, is damaged: its check does not fit. Delete the line to get",
         ),
         (
             "results.jsonl",
-            lambda text: text.replace("final_error", "final"),
-            "results.jsonl, line 2, is not a result",
+            lambda text: text.replace('"stride": 2', '"stride": 2e0', 3),
+            "results.jsonl, line 1, is damaged: its check does not fit. Delete the line to get",
         ),
     ],
 )

@@ -207,6 +207,7 @@ def test_parse_change(text, change):
             "schedule.epochs=1.5",
             "`schedule.epochs` must be an integer. Received: schedule.epochs='1.5'",
         ),
+        (f"schedule.epochs={'9' * 5000}", r"`schedule.epochs` must be an integer. .{1,400}$"),
         ("schedule.learning_rate=fast", "`schedule.learning_rate` must be a number"),
         ("optimizer.nesterov=2", "`optimizer.nesterov` must be true or false"),
         ("schedule.max_steps=all", "`schedule.max_steps` must be an integer or none"),

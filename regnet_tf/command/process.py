@@ -2,18 +2,17 @@
 
 A package with programs imports this module first. If Python was started for one of them, the import
 takes over the process. In any other process, such as a notebook, it changes nothing.
+
+Imported here is only what Python needs for its own start, so that no signal comes before.
 """
 
 import _thread
 import atexit
-import contextlib
 import io
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from typing import NoReturn
 
 _PACKAGES = ("regnet_command", "regnet_tf", "training", "export", "benchmarks")
 _SCRIPT = "regnet"
@@ -34,9 +33,9 @@ class Stopped(KeyboardInterrupt):
 
 
 class _Process:
-    """State of this process.
+    """State of this process, and context manager of the job in it.
 
-    In a job, a signal raises `Stopped`, so that files are closed. At any other time nothing is
+    In the job, a signal raises `Stopped`, so that files are closed. At any other time nothing is
     open, and a signal ends the process at once: libraries lose exceptions in their imports.
 
     Attributes:
@@ -85,7 +84,7 @@ class _Process:
         time.sleep(_GRACE)
         self._end(number)
 
-    def _end(self, number: int) -> NoReturn:
+    def _end(self, number):
         self.tell()
         os._exit(128 + number)
 
@@ -94,16 +93,13 @@ class _Process:
             self._end(unraisable.exc_value.signal)
         sys.__unraisablehook__(unraisable)
 
-    @contextlib.contextmanager
-    def job(self, message, only_prints):
-        """Context manager in which signals raise `Stopped`; it raises it again if it was lost."""
-        self.message, self.only_prints, self._in_job = message, only_prints, True
-        try:
-            yield
-        finally:
-            self._in_job = False
-            if self._received is not None:
-                raise Stopped(self._received)
+    def __enter__(self):
+        self._in_job = True
+
+    def __exit__(self, *_):
+        self._in_job = False
+        if self._received is not None:
+            raise Stopped(self._received)  # also if a library lost it
 
     def tell(self):
         """Prints the message about a signal, once."""
@@ -112,13 +108,15 @@ class _Process:
         elif not self._told:
             self._told = True
             start = "\n" if os.isatty(self._stderr) else ""  # below the terminal's `^C`
-            with contextlib.suppress(OSError):
+            try:
                 os.write(self._stderr, f"{start}{self.message}\n".encode())
+            except OSError:  # nobody reads it
+                pass
 
     def _leave(self):
         """Ends the process without Python's finalization, in which signals are not handled."""
         if self.status is not None:
-            os._exit(self.status)
+            os._exit(_flushed(self.status))
 
 
 def open_streams():
@@ -189,12 +187,23 @@ def is_program() -> bool:
     return _process.is_program
 
 
+def job(message, only_prints):
+    """Returns the context manager in which signals raise `Stopped`."""
+    _process.message, _process.only_prints = message, only_prints
+    return _process
+
+
+def tell():
+    """Prints the message about a signal, once."""
+    _process.tell()
+
+
 def say_when_stopped(message: str) -> None:
     """Sets the line that is printed if SIGINT or SIGTERM stops the running job."""
     _process.message = message
 
 
-def finish(main: Callable[[], int]) -> NoReturn:
+def finish(main):
     """Runs the `main` of a program, and ends the process with its exit status."""
     try:
         status = main()
@@ -232,6 +241,5 @@ def _is_started_for_program():
 
 
 _process = _Process()
-job, tell = _process.job, _process.tell
 if _is_started_for_program():
     _process.take_over()

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
 
 from . import process
 
@@ -32,7 +31,7 @@ def defer_library():
         sys.modules[_LIBRARY] = importlib.util.module_from_spec(spec)
 
 
-def start(module: str = "", package: str = "regnet_command") -> NoReturn:
+def start(module: str = "", package: str = "regnet_command") -> None:
     """Runs a program in its own process, and ends the process.
 
     The program runs in its importable module, also if Python was started with that module: as

@@ -55,10 +55,7 @@ def _reasons(function, arrays):
         try:
             next(results)
             reasons.append("It could not be read at first")
-        except (
-            tf.errors.NotFoundError,
-            UnicodeDecodeError,
-        ):  # the latter for other names than UTF-8
+        except (tf.errors.NotFoundError, UnicodeDecodeError):  # the latter for some names
             reasons.append("There is no such file")
         except tf.errors.OpError as error:
             reasons.append(short_reason(error))

@@ -105,6 +105,7 @@ def write_evaluation(folder: Path, found: Evaluation, facts: dict[str, Any]) -> 
         The content of `evaluation.json`.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "evaluation.json").unlink(missing_ok=True)  # it marks the files as complete
     for name, rows in found.tables.items():
         write_csv(folder / name, rows)
     for name, figure in found.figures.items():

@@ -7,6 +7,7 @@ from regnet_tf._checks import (
     MAX_SIDE,
     MAX_WIDTH,
     check,
+    check_bool,
     check_choice,
     check_int,
     check_number,
@@ -66,7 +67,7 @@ class Data:
         _check_optional_int("data.images_per_class", self.images_per_class)
         check_number("data.test_share", self.test_share, above=0, below=1)
         check_int("data.split_seed", self.split_seed, minimum=0)
-        _check_bool("data.skip_damaged", self.skip_damaged)
+        check_bool("data.skip_damaged", self.skip_damaged)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,7 @@ class Network:
         plain(self)
         known_type = isinstance(self.config, RegNetConfig)
         check("network.config", self.config, known_type, "a RegNetConfig, see `get_config`")
-        _check_bool("network.synchronized", self.synchronized)
+        check_bool("network.synchronized", self.synchronized)
         check_choice("network.precision", self.precision, PRECISIONS)
         ok = self.weights is None or isinstance(self.weights, str)
         check("network.weights", self.weights, ok, "None, a tag or a path")
@@ -177,7 +178,7 @@ class Images:
         check_int("images.channels", self.channels, minimum=1, maximum=MAX_WIDTH)
         _check_channels("images.mean", self.mean, self.channels)
         _check_channels("images.std", self.std, self.channels, above=0)
-        _check_bool("images.exif_orientation", self.exif_orientation)
+        check_bool("images.exif_orientation", self.exif_orientation)
         check_int("images.max_pixels", self.max_pixels, minimum=1)
 
     @property
@@ -245,7 +246,7 @@ class Augmentation:
         for share in area:
             check_number("augmentation.crop_area", share, above=0, maximum=1)
         check("augmentation.crop_area", area, area[0] <= area[1], allowed)
-        _check_bool("augmentation.flip", self.flip)
+        check_bool("augmentation.flip", self.flip)
         check_policy(self.policy, "augmentation.policy")
         for field in ("lighting", "mixup", "cutmix", "rotation"):
             check_number(f"augmentation.{field}", getattr(self, field), minimum=0)
@@ -359,7 +360,7 @@ class Optimizer:
         plain(self)
         check_choice("optimizer.name", self.name, OPTIMIZERS)
         check_number("optimizer.momentum", self.momentum, minimum=0, below=1)
-        _check_bool("optimizer.nesterov", self.nesterov)
+        check_bool("optimizer.nesterov", self.nesterov)
         pointless = self.nesterov and not self.momentum
         allowed = "False where `optimizer.momentum` is 0"
         check("optimizer.nesterov", self.nesterov, not pointless, allowed)
@@ -464,10 +465,6 @@ def _are_classes(classes):
     if not isinstance(classes, tuple) or not all(isinstance(name, str) for name in classes):
         return False
     return len(set(classes)) == len(classes) >= 2
-
-
-def _check_bool(name, value):
-    check(name, value, isinstance(value, bool), "True or False")
 
 
 def _check_optional_int(name, value, maximum=None):

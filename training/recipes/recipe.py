@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regnet_tf import RegNetConfig, get_config
-from regnet_tf._checks import check, check_int, plain, named
+from regnet_tf._checks import check, check_int, named, plain
 
 from .parts import (
     Augmentation,

@@ -14,7 +14,7 @@ from regnet_tf._errors import UserError, nearest
 from regnet_tf._files import read_json
 from regnet_tf.costs import complexity
 from regnet_tf.design_space import SPACES, DesignSpace, sample
-from regnet_tf.design_space.sampling import check_count, check_window
+from regnet_tf.design_space.sampling import MAX_COUNT, check_count, check_window
 
 from ..data import CompleteDataSet
 from ..loop.loading import load_for
@@ -66,7 +66,7 @@ class Specification:
         plain(self)
         check("name", self.name, isinstance(self.name, str) and self.name, "a text")
         check("description", self.description, isinstance(self.description, str), "a text")
-        check_int("count", self.count, minimum=1)
+        check_int("count", self.count, minimum=1, maximum=MAX_COUNT)
         check_int("seed", self.seed, minimum=0)
         ok = isinstance(self.window, dict) and set(self.window) <= set(COSTS)
         check("window", self.window, ok, f"a dict of {', '.join(COSTS)} to [least, most]")
