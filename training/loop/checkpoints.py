@@ -96,6 +96,8 @@ class Checkpoints:
             raise UserError(
                 f"{error} The last checkpoint is {last[-1] if last else 'none'}."
             ) from error
+        for partial in self.folder.glob(".partial-*"):  # of a process that was killed
+            partial.unlink()
         for old in self.paths()[: -self.keep]:
             if _step_of(old) != progress.best_step:
                 old.unlink()
