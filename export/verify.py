@@ -11,14 +11,16 @@ example:
   regnet verify exports/digits
 
 The command checks the size and SHA-256 of each file, and that the folders of SavedModels and of
-.tflite files hold no other file. If an export was killed while it was moved into place, the command
-first finishes that move. It runs each network on the images and the
-whole photographs in checks.npz, and compares the outputs with those of the Keras model. The same
-bounds hold as for the export; report.md lists them. Moreover, the largest difference may be at most
-twice the one in report.json, because other processors round differently, and at most one image in a
-hundred more may get another class.
+.tflite files hold no other file. It runs each network on the images and the whole photographs in
+checks.npz, and compares the outputs with those of the Keras model. The same bounds hold as for the
+export; report.md lists them. Moreover, the largest difference may be at most twice the one in
+report.json, because other processors round differently, and at most one image in a hundred more may
+get another class.
 
-Exit status: 0 if all checks pass, 1 if one fails, 2 if the folder is not an export."""
+If an export was killed while it was moved into place, the command first finishes that move.
+
+Exit status: 0 if all checks pass, 1 if one fails, 2 if the folder is not an export or its manifest,
+report or checks cannot be read."""
 
 _SLACK = 2.0
 _LEAST_DIFFERENCE = 1e-4  # always allowed: of probabilities, or relative to the largest feature

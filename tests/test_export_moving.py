@@ -186,10 +186,10 @@ def test_two_exports_at_once(small, tmp_path):
     """The second is told who is at work, and a killed process leaves no lock."""
     export(tmp_path)
     program = """
-        import pathlib, sys
-        from export import moving
-        with moving.staging(pathlib.Path(sys.argv[1])) as folder:
-            (folder / "half").touch()
+        import pathlib, sys, regnet_command
+        regnet_command.defer_library()
+        from regnet_tf._locking import writing_to
+        with writing_to(pathlib.Path(sys.argv[1])) as folder:
             print("at work", flush=True)
             sys.stdin.read()
     """
@@ -207,7 +207,8 @@ def test_two_exports_at_once(small, tmp_path):
             export(tmp_path)
         assert words(tmp_path) == before
         other.kill()
-    assert (tmp_path / ".partial-export" / "half").exists()
+    (tmp_path / ".partial-export").mkdir()
+    (tmp_path / ".partial-export" / "half").touch()
     export(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"serving", *exporting.FILES}
 

@@ -20,7 +20,9 @@ from networks import with_statistics
 
 import regnet_tf
 from export import manifest, tflite
+from export.checks import Checks
 from export.network import Network
+from export.report import read_artefacts
 from export.runners import open_saved_model, open_tflite
 from export.saved_model import write_saved_model
 from export.source import Source, load_source
@@ -535,6 +537,49 @@ def test_damaged_exported_files(tmp_path):
     def check(damage):
         path.write_bytes(damage(content))
         assert bool(manifest.faults(tmp_path)) == (path.read_bytes() != content)
+
+    check()
+
+
+def test_damaged_reports(tmp_path):
+    path = tmp_path / "report.json"
+    entry = {"path": "tflite/a.tflite", "max_difference": 0.1, "top1_agreement": 99.0}
+    content = json.dumps({"name": "a", "artefacts": {"int8": entry, "float32": entry}}).encode()
+
+    @examples(100)
+    @given(damages())
+    def check(damage):
+        path.write_bytes(damage(content))
+        try:
+            found = read_artefacts(path)
+        except ValueError as error:
+            assert path.name in str(error) and str(error).isprintable()
+        else:
+            assert all(isinstance(one["path"], str) for one in found.values())
+
+    check()
+
+
+def test_damaged_checks(tmp_path):
+    path, rng = tmp_path / "checks.npz", np.random.default_rng(0)
+    images = rng.integers(0, 256, (3, 4, 4, 3), "uint8")
+    expected = np.full((3, 2), 0.5, "float32")
+    flags = {"classifier": True, "multi_label": False, "short_floats": False}
+    Checks(images, np.arange(3), expected, [b"ab"], expected[:1], origin="here", **flags).write(
+        path
+    )
+    content = path.read_bytes()
+
+    @examples(100)
+    @given(damages())
+    def check(damage):
+        path.write_bytes(damage(content))
+        try:
+            found = Checks.read(path)
+        except ValueError as error:
+            assert path.name in str(error) and "\n" not in str(error)
+        else:
+            assert "accuracy" in found.compare(lambda images: expected[: len(images)])
 
     check()
 

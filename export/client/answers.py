@@ -122,12 +122,11 @@ def first_line(message):
 
     Control characters become escapes.
     """
-    from regnet_tf._errors import printable  # programs defer that package, which has TensorFlow
-
-    text = _shortened(message or "", 20 * _LONGEST_MESSAGE)
+    text = _shortened(message or "", 4 * _LONGEST_MESSAGE)
     lines = re.sub(r"\{\{.*?\}\}\s*", "", text).strip().splitlines()
     line = lines[0].strip() if lines else "no reason given"
-    return _shortened(printable(line), _LONGEST_MESSAGE)
+    line = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+    return _shortened(line, _LONGEST_MESSAGE)
 
 
 def _shortened(text, most):
