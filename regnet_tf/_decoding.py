@@ -72,7 +72,7 @@ def limited(content, max_pixels):
     with asserted(tf.reduce_min(size) > 0, "It is no image, or its header is damaged"):
         pixels = tf.reduce_prod(size)
     received = tf.strings.format("It has {} x {} pixels", (size[1], size[0]))
-    reason = tf.strings.join([received, f"; `max_pixels` allows {max_pixels:,}"])
+    reason = tf.strings.join([received, f", and `max_pixels` allows {max_pixels:,}"])
     with asserted(pixels <= max_pixels, reason):
         return tf.identity(content)
 

@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from odd_files import NAMES as ODD_NAMES
+from odd_files import write_odd_files
 from PIL import Image
 from regnet_command import without_stderr
 
@@ -19,6 +21,7 @@ from export import exporting, manifest, report, serving
 from export.checks import measure_speed
 from export.command import main
 from export.examples import Examples
+from export.photographs import encoded
 from export.source import load_source
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig, build_regnet
 from regnet_tf._errors import UserError
@@ -613,3 +616,15 @@ def test_messages_are_kept_off_the_screen(capfd, monkeypatch):
     os.write(2, b"kept")
     assert notebook.getvalue() == "kept\n"
     assert capfd.readouterr().err == "kept"
+
+
+def test_calibration_reads_files_only(tmp_path):
+    """A pipe would never end, and hidden files are not images for other commands either."""
+    content = encoded(np.full((20, 30, 3), 100, "uint8"))
+    write_odd_files(tmp_path / "odd", content)
+    (tmp_path / "odd" / ".hidden.jpg").write_bytes(b"no image")
+    found = Examples.read(tmp_path / "odd", Preprocessing(image_size=16))
+    assert len(found.calibration) + len(found.test) == len(ODD_NAMES)
+    assert set(found.photographs) == {content}
+    with pytest.raises(ValueError, match="It has 30 x 20 pixels, and `max_pixels` allows 599"):
+        Examples.read(tmp_path / "odd", Preprocessing(image_size=16, max_pixels=599))

@@ -89,8 +89,8 @@ def test_sizes_are_pillows():
 def test_bombs_are_refused_before_they_are_decoded(kind, tmp_path):
     (tmp_path / "bomb").write_bytes(BOMBS[kind])
     message = (
-        rf"file. Received: '{tmp_path / 'bomb'}' \(It has {WIDTH} x {HEIGHT} pixels; `max_pixels`"
-        r" allows 89,478,485\)$"
+        rf"file. Received: '{tmp_path / 'bomb'}' \(It has {WIDTH} x {HEIGHT} pixels, and"
+        r" `max_pixels` allows 89,478,485\)$"
     )
     with pytest.raises(ValueError, match=message):
         load_image(tmp_path / "bomb")
@@ -112,7 +112,7 @@ def test_the_limit_itself_is_allowed():
     for file in FILES.values():
         assert decode_image(file, max_pixels=pixels).shape == (37, 53, 3)
         with pytest.raises(
-            ValueError, match=f"It has 53 x 37 pixels; `max_pixels` allows {limit:,}"
+            ValueError, match=f"It has 53 x 37 pixels, and `max_pixels` allows {limit:,}"
         ):
             small(file)
 

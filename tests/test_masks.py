@@ -319,7 +319,7 @@ def test_masks_that_are_too_large(garden):
         mask += struct.pack(">I", len(content)) + name + content
         mask += struct.pack(">I", zlib.crc32(name + content))
     (garden / "masks" / "3.png").write_bytes(mask)
-    reason = f"{garden / 'masks' / '3.png'}: It has 20000 x 10000 pixels; `max_pixels` allows "
+    reason = f"{garden / 'masks' / '3.png'}: It has 20000 x 10000 pixels, and `max_pixels` allows "
     with pytest.raises(UserError, match=f"{reason}89,478,485"):
         check_files(load(garden, test_share=0.5))
     (garden / "classes.txt").unlink()
