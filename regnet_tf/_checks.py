@@ -136,7 +136,7 @@ def check_int(name, value, minimum, maximum=None):
     """
     largest = MAX_INT if maximum is None else maximum
     ok = is_int(value) and minimum <= value <= largest
-    too_large = isinstance(value, int) and value > largest
+    too_large = isinstance(value, (int, np.integer)) and value > largest
     most = f" and at most {largest:,}" if too_large or maximum is not None else ""
     check(name, value, ok, f"an integer of at least {minimum}{most}")
 

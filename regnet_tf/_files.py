@@ -22,7 +22,7 @@ from regnet_tf._errors import UserError, first_line
 LABELS_FILE, FACTS_FILE = "labels.txt", "facts.json"
 
 # Of JSON that is read. Keras' configurations have about 30 levels.
-_MOST_DIGITS, _MOST_LEVELS = 400, 100
+_MOST_DIGITS, _MOST_LEVELS = 4000, 100
 
 #: Suffixes of files that are images, in lower case.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")

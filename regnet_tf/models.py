@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -393,17 +394,19 @@ def freeze_normalization(model: keras.Model) -> None:
 
 def _inputs(least, input_tensor, input_shape, include_preprocessing):
     """Returns the input tensor of the network."""
+    is_shape = input_shape is None or isinstance(input_shape, Iterable)
+    check("input_shape", input_shape, is_shape, "None or (height, width, channels)")
+    if input_shape is not None:
+        input_shape = tuple(itertools.islice(input_shape, 4))  # one too many is seen
     if input_tensor is not None:
         tensor_ok = keras.backend.is_keras_tensor(input_tensor)
         check("input_tensor", input_tensor, tensor_ok, "a Keras tensor, as `keras.Input` returns")
         tensor_shape = tuple(input_tensor.shape[1:])
-        given = input_shape is None or tuple(input_shape) == tensor_shape
+        given = input_shape in (None, tensor_shape)
         check("input_shape", input_shape, given, f"None or {tensor_shape}, as `input_tensor` has")
         _check_input_shape(least, tensor_shape, "input_tensor")
         return input_tensor
-    given = input_shape is None or isinstance(input_shape, Iterable)
-    check("input_shape", input_shape, given, "None or (height, width, channels)")
-    shape = (None, None, 3) if input_shape is None else tuple(input_shape)
+    shape = (None, None, 3) if input_shape is None else input_shape
     _check_input_shape(least, shape, "input_shape")
     return keras.Input(shape, name="images", dtype="uint8" if include_preprocessing else None)
 

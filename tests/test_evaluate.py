@@ -356,9 +356,15 @@ def test_saved_model(network, truth, labels, tmp_path):
     predictor = open_predictor(tmp_path / "saved")
     assert (predictor.class_names, predictor.preprocessing) == (tuple(names), preprocessing)
     assert predictor.independent
-    (extra / "facts.json").write_text('{"preprocessing": {"size": 3}}')
-    with pytest.raises(UserError, match=r"facts.json of .*saved is damaged"):
-        open_predictor(tmp_path / "saved")
+    for damaged in (
+        '{"preprocessing": {"size": 3}}',
+        "[" * 200_000,
+        json.dumps({**facts, "class_names": [1, 2]}),
+        json.dumps({**facts, "class_names": names, "preprocessing": {"image_size": 10**400}}),
+    ):
+        (extra / "facts.json").write_text(damaged)
+        with pytest.raises(UserError, match=r"facts.json of .*saved is damaged"):
+            open_predictor(tmp_path / "saved")
 
 
 def test_saved_model_that_normalizes_itself(network, truth, tmp_path):

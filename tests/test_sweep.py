@@ -75,8 +75,8 @@ def pretended(tasks, workers, address):
         ({"seed": 10**31}, "`seed` must be an integer"),
         ({"window": {"flops": [0, 10**400]}}, "`flops` must be a finite number"),
         ({"window": {"flops": [0, float("nan")]}}, "`flops` must be a finite number"),
-        ({"space": {"name": "RegNetX", "stages": 10**9}}, "`stages` must be an integer"),
-        ({"space": {"name": "RegNetX", "width_multipliers": [2, 1e9]}}, "at most 100."),
+        ({"space": {**TINY["space"], "stages": 10**9}}, "`stages` must be an integer"),
+        ({"space": {**TINY["space"], "width_multipliers": [2, 1e9]}}, "at most 100."),
         ({"space": {"name": "RegNetX", "name\n": 1}}, "'name\\n'"),
         (
             {"recipe": {"name": "digits", "schedule.learning_rate": 10**400}},

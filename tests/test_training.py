@@ -120,7 +120,8 @@ def test_recipes_without_a_part_are_refused(missing):
     [
         (
             {"schedule.epochs": 0},
-            "`schedule.epochs` must be an integer of at least 1. Received: schedule.epochs=0",
+            "`schedule.epochs` must be an integer of at least 1 and at most 1,000,000. Received: "
+            "schedule.epochs=0",
         ),
         ({"schedule.batch_size": 2.5}, "`schedule.batch_size` must be"),
         ({"schedule.learning_rate": 0}, "`schedule.learning_rate` must be"),
