@@ -76,7 +76,7 @@ def _interrupted(suite, name, words):
         folder = suite.scratch(name)
         usual = yield Process(program(*words(folder)), folder)
     kinds = (signal.SIGINT, signal.SIGTERM)
-    for number in range(suite.count(12, least=2)):
+    for number in range(suite.count(8, least=2)):
         kind, folder = kinds[number % 2], suite.scratch(name)
         # Half of the moments are during the imports, which all programs share.
         most = usual.seconds if suite.is_quick or number % 4 < 2 else min(3.0, usual.seconds)
@@ -144,7 +144,7 @@ def _full(suite, name, words):
             yield suite.case(f"{name}, disk with room", process, usual)
             return
     largest = max((one.stat().st_size for one in folder.rglob("*") if one.is_file()), default=0)
-    for _ in range(suite.count(8)):
+    for _ in range(suite.count(4)):
         folder = suite.scratch(name)
         size = round(math.exp(suite.random.uniform(math.log(8_000), math.log(max(largest, 9_000)))))
         process = Process(forked(*words(folder)), folder, largest_file=size)
