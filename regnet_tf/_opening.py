@@ -160,13 +160,12 @@ def _facts_of_files(files: dict[str, bytes], path: Path, classes: int) -> dict[s
     origin = f"{FACTS_FILE} of {path}"
     facts = parse_json(files[FACTS_FILE], origin, "preprocessing", "class_names", "independent")
     names = facts["class_names"]
-    are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not are_names or len(names) not in (0, classes):
+    if not isinstance(names, list) or len(names) not in (0, classes):
         raise UserError(f"{origin} is damaged: it does not name the network's {classes} classes")
     try:
         return {
             "preprocessing": Preprocessing.from_dict(facts["preprocessing"]),
-            "class_names": tuple(names) or None,
+            "class_names": checked_class_names(names) if names else None,
             "independent": bool(facts["independent"]),
         }
     except (ValueError, TypeError) as error:

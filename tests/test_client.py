@@ -495,6 +495,7 @@ def predictions(*rows):
         (200, predictions(row(classes="[0, 2]")), "it holds 2"),
         (200, predictions(row(classes='["0", 1]')), "it holds '0'"),
         (200, predictions(row(classes="[0]")), "it holds 1 classes and 2 labels of 2"),
+        (200, predictions(row("[]", "[]", "[]")), "it holds 0 classes and 0 labels of 0"),
         (200, predictions(row(labels='["a", null]')), "it holds None"),
         (200, predictions(row("[" * 900 + "]" * 900)), "the answer is not the probabilities"),
     ],

@@ -58,7 +58,7 @@ class Prediction:
         ]
         if wrong:
             raise ValueError(f"it holds {_shortened(repr(wrong[0]), 40)}")
-        if not len(self.classes) == len(self.labels) <= count:
+        if not 0 < len(self.classes) == len(self.labels) <= count:
             raise ValueError(
                 f"it holds {len(self.classes)} classes and {len(self.labels)} labels of {count}"
             )

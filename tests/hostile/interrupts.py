@@ -28,7 +28,7 @@ def scenarios(suite):
     if suite.is_quick:
         yield _interrupted(suite, "train", programs["train"])
         yield _closed(suite, "variants", programs["variants"], ("| head -1", ">&-", "2>&-"))
-        yield _full(suite, "train", programs["train"])
+        yield _full(suite, "predict", programs["predict"])
         return
     for name, words in programs.items():
         yield _interrupted(suite, name, words)
@@ -76,7 +76,7 @@ def _interrupted(suite, name, words):
         folder = suite.scratch(name)
         usual = yield Process(program(*words(folder)), folder)
     kinds = (signal.SIGINT, signal.SIGTERM)
-    for number in range(suite.count(12, least=2)):
+    for number in range(suite.count(8)):
         kind, folder = kinds[number % 2], suite.scratch(name)
         # Half of the moments are during the imports, which all programs share.
         most = usual.seconds if suite.is_quick or number % 4 < 2 else min(3.0, usual.seconds)
@@ -135,16 +135,14 @@ def _closed(suite, name, words, ways):
 
 def _full(suite, name, words):
     """Lets the disk take small files only; afterwards, the same command must work."""
-    folder = suite.originals.run
-    if not suite.is_quick:
-        folder = suite.scratch(name)
-        process = Process(forked(*words(folder)), folder)
-        usual = yield process
-        if usual.is_bad:
-            yield suite.case(f"{name}, disk with room", process, usual)
-            return
+    folder = suite.scratch(name)
+    process = Process(forked(*words(folder)), folder)
+    usual = yield process
+    if usual.is_bad:
+        yield suite.case(f"{name}, disk with room", process, usual)
+        return
     largest = max((one.stat().st_size for one in folder.rglob("*") if one.is_file()), default=0)
-    for _ in range(suite.count(8)):
+    for _ in range(suite.count(4)):
         folder = suite.scratch(name)
         size = round(math.exp(suite.random.uniform(math.log(8_000), math.log(max(largest, 9_000)))))
         process = Process(forked(*words(folder)), folder, largest_file=size)

@@ -202,7 +202,7 @@ def _exports(suite, overwrite):
     words = ("export", suite.originals.run, *TINY_EXPORT, *options)
     command = functools.partial(_command, suite, *words, "--out")
     usual = suite.originals.ended["export"]
-    for _ in range(suite.count(12)):
+    for _ in range(suite.count(8)):
         folder = suite.scratch("export")
         target = suite.originals.copy(folder, "export")
         process = _killed(suite, command, folder, target, usual)
