@@ -14,6 +14,7 @@ from regnet_tf._files import FACTS_FILE, LABELS_FILE, parse_json
 from regnet_tf._litert import dequantized, open_interpreter
 from regnet_tf._predictors import Predictor, is_of_pixels, lines_of, of_keras
 from regnet_tf._trained import load_trained
+from regnet_tf.layers import checked_class_names
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.weights import is_tag
 

@@ -474,7 +474,7 @@ def predictions(*rows):
         (200, "[1]", "answers UNKNOWN: HTTP 200, an answer that is no JSON"),
         (302, "", "answers UNKNOWN: HTTP 302, an answer that is no JSON"),
         (200, "[" * 200_000, "answers UNKNOWN: HTTP 200, an answer that is no JSON"),
-        (200, gzip.compress(predictions(row()).encode()), "an answer that is no JSON"),
+        (200, gzip.compress(predictions(row()).encode(), mtime=0), "an answer that is no JSON"),
         (403, '{"error": "no"}', "answers UNKNOWN: HTTP 403, no"),
         (500, '{"detail": 1}', "answers UNKNOWN: HTTP 500, no reason given"),
         (400, '{"error": "image \\u001b[2J\\u202e 7"}', r"image \\x1b\[2J\\u202e 7$"),
