@@ -72,6 +72,7 @@ def table(cases: Iterable[Case]) -> str:
         counts = collections.Counter(case.outcome for case in found)
         outcomes = "; ".join(f"{outcome}: {count:,}" for outcome, count in counts.most_common())
         peak = max(case.peak for case in found)
+        what = what.replace("|", "\\|")
         lines.append(
             f"| {part} | {what} | {len(found):,} | {outcomes}"
             f" | {sum(case.is_fault for case in found)} | {max(c.seconds for c in found):.1f} s"

@@ -28,7 +28,7 @@ TINY_SWEEP = {
         "group_widths": [4, 8],
         "stem_width": 8,
     },
-    "count": 4,
+    "count": 3,
     "window": {"flops": [0, 1e6]},
     "recipe": {
         "name": "smoke",
