@@ -25,6 +25,7 @@ from export.photographs import encoded
 from export.source import load_source
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig, build_regnet
 from regnet_tf._errors import UserError
+from training.loop.directory import write_run
 
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("tensorflow_serving")
@@ -590,6 +591,7 @@ def test_labels_of_a_network_that_does_not_know_them(digits_run, tmp_path):
     model = keras.saving.load_model(folder / "model.keras")
     model.get_layer("head").class_names = None
     model.save(folder / "model.keras")
+    write_run(json.loads((folder / "run.json").read_text()), folder)
     source = load_source(folder)
     assert source.labels == tuple(f"class {number}" for number in range(10))
     assert source.name == "unnamed" and source.examples is not None

@@ -226,6 +226,7 @@ def test_a_run_stopped_in_pretraining_goes_on_there(finished, few_scenes, tmp_pa
 
 def test_pretraining_is_for_one_worker(few_scenes, tmp_path, monkeypatch):
     monkeypatch.setattr(train.strategies, "is_multi_worker", lambda strategy: True)
+    monkeypatch.setattr(train.strategies, "is_chief", lambda strategy: True)
     recipe = get_recipe("segmentation_digits")
     with pytest.raises(UserError, match="`pretraining` runs under one worker"):
         train_and_evaluate(recipe, tmp_path / "run", verbose=0)

@@ -200,8 +200,8 @@ def test_what_can_not_be_analyzed(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("file", "damage", "message"),
     [
-        ("spec.json", lambda text: "[1]", "spec.json: `specification` must be a JSON object"),
-        ("spec.json", lambda text: text[:40], "spec.json: "),
+        ("spec.json", lambda text: "[1]", "spec.json is damaged: it holds no JSON object"),
+        ("spec.json", lambda text: text[:40], "spec.json is damaged: "),
         (  # as before recipes had parts
             "spec.json",
             lambda text: text.replace("schedule.epochs", "epochs"),

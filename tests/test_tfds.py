@@ -217,9 +217,9 @@ def test_archives_of_the_official_sizes_and_too_small_a_disk(tmp_path, monkeypat
     free = shutil.disk_usage(tmp_path)._replace(free=150 * 10**9)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
     assert run("prepare", "imagenet2012", *folders) == 2
-    lines = capsys.readouterr().err.splitlines()
+    (line,) = capsys.readouterr().err.splitlines()
     space = f"{tmp_path / 'data'} has 150 GB of free space; what is written there takes 158 GB."
-    assert lines[1:] == [f"  {space}"]
+    assert line.endswith(space)
 
 
 def test_damaged_archive(miniature_imagenet, tmp_path, capsys):
