@@ -14,7 +14,8 @@ from regnet_tf._errors import first_line
 # nine tenths; new batch normalization and dark images compress far better, but they are small.
 _FLOOR, _MULTIPLE = 2**26, 20
 _CHUNK = 2**20
-_DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, OSError)
+#: What reading a damaged zip archive raises.
+DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, KeyError, ValueError)
 
 
 def check_claim(path: str | os.PathLike, claimed: int) -> None:
@@ -28,7 +29,7 @@ def read_entry(archive: zipfile.ZipFile, name: str) -> bytes:
     """Reads a text of an archive, of at most 64 MiB.
 
     Raises:
-        ValueError, KeyError, OSError, BadZipFile: if it is larger, missing or damaged.
+        one of `DAMAGES`: if it is larger, missing or damaged.
     """
     size = archive.getinfo(name).file_size
     if size > _FLOOR:
@@ -52,7 +53,7 @@ def check_archive(path: Path) -> None:
                 with archive.open(entry) as file:
                     while file.read(_CHUNK):
                         pass
-    except (*_DAMAGES, RuntimeError, NotImplementedError) as error:
+    except DAMAGES as error:
         raise ValueError(first_line(error)) from error
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import keras
 
-from regnet_tf._archives import check_claim, read_entry
+from regnet_tf._archives import DAMAGES, check_claim, read_entry
 from regnet_tf._errors import UserError, first_line
 from regnet_tf._files import parse_json
 from regnet_tf._runs import check_file
@@ -48,7 +48,7 @@ def saved_config(path: Path) -> dict:
     try:
         with zipfile.ZipFile(path) as archive:
             text = read_entry(archive, "config.json")
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except DAMAGES as error:
         raise UserError(f"{path} cannot be read: {first_line(error)}") from error
     return parse_json(text, f"config.json of {path}")
 

@@ -1,14 +1,13 @@
 """Opens trained networks of any format, with the class names and preprocessing in their files."""
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from regnet_tf._archives import read_entry
+from regnet_tf._archives import DAMAGES, read_entry
 from regnet_tf._errors import UserError, first_line
 from regnet_tf._files import FACTS_FILE, LABELS_FILE, parse_json
 from regnet_tf._litert import dequantized, open_interpreter
@@ -55,7 +54,7 @@ def open_predictor(source: str | Path, variant: str | None = None) -> Predictor:
 def _of_saved_model(path):
     try:
         signatures = tf.saved_model.load(str(path)).signatures
-    except (OSError, ValueError, tf.errors.OpError) as error:
+    except Exception as error:  # TensorFlow may raise any exception
         raise UserError(f"{path} cannot be read: {first_line(error)}") from error
     takes_images = {
         name: function
@@ -141,7 +140,7 @@ def _archived(path):
         with zipfile.ZipFile(path) as archive:
             there = set(archive.namelist()) & {LABELS_FILE, FACTS_FILE}
             return {name: read_entry(archive, name) for name in there}
-    except (OSError, ValueError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except DAMAGES as error:
         raise UserError(f"The archive behind {path} is damaged: {first_line(error)}") from error
 
 
