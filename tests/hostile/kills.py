@@ -55,10 +55,12 @@ def _runs(suite, name, arguments):
     facts = run_facts(whole)
     for _ in range(suite.count(2)):
         folder = suite.scratch(name)
-        for _ in range(suite.count(7)):
+        kills = suite.count(7)
+        for number in range(kills):
             if (folder / "run" / "run.json").exists():
                 break
-            process = _killed(suite, command, folder, folder / "run", usual)
+            is_early = number < kills - 2  # a run that is resumed is shorter
+            process = _killed(suite, command, folder, folder / "run", usual, is_early)
             ended = yield process
             yield _case_of_kill(suite, f"kill of run {name}", process, ended)
         yield from _again(suite, f"run {name}", command, folder)
@@ -75,15 +77,19 @@ def _command(suite, *words, fork=False):
     return (forked if fork or suite.is_quick else program)(*words)
 
 
-def _killed(suite, command, folder, target, usual):
-    """Returns a process to be killed: half of them at a moment, half at a change on disk."""
+def _killed(suite, command, folder, target, usual, is_early=False):
+    """Returns a process to be killed: half of them at a moment, half at a change on disk.
+
+    Early ones are killed in the first half.
+    """
+    part = 0.5 if is_early else 1.0
     if suite.is_quick or suite.random.random() < 0.5:
         # The last files are written quickly, and a kill there is the worst.
-        last = suite.random.random() < 0.6
+        last = not is_early and suite.random.random() < 0.6
         least = max(0, usual.changes - 25) if last else 0
-        at = suite.random.randrange(least, max(usual.changes, 1))
+        at = suite.random.randrange(least, max(int(part * usual.changes), 1))
         return Process(command(target, fork=True), folder, dies_at=at)
-    after = suite.random.uniform(0, usual.seconds + 3)
+    after = suite.random.uniform(0, part * (usual.seconds + 3))
     return Process(command(target), folder, signal=signal.SIGKILL, after=after)
 
 

@@ -155,7 +155,8 @@ class Ended(NamedTuple):
             return f"crash ({signal.Signals(-self.status).name})"
         if any(word in self.err + self.out for word in ("Traceback", "Exception ignored")):
             return "traceback"
-        if re.search(r"\w+Warning: ", self.err):
+        # A fork ends without Python's finalization, which would release semaphores.
+        if re.search(r"\w+Warning: (?!resource_tracker)", self.err):
             return "warning of Python"
         if self.status == 0:
             return "worked"
