@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-cpus test-versions test-all coverage notebooks lint docs clean
+.PHONY: demo test test-cpus test-versions test-all hostile coverage notebooks lint docs clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/regnet train --recipe digits --out runs/digits --overwrite
@@ -38,6 +38,10 @@ test-versions:
 # With the slow ones, and the optional ones for which packages are installed.
 test-all: $(VENV)/test.installed
 	$(BIN)/python -m pytest -m ""
+
+# Kills, damaged files, random configurations, bombs and interrupts, with a table of outcomes.
+hostile: $(VENV)/test.installed
+	$(BIN)/python -m tests.hostile
 
 coverage: $(VENV)/test.installed
 	$(BIN)/python -m pytest --cov

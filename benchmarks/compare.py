@@ -1,13 +1,12 @@
 """`python -m benchmarks.compare`: compares this project with its peers. See its --help."""
 
 import argparse
-import json
 import os
 import platform
 import sys
 from pathlib import Path
 
-from regnet_command import defer_library, run
+from regnet_command import defer_library, run, start
 
 _DESCRIPTION = """\
 Measures this project and the installed peers: the seconds to import the library, to build the
@@ -201,12 +200,12 @@ def _compare(options, shell):
 def _rewrite(folder):
     """Writes the pages again, from `comparison.json`."""
     from regnet_tf._errors import UserError, import_optional
-    from regnet_tf._files import print_paths
+    from regnet_tf._files import print_paths, read_json
 
     import_optional("matplotlib")
     path = folder / "comparison.json"
     try:
-        _write_pages(folder, json.loads(path.read_text()))
+        _write_pages(folder, read_json(path))
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; --report-only writes the pages from it.") from error
     except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -284,6 +283,7 @@ def _print_contenders(installed, absent):
 
 
 def _measure(options, shell, variants, installed, settings):
+    from regnet_tf._locking import writing_to
     from training.results import FAILED, Results
 
     from .comparison.running import Runner, check_result, plan
@@ -291,7 +291,7 @@ def _measure(options, shell, variants, installed, settings):
     planned = (options.regime, installed, settings, _parts(options), options.repeats)
     measurements = plan(variants, *planned)
     results = Results(options.out, check_result)
-    with results.writing() as append:
+    with writing_to(options.out), results.writing() as append:
         done = results.read()
         if options.retry_failed:
             done = {key: result for key, result in done.items() if result["status"] != FAILED}
@@ -362,4 +362,4 @@ def _say(text):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(".compare", __package__)

@@ -2,11 +2,10 @@
 
 import argparse
 import statistics
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from regnet_command import run
+from regnet_command import run, start
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,8 +22,6 @@ train two networks with the same recipe: one starts from the first network's wei
 from random ones. This is repeated with other images. Run the same command again to resume it.
 
 Exit status: 0 after success, 2 after an error."""
-
-_STOPPED = "Stopped. Run the same command again to resume."
 
 WAYS = ("fine-tuned", "from scratch")
 
@@ -88,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="folder for the runs and the results (default: runs/finetuning/DATA)",
     )
     options = parser.parse_args(arguments)
-    return run(lambda: _status(options), parser, _STOPPED)
+    return run(lambda: _compare(options), parser, "Stopped. Run the same command again to resume.")
 
 
 def recipes(data: str, images: int, seed: int, pretrained: Path) -> "dict[str, Recipe]":
@@ -118,18 +115,6 @@ def _recipe(data):
     from training.recipes import get_recipe
 
     return get_recipe("digits", {"data.name": data, **DATA[data].changes})
-
-
-def _status(options):
-    """Compares, and returns the exit status."""
-    from training.loop.callbacks import Stopped
-
-    try:
-        _compare(options)
-    except Stopped as stop:
-        print(f"\n{_STOPPED}", file=sys.stderr)
-        return 128 + stop.signal
-    return 0
 
 
 def _compare(options):
@@ -226,4 +211,4 @@ def figure(rows: list[dict], data: str) -> "Figure":
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(".finetuning", __package__)

@@ -1,12 +1,10 @@
 """`python -m benchmarks.model_zoo`: writes the page of networks, published weights and speeds."""
 
 import argparse
-import json
 import re
-import sys
 from pathlib import Path
 
-from regnet_command import run
+from regnet_command import run, start
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "model_zoo.md"
@@ -80,12 +78,13 @@ def read_records(folder: Path) -> list[dict]:
 
 def _read_record(path):
     from regnet_tf._errors import UserError
+    from regnet_tf._files import read_json
 
     name = re.fullmatch(r"(\d{4}-\d\d-\d\d)_(.+)", path.stem)
     if name is None:
         raise UserError(f"{path} is not named like 2030-01-31_machine.json")
     try:
-        record = json.loads(path.read_text())
+        record = read_json(path)
         known = all("contenders" in result for result in record["results"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a record of `regnet benchmark`") from error
@@ -95,4 +94,4 @@ def _read_record(path):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(".model_zoo", __package__)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from regnet_command import run
+from regnet_command import run, start
 
 from .contenders import (
     BATCHES,
@@ -366,4 +366,4 @@ def markdown(report: dict) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(".benchmark", __package__)

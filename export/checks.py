@@ -80,11 +80,18 @@ class Checks:
 
     @classmethod
     def read(cls, path: Path) -> "Checks":
-        """Reads the checks from a file that `write` wrote."""
+        """Reads the checks from a file that `write` wrote.
+
+        Raises:
+            UserError: if the file is damaged.
+        """
         try:
             arrays = read_arrays(path)
         except ValueError as error:
             raise UserError(f"{path} is damaged: {error}") from error
+        fault = _fault(arrays)
+        if fault:
+            raise UserError(f"{path} is damaged: {fault}")
         ends = np.cumsum(arrays["photograph_sizes"])[:-1]
         parts = np.split(arrays["photographs"], ends) if len(arrays["photograph_sizes"]) else []
         return cls(
@@ -184,6 +191,50 @@ class Checks:
             counted = self.labels < outputs.shape[-1]  # not the pixels to ignore
             right = (outputs.argmax(-1) == self.labels)[counted]
         return 100 * float(right.mean())
+
+
+#: Array in the file of checks -> kinds of its numbers, as in `np.dtype.kind`, and dimensions.
+_ARRAYS = {
+    "images": ("u", (4,)),
+    "expected": ("f", (2, 4)),
+    "photographs": ("u", (1,)),
+    "photograph_sizes": ("i", (1,)),
+    "expected_of_photographs": ("f", (2, 4)),
+    **dict.fromkeys(("classifier", "multi_label", "short_floats"), ("b", (0,))),
+    "origin": ("U", (0,)),
+}
+
+
+def _fault(arrays):
+    """Returns what is wrong with the arrays of a file of checks; None if they are right."""
+    for name, (kinds, dimensions) in _ARRAYS.items():
+        if name not in arrays:
+            return f"it lacks {name}"
+        array = arrays[name]
+        if array.dtype.kind not in kinds or array.ndim not in dimensions:
+            return f"{name} is {array.dtype} of shape {array.shape}"
+    images, expected, sizes = (arrays[name] for name in ("images", "expected", "photograph_sizes"))
+    of_photographs, labels = arrays["expected_of_photographs"], arrays.get("labels")
+    fits = (
+        0 < len(images) == len(expected)
+        and images.dtype == arrays["photographs"].dtype == np.uint8
+        and (sizes >= 0).all()
+        and sizes.sum() == arrays["photographs"].size
+        and of_photographs.shape == (len(sizes), *expected.shape[1:])
+        and np.isfinite(expected).all()
+        and np.isfinite(of_photographs).all()
+        and (labels is None or _are_labels(labels, expected))
+    )
+    return None if fits else "its arrays do not fit each other"
+
+
+def _are_labels(labels, expected):
+    shapes = ((), expected.shape[1:-1], expected.shape[1:])  # of an image, its pixels, its classes
+    return (
+        labels.dtype.kind in "uib"
+        and labels.shape[:1] == expected.shape[:1]
+        and labels.shape[1:] in shapes
+    )
 
 
 class _Reference:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from regnet_tf._errors import UserError
+from regnet_tf._errors import UserError, printable
 from regnet_tf._files import IMAGE_SUFFIXES, read_arrays
+from regnet_tf._folders import images_below
 from regnet_tf.preprocessing import Preprocessing, load_image
 
 #: Fewer images calibrate badly.
@@ -83,16 +84,12 @@ class Examples:
 
     @classmethod
     def _of_folder(cls, path, preprocessing):
-        files = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
-        )
+        files = [path / name for name in images_below(path).images]
         if not files:
-            raise UserError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
+            raise UserError(f"{printable(path)} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
         files = _evenly(files)
-        options = preprocessing.channels, preprocessing.exif_orientation
-        images = [_crops(load_image(file, *options)[None], preprocessing, file) for file in files]
+        form = preprocessing.channels, preprocessing.exif_orientation, preprocessing.max_pixels
+        images = [_crops(load_image(file, *form)[None], preprocessing, file) for file in files]
         examples = cls._parted(np.concatenate(images), str(path))
         return dataclasses.replace(examples, photographs=_whole(files))
 

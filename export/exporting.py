@@ -1,18 +1,12 @@
-"""A complete export: built in a temporary directory, checked, then moved into place."""
+"""A complete export: built in a temporary folder, checked, then moved into place."""
 
-import contextlib
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import tensorflow as tf
-
 from regnet_tf._decoding import CHANNELS
-from regnet_tf._errors import UserError, first_line, import_optional
+from regnet_tf._errors import UserError, import_optional
 
-from . import bounds, manifest, report, serving, tflite
+from . import bounds, manifest, moving, report, serving, tflite
 from .checks import Checks, measure_speed
 from .descriptions import descriptions
 from .examples import ENOUGH
@@ -22,7 +16,6 @@ from .runners import open_artefact
 from .saved_model import write_saved_model
 from .source import Source
 
-_STAGING = ".partial-export-"
 _PACKAGES = (
     "ai_edge_litert.interpreter",
     "matplotlib",
@@ -70,19 +63,24 @@ def export(
 
     Raises:
         UserError: before anything is written: if the version exists, a precision is unknown,
-            calibration images or packages are missing, or the folder is not writable. Later: if
-            the network cannot be converted, its run was more accurate, a file is out of the
-            bounds of `export.bounds`, or the disk is full; `out` is then left as it was.
+            calibration images or packages are missing, another process exports to the folder, or
+            the folder is not writable. Later: if the network cannot be converted, its run was
+            more accurate, a file is out of the bounds of `export.bounds`, or the disk is full;
+            `out` is then left as it was.
     """
     for package in _PACKAGES:
         import_optional(package, extra="export")
     tflite.check_options(precisions, batch_size, int8_output, source.examples)
-    _check_name(out, source.name)
-    serving.read_stable(out / "serving")  # raises now instead of after the export
-    target = serving.next_version(out / "serving" / source.name, version, overwrite)
-    with _staging(out) as folder:
+    with moving.staging(out) as folder:
+        _check_name(out, source.name)
+        serving.read_stable(out / "serving")  # raises now instead of after the export
+        target = serving.next_version(out / "serving" / source.name, version, overwrite)
+        path = f"serving/{source.name}/{target}"
+        kept = manifest.of_other_versions(out, path)
         facts = _build(source, folder, target, precisions, batch_size, int8_output, say)
-        _move(folder, out, source.name, target, version is None)
+        files = [path, *(name for name in FILES if name != manifest.FILE)]
+        manifest.write_manifest(folder, files, kept)
+        moving.move(folder, out, new_version=version is None)
     return facts
 
 
@@ -186,62 +184,3 @@ def _warnings(source, network, precisions):
 def _size(path):
     files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
     return sum(file.stat().st_size for file in files)
-
-
-@contextlib.contextmanager
-def _staging(out):
-    """Yields a temporary directory on the same disk as `out`, and removes it afterwards.
-
-    Left-over directories of killed exports are removed too.
-    """
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    with contextlib.ExitStack() as stack:
-        stack.callback(_remove_empty, made)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            for old in out.glob(f"{_STAGING}*"):
-                if not _runs(old.name.removeprefix(_STAGING).partition("-")[0]):
-                    shutil.rmtree(old, ignore_errors=True)
-            folder = Path(tempfile.mkdtemp(prefix=f"{_STAGING}{os.getpid()}-", dir=out))
-        except OSError as error:
-            raise UserError(f"Cannot write to the folder {out}: {error.strerror}.") from error
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        try:
-            yield folder
-        except (OSError, tf.errors.OpError) as error:
-            raise UserError(f"The export to {out} failed: {first_line(error)}") from error
-
-
-def _remove_empty(folders):
-    """Removes empty folders, innermost first, and stops at the first that is not empty."""
-    with contextlib.suppress(OSError):
-        for folder in folders:
-            folder.rmdir()
-
-
-def _runs(pid):
-    try:
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _move(folder, out, name, version, is_new):
-    """Moves a finished export into place: the version by one rename, the manifest last."""
-    manifest.write_manifest(folder, [f"serving/{name}/{version}", *_moved_files()])
-    saved_model = Path("serving", name, str(version))
-    if (out / saved_model).exists() and is_new:
-        raise UserError(f"{out / saved_model} was written by another process. Export again.")
-    for path in (saved_model, *map(Path, _moved_files()), Path(manifest.FILE)):
-        if (out / path).is_dir():
-            (out / path).rename(folder / f"old-{path.name}")
-        (out / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).rename(out / path)
-    serving.write_configuration(out / "serving")
-
-
-def _moved_files():
-    return [name for name in FILES if name != manifest.FILE]

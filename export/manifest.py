@@ -1,31 +1,97 @@
-"""Checksums of an export, to find damaged or changed files."""
+"""Checksums of an export, to find damaged, changed, missing and unknown files."""
 
 import hashlib
 import json
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PureWindowsPath
 
+from regnet_tf._checks import is_int
 from regnet_tf._errors import UserError
-from regnet_tf._files import write_json
+from regnet_tf._files import read_json, sha256_of, write_json
 
 FILE = "manifest.json"
 
+#: All files are listed at this depth: in `serving/NAME/VERSION`, and in `tflite`.
+_DEPTHS = {"serving": 3, "tflite": 1}
 
-def write_manifest(folder, files):
-    """Writes the size and SHA-256 of files.
+
+def write_manifest(folder: Path, files: Iterable[str], kept: dict[str, dict] | None = None) -> None:
+    """Writes the size and SHA-256 of files, and the SHA-256 of this list itself.
 
     Args:
         folder: a `Path`: the folder of the export.
         files: paths of files or folders, relative to `folder`.
+        kept: entries for other files.
     """
-    entries = {}
-    for path in _expanded(folder, files):
-        content = (folder / path).read_bytes()
-        entries[path] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    write_json(folder / FILE, entries)
+    entries = {**(kept or {}), **entries_of(folder, files)}
+    write_json(folder / FILE, {"files": entries, "sha256": _checksum(entries)})
+
+
+def entries_of(folder: Path, files: Iterable[str]) -> dict[str, dict]:
+    """Returns a dict: path of a file, relative to `folder` -> its "bytes" and "sha256".
+
+    Args:
+        folder: a `Path`.
+        files: paths of files or folders, relative to `folder`.
+    """
+    return {
+        file.relative_to(folder).as_posix(): {
+            "bytes": file.stat().st_size,
+            "sha256": sha256_of(file),
+        }
+        for path in files
+        for file in _files(folder / path)
+    }
+
+
+def read_manifest(folder: Path) -> dict[str, dict]:
+    """Returns the entries of the manifest in a folder, as `entries_of` does.
+
+    Raises:
+        UserError: if the manifest is missing or damaged.
+    """
+    file = folder / FILE
+    if not file.is_file():
+        raise UserError(f"{folder} holds no export: there is no {FILE}.")
+    content = read_json(file, "files", "sha256")
+    entries = content["files"]
+    if content["sha256"] != _checksum(entries):
+        raise UserError(f"{file} is damaged: its list of files does not fit its own SHA-256")
+    if not isinstance(entries, dict) or not all(map(_is_entry, entries.items())):
+        raise UserError(f"{file} is damaged: it is no list of files with sizes and checksums")
+    return entries
+
+
+def below(entries: dict[str, dict], path: str) -> dict[str, dict]:
+    """Returns the entries of a file, or of the files in a folder at any depth."""
+    return {
+        name: one for name, one in entries.items() if name == path or name.startswith(f"{path}/")
+    }
+
+
+def of_other_versions(folder: Path, version: str) -> dict[str, dict]:
+    """Returns the entries of the SavedModels in a folder without those of a version.
+
+    Versions that were deleted have no entries.
+
+    Args:
+        folder: a `Path`: the folder of the export.
+        version: path of the version's folder, relative to `folder`.
+
+    Raises:
+        UserError: if the manifest is damaged.
+    """
+    if not (folder / FILE).exists():
+        return {}
+    others = {name for name in _folders(folder) if name.startswith("serving/")} - {version}
+    return {path: one for path, one in read_manifest(folder).items() if _folder_of(path) in others}
 
 
 def faults(folder: Path) -> list[str]:
-    """Lists the differences from the manifest: missing files, and files of other size or content.
+    """Lists the differences from the manifest, one line each.
+
+    Files may be missing, or of other size or content. The folders of SavedModels and of `.tflite`
+    files may hold only files that the manifest lists.
 
     Args:
         folder: a `Path`: the folder of the export.
@@ -33,14 +99,25 @@ def faults(folder: Path) -> list[str]:
     Raises:
         UserError: if the manifest is missing or damaged.
     """
-    file = Path(folder) / FILE
-    if not file.is_file():
-        raise UserError(f"{folder} holds no export: there is no {FILE}.")
-    try:
-        entries = json.loads(file.read_text())
-        return [fault for path, entry in entries.items() for fault in _fault(folder, path, entry)]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} is damaged: {error}") from error
+    entries = read_manifest(folder)
+    there = _folders(folder)
+    known = {_folder_of(path) for path in entries} - {None}
+    found = [f"{name} is missing" for name in sorted(known - there.keys())]
+    for path, entry in entries.items():
+        if _folder_of(path) in (None, *there):
+            found += _fault(folder, path, entry)
+    for name, files in there.items():
+        unknown = [name] if name not in known else [file for file in files if file not in entries]
+        found += [f"{path} is not in {FILE}" for path in unknown]
+    return found
+
+
+def is_inside(path: object) -> bool:
+    """Whether a path from a file, with "/" between its parts, stays in the folder of that file."""
+    if not isinstance(path, str):
+        return False
+    one = PureWindowsPath(path)  # takes "/" and "\\", and knows drives
+    return bool(one.parts) and not one.anchor and ".." not in one.parts
 
 
 def _fault(folder, path, entry):
@@ -48,17 +125,43 @@ def _fault(folder, path, entry):
     if not file.is_file():
         yield f"{path} is missing"
         return
-    content = file.read_bytes()
-    if len(content) != entry["bytes"]:
-        yield f"{path} has {len(content):,} bytes instead of {entry['bytes']:,}"
-    elif hashlib.sha256(content).hexdigest() != entry["sha256"]:
+    size = file.stat().st_size
+    if size != entry["bytes"]:
+        yield f"{path} has {size:,} bytes instead of {entry['bytes']:,}"
+    elif sha256_of(file) != entry["sha256"]:
         yield f"{path} was changed: its SHA-256 is another"
 
 
-def _expanded(folder, files):
-    for path in files:
-        if (folder / path).is_dir():
-            below = sorted(one for one in (folder / path).rglob("*") if one.is_file())
-            yield from (str(one.relative_to(folder)) for one in below)
-        else:
-            yield str(path)
+def _is_entry(item):
+    path, entry = item
+    ok = is_inside(path) and isinstance(entry, dict) and entry.keys() == {"bytes", "sha256"}
+    return ok and is_int(entry["bytes"]) and isinstance(entry["sha256"], str)
+
+
+def _folders(folder):
+    """Returns a dict: path of each folder whose files are all listed -> paths of its files."""
+    patterns = ["/".join([top, *["*"] * (depth - 1)]) for top, depth in _DEPTHS.items()]
+    found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    return {
+        path.relative_to(folder).as_posix(): [
+            file.relative_to(folder).as_posix() for file in _files(path)
+        ]
+        for path in found
+        if path.is_dir()
+    }
+
+
+def _folder_of(path):
+    """Returns the folder that holds a listed file, as in `_folders`; None if none does."""
+    parts = path.split("/")
+    depth = _DEPTHS.get(parts[0], len(parts))
+    return "/".join(parts[:depth]) if len(parts) > depth else None
+
+
+def _files(path):
+    """Returns a file, or the files in a folder at any depth."""
+    return sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+
+
+def _checksum(entries):
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()

@@ -3,15 +3,17 @@
 import datetime
 import os
 import platform
+from pathlib import Path
 
 import regnet_tf
+from regnet_tf._checks import check_number
 from regnet_tf._cpu import onednn, processor
-from regnet_tf._errors import import_optional
-from regnet_tf._files import write_json
+from regnet_tf._errors import UserError, import_optional
+from regnet_tf._files import read_json, write_json
 from regnet_tf._markdown import markdown_table
 from regnet_tf._versions import installed_versions
 
-from . import bounds
+from . import bounds, manifest
 from .checks import Checks
 from .source import Source
 
@@ -74,6 +76,26 @@ def write(folder, facts):
     write_json(folder / "report.json", facts)
     (folder / "report.md").write_text(markdown(facts))
     chart(facts).savefig(folder / "report.png", dpi=130)
+
+
+def read_artefacts(file: Path) -> dict[str, dict]:
+    """Reads the entries of the exported files in a `report.json`, as `facts` has them.
+
+    Raises:
+        UserError: if the report is damaged, or names files outside of its folder.
+    """
+    artefacts = read_json(file, "artefacts")["artefacts"]
+    if not isinstance(artefacts, dict) or not artefacts.keys() <= bounds.BOUNDS.keys():
+        raise UserError(f'{file} is damaged: "artefacts" names no exported files')
+    for name, one in artefacts.items():
+        if not isinstance(one, dict) or not manifest.is_inside(one.get("path")):
+            raise UserError(f"{file} is damaged: {name} has no path in its folder")
+        for key in ("max_difference", "photographs", "top1_agreement"):
+            try:
+                check_number(key, one.get(key, 0), minimum=0)
+            except ValueError as error:
+                raise UserError(f"{file} is damaged: {name}: {error}") from error
+    return artefacts
 
 
 def table(artefacts: dict[str, dict], classifier: bool = True) -> str:

@@ -79,8 +79,11 @@ def open_tflite(path: str | Path, threads: int = THREADS) -> Runner:
     batch_size = int(source["shape"][0])
 
     def run_batch(images):
-        interpreter.set_tensor(source["index"], images)
-        interpreter.invoke()
+        try:
+            interpreter.set_tensor(source["index"], images)
+            interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"{path} does not run: {first_line(error)}") from error
         return interpreter.get_tensor(target["index"])
 
     def run(images):

@@ -8,9 +8,11 @@ from typing import Any
 
 import keras
 
-from regnet_tf._errors import UserError
+from regnet_tf._checks import check_number
+from regnet_tf._errors import UserError, first_line, printable
 from regnet_tf._files import read_json
 from regnet_tf._predictors import levels_are_fed
+from regnet_tf._runs import RUN, check_file
 from regnet_tf._trained import load_trained
 from regnet_tf.class_names import imagenet_synsets, readable
 from regnet_tf.facts import facts_of
@@ -48,7 +50,7 @@ class Source:
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes in words, one line each."""
-        return tuple(" ".join(readable(name).splitlines()) for name in self.class_names)
+        return tuple(printable(" ".join(readable(name).split())) for name in self.class_names)
 
 
 def load_source(
@@ -86,8 +88,9 @@ def load_source(
     if calibration is not None:
         examples = Examples.read(Path(calibration), preprocessing)
     elif trained.folder is not None and (trained.folder / "examples.npz").is_file():
+        check_file(trained.folder / "examples.npz")
         examples = Examples.read(trained.folder / "examples.npz", preprocessing)
-        accuracy = _known_accuracy(trained.folder / "run.json")
+        accuracy = _known_accuracy(trained.folder / RUN)
     assumed = tuple(_assumed(trained.name, facts, changes, names, labels))
     return Source(name, model, preprocessing, names, examples, assumed, accuracy)
 
@@ -104,7 +107,12 @@ def _assumed(name, facts, changes, names, labels):
 
 def _known_accuracy(file):
     """Returns the accuracy in percent that a run found on its test images; None if unknown."""
-    accuracy = (read_json(file).get("results") or {}).get("accuracy")
+    results = read_json(file).get("results") or {}
+    try:
+        accuracy = results.get("accuracy")
+        check_number("accuracy", accuracy or 0, minimum=0)
+    except (AttributeError, ValueError) as error:
+        raise UserError(f"{file} is damaged: {first_line(error)}") from error
     return None if accuracy is None else 100 * accuracy
 
 
@@ -146,7 +154,10 @@ def _class_names(file, class_names, classes):
     if classes == 0:
         return ()
     if file is not None:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
+        try:
+            lines = Path(file).read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise UserError(f"`labels` must be a text in UTF-8. Received: {file}") from error
         names: Sequence[str] = [line.strip() for line in lines if line.strip()]
     elif class_names is not None:
         names = class_names

@@ -1,23 +1,26 @@
 """`regnet verify`: repeats the checks of an export."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from regnet_command import run
+from regnet_command import run, start
 
 _EPILOG = """\
 example:
   regnet verify exports/digits
 
-The command checks the size and SHA-256 of each file. It runs each network on the images and the
-whole photographs in checks.npz, and compares the outputs with those of the Keras model. The same
-bounds hold as for the export; report.md lists them. Moreover, the largest difference may be at most
-twice the one in report.json, because other processors round differently, and at most one image in a
-hundred more may get another class.
+The command checks the size and SHA-256 of each file, and that the folders of SavedModels and of
+.tflite files hold no other file. It runs each network on the images and the whole photographs in
+checks.npz, and compares the outputs with those of the Keras model. The same bounds hold as for the
+export; report.md lists them. Moreover, the largest difference may be at most twice the one in
+report.json, because other processors round differently, and at most one image in a hundred more may
+get another class.
 
-Exit status: 0 if all checks pass, 1 if one fails, 2 if the folder is not an export."""
+If an export was killed while it was moved into place, the command first finishes that move.
+
+Exit status: 0 if all checks pass, 1 if one fails, 2 if the folder is not an export or its manifest,
+report or checks cannot be read."""
 
 _SLACK = 2.0
 _LEAST_DIFFERENCE = 1e-4  # always allowed: of probabilities, or relative to the largest feature
@@ -43,10 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _verify(folder):
     """Prints the faults and returns the exit status."""
+    from regnet_tf._errors import printable
+
     found = verify(folder)
     for fault in found:
-        print(f"FAULT  {fault}")
-    print(f"{folder}: {f'{len(found)} faults' if found else 'all is well'}")
+        print(f"FAULT  {printable(fault)}")
+    print(f"{printable(folder)}: {f'{len(found)} faults' if found else 'all is well'}")
     return 1 if found else 0
 
 
@@ -64,23 +69,23 @@ def verify(folder: Path, say: Callable = print) -> list[str]:
         UserError: if the folder holds no export.
     """
     from regnet_tf._errors import UserError
-    from regnet_tf._files import read_json
 
-    from . import bounds, manifest
+    from . import bounds, manifest, moving, report
     from .checks import Checks
     from .graph import offending_ops
     from .runners import open_artefact
 
+    moving.finish(folder)
     found = manifest.faults(folder)
     if found:
         return found
-    facts = read_json(folder / "report.json", "artefacts")
+    artefacts = report.read_artefacts(folder / "report.json")
+    found = list(_unlisted(manifest.read_manifest(folder), artefacts))
     checks = Checks.read(folder / "checks.npz")
-    for name, before in facts["artefacts"].items():
+    for name, before in artefacts.items():
         path = folder / before["path"]
-        if path.is_dir():
-            found += offending_ops(path)
         try:
+            found += offending_ops(path) if path.is_dir() else []
             now = checks.compare(open_artefact(path))
         except UserError as error:
             found.append(f"{before['path']}: {error}")
@@ -89,6 +94,19 @@ def verify(folder: Path, say: Callable = print) -> list[str]:
         found += [f"{before['path']}: {fault}" for fault in faults]
         say(f"{name:14} largest difference {now['max_difference']:.1e}" + _agreement(now))
     return found
+
+
+def _unlisted(entries, artefacts):
+    """Yields lines about files that only one of the manifest and the report lists."""
+    from . import manifest
+
+    named = [one["path"] for one in artefacts.values()]
+    for path in ("checks.npz", "report.json", *named):
+        if not manifest.below(entries, path):
+            yield f"{path} is not in {manifest.FILE}"
+    for path in entries:
+        if path.startswith("tflite/") and path.endswith(".tflite") and path not in named:
+            yield f"{path} is not in report.json"
 
 
 def _agreement(compared):
@@ -106,7 +124,7 @@ def _faults(now, before, checks):
         if not now.get(key, 0.0) <= allowed:
             yield f"differs by {now[key]:.1e}{what}, report.json allows {allowed:.1e}"
     if "top1_agreement" in now:
-        least = before["top1_agreement"] - _LESS_AGREEMENT
+        least = before.get("top1_agreement", 100.0) - _LESS_AGREEMENT
         if now["top1_agreement"] < least:
             yield (
                 f"decides as the Keras model in {now['top1_agreement']:.2f} %, report.json requires"
@@ -115,4 +133,4 @@ def _faults(now, before, checks):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(".verify", __package__)

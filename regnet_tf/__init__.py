@@ -1,5 +1,12 @@
 """RegNet ("Designing Network Design Spaces", Radosavovic et al. 2020) for Keras 3."""
 
+import sys
+
+if sys.argv[:1] == ["-m"]:  # `python -m regnet_tf` runs this file before the program
+    import regnet_command
+
+    regnet_command.import_tensorflow_of_program()
+
 from regnet_tf._errors import MissingPackageError, UserError
 from regnet_tf.backbones import FeatureInfo, backbone, feature_info, feature_layers
 from regnet_tf.class_names import decode_predictions

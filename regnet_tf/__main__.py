@@ -1,8 +1,6 @@
-"""`python -m regnet_tf` runs the command `regnet`. Calling `regnet` directly starts faster."""
+"""`python -m regnet_tf` is `regnet`, which starts faster."""
 
-import sys
-
-from regnet_command import main
+from regnet_command import start
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start()

@@ -2,7 +2,13 @@
 
 import difflib
 import importlib
+import os
+import re
 from collections.abc import Iterable
+
+#: Characters that break a line or that steer a terminal (escape sequences, the direction of text),
+#: and bytes that are not UTF-8, which Python represents as surrogates.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class UserError(ValueError):
@@ -33,6 +39,26 @@ def nearest(name: object, known: Iterable[str], count: int = 3) -> str:
 def first_line(error: object) -> str:
     """Returns the first line of another library's error; its type if the message is empty."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def printable(text: object) -> str:
+    r"""Returns a text from outside, such as the name of a file, so that it prints as one line.
+
+    Control characters, line breaks and bytes that are not UTF-8 become Python's escapes, such as
+    `\n` and `\x1b`. All other characters stay.
+
+    Args:
+        text: a text, the path of a file, or any object that `str` accepts.
+    """
+    text = os.fspath(text) if isinstance(text, os.PathLike) else text
+    text = os.fsdecode(text) if isinstance(text, bytes) else str(text)
+    return _UNPRINTABLE.sub(_escaped, text)
+
+
+def _escaped(match):
+    code = ord(match[0])
+    is_byte = 0xDC80 <= code <= 0xDCFF  # "surrogateescape"
+    return f"\\x{code - 0xDC00:02x}" if is_byte else ascii(match[0])[1:-1]
 
 
 def import_optional(module, extra="training"):

@@ -39,6 +39,8 @@ _WEIGHT_BITS = 22
 # Neighbouring outputs share one window of inputs, so that products of small dense matrices do the
 # work. No other number of outputs was faster than 8, for 0.2 megapixels and for 12.
 _BLOCK = 8
+# Large images are resampled in strips of about so many float64 numbers, which bounds the memory.
+_STRIP = 1 << 22
 
 
 def _triangle(x):
@@ -98,15 +100,22 @@ def cropper(shorter_side, image_size, interpolation, channels):
             columns = _axis(size[1], resized[1], image_size, kernel)
             x = image[rows.first : rows.stop, columns.first : columns.stop]
 
-            def resample(first, second, planes_first, pixels_last):
-                y = _resample(tf.transpose(x, planes_first), first, image_size, kernel)
-                y = _resample(tf.transpose(y, [0, 2, 1]), second, image_size, kernel)
+            def resample(strip, count, first, second, pixels_last):
+                y = _in_strips(strip, count, first, image_size, channels, kernel)
+                y = _resample(tf.transpose(y, [1, 0, 2]), second, image_size, kernel)
                 return tf.transpose(y, pixels_last)
 
+            def of_columns(start, stop):
+                return tf.transpose(x[:, start:stop], [2, 0, 1])
+
+            def of_rows(start, stop):
+                return tf.transpose(x[start:stop], [2, 1, 0])
+
+            size_of_x = tf.shape(x, tf.int64)
             y = tf.cond(
                 _rows_are_first(size - resized),
-                lambda: resample(rows, columns, [2, 0, 1], [2, 1, 0]),
-                lambda: resample(columns, rows, [2, 1, 0], [1, 2, 0]),
+                lambda: resample(of_columns, size_of_x[1], rows, columns, [2, 1, 0]),
+                lambda: resample(of_rows, size_of_x[0], columns, rows, [1, 2, 0]),
             )
             y = tf.reshape(y, [image_size, image_size, channels])
             return y if kernel.pillow else tf.cast(y, tf.float32)
@@ -172,6 +181,46 @@ def _offset(surplus, kernel):
     up = tf.math.ceil(half)  # pycls, and padding: the odd pixel goes last
     offset = tf.where(surplus < 0, up, tf.round(half)) if kernel.pillow else up
     return tf.cast(offset, tf.int64)
+
+
+def _in_strips(strip, count, axis, crop, channels, kernel):
+    """Resamples an image along an axis in strips, which bounds the memory.
+
+    Args:
+        strip: function from the first and last line to `(channels, size, lines)`; resampled along
+            `size`.
+        count: number of lines.
+        axis: the `_Axis` of `size`.
+        crop: number of resampled values.
+        channels: number of channels.
+        kernel: the `_Kernel`.
+
+    Returns:
+        `(lines, channels, crop)`.
+    """
+    taps = channels * tf.size(axis.weights, tf.int64) // _BLOCK
+    lines = tf.clip_by_value(_STRIP // taps, 1, count)
+    strips = (count + lines - 1) // lines
+
+    def add(number, done):
+        start = number * lines
+        part = strip(start, tf.minimum(start + lines, count))
+        part = _resample(part, axis, crop, kernel)
+        return number + 1, done.write(tf.cast(number, tf.int32), tf.transpose(part, [2, 0, 1]))
+
+    done = tf.TensorArray(
+        tf.uint8 if kernel.pillow else tf.float64,
+        tf.cast(strips, tf.int32),
+        infer_shape=False,
+        element_shape=[None, channels, crop],
+    )
+    _, done = tf.while_loop(
+        lambda number, done: number < strips,
+        add,
+        (tf.constant(0, tf.int64), done),
+        parallel_iterations=1,
+    )
+    return done.concat()
 
 
 def _resample(x, axis, crop, kernel):

@@ -1,6 +1,5 @@
 """Opens trained networks of any format, with the class names and preprocessing in their files."""
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from regnet_tf._archives import DAMAGES, read_entry
 from regnet_tf._errors import UserError, first_line
-from regnet_tf._files import FACTS_FILE, LABELS_FILE
+from regnet_tf._files import FACTS_FILE, LABELS_FILE, parse_json
 from regnet_tf._litert import dequantized, open_interpreter
 from regnet_tf._predictors import Predictor, is_of_pixels, lines_of, of_keras
 from regnet_tf._trained import load_trained
+from regnet_tf.layers import checked_class_names
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.weights import is_tag
 
@@ -53,7 +54,7 @@ def open_predictor(source: str | Path, variant: str | None = None) -> Predictor:
 def _of_saved_model(path):
     try:
         signatures = tf.saved_model.load(str(path)).signatures
-    except (OSError, ValueError, tf.errors.OpError) as error:
+    except Exception as error:  # TensorFlow may raise any exception
         raise UserError(f"{path} cannot be read: {first_line(error)}") from error
     takes_images = {
         name: function
@@ -73,7 +74,7 @@ def _of_saved_model(path):
 
     extra = path / "assets.extra"
     files = {
-        name: (extra / name).read_text(encoding="utf-8")
+        name: (extra / name).read_bytes()
         for name in (LABELS_FILE, FACTS_FILE)
         if (extra / name).is_file()
     }
@@ -84,7 +85,7 @@ def _of_saved_model(path):
         normalized=spec.dtype != tf.uint8,
         image_size=spec.shape[1],
         of_pixels=is_of_pixels(path, shape),
-        **_facts_of_files(files, path),
+        **_facts_of_files(files, path, shape[-1]),
     )
 
 
@@ -104,7 +105,10 @@ def _of_tflite(path):
             interpreter.resize_tensor_input(source["index"], images.shape)
             interpreter.allocate_tensors()
         interpreter.set_tensor(source["index"], images)
-        interpreter.invoke()
+        try:
+            interpreter.invoke()
+        except (ValueError, RuntimeError) as error:  # the file was damaged
+            raise UserError(f"{path} does not run: {first_line(error)}") from error
         return dequantized(interpreter.get_tensor(target["index"]), target)
 
     def scores(images):
@@ -124,37 +128,48 @@ def _of_tflite(path):
         normalized=source["dtype"] != np.uint8,
         image_size=int(side) if side > 0 else None,
         of_pixels=of_pixels,
-        **_facts_of_files(_archived(path), path),
+        **_facts_of_files(_archived(path), path, int(target["shape"][-1])),
     )
 
 
 def _archived(path):
-    """Returns the texts in the archive behind a `.tflite` file, by name."""
+    """Returns the bytes of the texts in the archive behind a `.tflite` file, by name."""
     if not zipfile.is_zipfile(path):
         return {}
-    with zipfile.ZipFile(path) as archive:
-        there = set(archive.namelist()) & {LABELS_FILE, FACTS_FILE}
-        return {name: archive.read(name).decode("utf-8") for name in there}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            there = set(archive.namelist()) & {LABELS_FILE, FACTS_FILE}
+            return {name: read_entry(archive, name) for name in there}
+    except DAMAGES as error:
+        raise UserError(f"The archive behind {path} is damaged: {first_line(error)}") from error
 
 
-def _facts_of_files(files: dict[str, str], path: Path) -> dict[str, Any]:
+def _facts_of_files(files: dict[str, bytes], path: Path, classes: int) -> dict[str, Any]:
     """Returns the fields of a `Predictor` that the files about a network tell.
 
-    Files of other programs may have names of classes alone.
+    Files of other programs may have names of classes alone. They count if there is one for each of
+    the network's classes.
     """
     if FACTS_FILE not in files:
-        names = tuple(lines_of(files[LABELS_FILE])) if LABELS_FILE in files else None
-        return {"preprocessing": None, "class_names": names}
+        try:
+            names = tuple(lines_of(files[LABELS_FILE].decode())) if LABELS_FILE in files else None
+        except UnicodeDecodeError as error:
+            raise UserError(f"{LABELS_FILE} of {path} is damaged: {error}") from error
+        known = names is not None and len(names) == classes
+        return {"preprocessing": None, "class_names": names if known else None}
+    origin = f"{FACTS_FILE} of {path}"
+    facts = parse_json(files[FACTS_FILE], origin, "preprocessing", "class_names", "independent")
+    names = facts["class_names"]
+    if not isinstance(names, list) or len(names) not in (0, classes):
+        raise UserError(f"{origin} is damaged: it does not name the network's {classes} classes")
     try:
-        facts = json.loads(files[FACTS_FILE])
         return {
             "preprocessing": Preprocessing.from_dict(facts["preprocessing"]),
-            "class_names": tuple(facts["class_names"]) or None,
+            "class_names": checked_class_names(names) if names else None,
             "independent": bool(facts["independent"]),
         }
-    except (ValueError, TypeError, KeyError) as error:
-        reason = first_line(error)
-        raise UserError(f"{FACTS_FILE} of {path} is damaged: {reason}") from error
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{origin} is damaged: {first_line(error)}") from error
 
 
 def _quantized(images, details):

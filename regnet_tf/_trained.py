@@ -7,6 +7,7 @@ from typing import NamedTuple
 import keras
 
 from regnet_tf._errors import UserError
+from regnet_tf._runs import RUN
 from regnet_tf.models import build_regnet
 from regnet_tf.weights import find_weights, load_model
 
@@ -43,7 +44,7 @@ def load_trained(source: str | os.PathLike, variant: str | None = None) -> Train
     if found.kind == "model":
         path = found.path
         name = path.stem if path == Path(source) else Path(source).resolve().name
-        is_run = path.with_name("run.json").is_file()
+        is_run = path.with_name(RUN).is_file()
         return Trained(name, load_model(path), path.parent if is_run else None)
     if variant is None:
         raise UserError(f"{source} needs a `variant`, the name of the network of these weights.")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from regnet_tf._checks import check, check_int
+from regnet_tf._checks import MAX_SIDE, MAX_WIDTH, check, check_int
 from regnet_tf.variants import RegNetConfig, get_config
 
 
@@ -98,11 +98,11 @@ def complexity_by_part(
     size: Any = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size,) * 2
     check("image_size", image_size, len(size) == 2, "a side or (height, width)")
     for side in size:
-        check_int("image_size", side, minimum=1)
+        check_int("image_size", side, minimum=1, maximum=MAX_SIDE)
         ok = side >= config.total_stride
         check("image_size", side, ok, f"at least {config.total_stride}, the network's total stride")
-    check_int("classes", classes, minimum=1)
-    check_int("channels", channels, minimum=1)
+    check_int("classes", classes, minimum=1, maximum=MAX_WIDTH)
+    check_int("channels", channels, minimum=1, maximum=MAX_WIDTH)
     parts = count_parts(config, config.stages, size, classes, channels)
     if not include_top:
         del parts["head"]

@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from regnet_tf import ops as regnet_ops
-from regnet_tf._checks import check, check_choice, check_int, check_number
+from regnet_tf._checks import MAX_WIDTH, check, check_choice, check_int, check_number
 from regnet_tf._composite import Composite
 from regnet_tf.layers import ClassNames, ConvNorm
 from regnet_tf.variants import ACTIVATIONS, NORMALIZATIONS
@@ -77,8 +77,8 @@ class FeaturePyramid(_Decoder):
 
     def __init__(self, width=256, coarser_levels=0, activation=None, normalization=None, **kwargs):
         super().__init__(activation, normalization, **kwargs)
-        check_int("width", width, minimum=1)
-        check_int("coarser_levels", coarser_levels, minimum=0)
+        check_int("width", width, minimum=1, maximum=MAX_WIDTH)
+        check_int("coarser_levels", coarser_levels, minimum=0, maximum=16)
         self.width = width
         self.coarser_levels = coarser_levels
 
@@ -145,7 +145,7 @@ class FPNDecoder(_Decoder):
 
     def __init__(self, width=128, **kwargs):
         super().__init__(**kwargs)
-        check_int("width", width, minimum=1)
+        check_int("width", width, minimum=1, maximum=MAX_WIDTH)
         self.width = width
 
     def build(self, input_shape):
@@ -204,7 +204,7 @@ class UNetDecoder(_Decoder):
         super().__init__(**kwargs)
         check("widths", widths, len(widths) > 0, "a sequence of numbers of channels")
         for width in widths:
-            check_int("widths", width, minimum=1)
+            check_int("widths", width, minimum=1, maximum=MAX_WIDTH)
         self.widths = tuple(widths)
 
     def build(self, input_shape):
@@ -252,7 +252,7 @@ class PixelClassifier(ClassNames, Composite):
 
     def __init__(self, classes, activation="softmax", class_names=None, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
-        check_int("classes", classes, minimum=1)
+        check_int("classes", classes, minimum=1, maximum=MAX_WIDTH)
         self.classes = classes
         self.class_names = class_names
         self.activation = keras.activations.get(activation)
@@ -328,7 +328,7 @@ def segmentation_model(
     ok = isinstance(maps, dict) and len(maps) > 1
     check("backbone", backbone, ok, "a model of `regnet_tf.backbone`, of two or more levels")
     check_choice("decoder", decoder, DECODERS)
-    check_int("width", width, minimum=1)
+    check_int("width", width, minimum=1, maximum=MAX_WIDTH)
     check_number("dropout", dropout, minimum=0, below=1)
     policy = backbone.dtype_policy
     options = {"normalization": normalization, "synchronized": synchronized, "dtype": policy}

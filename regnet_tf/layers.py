@@ -11,7 +11,15 @@ import keras
 from keras import ops
 
 from regnet_tf import ops as regnet_ops
-from regnet_tf._checks import check, check_choice, check_int, check_number, is_int
+from regnet_tf._checks import (
+    MAX_SIDE,
+    MAX_WIDTH,
+    check,
+    check_choice,
+    check_int,
+    check_number,
+    is_int,
+)
 from regnet_tf._composite import Composite
 from regnet_tf.costs import squeeze_width
 from regnet_tf.preprocessing import Preprocessing
@@ -131,8 +139,8 @@ class ConvNorm(Composite):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_int("filters", filters, minimum=1)
-        odd = is_int(kernel_size) and kernel_size > 0 and kernel_size % 2 == 1
+        check_int("filters", filters, minimum=1, maximum=MAX_WIDTH)
+        odd = is_int(kernel_size) and 0 < kernel_size < MAX_SIDE and kernel_size % 2 == 1
         check("kernel_size", kernel_size, odd, "a positive odd integer")
         check_int("stride", stride, minimum=1)
         check_int("dilation", dilation, minimum=1)
@@ -233,7 +241,7 @@ class SqueezeExcite(Composite):
 
     def __init__(self, squeeze_width, activation="relu", **kwargs):
         super().__init__(**kwargs)
-        check_int("squeeze_width", squeeze_width, minimum=1)
+        check_int("squeeze_width", squeeze_width, minimum=1, maximum=MAX_WIDTH)
         check_choice("activation", activation, (None, *ACTIVATIONS))
         self.squeeze_width = squeeze_width
         self.activation = activation
@@ -451,7 +459,7 @@ class YBlock(XBlock):
 
     def __init__(self, width, group_width, se_ratio=0.25, **kwargs):
         super().__init__(width, group_width, **kwargs)
-        check_number("se_ratio", se_ratio, above=0)
+        check_number("se_ratio", se_ratio, above=0, below=MAX_WIDTH)
         self.se_ratio = se_ratio
 
     def _gate(self, block_channels):
@@ -512,11 +520,12 @@ class Stage(Composite):
     ):
         super().__init__(**kwargs)
         self.shape = StageConfig(width, depth, group_width, stride, bottleneck_ratio)
-        check_number("se_ratio", se_ratio, minimum=0)
+        check_number("se_ratio", se_ratio, minimum=0, below=MAX_WIDTH)
         self.se_ratio = se_ratio
-        self.drop_path_rates = list(drop_path_rates or [0.0] * depth)
-        one_each = len(self.drop_path_rates) == depth
-        check("drop_path_rates", drop_path_rates, one_each, f"{depth} rates, one for each block")
+        rates = [0.0] * depth if drop_path_rates is None else drop_path_rates
+        one_each = isinstance(rates, (tuple, list)) and len(rates) == depth
+        check("drop_path_rates", rates, one_each, f"{depth} rates, one for each block")
+        self.drop_path_rates = list(rates)
         self.activation = activation
         self.normalization = normalization
         self.synchronized = synchronized
@@ -728,7 +737,7 @@ class Head(ClassNames, keras.layers.Dense):
     """
 
     def __init__(self, classes, activation=None, class_names=None, **kwargs):
-        check_int("classes", classes, minimum=1)
+        check_int("classes", classes, minimum=1, maximum=MAX_WIDTH)
         kwargs = {
             "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01),
             "dtype": "float32",

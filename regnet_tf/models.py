@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +10,15 @@ from typing import Any
 
 import keras
 
-from regnet_tf._checks import check, check_choice, check_int, check_number, is_int
+from regnet_tf._checks import (
+    MAX_SIDE,
+    MAX_WIDTH,
+    check,
+    check_choice,
+    check_int,
+    check_number,
+    is_int,
+)
 from regnet_tf._errors import nearest
 from regnet_tf._internals import all_layers
 from regnet_tf.costs import complexity
@@ -191,7 +200,7 @@ _CONFIG_FIELDS = {field.name for field in dataclasses.fields(RegNetConfig)} - {"
 def _checked_classes(include_top, classes, class_names):
     """Returns the number of classes, None if not given, and their names."""
     if classes is not None:
-        check_int("classes", classes, minimum=1)
+        check_int("classes", classes, minimum=1, maximum=MAX_WIDTH)
     if class_names is None:
         return classes, None
     check("class_names", class_names, include_top, "None without the head")
@@ -385,26 +394,28 @@ def freeze_normalization(model: keras.Model) -> None:
 
 def _inputs(least, input_tensor, input_shape, include_preprocessing):
     """Returns the input tensor of the network."""
+    is_shape = input_shape is None or isinstance(input_shape, Iterable)
+    check("input_shape", input_shape, is_shape, "None or (height, width, channels)")
+    if input_shape is not None:
+        input_shape = tuple(itertools.islice(input_shape, 4))  # one too many is seen
     if input_tensor is not None:
         tensor_ok = keras.backend.is_keras_tensor(input_tensor)
         check("input_tensor", input_tensor, tensor_ok, "a Keras tensor, as `keras.Input` returns")
         tensor_shape = tuple(input_tensor.shape[1:])
-        given = input_shape is None or tuple(input_shape) == tensor_shape
+        given = input_shape in (None, tensor_shape)
         check("input_shape", input_shape, given, f"None or {tensor_shape}, as `input_tensor` has")
         _check_input_shape(least, tensor_shape, "input_tensor")
         return input_tensor
-    given = input_shape is None or isinstance(input_shape, Iterable)
-    check("input_shape", input_shape, given, "None or (height, width, channels)")
-    shape = (None, None, 3) if input_shape is None else tuple(input_shape)
+    shape = (None, None, 3) if input_shape is None else input_shape
     _check_input_shape(least, shape, "input_shape")
     return keras.Input(shape, name="images", dtype="uint8" if include_preprocessing else None)
 
 
 def _check_input_shape(least, shape, argument):
-    ok = len(shape) == 3 and is_int(shape[2]) and shape[2] >= 1
+    ok = len(shape) == 3 and is_int(shape[2]) and 1 <= shape[2] <= MAX_WIDTH
     check(argument, shape, ok, "of shape (height, width, channels); only the first two may be None")
     for side in shape[:2]:
-        ok = side is None or (is_int(side) and side >= least)
+        ok = side is None or (is_int(side) and least <= side <= MAX_SIDE)
         check(argument, shape, ok, f"of at least {least} pixels a side, the network's total stride")
 
 

@@ -51,8 +51,7 @@ class PerVariable(StepHook):
     def _init_groups(self, undecayed, layer_decay, l2=0.0):
         check_number("l2", l2, minimum=0)
         check_choice("undecayed", undecayed, tuple(UNDECAYED))
-        check_number("layer_decay", layer_decay, above=0)
-        check("layer_decay", layer_decay, layer_decay <= 1, "a number above 0 and at most 1")
+        check_number("layer_decay", layer_decay, above=0, maximum=1)
         self.undecayed = undecayed
         self.layer_decay = layer_decay
         self.l2 = l2

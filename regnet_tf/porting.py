@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from regnet_tf._checks import check_choice
+from regnet_tf._checks import check, check_choice
 from regnet_tf._internals import all_layers
+from regnet_tf._values import check_real, tell_odd_values
 from regnet_tf.layers import Head, Stage, Stem
 from regnet_tf.sources import SOURCES, Source
 
@@ -107,6 +108,8 @@ def load_state_dict(
     convolution is adapted as in timm. For one channel, it is summed over the three. For other
     numbers, it is repeated, cut and scaled by `3 / channels`.
 
+    A line is logged if weights are NaN or infinite, or if a variance is negative.
+
     Prefixes that wrappers add to all names of the network are ignored, such as `module.` and
     `_orig_mod.`. Of several copies of the network, the first is loaded.
 
@@ -121,10 +124,12 @@ def load_state_dict(
         The key of the source.
 
     Raises:
-        ValueError: for missing, left-over or misshapen tensors (the message lists all), or for an
-            unknown source.
+        ValueError: for missing, left-over or misshapen tensors (the message lists all), for
+            tensors that are not of floating-point numbers, or for an unknown source.
     """
     check_choice("source", source, ("auto", *SOURCES))
+    unnamed = [name for name in state_dict if not isinstance(name, str)]
+    check("state_dict", unnamed[:3], not unnamed, "named by texts")
     tried = SOURCES if source == "auto" else [source]
     matches = {name: _match(model, state_dict, SOURCES[name]) for name in tried}
     source = max(matches, key=lambda name: len(matches[name].known))
@@ -151,9 +156,18 @@ def load_state_dict(
             if not port.fits(tensor)
         ],
     )
+    for port, tensor in tensors.items():
+        check_real(port.name, tensor)
+    tensors = {port: _to_float32(tensor) for port, tensor in tensors.items()}
+    tell_odd_values(model.name, ((port.name, tensor) for port, tensor in tensors.items()))
     for port in wanted:
-        port.variable.assign(port.to_ours(tensors[port].astype("float32"), rules.bgr))
+        port.variable.assign(port.to_ours(tensors[port], rules.bgr))
     return source
+
+
+def _to_float32(tensor):
+    with np.errstate(over="ignore"):  # infinity is told
+        return tensor.astype("float32")
 
 
 class _Match(NamedTuple):

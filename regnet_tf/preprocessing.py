@@ -17,7 +17,6 @@ import dataclasses
 import functools
 import itertools
 import math
-import numbers
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +26,13 @@ from keras import ops
 
 from regnet_tf._checks import (
     check,
+    check_bool,
     check_choice,
     check_fields,
     check_int,
     check_number,
+    is_number,
+    plain,
     replaced,
 )
 
@@ -42,6 +44,9 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = ("bilinear", "bicubic", "pycls")
 DEFAULT_CROP_FRACTION = 0.875
+#: Largest number of pixels in the file of an image: Pillow's `MAX_IMAGE_PIXELS`.
+MAX_PIXELS = 89_478_485
+_INT64_MAX = (1 << 63) - 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,6 +73,8 @@ class Preprocessing:
         std: standard deviation of each channel on the same scale.
         exif_orientation: whether to turn images as the EXIF metadata in their files says. timm and
             torchvision do not.
+        max_pixels: largest number of pixels in an image's file. It is compared with the size in the
+            header of the file, before the pixels are decoded.
 
     Raises:
         ValueError: if a field is out of range; the message names it.
@@ -80,8 +87,10 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     exif_orientation: bool = False
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self):
+        plain(self)
         check_int("image_size", self.image_size, minimum=1)
         if self.resize_size is not None:
             check_int("resize_size", self.resize_size, minimum=1)
@@ -101,8 +110,8 @@ class Preprocessing:
             object.__setattr__(self, field, tuple(float(value) for value in values))
         equal = len(self.std) == len(self.mean)
         check("std", self.std, equal, f"as many numbers as `mean` has, {len(self.mean)}")
-        is_bool = isinstance(self.exif_orientation, bool)
-        check("exif_orientation", self.exif_orientation, is_bool, "True or False")
+        check_bool("exif_orientation", self.exif_orientation)
+        check_int("max_pixels", self.max_pixels, minimum=1, maximum=_INT64_MAX)
 
     @property
     def channels(self) -> int:
@@ -128,9 +137,9 @@ class Preprocessing:
             Tensor `(batch, image_size, image_size, channels)`, float32.
 
         Raises:
-            ValueError: for another dtype, rank or number of channels; for a file that is no image
-                or is damaged (the message names it). Inside a graph, TensorFlow raises its errors
-                when the graph runs.
+            ValueError: for another dtype, rank or number of channels; for a file that is no image,
+                is damaged or too large (the message names it). Inside a graph, TensorFlow raises
+                its errors when the graph runs.
             FileNotFoundError: if the file does not exist.
         """
         return self.normalize(self._crops(source))
@@ -142,11 +151,11 @@ class Preprocessing:
             Tensor `(image_size, image_size, channels)`, float32.
 
         Raises:
-            ValueError: if the file is no image or is damaged; the message names it. Inside a
-                graph, TensorFlow raises its error when the graph runs.
+            ValueError: if the file is no image, is damaged or too large; the message names it.
+                Inside a graph, TensorFlow raises its error when the graph runs.
             FileNotFoundError: if the file does not exist.
         """
-        image = _decoding().decode_file(path, self.channels, self.exif_orientation)
+        image = _decoding().decode_file(path, *self._form)
         return self.normalize(self.resize_and_crop(image))
 
     def from_bytes(self, image_bytes: "bytes | tf.Tensor") -> "tf.Tensor":
@@ -156,8 +165,8 @@ class Preprocessing:
             Tensor `(image_size, image_size, channels)`, float32.
 
         Raises:
-            ValueError: if it is no image or is damaged. Inside a graph, TensorFlow raises its
-                error when the graph runs.
+            ValueError: if it is no image, is damaged or too large. Inside a graph, TensorFlow
+                raises its error when the graph runs.
         """
         return self.normalize(self.resize_and_crop(self._decoded(image_bytes)))
 
@@ -231,7 +240,7 @@ class Preprocessing:
             if changes.get(field) is not None:
                 changes.setdefault(other, None)
         for field in ("mean", "std"):
-            if isinstance(changes.get(field), numbers.Real):
+            if is_number(changes.get(field)):
                 changes[field] = (changes[field],) * self.channels
         return replaced(self, changes)
 
@@ -258,14 +267,19 @@ class Preprocessing:
             files = tf.reshape(source, [-1])
             return self._map(lambda file: self.resize_and_crop(self._decoded(file)), files)
         if isinstance(source, (str, os.PathLike)):
-            source = _decoding().decode_file(source, self.channels, self.exif_orientation)
+            source = _decoding().decode_file(source, *self._form)
         elif isinstance(source, bytes):
             source = self._decoded(source)
         crops = self.resize_and_crop(source)
         return crops[None] if crops.shape.rank == 3 else crops
 
     def _decoded(self, image_bytes):
-        return decode_image(image_bytes, self.channels, self.exif_orientation)
+        return decode_image(image_bytes, *self._form)
+
+    @property
+    def _form(self):
+        """The arguments of decoders."""
+        return self.channels, self.exif_orientation, self.max_pixels
 
     def _map(self, function, elements):
         """Applies a function to each element; returns a batch of crops."""
@@ -291,7 +305,10 @@ def for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
 
 
 def decode_image(
-    image_bytes: "bytes | tf.Tensor", channels: int = 3, exif_orientation: bool = False
+    image_bytes: "bytes | tf.Tensor",
+    channels: int = 3,
+    exif_orientation: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> "tf.Tensor":
     """Decodes a JPEG, PNG, BMP, GIF or WebP image; of an animated GIF the first frame.
 
@@ -306,13 +323,15 @@ def decode_image(
             its `convert("L")` of the RGB image. 4 for RGBA, as its `convert("RGBA")`.
         exif_orientation: whether to turn the image as its EXIF metadata says, as Pillow's
             `exif_transpose` does. Damaged metadata is ignored.
+        max_pixels: largest number of pixels, compared with the size in the file's header before
+            the pixels are decoded.
 
     Returns:
         Tensor `(height, width, channels)`, uint8.
 
     Raises:
-        ValueError: for an image of another format, a damaged one, or other `channels`. Inside a
-            graph, TensorFlow raises its error when the graph runs.
+        ValueError: for an image of another format, a damaged or too large one, or other
+            `channels`. Inside a graph, TensorFlow raises its error when the graph runs.
     """
     import tensorflow as tf
 
@@ -321,11 +340,14 @@ def decode_image(
     )
     kind = f"a {type(image_bytes).__name__}"
     check("image_bytes", kind, ok, "bytes or a string tensor")
-    return _decoding().decode(image_bytes, channels, exif_orientation, "encoded bytes")
+    return _decoding().decode(image_bytes, channels, exif_orientation, max_pixels, "encoded bytes")
 
 
 def load_image(
-    path: str | os.PathLike, channels: int = 3, exif_orientation: bool = False
+    path: str | os.PathLike,
+    channels: int = 3,
+    exif_orientation: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Reads the image in a file; see `decode_image`.
 
@@ -333,16 +355,17 @@ def load_image(
         path: path of an image, in any file system that TensorFlow can read.
         channels: 1 for gray, 3 for RGB, 4 for RGBA.
         exif_orientation: whether to turn the image as its EXIF metadata says.
+        max_pixels: largest number of pixels.
 
     Returns:
         Numpy array `(height, width, channels)`, uint8.
 
     Raises:
-        ValueError: if the file is no image or is damaged; the message names it. Also for other
-            `channels`.
+        ValueError: if the file is no image, is damaged or too large; the message names it. Also for
+            other `channels`.
         FileNotFoundError: if the file does not exist.
     """
-    return _decoding().decode_file(path, channels, exif_orientation).numpy()
+    return _decoding().decode_file(path, channels, exif_orientation, max_pixels).numpy()
 
 
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:

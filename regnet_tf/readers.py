@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from regnet_tf._archives import check_archive, check_claim
+from regnet_tf._checks import shown
 from regnet_tf._errors import MissingPackageError, first_line
 from regnet_tf._files import read_arrays, replacing
 
@@ -21,6 +24,8 @@ SUFFIXES = (".safetensors", ".npz", *TORCH_SUFFIXES)
 #: Keys of a checkpoint under which projects nest the weights, outermost first: pycls, mmpretrain
 #: and timm's trainer, torchvision's and others' trainers, ClassyVision and VISSL.
 _NESTS = ("model_state", "state_dict", "classy_state_dict", "base_model", "model")
+_MOST_NESTS = 16
+_TOO_DEEP = "its weights are nested too deeply, or in themselves"
 
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -89,9 +94,11 @@ def _file_in(path):
 def _read_safetensors(path):
     try:
         tensors = safetensors.numpy.load_file(path)
-        return {name: _float32(tensor) for name, tensor in tensors.items()}
-    except safetensors.SafetensorError as error:
+    except (KeyError, AttributeError) as error:
+        raise _damaged(path, f"it has numbers of a type that numpy lacks ({error})") from error
+    except (safetensors.SafetensorError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
+    return {name: _float32(tensor) for name, tensor in tensors.items()}
 
 
 def _read_npz(path):
@@ -111,37 +118,74 @@ def _read_torch(path):
             " `regnet weights convert` on a machine with PyTorch"
         ) from error
     try:
+        if zipfile.is_zipfile(path):  # not in the format of PyTorch before 1.6
+            check_archive(path)
         # timm's and torchvision's trainers store their arguments with the weights.
         with safe_globals([argparse.Namespace]):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, OSError ...
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         if code is None:
-            raise _damaged(path, error) from error
+            raise _damaged(path, _reason(error)) from error
         raise ValueError(
             f"{path} was not read: it contains a Python object, {code[1]}, that could run code."
             " If you trust the file, save only its state dict with torch.save"
         ) from error
-    tensors = {}
-    for name, value in _flat(checkpoint).items():
-        if isinstance(value, torch.Tensor):
-            value = value.float() if value.is_floating_point() else value
-            tensors[name] = value.detach().numpy()
-    if not tensors:
+    try:
+        found = _flat(checkpoint)
+        tensors = {name: one for name, one in found.items() if isinstance(one, torch.Tensor)}
+        check_claim(path, sum(one.numel() * one.element_size() for one in tensors.values()))
+        arrays = {name: _array_of(name, one, torch) for name, one in tensors.items()}
+    except ValueError as error:
+        raise ValueError(f"{path} was not read: {error}") from error
+    if not arrays:
         raise _damaged(path, "it holds no tensors")
-    return tensors
+    return arrays
+
+
+def _reason(error):
+    """Returns why PyTorch did not read a file, without its advice to let the file run code."""
+    if "weights_only" in str(error):
+        return "it holds more than tensors and plain values"
+    return error
+
+
+def _array_of(name, tensor, torch):
+    """Converts a tensor of PyTorch to an array; floats become float32.
+
+    Raises:
+        ValueError: if the tensor is no dense tensor with a value for each number, or has no name.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"the names of its tensors must be texts. Received: {shown(name)}")
+    kinds = {
+        "quantized": tensor.is_quantized,
+        "nested": tensor.is_nested,
+        "sparse": tensor.layout != torch.strided,
+        "without values": tensor.is_meta,
+    }
+    kind = next((kind for kind, is_of_kind in kinds.items() if is_of_kind), None)
+    if kind is not None:
+        raise ValueError(f"its tensor {name} is {kind}, not dense")
+    tensor = tensor.detach().resolve_conj().resolve_neg()
+    try:
+        return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    except (TypeError, RuntimeError) as error:  # a type of number that numpy lacks
+        raise ValueError(f"its tensor {name} holds numbers of type {tensor.dtype}") from error
 
 
 def _flat(checkpoint):
     """Returns the mapping of names to tensors that is nested in a checkpoint."""
-    while isinstance(checkpoint, dict):
+    for _ in range(_MOST_NESTS):
+        if not isinstance(checkpoint, dict):
+            return {}
         if isinstance(checkpoint.get("trunk"), dict):  # ClassyVision: separate trunk and heads
             return {**checkpoint["trunk"], **_head(checkpoint.get("heads"))}
         nest = next((key for key in _NESTS if isinstance(checkpoint.get(key), dict)), None)
         if nest is None:
             return checkpoint
         checkpoint = checkpoint[nest]
-    return {}
+    raise ValueError(_TOO_DEEP)
 
 
 def _head(heads):
@@ -151,18 +195,18 @@ def _head(heads):
     its only head are returned. Heads of another form, such as a list, are skipped, because no
     classifier's head has this form.
     """
-    while isinstance(heads, dict) and len(heads) == 1:
-        (only,) = heads.values()
+    for _ in range(_MOST_NESTS):
+        only = next(iter(heads.values())) if isinstance(heads, dict) and len(heads) == 1 else None
         if not isinstance(only, dict):
-            break
+            return heads if isinstance(heads, dict) else {}
         heads = only
-    return heads if isinstance(heads, dict) else {}
+    raise ValueError(_TOO_DEEP)
 
 
 def _float32(tensor):
-    """Converts bfloat16 and half precision to float32; other dtypes stay."""
-    halves = tensor.dtype.kind not in "fiub" or tensor.dtype.itemsize == 2
-    return tensor.astype("float32") if halves else tensor
+    """Converts floats of 8 and 16 bits to float32; other dtypes stay."""
+    is_short = "float" in tensor.dtype.name and tensor.dtype.itemsize <= 2
+    return tensor.astype("float32") if is_short else tensor
 
 
 def _damaged(path, error):

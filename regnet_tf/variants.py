@@ -14,6 +14,7 @@ from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 from regnet_tf._checks import (
+    MAX_WIDTH,
     check,
     check_choice,
     check_fields,
@@ -25,7 +26,7 @@ from regnet_tf._checks import (
 )
 from regnet_tf._errors import nearest_names
 from regnet_tf.widths import (
-    MAX_WIDTH,
+    MAX_DEPTH,
     WIDTH_ROUNDINGS,
     BlockWidths,
     StageConfig,
@@ -131,7 +132,7 @@ class RegNetConfig:
         check_generator(
             self.depth, self.initial_width, self.width_slope, self.width_multiplier, self.quantum
         )
-        check_int("group_width", self.group_width, minimum=1)
+        check_int("group_width", self.group_width, minimum=1, maximum=MAX_WIDTH)
         check_bottleneck_ratio(self.bottleneck_ratio)
         check_choice("rounding", self.rounding, WIDTH_ROUNDINGS)
         check_stride("stride", self.stride)
@@ -140,16 +141,17 @@ class RegNetConfig:
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for field in (*_GENERATOR, "bottleneck_ratio", "quantum", "rounding", "stride"):
             value = getattr(self, field)
-            unset = value == defaults[field]
+            comparable = value is None or isinstance(value, (int, float, str))
+            unset = comparable and value == defaults[field]
             check(field, value, unset, f"{defaults[field]!r} where `explicit_stages` is given")
         given: Any = self.explicit_stages
-        sequence = isinstance(given, (tuple, list)) and len(given) > 0
+        sequence = isinstance(given, (tuple, list)) and 0 < len(given) <= MAX_DEPTH
         ok = sequence and all(
             isinstance(stage, StageConfig)
             or (isinstance(stage, dict) and _STAGE_NEEDS <= set(stage) <= _STAGE)
             for stage in given
         )
-        check("explicit_stages", given, ok, "a sequence of at least one StageConfig")
+        check("explicit_stages", given, ok, f"a sequence of 1 to {MAX_DEPTH} StageConfig")
         stages = (StageConfig(**stage) if isinstance(stage, dict) else stage for stage in given)
         object.__setattr__(self, "explicit_stages", tuple(stages))
 

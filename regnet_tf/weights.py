@@ -1,19 +1,16 @@
 """Finds, reads and loads weights of every kind: published ones, files, and trained networks."""
 
 import dataclasses
-import json
 import os
-import re
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import keras
 
 from regnet_tf._errors import UserError, first_line, nearest
 from regnet_tf._internals import all_layers
+from regnet_tf._keras_files import load_model, saved_config, shape_of_weights
 from regnet_tf.facts import at_size, facts_of
 from regnet_tf.layers import Head, Stage, Stem
 from regnet_tf.porting import count_classes, load_state_dict, to_state_dict
@@ -72,23 +69,6 @@ def find_weights(weights: str | os.PathLike, argument: str = "weights") -> Found
     return Found(kind or "state dict", path)
 
 
-def load_model(path: Path) -> keras.Model:
-    """Loads a `.keras` file, not compiled.
-
-    Raises:
-        UserError: for a file that cannot be read; the message names it.
-    """
-    if not zipfile.is_zipfile(path):  # Keras would say that it does not exist
-        raise UserError(f"{path} is damaged: it is not a zip archive, as `.keras` files are")
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises its readers' errors
-        # Its message begins with the outermost layer, and names an unknown class later.
-        unknown = re.search(r"Could not locate class '[^']+'", str(error))
-        reason = f"{unknown[0]}, a custom layer" if unknown else first_line(error)
-        raise UserError(f"{path} cannot be read: {reason}") from error
-
-
 def config_of(weights: str | os.PathLike) -> RegNetConfig | None:
     """Returns the configuration of a tag, a run or a `.keras` file; None for other files.
 
@@ -100,22 +80,57 @@ def config_of(weights: str | os.PathLike) -> RegNetConfig | None:
     found = find_weights(weights)
     if found.kind == "tag":
         return get_config(weights_info(str(weights)).variant)
+    network = _of_stem(found, "network")
+    return None if network is None else RegNetConfig.from_dict(network)
+
+
+def preprocessing_of(weights: str | os.PathLike, size: int) -> Preprocessing | None:
+    """Returns the preprocessing of images for a tag, a run or a `.keras` file; None if unknown.
+
+    The weights are not read.
+
+    Args:
+        weights: the tag or path.
+        size: side of the network's images in pixels; see `Checkpoint.preprocessing`.
+
+    Raises:
+        UserError, FileNotFoundError: as `config_of`.
+    """
+    found = find_weights(weights)
+    if found.kind == "tag":
+        return _published_preprocessing(str(weights), size)
+    known = _of_stem(found, "preprocessing")
+    return None if known is None else at_size(Preprocessing.from_dict(known), size)
+
+
+def check_variant(tag: str, variant: str) -> None:
+    """Raises a ValueError if a tag's weights are of another network than a known variant."""
+    own = weights_info(tag).variant
+    if is_variant(variant) and own != variant_key(variant):
+        raise ValueError(f"`weights` of {variant} cannot be {tag}, which are weights of {own}")
+
+
+def _published_preprocessing(tag: str, size: int | None) -> Preprocessing:
+    """Returns the preprocessing of the published test for its image size, else of the training."""
+    info = weights_info(tag)
+    return info.preprocessing(test=size in (None, info.test_image_size))
+
+
+def _of_stem(found: Found, entry: str) -> dict | None:
+    """Returns an entry of a saved model's stem as a dict; None if it or the stem is missing."""
     if found.kind != "model":
         return None
-    try:
-        with zipfile.ZipFile(found.path) as archive:
-            model = json.loads(archive.read("config.json"))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{found.path} cannot be read: {first_line(error)}") from error
-    networks = [network for network in _stems(model) if network is not None]
-    return RegNetConfig.from_dict(networks[0]) if networks else None
+    stems = _stems(saved_config(found.path))
+    return next((stem[entry] for stem in stems if stem.get(entry) is not None), None)
 
 
-def _stems(config: Any) -> Iterator[dict | None]:
-    """Yields the networks' configurations in the stems of a saved model, as dicts or None."""
+def _stems(config: Any) -> Iterator[dict]:
+    """Yields the configurations of the stems of a saved model."""
     if isinstance(config, dict):
         if config.get("registered_name") == "regnet_tf>Stem":
-            yield config["config"]["network"]
+            inner = config.get("config")
+            if isinstance(inner, dict):
+                yield inner
         config = list(config.values())
     for part in config if isinstance(config, list) else ():
         yield from _stems(part)
@@ -170,7 +185,7 @@ class Checkpoint:
         if found.kind == "model":
             return cls._of_model(origin, load_model(found.path))
         if found.kind == "weights":
-            channels, classes = _shape_of_weights(found.path)
+            channels, classes = shape_of_weights(found.path)
             return cls(origin, classes=classes, path=found.path, channels=channels)
         state_dict = read_state_dict(found.path)
         return cls(origin, classes=count_classes(state_dict), state_dict=state_dict)
@@ -178,10 +193,8 @@ class Checkpoint:
     @classmethod
     def _published(cls, tag, variant):
         info = weights_info(tag)
-        if variant and is_variant(variant) and info.variant != variant_key(variant):
-            raise ValueError(
-                f"`weights` of {variant} cannot be {tag}, which are weights of {info.variant}"
-            )
+        if variant is not None:
+            check_variant(tag, variant)
         state_dict = read_state_dict(download(tag))
         classes = count_classes(state_dict)
         names = info.class_names if classes == info.classes else None
@@ -218,8 +231,7 @@ class Checkpoint:
                 published test's gets the part of the image that training has kept.
         """
         if self.tag is not None:
-            info = weights_info(self.tag)
-            return info.preprocessing(test=size in (None, info.test_image_size))
+            return _published_preprocessing(self.tag, size)
         stems = [] if self.model is None else all_layers(self.model)
         known = [stem.preprocessing for stem in stems if isinstance(stem, Stem)]
         return at_size(known[0], size) if known and known[0] else None
@@ -289,22 +301,6 @@ class Checkpoint:
         except Exception as error:  # also errors of zipfile and h5py
             raise ValueError(first_line(error)) from error
         return to_state_dict(copy)
-
-
-def _shape_of_weights(path):
-    """Returns the numbers of input channels and of classes in a `.weights.h5` file.
-
-    Raises:
-        UserError: for a file that is damaged, or not of a network of `build_regnet`.
-    """
-    try:
-        with h5py.File(path) as file:
-            stem, head = (file.get(f"layers/{name}/vars/0") for name in ("stem/conv", "head"))
-            if stem is not None:
-                return stem.shape[2], 0 if head is None else head.shape[-1]
-    except OSError as error:
-        raise UserError(f"`weights` {path} is damaged: {first_line(error)}") from error
-    raise UserError(f"`weights` {path} must hold a network of `build_regnet`. It has no stem.")
 
 
 def preprocessing_for(weights: str | keras.Model) -> Preprocessing:

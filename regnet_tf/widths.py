@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from regnet_tf._checks import (
+    MAX_WIDTH,
     check,
     check_choice,
     check_int,
@@ -20,8 +21,8 @@ from regnet_tf._checks import (
     plain,
 )
 
-MAX_DEPTH = 64
-MAX_WIDTH = 2**20  # far above any network; arithmetic is exact up to here
+MAX_DEPTH = 64  # of generated networks; explicit stages may have more blocks
+MAX_STAGE_DEPTH = 1000
 WIDTH_ROUNDINGS = ("nearest", "torchvision")
 
 
@@ -31,7 +32,7 @@ class StageConfig:
 
     Args:
         width: output channels of every block.
-        depth: number of blocks.
+        depth: number of blocks, 1 to 1,000.
         group_width: channels per group of the 3x3 convolutions; must divide `inner_width`.
         stride: stride of the first block, 1 or 2.
         bottleneck_ratio: `inner_width / width`. The paper's b is the inverse of this.
@@ -49,8 +50,8 @@ class StageConfig:
     def __post_init__(self):
         plain(self)
         check_int("width", self.width, minimum=1, maximum=MAX_WIDTH)
-        check_int("depth", self.depth, minimum=1)
-        check_int("group_width", self.group_width, minimum=1)
+        check_int("depth", self.depth, minimum=1, maximum=MAX_STAGE_DEPTH)
+        check_int("group_width", self.group_width, minimum=1, maximum=MAX_WIDTH)
         check_stride("stride", self.stride)
         _check_ratio(self.bottleneck_ratio)
         check(
@@ -87,7 +88,7 @@ def check_generator(depth, initial_width, width_slope, width_multiplier, quantum
         is_int(depth) and 1 <= depth <= MAX_DEPTH,
         f"an integer from 1 to {MAX_DEPTH} (the paper samples depths up to 63)",
     )
-    check_int("quantum", quantum, minimum=1)
+    check_int("quantum", quantum, minimum=1, maximum=MAX_WIDTH)
     check(
         "initial_width",
         initial_width,
@@ -172,6 +173,8 @@ def compatible_width(
         >>> compatible_width(80, group_width=120)
         (80, 80)
     """
+    check_int("width", width, minimum=1, maximum=MAX_WIDTH)
+    check_int("group_width", group_width, minimum=1, maximum=MAX_WIDTH)
     check_choice("rounding", rounding, WIDTH_ROUNDINGS)
     check_bottleneck_ratio(bottleneck_ratio)
     fitting, fitting_group = compatible_widths(width, group_width, bottleneck_ratio, rounding)
@@ -245,7 +248,7 @@ def generate_stages(
         >>> [(stage.width, stage.depth, stage.groups) for stage in stages]
         [(24, 1, 3), (56, 1, 7), (152, 4, 19), (368, 7, 46)]
     """
-    check_int("group_width", group_width, minimum=1)
+    check_int("group_width", group_width, minimum=1, maximum=MAX_WIDTH)
     widths = block_widths(depth, initial_width, width_slope, width_multiplier, quantum).quantized
     stages = []
     for width, stage_depth in zip(*np.unique(widths, return_counts=True), strict=True):

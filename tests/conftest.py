@@ -151,6 +151,7 @@ def miniature_imagenet(tmp_path_factory):
 def digits_run(tmp_path_factory):
     """A folder as `regnet train` leaves it: a network of digits that takes them by chance."""
     from training.data import load
+    from training.loop.directory import write_run
     from training.loop.examples import write_examples
     from training.recipes import get_recipe
 
@@ -171,8 +172,8 @@ def digits_run(tmp_path_factory):
     folder.mkdir()
     # Inputs and outputs in lists, as many write it.
     keras.Model(model.inputs, model.outputs, name=model.name).save(folder / "model.keras")
-    (folder / "run.json").write_text(json.dumps({"data": {"name": "digits"}}))
     write_examples(folder / "examples.npz", data, recipe.images.preprocessing, recipe.seed)
+    write_run({"data": {"name": "digits"}}, folder)
     return folder
 
 

@@ -803,7 +803,9 @@ def test_image_augmentation_does_one_thing_after_the_other():
     assert {(flip == plain[:, ::-1]).all() for flip in flips} == {True, False}
     light = image_augment(lighting=0.1)(PHOTO, seed_of(0)).numpy()
     assert np.ptp(light - plain, (0, 1)).max() < 1e-4 < np.abs(light - plain).min()
-    erased = image_augment(erasing=np.nextafter(1, 0))(PHOTO, seed_of(0)).numpy()
+    erased = image_augment(erasing=np.nextafter(np.float32(1), np.float32(0)))(
+        PHOTO, seed_of(0)
+    ).numpy()
     changed = erased != plain
     assert changed.any() and not erased[changed].any()
     policy = image_augment(policy="trivial_augment_wide")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from regnet_tf import RegNetConfig, StageConfig
-from training.benchmark.__main__ import main
+from training.benchmark.command import main
 from training.benchmark.features import peak_memory
 from training.benchmark.recipe import measure_training, table
 from training.benchmark.speed import Setting, run_setting

@@ -59,9 +59,11 @@ def test_nothing_to_restore_is_the_beginning(checkpoints, variables):
 
 
 def test_the_last_few_and_the_best_are_kept(checkpoints):
+    checkpoints.folder.mkdir(parents=True)
+    (checkpoints.folder / ".partial-step-00000009.npz").write_text("of a killed process")
     for step in range(1, 7):
         checkpoints.save(Progress(step=step, best=0.5, best_step=2))
-    assert [path.name for path in checkpoints.paths()] == [
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == [
         f"step-0000000{step}.npz" for step in (2, 5, 6)
     ]
 
@@ -96,7 +98,10 @@ def test_a_full_disk_leaves_the_last_one(checkpoints, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(UserError, match=r"No space left on device. The last one is .*00001.npz"):
+    with pytest.raises(
+        UserError,
+        match=r"00002\.npz could not be written: No space left on device\. The last .*00001.npz",
+    ):
         checkpoints.save(Progress(step=2))
     assert list(checkpoints.folder.iterdir()) == [last] and last.read_bytes() == content
 
@@ -104,7 +109,7 @@ def test_a_full_disk_leaves_the_last_one(checkpoints, monkeypatch):
 def test_a_folder_that_can_not_be_made(tmp_path, variables):
     (tmp_path / "run").write_text("a file")
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", lambda: variables)
-    with pytest.raises(UserError, match=r"could be written to .*Not a directory. .* is none"):
+    with pytest.raises(UserError, match=r"npz could not be written: Not a directory\. .* is none"):
         checkpoints.save(Progress(step=1))
 
 

@@ -1,7 +1,9 @@
 """The client of TensorFlow Serving over real sockets, against a stand-in and the real server."""
 
 import contextlib
+import gzip
 import http.server
+import itertools
 import os
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import tensorflow as tf
 from serving_server import Fault, ServingServer
 
 from export.client import GrpcClient, RestClient, ServingError, VersionStatus, base
-from export.client.__main__ import main
+from export.client.command import main
 from export.client.load import Load, send_load
 
 CLASSES = 7
@@ -423,36 +425,186 @@ def test_no_server(connect, contents, pauses):
     assert client.retried == len(pauses) == 6
 
 
+@contextlib.contextmanager
+def http_server(send):
+    """Address of a server that answers each request by `send(wfile)`, after its content."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            with contextlib.suppress(OSError):  # the client has gone
+                send(self.wfile)
+
+        do_GET = do_POST
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield serving_server.Address(*server.server_address, None)
+        server.shutdown()
+        thread.join()
+
+
+def answer(body, status=200):
+    body = body if isinstance(body, bytes) else body.encode()
+    return b"HTTP/1.0 %d OK\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body
+
+
+def sending(content):
+    """For `http_server`: sends the same bytes to each request."""
+    return lambda file: file.write(content)
+
+
+def row(probabilities="[0.5, 0.25]", classes="[0, 1]", labels='["a", "b"]'):
+    return f'{{"probabilities": {probabilities}, "classes": {classes}, "labels": {labels}}}'
+
+
+def predictions(*rows):
+    return f'{{"predictions": [{", ".join(rows)}]}}'
+
+
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [
         (404, "<html>", "has no model 'tiny': an answer that is no JSON"),
         (200, "<html>", "answers UNKNOWN: HTTP 200, an answer that is no JSON"),
         (200, "[1]", "answers UNKNOWN: HTTP 200, an answer that is no JSON"),
+        (302, "", "answers UNKNOWN: HTTP 302, an answer that is no JSON"),
+        (200, "[" * 200_000, "answers UNKNOWN: HTTP 200, an answer that is no JSON"),
+        (200, gzip.compress(predictions(row()).encode(), mtime=0), "an answer that is no JSON"),
         (403, '{"error": "no"}', "answers UNKNOWN: HTTP 403, no"),
         (500, '{"detail": 1}', "answers UNKNOWN: HTTP 500, no reason given"),
+        (400, '{"error": "image \\u001b[2J\\u202e 7"}', r"image \\x1b\[2J\\u202e 7$"),
+        (400, '{"error": "image 1%s"}' % ("0" * 5000), "image 10000"),
+        (503, '{"error": "%s"}' % ("{{" * 500_000), r"is not available: \{\{"),
         (200, '{"predictions": [[0.5]]}', "answers UNKNOWN: the answer is not the probabilities"),
         (200, '{"predictions": [{"probabilities": 1}]}', "the answer is not the probabilities"),
+        (200, '{"predictions": 7}', "the answer is not the probabilities"),
+        (200, predictions(), "it holds 0 predictions for 1 images"),
+        (200, predictions(row(), row()), "it holds 2 predictions for 1 images"),
+        (200, predictions(row("[2.0, 0.25]")), "it holds 2.0"),
+        (200, predictions(row("[NaN, 0.25]")), "it holds nan"),
+        (200, predictions(row("[0.5, -Infinity]")), "it holds -inf"),
+        (200, predictions(row(f"[1{'0' * 400}, 0.25]")), r"it holds 10+\.\.\."),
+        (200, predictions(row('["0.5", 0.25]')), "it holds '0.5'"),
+        (200, predictions(row("[true, 0.25]")), "it holds True"),
+        (200, predictions(row(classes="[-1, 0]")), "it holds -1"),
+        (200, predictions(row(classes="[0, 2]")), "it holds 2"),
+        (200, predictions(row(classes='["0", 1]')), "it holds '0'"),
+        (200, predictions(row(classes="[0]")), "it holds 1 classes and 2 labels of 2"),
+        (200, predictions(row("[]", "[]", "[]")), "it holds 0 classes and 0 labels of 0"),
+        (200, predictions(row(labels='["a", null]')), "it holds None"),
+        (200, predictions(row("[" * 900 + "]" * 900)), "the answer is not the probabilities"),
     ],
 )
 def test_another_kind_of_server(status, body, message):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body.encode())
+    with http_server(sending(answer(body, status))) as address:
+        with RestClient("tiny", address.host, address.rest_port, retries=0) as client:
+            with pytest.raises(ServingError, match=message) as caught:
+                client.predict([b""])
+    assert len(str(caught.value)) < 700 and str(caught.value).isprintable()
 
-        def log_message(self, *_):
-            pass
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.handle_request)
-        thread.start()
-        with RestClient("tiny", *server.server_address) as client:
+@pytest.mark.parametrize(
+    "body",
+    [
+        *('{"model_version_status": [7]}', '{"model_version_status": [{"version": "1"}]}'),
+        '{"model_version_status": [{"version": "x", "state": "END", "status": {}}]}',
+        '{"model_version_status": [{"version": 1, "state": "\\u001b[2J", "status":'
+        ' {"error_message": ""}}]}',
+    ],
+)
+def test_another_kind_of_status(body):
+    with http_server(sending(answer(body))) as address:
+        with RestClient("tiny", address.host, address.rest_port) as client:
+            with pytest.raises(
+                ServingError, match="the answer is not a list of versions"
+            ) as caught:
+                client.status()
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"])
+def test_a_server_that_drips(begin):
+    """The time-out is one of the whole answer, of its headers and of its content."""
+
+    def drip(file):
+        file.write(begin)
+        for _ in range(100):
+            file.write(b"H")
+            time.sleep(0.05)
+
+    with http_server(drip) as address:
+        with RestClient("tiny", address.host, address.rest_port, timeout=0.3, retries=0) as client:
+            start = time.monotonic()
+            with pytest.raises(ServingError, match=r"no whole answer within 0\.3 s"):
+                client.predict([b""])
+            assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("begin", "message"),
+    [
+        ("Content-Length: 1000000000000\r\n\r\n", "of more than 3,145,728 bytes"),
+        ("\r\n", "of more than 3,145,728 bytes"),
+        ("Transfer-Encoding: chunked\r\n\r\n-1\r\n", "of more than 3,145,728 bytes"),
+        ("Transfer-Encoding: chunked\r\n\r\n-5\r\n", "no HTTP"),
+        ("Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n", "of more than 3,145,728"),
+        ("Content-Length: 1000\r\n\r\n", "is not available: IncompleteRead"),
+        ("X: 1\r\n" * 200, "no HTTP"),
+    ],
+)
+def test_an_answer_without_end(begin, message):
+    def send(file):
+        file.write(f"HTTP/1.1 200 OK\r\n{begin}".encode())
+        for _ in range(0 if "1000\r" in begin else 1000):
+            file.write(bytes(1 << 16))
+
+    with http_server(send) as address:
+        with RestClient("tiny", address.host, address.rest_port, retries=0) as client:
             with pytest.raises(ServingError, match=message):
                 client.predict([b""])
-        thread.join()
+
+
+OUTPUTS = {
+    "probabilities": [[0.5, 0.25], [0.25, 0.5]],
+    "classes": [[0, 1], [1, 0]],
+    "labels": [["a", "b"], ["b", "a"]],
+}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"probabilities": [[2.0, 0.5], [0.5, 0.5]]}, "it holds 2.0"),
+        ({"classes": [[0, 1], [1, 2]]}, "it holds 2"),
+        ({"classes": [[0.0, 1.0], [1.0, 0.0]]}, "it holds 0.0"),
+        ({"labels": [[b"a", b"\xff"], [b"b", b"a"]]}, "codec can't decode"),
+        ({"labels": [[1, 2], [3, 4]]}, "has no attribute 'decode'"),
+        ({"probabilities": [[0.5, 0.5]]}, r"an output has the shape \[1, 2\] for 2 images"),
+        ({"probabilities": None}, r"an output has the shape \[\] for 2 images"),
+        ({"probabilities": (2, 1 << 40)}, r"an output has the shape \[2, 1099511627776\]"),
+    ],
+)
+def test_another_kind_of_server_over_grpc(outputs, message, monkeypatch):
+    pytest.importorskip("grpc")
+    predict_pb2 = pytest.importorskip("tensorflow_serving.apis.predict_pb2")
+    response = predict_pb2.PredictResponse()
+    for name, value in {**OUTPUTS, **outputs}.items():
+        if isinstance(value, tuple):  # one number, said to be many
+            proto = tf.make_tensor_proto(0.5)
+            for side in value:
+                proto.tensor_shape.dim.add(size=side)
+            response.outputs[name].CopyFrom(proto)
+        elif value is not None:
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+    with GrpcClient("tiny", "127.0.0.1", 1) as client:
+        monkeypatch.setattr(client, "_ask", lambda *_: response)
+        with pytest.raises(ServingError, match=f"the answer is not the probabilities.*{message}"):
+            client.predict([b"", b""])
 
 
 # The command.
@@ -469,6 +621,21 @@ def test_command(address, command, served_model, photographs, contents, capsys):
             assert float(percent) == pytest.approx(100 * probabilities[index], abs=0.02)
             assert label == served_model.labels[index]
     assert not list(lines)
+
+
+def test_command_prints_one_line_for_each_class(tmp_path, capsys):
+    """Labels and names of files may hold anything."""
+    photograph = tmp_path / "a\nb.jpg"
+    photograph.write_bytes(b"")
+    body = predictions(row(labels='["a\\nb", "\\u001b[31mGürteltier"]'))
+    with http_server(sending(answer(body))) as address:
+        where = ["--server", address.host, "--rest-port", str(address.rest_port)]
+        assert main([*where, "--model", "tiny", str(photograph)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [
+        f"{tmp_path}/a\\nb.jpg",
+        *("   50.00 %  a\\nb", "   25.00 %  \\x1b[31mGürteltier"),
+    ]
 
 
 def test_command_names_the_bad_file(
@@ -561,9 +728,9 @@ def test_grpc_without_messages_of_tensorflow(photographs):
 def test_rest_needs_no_tensorflow(stand_in, photographs, run_python):
     program = f"""
 import sys
-from export.client.__main__ import main
+from export.client.command import main
 assert main(["--model", "tiny", "--rest-port", "{stand_in.address.rest_port}", *sys.argv[1:]]) == 0
-assert not {{"tensorflow", "numpy", "keras", "regnet_tf"}} & set(sys.modules)
+assert not {{"tensorflow", "numpy", "keras"}} & set(sys.modules)
 """
     assert str(photographs[0]) in run_python("-c", program, photographs[0])
     assert "--load" in run_python("-m", "export.client", "--help")
@@ -592,23 +759,34 @@ def test_load_with_failures(faulty, command, photographs, capsys):
     assert lines[4].startswith("  1 x 127.0.0.1:") and "injected" in lines[4]
 
 
-def test_load_with_failures_in_a_process(faulty, photographs):
+@pytest.mark.parametrize("program", [["export.client"], ["regnet_command", "ask"]])
+def test_load_with_failures_in_a_process(program, tmp_path):
     """A program's own classes would be others under the name `__main__`."""
-    faulty.inject(Fault(), Fault("INVALID_ARGUMENT"))
-    where = ["--server", faulty.address.host, "--rest-port", faulty.address.rest_port]
-    arguments = [*where, "--model", "tiny", "--load", 0.5, "--concurrency", 1]
-    done = subprocess.run(
-        [sys.executable, "-m", "export.client", *map(str, arguments), photographs[0]],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    contents = [
+        answer(predictions(row())),
+        answer(predictions(row("[2, 2]"))),
+        answer('{"error": "no"}', 400),
+        answer("[" * 200_000),
+    ]
+    contents = itertools.chain(contents, itertools.repeat(contents[0]))
+    photograph = tmp_path / "a.jpg"
+    photograph.write_bytes(b"")
+    with http_server(lambda file: file.write(next(contents))) as address:
+        arguments = ["--server", address.host, "--rest-port", address.rest_port, "--model", "tiny"]
+        arguments += ["--load", 0.5, "--concurrency", 1, "--batch-size", 1, photograph]
+        done = subprocess.run(
+            [sys.executable, "-m", *program, *map(str, arguments)],
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
     lines = done.stdout.splitlines()
-    assert (done.returncode, done.stderr, len(lines)) == (1, "", 5)
-    assert lines[0].endswith(" s") and " requests of 16 in " in lines[0]
-    assert lines[3] == "errors: 1, retries: 0"
-    assert lines[4].startswith("  1 x 127.0.0.1:") and "injected" in lines[4]
+    assert (done.returncode, done.stderr, len(lines)) == (1, "", 7)
+    assert lines[0].endswith(" s") and " requests of 1 in " in lines[0]
+    assert lines[3] == "errors: 3, retries: 0"
+    assert all(line.startswith("  1 x 127.0.0.1:") for line in lines[4:])
+    assert "it holds 2" in lines[4] and "request: no" in lines[5] and "no JSON" in lines[6]
 
 
 def test_load_of_a_server_that_hangs(faulty, connect, contents):
@@ -637,3 +815,5 @@ def test_what_a_load_tells():
         "  1 x never",
     ]
     assert Load(1.0, 8, (0.1,), 0, {}).percentile(50) == 0.1
+    many = Load(1.0, 8, (), 0, {f"no {number}": 1 for number in range(13)}).lines()
+    assert many[-2:] == ["  1 x no 9", "  3 x other messages"]

@@ -204,3 +204,25 @@ def test_batches_of_several_classes(photos, several):
         assert sets[round(float(image.mean()) * 255 / 40)] == label.tolist()
     for _, label in examples_to_test(data.test, recipe.images.preprocessing):
         assert label.dtype == "float32" and label.shape == (3,)
+
+
+@pytest.mark.parametrize("label", ['"be\ne"', "be\x1b[31me", "be\x85e"])
+def test_names_of_classes_that_are_no_line(label, photos):
+    write(photos, rows(["ant", label]))
+    with pytest.raises(UserError, match="must be names of one line each") as caught:
+        load(photos)
+    assert repr(label.strip('"')) in str(caught.value)
+
+
+def test_only_files_are_images(photos):
+    images = photos / "images"
+    for number, make in ((0, os.mkdir), (1, os.mkfifo), (2, lambda path: os.symlink("a", path))):
+        (images / f"{number}.jpg").unlink()
+        make(images / f"{number}.jpg")
+    (images / "folder.jpg").mkdir()
+    os.mkfifo(photos / "pipe.csv")  # the only other table of the folder
+    (photos / "folder.csv").mkdir()
+    write(photos, rows(), "table.csv")
+    data = load(photos)
+    assert data.test.size == 3 and len(data.notes) == 1
+    assert data.notes[0].startswith("3 images of ") and "folder.jpg" not in data.notes[0]

@@ -88,9 +88,9 @@ def test_widths_of():
 @pytest.mark.parametrize(
     "argument, value, allowed",
     [
-        ("widths_per_block", [], "a sequence of positive widths"),
-        ("widths_per_block", [16, 0], "a sequence of positive widths"),
-        ("widths_per_block", "wide", "a sequence of positive widths"),
+        ("widths_per_block", [], "a sequence of widths above 0 and at most 1,048,576"),
+        ("widths_per_block", [16, 0], "a sequence of widths above 0 and at most 1,048,576"),
+        ("widths_per_block", "wide", "a sequence of widths above 0 and at most 1,048,576"),
         ("widths_per_block", [8] * 65, "at most 64 widths"),
         ("group_width", 0, "at least 1"),
         ("bottleneck_ratio", 1.5, "a whole number"),

@@ -91,8 +91,17 @@ def test_all_of_a_small_space():
         name="two", stages=1, max_depth=2, max_width=16, group_widths=(8,), bottleneck_ratios=(1,)
     )
     assert len(sample(space, 4, seed=0)) == space.size == 4
-    with pytest.raises(ValueError, match=r"Found 4 of 5 different networks of two; the last"):
-        sample(space, 5, seed=0, tries=10_000)
+    with pytest.raises(ValueError, match=r"`count` must be at most 4, the number of settings"):
+        sample(space, 5, seed=0)
+    same = space.replace(group_widths=(8, 32))  # both are 8 where the width is 8, or 8 and 16
+    with pytest.raises(ValueError, match=r"Found 6 of 8 different networks of two; the last"):
+        sample(same, 8, seed=0, tries=10_000)
+
+
+@pytest.mark.parametrize("count", [10**5 + 1, 10**19, 10**400])
+def test_too_many_networks(count):
+    with pytest.raises(ValueError, match=r"`count` must be .* at most 100,000\. Received: count="):
+        sample(REGNETX, count, seed=0)
 
 
 def test_stages_follow_pycls():

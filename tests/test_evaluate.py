@@ -24,6 +24,7 @@ from training import evaluate
 from training.data import load
 from training.evaluation.matching import match_classes, matched
 from training.evaluation.testing import FILES
+from training.loop.directory import write_run
 from training.loop.loading import load_for
 from training.recipes import get_recipe
 
@@ -55,7 +56,7 @@ def run(tmp_path_factory, network):
     folder.mkdir()
     network.save(folder / "model.keras")
     facts = {"recipe": RECIPE.to_dict(), "data": {"name": "digits"}}
-    (folder / "run.json").write_text(json.dumps(facts))
+    write_run(facts, folder)
     return folder
 
 
@@ -148,7 +149,7 @@ def run_on(network, photos, name="mine"):
     folder = photos.parent / name
     folder.mkdir()
     network.save(folder / "model.keras")
-    (folder / "run.json").write_text(json.dumps({"recipe": recipe.to_dict()}))
+    write_run({"recipe": recipe.to_dict()}, folder)
     return folder, load_for(recipe)
 
 
@@ -355,9 +356,15 @@ def test_saved_model(network, truth, labels, tmp_path):
     predictor = open_predictor(tmp_path / "saved")
     assert (predictor.class_names, predictor.preprocessing) == (tuple(names), preprocessing)
     assert predictor.independent
-    (extra / "facts.json").write_text('{"preprocessing": {"size": 3}}')
-    with pytest.raises(UserError, match=r"facts.json of .*saved is damaged"):
-        open_predictor(tmp_path / "saved")
+    for damaged in (
+        '{"preprocessing": {"size": 3}}',
+        "[" * 200_000,
+        json.dumps({**facts, "class_names": [1, 2]}),
+        json.dumps({**facts, "class_names": names, "preprocessing": {"image_size": 10**400}}),
+    ):
+        (extra / "facts.json").write_text(damaged)
+        with pytest.raises(UserError, match=r"facts.json of .*saved is damaged"):
+            open_predictor(tmp_path / "saved")
 
 
 def test_saved_model_that_normalizes_itself(network, truth, tmp_path):

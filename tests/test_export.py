@@ -6,23 +6,26 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from odd_files import NAMES as ODD_NAMES
+from odd_files import write_odd_files
 from PIL import Image
 from regnet_command import without_stderr
 
 from export import exporting, manifest, report, serving
-from export.__main__ import main
 from export.checks import measure_speed
+from export.command import main
 from export.examples import Examples
+from export.photographs import encoded
 from export.source import load_source
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig, build_regnet
 from regnet_tf._errors import UserError
+from training.loop.directory import write_run
 
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("tensorflow_serving")
@@ -78,12 +81,8 @@ def test_layout(exported):
 
 
 def test_versions(copy, source):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    left_over = copy / f".partial-export-{dead.pid}-abc"
+    left_over = copy / ".partial-export"  # of an export that was killed
     left_over.mkdir()
-    of_others = copy / f".partial-export-{os.getppid()}-abc"  # an export that runs
-    of_others.mkdir()
     first = contents(copy / "serving" / "digits" / "1")
 
     assert export(source, copy)["version"] == 2
@@ -92,9 +91,7 @@ def test_versions(copy, source):
     assert json.loads((copy / "report.json").read_text())["version"] == 2
     assert set(contents(copy / "tflite")) == {"labels.txt", "facts.json"}
     assert manifest.faults(copy) == []
-    assert not left_over.exists() and of_others.exists()
-    of_others.rmdir()
-    assert not list(copy.rglob(".partial*"))
+    assert not [path for path in copy.rglob("*") if path.name.startswith(".")]
 
     before = contents(copy)
     with pytest.raises(UserError, match=r"digits/2 already exists"):
@@ -105,7 +102,7 @@ def test_versions(copy, source):
     assert not (copy / "serving" / "digits" / "2" / "old").exists()
     assert serving.versions(copy / "serving" / "digits") == [1, 2]
     assert serving.next_version(copy / "serving" / "digits", 7) == 7
-    assert not list(copy.rglob(".partial*"))
+    assert not [path for path in copy.rglob("*") if path.name.startswith(".")]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +149,8 @@ def test_other_ends_change_nothing(copy, source, monkeypatch, error):
 def test_a_version_that_appears_meanwhile(copy, source, monkeypatch):
     def build(_, folder, version, *others):
         (folder / "serving" / "digits" / str(version)).mkdir(parents=True)
-        for name in exporting.FILES:
+        (folder / "tflite").mkdir()
+        for name in exporting.FILES.keys() - {"tflite"}:
             (folder / name).write_text("new")
         (copy / "serving" / "digits" / str(version)).mkdir()
 
@@ -287,10 +285,13 @@ def test_folders_that_can_not_be_written_to(digits_run, copy, tmp_path, capsys, 
         assert f"Cannot write to the folder {out}: " in refused(arguments, out, capsys)
     assert file.read_text() == "content"
 
-    def read_only(**_):
-        raise PermissionError(errno.EACCES, "Permission denied")
+    def read_only(path, *others, **options):
+        if path.name == ".partial-export":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return make(path, *others, **options)
 
-    monkeypatch.setattr(exporting.tempfile, "mkdtemp", read_only)
+    make = os.mkdir
+    monkeypatch.setattr(os, "mkdir", read_only)
     before = contents(copy)
     message = f"Cannot write to the folder {copy}: Permission denied."
     assert message in refused(arguments, copy, capsys)
@@ -590,6 +591,7 @@ def test_labels_of_a_network_that_does_not_know_them(digits_run, tmp_path):
     model = keras.saving.load_model(folder / "model.keras")
     model.get_layer("head").class_names = None
     model.save(folder / "model.keras")
+    write_run(json.loads((folder / "run.json").read_text()), folder)
     source = load_source(folder)
     assert source.labels == tuple(f"class {number}" for number in range(10))
     assert source.name == "unnamed" and source.examples is not None
@@ -616,3 +618,15 @@ def test_messages_are_kept_off_the_screen(capfd, monkeypatch):
     os.write(2, b"kept")
     assert notebook.getvalue() == "kept\n"
     assert capfd.readouterr().err == "kept"
+
+
+def test_calibration_reads_files_only(tmp_path):
+    """A pipe would never end, and hidden files are not images for other commands either."""
+    content = encoded(np.full((20, 30, 3), 100, "uint8"))
+    write_odd_files(tmp_path / "odd", content)
+    (tmp_path / "odd" / ".hidden.jpg").write_bytes(b"no image")
+    found = Examples.read(tmp_path / "odd", Preprocessing(image_size=16))
+    assert len(found.calibration) + len(found.test) == len(ODD_NAMES)
+    assert set(found.photographs) == {content}
+    with pytest.raises(ValueError, match="It has 30 x 20 pixels, and `max_pixels` allows 599"):
+        Examples.read(tmp_path / "odd", Preprocessing(image_size=16, max_pixels=599))

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export import bounds, exporting, photographs, verify
-from export.__main__ import main
+from export import bounds, exporting, manifest, photographs, verify
 from export.checks import Checks
+from export.command import main
 from export.saved_model import write_saved_model
 from export.source import load_source
+from training.loop.directory import write_run
 
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("tensorflow_serving")
@@ -63,10 +64,8 @@ def test_verify_holds_the_same_bounds(exported, tmp_path, capsys):
     checks = Checks.read(copy / "checks.npz")
     object.__setattr__(checks, "expected_of_photographs", checks.expected_of_photographs + 2e-4)
     checks.write(copy / "checks.npz")
-    entries = json.loads((copy / "manifest.json").read_text())
-    for name in ("report.json", "checks.npz"):
-        del entries[name]
-    (copy / "manifest.json").write_text(json.dumps(entries))
+    changed = ["report.json", "checks.npz"]
+    manifest.write_manifest(copy, changed, manifest.read_manifest(copy))
     assert verify.main([str(copy)]) == 1
     (fault,) = [line for line in capsys.readouterr().out.splitlines() if "FAULT" in line]
     assert "on whole photographs, allowed are 1.0e-04" in fault
@@ -174,7 +173,7 @@ def accurate_run(digits_run, tmp_path):
     arrays["test_labels"] = model.predict(images, verbose=0).argmax(-1)
     np.savez(folder / "examples.npz", **arrays)
     run = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps({**run, "results": {"accuracy": 0.98}}))
+    write_run({**run, "results": {"accuracy": 0.98}}, folder)
     return folder
 
 

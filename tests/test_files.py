@@ -43,7 +43,10 @@ def test_read_json(tmp_path):
         (b'{"a": ', "Expecting value"),
         (b"\xff", "decode"),
         (b"[1]", "it holds no JSON object"),
-        (b"[" * 100_000, "recursion"),
+        (b"[" * 200_000, "nested too deeply"),
+        (b'{"a": ' + b"[" * 200 + b"]" * 200 + b"}", "nested too deeply"),
+        (b'{"a": 1, "a": 2}', "it has the key 'a' twice"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "it has an integer of 5,000 digits"),
     ):
         path.write_bytes(content)
         with pytest.raises(UserError, match=rf"facts\.json is damaged: .*{problem}"):

@@ -1,6 +1,7 @@
 """Fine-tuning: choice of a recipe, initial weights, frozen layers, best epoch, more epochs."""
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -13,9 +14,10 @@ from PIL import Image
 import regnet_tf
 from regnet_tf._errors import UserError
 from regnet_tf.weights import Checkpoint
-from training.__main__ import main
+from training.command import main
 from training.data import CompleteDataSet, load
 from training.loop import fitting, identity
+from training.loop import train as loop
 from training.loop.callbacks import Stopped
 from training.loop.checkpoints import Checkpoints, Progress
 from training.loop.freezing import set_frozen
@@ -139,6 +141,45 @@ def test_command_fine_tunes_and_says_what_it_does(photos, source, capsys, tmp_pa
         "metric": "accuracy",
         "value": 1.0,
     }
+
+
+def test_weights_are_read_once_and_not_by_a_run_that_resumes(
+    photos, source, tmp_path, monkeypatch, capsys
+):
+    """A run whose first checkpoint was not written begins with them again."""
+    read = []
+    find = Checkpoint.find.__func__
+
+    def reading(*arguments):
+        read.append(arguments[1])
+        return find(*arguments)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Checkpoint, "find", classmethod(reading))
+    changes = {**_TINY, "schedule.epochs": 1}
+    words = [f"--set={name}={value}" for name, value in changes.items()]
+    words += ["--data", str(photos), "--weights", str(source), "--out", str(tmp_path)]
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", full)
+        assert main(words) == 2
+    assert "npz could not be written: No space left" in capsys.readouterr().err
+    assert len(read) == 1 and not list((tmp_path / "checkpoints").iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez_compressed", full)
+        assert main(words) == 2
+    printed = capsys.readouterr()
+    assert f"Initial weights: {source}." in printed.out and len(read) == 2
+    assert printed.err.endswith("examples.npz could not be written: No space left on device.\n")
+    assert main(words) == 0 and len(read) == 2
+
+
+def test_weights_of_another_network_are_refused_before_they_are_read():
+    with pytest.raises(ValueError, match=r"cannot be regnety_032\.ra_in1k, which are weights of"):
+        choosing.fitted_to_weights(
+            get_recipe("finetune"), "regnety_032.ra_in1k", {"network.config": "regnetx_002"}
+        )
 
 
 def test_head_is_new_for_other_classes(source, capsys, tmp_path):
@@ -339,15 +380,23 @@ def test_metric_must_be_one_of_the_task(tmp_path):
 # More epochs, and other recipes in the same directory.
 
 
-def test_a_finished_run_is_trained_further(tmp_path, capsys):
+def test_a_finished_run_is_trained_further(tmp_path, capsys, monkeypatch):
     recipe = get_recipe("smoke", {"schedule.epochs": 1})
     train(recipe, tmp_path)
+    write_model, marked = loop.write_model, []
+
+    def writing(*arguments):
+        marked.append((tmp_path / "run.json").exists())
+        write_model(*arguments)
+
+    monkeypatch.setattr(loop, "write_model", writing)
     more = ["--out", str(tmp_path), "--set", "schedule.epochs=3"]
     assert main(more) == 0
     printed = capsys.readouterr().out
     assert "Resuming after step 3 of 9." in printed
     assert "The learning rate follows the schedule of 3 epochs: 0.0375 in epoch 2." in printed
     assert [row[0] for row in rows_of(tmp_path)] == [1, 2, 3]
+    assert marked == [False]  # the old run.json does not fit the new model
     assert main(more) == 2
     assert "holds a finished run. To train it further" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"schedule\.epochs is 3 there and 1 now"):
@@ -410,13 +459,11 @@ def test_other_data_are_refused(begun, photos):
 
 
 def test_two_runs_in_one_directory(begun):
-    from training.locking import writing_to
+    from regnet_tf._locking import writing_to
 
     folder, recipe = begun
-    with (
-        writing_to(folder),
-        pytest.raises(UserError, match=f"Another process is writing to {folder}"),
-    ):
+    holder = rf"Another process is writing to {folder}: process {os.getpid()} on "
+    with writing_to(folder), pytest.raises(UserError, match=holder):
         train(recipe, folder)
     with writing_to(folder):  # it is free again
         pass

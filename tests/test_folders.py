@@ -1,13 +1,16 @@
 """Folders of class folders: listing, splitting, and what is said about them."""
 
 import os
+import subprocess
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from odd_files import NAMES, OTHERS, write_odd_files
 from sklearn.datasets import load_sample_images
 
 from regnet_tf._errors import UserError
+from regnet_tf._folders import images_below
 from training.data import load
 from training.data.batches import test_batches as batches_to_test
 from training.data.description import describe
@@ -204,7 +207,7 @@ def test_names_that_are_not_utf_8(tmp_path, photographs):
         pytest.skip("This file system has names in UTF-8 only.")
     data = load(tmp_path)
     assert data.class_names == ("a�nt", "bee")
-    assert str(tmp_path / "bee" / "�.png") in data.test.paths
+    assert str(tmp_path / "bee" / r"\xff.png") in data.test.paths
     preprocessing = get_recipe("smoke").images.preprocessing
     assert sum(len(labels) for _, labels in batches_to_test(data.test, preprocessing, 3)) == 4
 
@@ -222,3 +225,51 @@ def test_description(tmp_path):
         "42 classes in this order: ant (10), bee (20), c000 (1), c001 (1), c002 (1), ..., c035 (1),"
         " c036 (1), c037 (1), c038 (1), c039 (1)"
     )
+
+
+# What is no file, and names that print badly.
+
+
+def test_only_files_are_images(tmp_path, photographs):
+    content = tf.io.encode_png(photographs[0][:60, :80]).numpy()
+    write_odd_files(tmp_path / "photos" / "ant", content)
+    touch(tmp_path / "photos", bee=1)
+    (tmp_path / "photos" / "bee" / "0.jpg").write_bytes(content)
+    found = images_below(tmp_path / "photos" / "ant")
+    assert sorted(map(os.fsencode, found.images)) == sorted(NAMES) and found.left_out == OTHERS
+    data = load(tmp_path / "photos")
+    folder = tmp_path / "photos" / "ant"
+    assert data.test.paths[:-1] == [str(folder / NAMES[os.fsencode(one)]) for one in found.images]
+    (note,) = data.notes
+    assert note.startswith(f"5 files in {tmp_path / 'photos'} are hidden or no images and are left")
+    assert all(f"ant/{name}" in note for name in OTHERS)
+    preprocessing = get_recipe("smoke").images.preprocessing
+    ((images, _),) = batches_to_test(data.test, preprocessing, 8)
+    np.testing.assert_array_equal(images, np.repeat(images[:1], 6, 0))
+
+
+def test_deep_folders(tmp_path):
+    depth = 1100  # more than Python's limit of nested calls
+    start = here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=here)
+        here, old = os.open("d", os.O_RDONLY, dir_fd=here), here
+        if old != start:
+            os.close(old)
+    os.close(os.open("0.jpg", os.O_CREAT, dir_fd=here))
+    os.close(here)
+    found = images_below(tmp_path).images
+    subprocess.run(["rm", "-r", tmp_path / "d"], check=True)  # pytest would call itself as often
+    assert found == ["d/" * depth + "0.jpg"]
+
+
+@pytest.mark.parametrize(
+    "name", ["be\ne", "be\x1b[31me", "bee ", " bee", "be\x85e", "be\u2028e", "\t"]
+)
+def test_names_of_classes_that_are_no_line(name, tmp_path):
+    """They would not come back from a file of labels."""
+    touch(tmp_path, **{"ant": 1, name: 1})
+    with pytest.raises(UserError, match="must be names of one line each") as caught:
+        load(tmp_path)
+    assert repr(name) in str(caught.value) and str(tmp_path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1

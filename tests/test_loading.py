@@ -1,6 +1,7 @@
 """Weights of every kind of file, in networks with the same, other, or no classes."""
 
 import logging
+import shutil
 
 import keras
 import numpy as np
@@ -18,8 +19,10 @@ from regnet_tf import (
     segmentation_model,
     to_state_dict,
 )
+from regnet_tf._errors import UserError
 from regnet_tf._trained import load_trained
-from regnet_tf.weights import Checkpoint, config_of
+from regnet_tf.weights import Checkpoint, config_of, preprocessing_of
+from training.loop.directory import write_run
 
 X = RegNetConfig(
     name="X", explicit_stages=(StageConfig(8, 1, 8), StageConfig(16, 2, 8)), stem_width=8
@@ -47,7 +50,7 @@ def saved(tmp_path_factory):
     regnet_tf.write_state_dict(folder / "hub" / "model.safetensors", to_state_dict(model, "pycls"))
     (folder / "run").mkdir()
     model.save(folder / "run" / "model.keras")
-    (folder / "run" / "run.json").write_text("{}")
+    write_run({}, folder / "run")
     paths = ("model.keras", "model.weights.h5", "model.npz", "hub", "run")
     return {"source": model, **{name: folder / name for name in paths}}
 
@@ -276,6 +279,42 @@ def test_paths_that_hold_nothing(tmp_path):
         for function in (Checkpoint.find, config_of, load_trained):
             with pytest.raises((ValueError, OSError), match=message):
                 function(path)
+
+
+def test_a_run_knows_its_files(saved, tmp_path):
+    folder = shutil.copytree(saved["run"], tmp_path / "run")
+    model, run = folder / "model.keras", folder / "run.json"
+    whole, described = model.read_bytes(), run.read_text()
+    model.write_bytes(whole[:-1] + b"x")
+    shutil.copy(model, folder / "mine.keras")
+    for source in (folder, model):
+        for function in (Checkpoint.find, load_trained):
+            with pytest.raises(
+                UserError, match=r"model\.keras is damaged or was replaced: .* yourself"
+            ):
+                function(source)
+    model.write_bytes(whole)
+    for text, problem in (
+        ("{}", "it lacks files"),
+        ('{"files": {}}', r"it does not describe model\.keras"),
+        ('{"files": [1]}', r"it does not describe model\.keras"),
+        ("{", "Expecting"),
+    ):
+        run.write_text(text)
+        with pytest.raises(UserError, match=rf"run\.json is damaged: {problem}"):
+            load_trained(folder)
+    run.write_text(described)
+    model.rename(folder / "mine.keras")  # a file that the run has not written
+    assert load_trained(folder / "mine.keras").folder == folder
+
+
+def test_preprocessing_is_read_alone(saved, monkeypatch):
+    monkeypatch.setattr(keras.saving, "load_model", None)
+    for size, fraction in ((32, 0.75), (64, 0.75)):
+        expected = PREPROCESSING.replace(image_size=size, crop_fraction=fraction)
+        assert preprocessing_of(saved["run"], size) == expected
+    assert preprocessing_of(saved["model.npz"], 32) is None
+    assert preprocessing_of("regnety_032.ra_in1k", 288).image_size == 288
 
 
 def test_trained_networks(saved):

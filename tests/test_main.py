@@ -138,16 +138,6 @@ def test_errors_of_programs_are_one_line(regnet, tmp_path, words, message):
     assert error.startswith(message) and error.count("\n") == 1
 
 
-def test_interrupted(run_python):
-    code = (
-        "import signal, sys, regnet_command\nfrom regnet_command import starting\n"
-        "import regnet_command.variants as program\n"
-        "program.main = lambda arguments: signal.raise_signal(signal.SIGINT)\n"
-        "print(regnet_command.main(['variants']))"
-    )
-    assert run_python("-c", code).strip() == "130"
-
-
 MODULES = (
     *("training", "training.evaluate", "training.sweep", "training.data", "training.benchmark"),
     *("export", "export.verify", "export.client", "export.benchmark"),

@@ -214,7 +214,10 @@ def test_masks_that_do_not_fit_are_found(garden):
     assert f"{masks / '3.png'}: It has the index 7; classes are 0 to 2" in text
     assert f"{masks / '4.png'}: Its size differs from that of {images / '4.png'}" in text
     assert f"{masks / '6.png'}: A map of classes must be gray or have a palette" in text
-    assert f"{images / '7.png'}: Unknown image file format." in text and "\n" not in text
+    assert (
+        f"{images / '7.png'}: It is no image, or its header is damaged." in text
+        and "\n" not in text
+    )
     left = check_files(data, skip_damaged=True)
     assert left.train.size + left.test.size == 6
 
@@ -306,3 +309,21 @@ def test_flips_of_both_are_the_same():
         seed = tf.constant([1, number], tf.int64)
         image, moved = random_flip(colored(pixels), seed), random_flip(pixels[..., None], seed)
         np.testing.assert_array_equal(image, colored(moved[..., 0].numpy()))
+
+
+def test_masks_that_are_too_large(garden):
+    (garden / "classes.txt").write_text("sky\ngrass\nwall")
+    header = struct.pack(">IIBBBBB", 20_000, 10_000, 8, 0, 0, 0, 0)
+    mask = b"\x89PNG\r\n\x1a\n"
+    for name, content in ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(99))), (b"IEND", b"")):
+        mask += struct.pack(">I", len(content)) + name + content
+        mask += struct.pack(">I", zlib.crc32(name + content))
+    (garden / "masks" / "3.png").write_bytes(mask)
+    reason = f"{garden / 'masks' / '3.png'}: It has 20000 x 10000 pixels, and `max_pixels` allows "
+    with pytest.raises(UserError, match=f"{reason}89,478,485"):
+        check_files(load(garden, test_share=0.5))
+    (garden / "classes.txt").unlink()
+    with pytest.raises(UserError, match=r"3\.png cannot be read: It has 20000 x 10000 pixels"):
+        load(garden)
+    with pytest.raises(UserError, match="`max_pixels` allows 2,000"):
+        load(garden, max_pixels=2000)  # masks of 40 x 56

@@ -1,12 +1,17 @@
 """Metadata of `.tflite` files: what stays, and what MediaPipe makes of it."""
 
+import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from export.metadata import read_metadata, write_metadata
+from regnet_tf import Preprocessing
+from regnet_tf._errors import UserError
+from regnet_tf._opening import _facts_of_files
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
@@ -311,3 +316,39 @@ def test_damaged_files(tmp_path, file):
     path.write_bytes(whole.replace(b"M001", b"M999"))
     with pytest.raises(ValueError, match="is damaged"):
         read_metadata(path)
+
+
+FACTS = {
+    "preprocessing": Preprocessing(image_size=SIZE).to_dict(),
+    "class_names": ["a", "b"],
+    "independent": False,
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"class_names": names} for names in (["a"], ["a", 2], "ab", {"a": 1, "b": 2}, None)),
+        *({"preprocessing": one} for one in (7, [], {"image_size": "x"}, {"image_size": 10**400})),
+    ],
+)
+def test_damaged_facts(changes):
+    def read(facts):
+        return _facts_of_files({"facts.json": json.dumps(facts).encode()}, Path("net.tflite"), 2)
+
+    assert read(FACTS)["class_names"] == ("a", "b")
+    assert read({**FACTS, "class_names": []})["class_names"] is None
+    with pytest.raises(UserError, match=r"^facts\.json of net\.tflite is damaged: ") as caught:
+        read({**FACTS, **changes})
+    assert str(caught.value).isprintable()
+
+
+def test_names_of_other_programs():
+    """They count if there is one for each class."""
+
+    def read(content):
+        return _facts_of_files({"labels.txt": content}, Path("net.tflite"), 2)["class_names"]
+
+    assert read("ä\nb\n".encode()) == ("ä", "b") and read(b"a\nb\nc\n") is None
+    with pytest.raises(UserError, match=r"labels\.txt of net\.tflite is damaged"):
+        read(b"\xff\n")

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.model_zoo import PAGE, RECORDS, main, read_records
 from benchmarks.model_zoo_page import page
 from regnet_tf import _cpu
-from training.benchmark import __main__ as benchmark
+from training.benchmark import command as benchmark
 
 
 def test_page_is_up_to_date():

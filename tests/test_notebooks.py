@@ -142,7 +142,7 @@ def uses(notebook):
                     yield "regnet_tf.design_space", name
         for module in re.findall(r"^%run -m (\S+)", cell.source):
             package = importlib.util.find_spec(module).submodule_search_locations
-            yield f"{module}.__main__" if package else module, "main"
+            yield f"{module}.__main__" if package else module, "start"
 
 
 @pytest.mark.parametrize("name", NAMES)

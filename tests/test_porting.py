@@ -7,6 +7,7 @@ import re
 
 import golden_weights
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -412,6 +413,54 @@ def test_all_problems_are_listed_at_once_and_nothing_changes():
         assert part in str(error.value)
     for old, new in zip(before, values(model), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_only_floats_are_weights():
+    model = small()
+    before, state_dict = values(model), to_state_dict(model)
+    for wrong in (
+        np.ones(8, "complex64"),
+        np.ones(8, bool),
+        np.ones(8, "int8"),
+        np.array(["1.5"] * 8),
+        np.array([b"1.5"] * 8),
+        np.array([1.5] * 8, object),
+        np.zeros(8, [("a", "f4")]),
+        np.zeros(8, "datetime64[s]"),
+    ):
+        message = "`stem.bn.running_var` must hold floating-point numbers. Received: "
+        with pytest.raises(ValueError, match=message):
+            load_state_dict(model, {**state_dict, "stem.bn.running_var": wrong})
+    for old, new in zip(before, values(model), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_floats_of_any_precision():
+    model = small()
+    state_dict = to_state_dict(model)
+    for dtype in ("float16", "float64", "longdouble", ml_dtypes.bfloat16):
+        load_state_dict(model, {name: array.astype(dtype) for name, array in state_dict.items()})
+        for name, array in to_state_dict(model).items():
+            np.testing.assert_allclose(array, state_dict[name], atol=0.02, rtol=0.01)
+
+
+def test_odd_values_are_told(caplog):
+    model = small()
+    state_dict = to_state_dict(model)
+    for name, odd, line in (
+        ("stem.bn.running_var", [-1, 0, 1], "3 of 8 values of stem.bn.running_var are negative"),
+        ("stem.bn.running_mean", [-1, 0, 1], None),
+        ("stem.bn.weight", [1, np.nan], "4 of 8 values of stem.bn.weight are NaN or infinite"),
+        ("stem.bn.bias", [1e300], "8 of 8 values of stem.bn.bias are NaN or infinite"),
+    ):
+        caplog.clear()
+        load_state_dict(model, {**state_dict, name: np.resize(np.array(odd, float), 8)})
+        assert caplog.messages == ([f"{model.name} has odd weights: {line}."] if line else [])
+
+
+def test_names_of_tensors_are_texts():
+    with pytest.raises(ValueError, match=r"`state_dict` must be named by texts\. .*\[3\]"):
+        load_state_dict(small(), {3: np.ones(8)})
 
 
 def test_another_architecture_changes_nothing():

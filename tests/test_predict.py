@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import TAG
+from odd_files import NAMES as ODD_NAMES
+from odd_files import write_odd_files
 from PIL import Image
 from regnet_command.predict import main
 from sklearn.datasets import load_sample_images
@@ -15,6 +17,7 @@ from sklearn.datasets import load_sample_images
 import regnet_tf
 from regnet_tf import RegNetConfig, StageConfig, backbone, build_regnet, segmentation_model
 from regnet_tf.facts import facts_of
+from training.loop.directory import write_run
 
 CONFIG = RegNetConfig(explicit_stages=(StageConfig(8, 1, 4), StageConfig(16, 1, 8)), stem_width=8)
 NAMES = ("ant", "bee", "cat", "dog")
@@ -56,7 +59,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "mine"
     folder.mkdir()
     network().save(folder / "model.keras")
-    (folder / "run.json").write_text("{}")
+    write_run({}, folder)
     return folder
 
 
@@ -259,3 +262,30 @@ def test_long_names_of_classes(photos, tmp_path):
     assert command(tmp_path / "net.keras", photo, "--out", tmp_path, "--grad-cam") == 0
     picture = opened(tmp_path / "photo.png", "RGB")
     assert (picture[:, :200] < 250).mean() > 0.3  # the photograph has kept its place
+
+
+def test_files_of_all_kinds_and_names(trained, photos, tmp_path, capfd):
+    content = (photos / "b" / "photo.jpg").read_bytes()
+    write_odd_files(tmp_path / "odd", content)
+    table = tmp_path / "found.csv"
+    assert command(trained, tmp_path / "odd", "--csv", table, "--out", tmp_path / "out") == 0
+    printed = capfd.readouterr().out
+    assert "\x1b" not in printed
+    for name in ODD_NAMES.values():
+        assert f"{tmp_path / 'odd' / name}\n" in printed
+    written = table.read_bytes()
+    assert all(name in written for name in ODD_NAMES)
+    assert len(list((tmp_path / "out").iterdir())) == len(ODD_NAMES)
+    words = [
+        tmp_path / "odd" / name for name in ("pipe.jpg", "device.jpg", "loop.jpg", "\udcff.jpg")
+    ]
+    assert command(trained, *words) == 1
+    errors = capfd.readouterr().err.splitlines()
+    assert len(errors) == 5
+    for line, name in zip(
+        errors, ("pipe.jpg", "device.jpg", "loop.jpg", r"\xff.jpg"), strict=False
+    ):
+        assert f"'{tmp_path / 'odd' / name}'" in line
+    with pytest.raises(SystemExit):
+        raise SystemExit(command(trained, tmp_path / "odd" / "empty.jpg"))
+    assert "empty.jpg holds no images" in capfd.readouterr().err

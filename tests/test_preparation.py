@@ -49,6 +49,7 @@ def test_other_channels():
 
 def test_other_fields():
     assert changed("--exif-orientation").exif_orientation
+    assert changed("--max-pixels", "1000").max_pixels == 1000
     assert changed("--image-size", "32", "--resize-size", "40").shorter_side == 40
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from regnet_tf import _images
 from regnet_tf.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    INTERPOLATIONS,
     Preprocessing,
     decode_image,
     load_image,
@@ -497,3 +499,18 @@ def test_another_backend_is_served_without_tensorflow(run_python):
         "print('tensorflow' in sys.modules)"
     )
     assert run_python("-c", program, KERAS_BACKEND="numpy").strip() == "False"
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_strips_change_no_bit(interpolation, monkeypatch):
+    """Large images are resampled in strips, so that their memory is bounded."""
+    rng = np.random.default_rng(0)
+    for shape in ((61, 47, 3), (200, 31, 1), (31, 200, 4)):
+        image = tf.constant(rng.integers(0, 256, shape, "uint8"))
+        crops = []
+        for strip in (1 << 22, 1, 20_000):
+            monkeypatch.setattr(_images, "_STRIP", strip)
+            crop = _images.cropper.__wrapped__(24, 20, interpolation, shape[-1])
+            crops.append(crop(image).numpy())
+        np.testing.assert_array_equal(crops[1], crops[0])
+        np.testing.assert_array_equal(crops[2], crops[0])

@@ -1,6 +1,9 @@
 """Weight files: every format and nesting, and damaged ones."""
 
+import io
+import struct
 import sys
+import zipfile
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +19,11 @@ from regnet_tf import (
 )
 
 STATE = {"stem.weight": np.arange(6, dtype="float32").reshape(2, 3), "count": np.array(3)}
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch", reason="reads files of PyTorch")
 
 
 def assert_equal(one, other):
@@ -89,7 +97,150 @@ def test_pickled_code_is_refused(tmp_path):
     torch = pytest.importorskip("torch", reason="reads files of PyTorch")
     path = tmp_path / "evil.pth"
     torch.save({"state_dict": {"a": torch.ones(2)}, "half": Fraction(1, 2)}, path)
-    with pytest.raises(ValueError, match=r"evil\.pth is not read: .* fractions\.Fraction, which"):
+    with pytest.raises(ValueError, match=r"evil\.pth was not read: .* fractions\.Fraction, that"):
+        read_state_dict(path)
+
+
+def nested_in_itself():
+    model = {}
+    model["model"] = model
+    return model
+
+
+def with_heads_in_themselves():
+    heads = {}
+    heads["head"] = heads
+    return {"trunk": {}, "heads": heads}
+
+
+def levels(count):
+    model = {}
+    for _ in range(count):
+        model = {"state_dict": model}
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda torch: nested_in_itself(), "nested too deeply, or in themselves"),
+        (lambda torch: with_heads_in_themselves(), "nested too deeply, or in themselves"),
+        (lambda torch: levels(300), "nested too deeply, or in themselves"),
+        (lambda torch: {"a": torch.ones(3, 3).to_sparse()}, "tensor a is sparse, not dense"),
+        (lambda torch: {"a": torch.ones(3, 3).to_sparse_csr()}, "tensor a is sparse, not dense"),
+        (lambda torch: {"a": torch.ones(3, device="meta")}, "tensor a is without values"),
+        (
+            lambda torch: {"a": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)},
+            "tensor a is quantized",
+        ),
+        (lambda torch: {"a": torch.nested.nested_tensor([torch.ones(3)])}, "tensor a is nested"),
+        (lambda torch: {3: torch.ones(3)}, "must be texts. Received: 3"),
+        (lambda torch: {"a": torch.ones(3, dtype=torch.complex32)}, "of type torch.complex32"),
+        (lambda torch: {"a": torch.ones(1).expand(10**6, 10**6)}, "claims 4,000,000,000,000 bytes"),
+        (lambda torch: {"a": torch.nn.Linear(2, 2)}, "contains a Python object"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_of_other_kinds(tmp_path, torch, make, message):
+    path = tmp_path / "weights.pth"
+    torch.save(make(torch), path)
+    with pytest.raises(
+        ValueError, match=f"^[^\n]*weights.pth was not read: [^\n]*{message}[^\n]*$"
+    ):
+        read_state_dict(path)
+
+
+def test_views_keep_their_numbers(tmp_path, torch):
+    path = tmp_path / "weights.pth"
+    numbers = torch.arange(6.0).reshape(2, 3)
+    views = {
+        "transposed": numbers.T,
+        "negative": torch.complex(numbers, numbers).conj().imag,
+        "expanded": torch.ones(1).expand(2, 3),
+        "short": numbers.to(torch.float8_e4m3fn),
+    }
+    assert views["negative"].is_neg() and not views["transposed"].is_contiguous()
+    torch.save(views, path)
+    assert_equal(
+        read_state_dict(path),
+        {name: one.float().resolve_neg().numpy() for name, one in views.items()},
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"\x80\x02junk", b"PK\x03\x04junk", b"<html>"])
+def test_no_advice_to_run_code(tmp_path, torch, content):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"^[^\n]*weights\.pth is damaged[^\n]*$") as error:
+        read_state_dict(path)
+    assert "weights_only" not in str(error.value)
+
+
+def test_checksums_of_pytorch(tmp_path, torch):
+    """Every flipped bit is seen, or changes no number."""
+    path = tmp_path / "weights.pth"
+    torch.save({"a": torch.arange(500.0)}, path)
+    content, expected = path.read_bytes(), read_state_dict(path)
+    places = np.random.default_rng(0).integers(len(content), size=200)
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 8
+        path.write_bytes(damaged)
+        try:
+            found = read_state_dict(path)
+        except ValueError as error:
+            assert "weights.pth is damaged" in str(error)
+        else:
+            assert_equal(found, expected)
+
+
+def test_files_of_pytorch_without_checksums(tmp_path, torch):
+    path = tmp_path / "weights.pth"
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"a": torch.ones(3)}, path)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert_equal(read_state_dict(path), {"a": np.ones(3, "float32")})
+
+
+def npy_of(shape):
+    """A file of numpy whose header claims a shape; it has 8 bytes."""
+    file = io.BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue() + bytes(8)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (npy_of((10**12,)), "its entry a.npy claims 4,000,000,000,000 bytes"),
+        (npy_of((10**400, 1)), "its entry a.npy claims"),
+        (npy_of((1,)), "its entry a.npy claims 4 bytes"),
+        (npy_of((2,)) + bytes(2**27), "its content claims 134,217,"),
+    ],
+)
+def test_arrays_that_claim_memory(tmp_path, entry, message):
+    path = tmp_path / "weights.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", entry)
+    with pytest.raises(ValueError, match=rf"weights\.npz is damaged .*{message}"):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b'{"a":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4000000000000]}}', ""),
+        (b'{"a":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}', "type that numpy lacks"),
+        (b'{"a":' + b"[" * 200_000, ""),
+    ],
+)
+def test_headers_of_safetensors(tmp_path, header, message):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(ValueError, match=rf"^[^\n]*weights\.safetensors is damaged.*{message}"):
         read_state_dict(path)
 
 

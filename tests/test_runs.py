@@ -2,9 +2,12 @@
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
+import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,15 +17,19 @@ import time
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from regnet_tf import _cpu
+from regnet_tf import _cpu, _locking
 from regnet_tf._errors import UserError
+from regnet_tf._files import read_arrays
 from regnet_tf.class_names import imagenet_classes
 from training import evaluate
-from training.__main__ import main
+from training.command import main
 from training.data import load
-from training.loop.checkpoints import Checkpoints
+from training.loop.checkpoints import Checkpoints, Progress
+from training.loop.directory import FILES
 from training.loop.fitting import build
+from training.loop.monitoring import TensorBoardLog
 from training.loop.run import Run
 from training.loop.strategies import make_strategy
 from training.loop.testing import Test as CountingTest
@@ -37,6 +44,8 @@ CHANGES = {
     "augmentation.translation": 0.1,
     "network.synchronized": True,
 }
+#: Files that are written after the training, with the help of other libraries or without.
+FINAL = ("model.keras", "examples.npz", "curves.png", "predictions.csv", "run.json")
 
 
 def command(workdir, *arguments):
@@ -89,26 +98,55 @@ def history(workdir, columns=("epoch", "loss", "accuracy", "val_loss", "val_accu
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def written(tmp_path_factory):
+    """The directory of a run, and what a kill would have left: by the file that was written then.
+
+    These are copies of the directory after the last checkpoint, with the file's temporary one.
+    """
+    workdir, left = tmp_path_factory.mktemp("runs") / "undisturbed", {}
+    replace = pathlib.Path.replace
+
+    def copying(partial, path):
+        last = workdir / "checkpoints" / "step-00000020.npz"
+        if last.exists() and path.name not in left:
+            left[path.name] = shutil.copytree(workdir, workdir.with_name(f"at_{path.name}"))
+        return replace(partial, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pathlib.Path, "replace", copying)
+        status, printed = run_here(workdir)
+    assert status == 0 and "Resuming" not in printed
+    return workdir, left
+
+
+@pytest.fixture(scope="module")
+def undisturbed(written):
     """The directory of a run that nothing has disturbed."""
-    workdir = tmp_path_factory.mktemp("runs") / "undisturbed"
-    status, printed = run_here(workdir)
-    assert status == 0 and "Goes on" not in printed
-    return workdir
+    return written[0]
 
 
 def assert_same_run(one, other):
-    """To the last bit: weights, losses, accuracies."""
+    """To the last bit: weights, losses, accuracies, examples, results."""
     for ours, theirs in zip(weights(one), weights(other), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert history(one) == history(other)
+    ours, theirs = (read_arrays(workdir / "examples.npz") for workdir in (one, other))
+    for name in ours.keys() | theirs.keys():
+        np.testing.assert_array_equal(ours[name], theirs[name])
+    ours, theirs = (json.loads((workdir / "run.json").read_text()) for workdir in (one, other))
+    assert ours["results"] == theirs["results"] and ours["selection"] == theirs["selection"]
+
+
+def logs_of(workdir):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logs = EventAccumulator(str(workdir / "logs"))
+    logs.Reload()
+    return logs
 
 
 def test_logs_for_tensorboard(undisturbed):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    logs = EventAccumulator(str(undisturbed / "logs"))
-    logs.Reload()
+    logs = logs_of(undisturbed)
     tags = {tag for kind in ("tensors", "images") for tag in logs.Tags()[kind]}
     wanted = {"loss", "accuracy", "val_accuracy", "learning_rate", "images_per_second"}
     assert {f"epochs/{name}" for name in (*wanted, "input_wait")} <= tags
@@ -160,6 +198,96 @@ def test_stopped_and_killed_run_ends_as_if_nothing_had_been(undisturbed, tmp_pat
     status, printed = run_here(tmp_path, *arguments)
     assert status == 0 and "Resuming after step" in printed
     assert_same_run(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize(
+    "name", ["history.csv", *(pytest.param(name, marks=pytest.mark.slow) for name in FINAL)]
+)
+def test_a_run_killed_while_a_file_is_written_loses_nothing(name, written, tmp_path):
+    """The history is written right after the last checkpoint."""
+    undisturbed, left = written
+    workdir = shutil.copytree(left[name], tmp_path / "run")
+    assert (workdir / f".partial-{name}").exists() and not (workdir / "run.json").exists()
+    if name == "history.csv":
+        assert len(history(workdir)) == 3
+    status, printed = run_here(workdir)
+    assert status == 0 and "Resuming after step 20 of 20." in printed
+    assert_same_run(workdir, undisturbed)
+    assert [event.step for event in logs_of(workdir).Tensors("epochs/loss")] == [5, 10, 15, 20]
+    assert {path.name for path in workdir.iterdir()} == {*FILES, _locking.FILE}
+
+
+# A disk that is full.
+
+
+def test_files_that_do_not_fit_are_named_and_the_run_is_finished_later(written, tmp_path):
+    """The system takes no files above a limit: real errors of Keras' and numpy's writers."""
+    resource = pytest.importorskip("resource")
+    undisturbed, left = written
+    workdir = shutil.copytree(left["history.csv"], tmp_path / "run")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit, name in ((70_000, "model.keras"), (200_000, "examples.npz")):
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+            status, printed = run_here(workdir)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        error = f"regnet train: error: {workdir / name} could not be written: File too large.\n"
+        assert status == 2 and printed.endswith(error) and "Traceback" not in printed
+        assert not {f".partial-{name}", "run.json"} & {path.name for path in workdir.iterdir()}
+    status, printed = run_here(workdir)
+    assert status == 0, printed
+    assert_same_run(workdir, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["recipe.json", "history.csv", *FINAL])
+def test_a_full_disk_at_any_file(name, written, tmp_path, monkeypatch):
+    undisturbed, left = written
+    workdir = shutil.copytree(left["history.csv"], tmp_path / "run")
+    replace = pathlib.Path.replace
+
+    def full(partial, path):
+        if path.name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(partial, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "replace", full)
+        status, printed = run_here(workdir)
+    error = f"{workdir / name} could not be written: No space left on device.\n"
+    assert status == 2 and printed.endswith(f"regnet train: error: {error}")
+    assert run_here(workdir)[0] == 0
+    assert_same_run(workdir, undisturbed)
+
+
+def test_a_full_disk_at_the_logs(tmp_path, monkeypatch):
+    """TensorFlow has errors of its own. The file system says so after a path."""
+    log = TensorBoardLog(tmp_path / "logs", 32, Progress(step=1), np.zeros((1, 32, 32, 3)))
+
+    def full():
+        raise tf.errors.ResourceExhaustedError(None, None, "{{node}} a; No space left\nMore")
+
+    monkeypatch.setattr(log._writer, "flush", full)
+    with pytest.raises(UserError, match=r"logs could not be written: No space left\.$"):
+        log.on_epoch_end(0, {"loss": 1.0})
+
+
+# Two runs in a directory.
+
+
+@pytest.mark.parametrize("more", [[], ["--overwrite"]])
+def test_a_second_run_touches_nothing(more, undisturbed, tmp_path):
+    def state():
+        return {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
+
+    workdir = shutil.copytree(undisturbed, tmp_path / "run")
+    with _locking.writing_to(workdir):
+        before = state()
+        status, printed = run_here(workdir, *more)
+        assert status == 2 and state() == before
+    error = f"error: Another process is writing to {workdir}: process {os.getpid()} on "
+    assert error in printed and printed.count("\n") == 1
 
 
 def test_another_recipe_in_the_directory_is_refused(undisturbed, tmp_path):
@@ -280,7 +408,9 @@ def test_two_workers_do_what_one_does_though_one_is_killed(undisturbed, tmp_path
     ("config", "message"),
     [
         (None, "needs the machines in the variable TF_CONFIG"),
-        ("{", "TF_CONFIG must name workers and a task"),
+        ("{", "TF_CONFIG is damaged"),
+        ("[" * 200_000, "TF_CONFIG is damaged"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": 1}', "TF_CONFIG must name workers and a task"),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', "below 1"),
     ],
 )
@@ -290,6 +420,14 @@ def test_cluster_errors(config, message, monkeypatch):
     if config:
         monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(UserError, match=message):
+        make_strategy("multiworker")
+
+
+def test_slurm_without_workers(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "n[1-")
+    monkeypatch.setenv("SLURM_PROCID", "none")
+    with pytest.raises(UserError, match=r"^SLURM's variables name no workers: .*none"):
         make_strategy("multiworker")
 
 

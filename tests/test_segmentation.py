@@ -10,10 +10,10 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 
 from export.examples import Examples
 from export.runners import open_tflite
+from regnet_tf import _locking
 from regnet_tf._errors import UserError
 from regnet_tf._trained import load_trained
 from regnet_tf.facts import facts_of
-from training import locking
 from training.data import digit_scenes, digits, load
 from training.data.batches import test_batches as batches_to_test
 from training.data.batches import training_batches
@@ -166,7 +166,7 @@ def test_maps_follow_the_size_of_images(few_scenes):
 
 def test_run_writes_everything(finished):
     workdir, run = finished
-    assert {path.name for path in workdir.iterdir()} == {*FILES, PRETRAINING, locking.FILE}
+    assert {path.name for path in workdir.iterdir()} == {*FILES, PRETRAINING, _locking.FILE}
     assert json.loads((workdir / "run.json").read_text()) == run
     assert set(run["results"]["iou"]) == set(CLASSES)
     assert "val_mean_iou" in (workdir / "history.csv").read_text()
@@ -177,7 +177,7 @@ def test_the_network_starts_from_the_one_trained_before(finished, few_scenes, mo
     """Its run is in the run's directory; decoders start anew, and all else is as it was there."""
     workdir, run = finished
     first = json.loads((workdir / PRETRAINING / "run.json").read_text())
-    assert {path.name for path in (workdir / PRETRAINING).iterdir()} == {*FILES, locking.FILE}
+    assert {path.name for path in (workdir / PRETRAINING).iterdir()} == {*FILES, _locking.FILE}
     assert run["pretraining"]["recipe"] == first["recipe"]
     assert first["recipe"]["data"]["name"] == "digit_crops"
     assert first["recipe"]["schedule"]["max_steps"] == 3
@@ -219,13 +219,14 @@ def test_a_run_stopped_in_pretraining_goes_on_there(finished, few_scenes, tmp_pa
         patch.setattr(Checkpoints, "save", save_and_stop)
         with pytest.raises(Stopped):
             train_and_evaluate(recipe, tmp_path, verbose=0, checkpoint_steps=2)
-    assert {path.name for path in tmp_path.iterdir()} == {PRETRAINING, locking.FILE}
+    assert {path.name for path in tmp_path.iterdir()} == {PRETRAINING, _locking.FILE}
     first = train_and_evaluate(pretraining_recipe(recipe), tmp_path / PRETRAINING, verbose=0)
     assert first["results"] == run["pretraining"]["results"]
 
 
 def test_pretraining_is_for_one_worker(few_scenes, tmp_path, monkeypatch):
     monkeypatch.setattr(train.strategies, "is_multi_worker", lambda strategy: True)
+    monkeypatch.setattr(train.strategies, "is_chief", lambda strategy: True)
     recipe = get_recipe("segmentation_digits")
     with pytest.raises(UserError, match="`pretraining` runs under one worker"):
         train_and_evaluate(recipe, tmp_path / "run", verbose=0)
@@ -257,7 +258,7 @@ def test_devices_count_every_pixel_once(few_scenes, two_devices):
 @pytest.fixture(scope="module")
 def exported_scenes(finished, tmp_path_factory):
     """What was exported of the run."""
-    from export.__main__ import main as export
+    from export.command import main as export
 
     folder = tmp_path_factory.mktemp("export")
     assert export([str(finished[0]), "--out", str(folder), "--precision", "float32", "int8"]) == 0

@@ -1,5 +1,6 @@
 """Populations: what is asked for, killed and resumed runs, workers that die."""
 
+import errno
 import json
 import os
 import pathlib
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 
 from regnet_tf import RegNetConfig
+from regnet_tf._errors import UserError
+from regnet_tf._locking import FILE, writing_to
 from training.sweep import built_in, executors, running
-from training.sweep.__main__ import main
+from training.sweep.command import main
 from training.sweep.network import result_of, train_network
 from training.sweep.results import claim, population_results
 from training.sweep.running import run, tasks_of
@@ -66,6 +69,20 @@ def pretended(tasks, workers, address):
     ("changes", "message"),
     [
         ({"count": 0}, "count"),
+        ({"count": 10**19}, "`count` must be an integer of at least 1 and at most 100,000."),
+        ({"count": 10**400}, "`count` must be an integer of at least 1 and at most 100,000."),
+        ({"count": 1e31}, "`count` must be an integer"),
+        ({"seed": 10**31}, "`seed` must be an integer"),
+        ({"window": {"flops": [0, 10**400]}}, "`flops` must be a finite number"),
+        ({"window": {"flops": [0, float("nan")]}}, "`flops` must be a finite number"),
+        ({"space": {**TINY["space"], "stages": 10**9}}, "`stages` must be an integer"),
+        ({"space": {**TINY["space"], "width_multipliers": [2, 1e9]}}, "at most 100."),
+        ({"space": {"name": "RegNetX", "name\n": 1}}, "'name\\n'"),
+        (
+            {"recipe": {"name": "digits", "schedule.learning_rate": 10**400}},
+            "`schedule.learning_rate` must be a finite number above 0. Received: "
+            "schedule.learning_rate=an integer of 1,329 bits",
+        ),
         ({"colour": 1}, "colour"),
         ({"window": {"flop": [1, 2]}}, "window"),
         ({"space": {"name": "RegNetZ"}}, "space.name"),
@@ -98,7 +115,9 @@ def test_wrong_specifications(changes, message, tmp_path, capsys):
     assert message in error and "wrong.json" in error and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "a"}', "\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"name": "a"}', "\xff", "[" * 200_000, '{"name": 1, "name": 2}']
+)
 def test_files_that_are_no_specification(text, tmp_path, capsys):
     path = tmp_path / "wrong.json"
     path.write_text(text, encoding="latin-1")
@@ -186,20 +205,84 @@ def test_cut_line_and_foreign_line(tiny, tmp_path):
     results, tasks = population_results(tmp_path), tasks_of(tiny)
     with results.writing() as append:
         append(result_of(tasks[0], [0.5], None))
-        with (
-            pytest.raises(ValueError, match="Another process"),
-            population_results(tmp_path).writing(),
-        ):
-            pass
     whole = results.path.read_bytes()
-    results.path.write_bytes(whole + whole[:40])
+    for end in (whole[:40], b"{", whole[:-1]):  # the last one lacks its line break alone
+        results.path.write_bytes(whole + end)
+        assert list(results.read()) == [tasks[0]["identity"]]
     assert list(results.read()) == [tasks[0]["identity"]]
     with results.writing() as append:
         append(result_of(tasks[1], [0.5], None))
     assert list(results.read()) == [task["identity"] for task in tasks[:2]]
     results.path.write_bytes(whole + b"[1]\n" + whole)
-    with pytest.raises(ValueError, match="line 2"):
+    with pytest.raises(ValueError, match=r"line 2, is damaged: it holds no JSON object\. Delete"):
         results.read()
+
+
+def test_a_damaged_result_is_told_with_its_line(tiny, tmp_path):
+    results, tasks = population_results(tmp_path), tasks_of(tiny)
+    with results.writing() as append:
+        for task in tasks[:2]:
+            append(result_of(task, [0.5, 0.25], None, 1.0))
+    whole = results.path.read_bytes()
+    for old, new in (
+        (b"0.25]", b"0.35]"),
+        (b'"seconds"', b'"seconds\\u0000"'),
+        (b'"check": "', b'"check": "0'),
+    ):
+        results.path.write_bytes(new.join(whole.rsplit(old, 1)))
+        with pytest.raises(UserError, match=r"jsonl, line 2, is damaged: its check does not fit\."):
+            results.read()
+        with pytest.raises(UserError, match="line 2"), results.writing():
+            pass
+    results.path.write_bytes(whole)
+    assert len(results.read()) == 2 and "check" not in results.read()[tasks[0]["identity"]]
+
+
+def test_a_second_sweep_touches_nothing(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(running.EXECUTORS, "inline", pretended)
+    with writing_to(tmp_path), pytest.raises(UserError, match=f"process {os.getpid()} on "):
+        run(tiny, tmp_path, executor="inline")
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+@pytest.mark.parametrize("name", ["spec.json", "results.jsonl"])
+def test_a_full_disk_is_told_and_the_sweep_goes_on_later(name, tiny, tmp_path, monkeypatch):
+    """The second result is written in part."""
+    monkeypatch.setitem(running.EXECUTORS, "inline", pretended)
+    fsync, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == {"spec.json": 1, "results.jsonl": 3}[name]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        message = f"{tmp_path / name} could not be written: No space left on device."
+        with pytest.raises(UserError, match=f"^{message}$"):
+            run(tiny, tmp_path, executor="inline", say=lambda _: None)
+    results = run(tiny, tmp_path, executor="inline", say=lambda _: None)
+    assert len(results) == len(lines_of(tmp_path)) == 3
+
+
+def test_results_that_are_written_in_part(tiny, tmp_path):
+    """By a real limit of the system."""
+    resource = pytest.importorskip("resource")
+    results, tasks = population_results(tmp_path), tasks_of(tiny)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with results.writing() as append:
+        append(result_of(tasks[0], [0.5], None))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (results.path.stat().st_size + 9, before[1]))
+        try:
+            with pytest.raises(UserError, match="jsonl could not be written: No space"):
+                append(result_of(tasks[1], [0.5], None))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(results.read()) == [tasks[0]["identity"]]
+    with results.writing() as append:
+        append(result_of(tasks[1], [0.5], None))
+    assert len(results.read()) == len(lines_of(tmp_path)) == 2
 
 
 @pytest.mark.slow

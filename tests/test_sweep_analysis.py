@@ -14,7 +14,7 @@ import pytest
 
 from regnet_tf import RegNetConfig
 from training.sweep import built_in
-from training.sweep.__main__ import main
+from training.sweep.command import main
 from training.sweep.network import result_of
 from training.sweep.page import page
 from training.sweep.populations import matching_weights, read_populations
@@ -200,23 +200,23 @@ def test_what_can_not_be_analyzed(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("file", "damage", "message"),
     [
-        ("spec.json", lambda text: "[1]", "spec.json: `specification` must be a JSON object"),
-        ("spec.json", lambda text: text[:40], "spec.json: "),
+        ("spec.json", lambda text: "[1]", "spec.json is damaged: it holds no JSON object"),
+        ("spec.json", lambda text: text[:40], "spec.json is damaged: "),
         (  # as before recipes had parts
             "spec.json",
             lambda text: text.replace("schedule.epochs", "epochs"),
             "spec.json: `epochs` is no field of a recipe. Nearest: schedule.epochs.",
         ),
-        ("results.jsonl", lambda text: "{}\n", "results.jsonl, line 1, is not a result"),
+        ("results.jsonl", lambda text: "{}\n", "results.jsonl, line 1, is damaged: it lacks check"),
         (
             "results.jsonl",
-            lambda text: text.replace('"stride": 2', '"stride": 1', 1),
-            "results.jsonl, line 1, is not a result",
+            lambda text: text.replace('"final_error": 0.', '"final_error": 0.0', 1),
+            "results.jsonl, line 2, is damaged: its check does not fit. Delete the line to get",
         ),
         (
             "results.jsonl",
-            lambda text: text.replace("final_error", "final"),
-            "results.jsonl, line 2, is not a result",
+            lambda text: text.replace('"stride": 2', '"stride": 2e0', 3),
+            "results.jsonl, line 1, is damaged: its check does not fit. Delete the line to get",
         ),
     ],
 )

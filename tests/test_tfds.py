@@ -217,9 +217,9 @@ def test_archives_of_the_official_sizes_and_too_small_a_disk(tmp_path, monkeypat
     free = shutil.disk_usage(tmp_path)._replace(free=150 * 10**9)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
     assert run("prepare", "imagenet2012", *folders) == 2
-    lines = capsys.readouterr().err.splitlines()
+    (line,) = capsys.readouterr().err.splitlines()
     space = f"{tmp_path / 'data'} has 150 GB of free space; what is written there takes 158 GB."
-    assert lines[1:] == [f"  {space}"]
+    assert line.endswith(space)
 
 
 def test_damaged_archive(miniature_imagenet, tmp_path, capsys):
@@ -363,7 +363,7 @@ def test_damaged_image_is_named_by_its_place(data):
     with pytest.raises(UserError) as caught, naming_damaged_files(damaged):
         list(batches_to_test(damaged, preprocessing, 2))
     assert re.fullmatch(
-        r"An image cannot be read. imagenet2012/.*, split validation, image 3: Unknown image .*",
+        r"An image cannot be read. imagenet2012/.*, split validation, image 3: It is no image, .*",
         str(caught.value),
     )
 

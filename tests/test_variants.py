@@ -268,7 +268,7 @@ def test_generator_and_explicit_stages_exclude_each_other():
         config(explicit_stages=STAGES)
 
 
-@pytest.mark.parametrize("stages", [(), [], [16, 32], [None], [{"width": 16, "depth": 1}]])
+@pytest.mark.parametrize("stages", [(), [], [16, 32], [None], [{"depth": 1, "width": 16}]])
 def test_errors_of_explicit_stages(stages):
     message = f"`explicit_stages` must be .*StageConfig. Received: .*{re.escape(repr(stages))}"
     with pytest.raises(ValueError, match=message):

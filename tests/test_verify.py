@@ -1,16 +1,18 @@
 """What `regnet verify` finds in an export that is not as it was written."""
 
-import hashlib
 import json
 import shutil
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import tflite, verify
+from export import manifest, tflite, verify
+from export.checks import Checks
 from export.network import Network
 from export.saved_model import write_saved_model
+from regnet_tf._errors import UserError
 
 DAMAGED = (
     "serving/digits/1/saved_model.pb",
@@ -38,11 +40,9 @@ def other(exported):
 
 def rewrite_manifest(folder, name):
     """As somebody does who wants a changed file to pass."""
-    content = (folder / name).read_bytes()
-    entries = json.loads((folder / "manifest.json").read_text())
+    entries = manifest.read_manifest(folder)
     assert name in entries
-    entries[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (folder / "manifest.json").write_text(json.dumps(entries))
+    manifest.write_manifest(folder, [name], entries)
 
 
 def flip(file):
@@ -68,7 +68,7 @@ def test_a_whole_export(exported, capsys):
 
 
 def test_every_file_is_in_the_manifest(exported):
-    entries = json.loads((exported.folder / "manifest.json").read_text())
+    entries = manifest.read_manifest(exported.folder)
     files = {
         str(file.relative_to(exported.folder))
         for file in exported.folder.rglob("*")
@@ -114,6 +114,65 @@ def test_another_saved_model(copy, exported, other, capsys):
     assert verify.main([str(copy)]) == 1
     faults = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAULT")]
     assert faults and all(name in fault for fault in faults)
+
+
+def test_files_that_are_not_listed(copy, capsys):
+    """By the manifest or by the report, though the manifest itself is whole."""
+    entries = manifest.read_manifest(copy)
+    report = json.loads((copy / "report.json").read_text())
+    for name in ("checks.npz", "report.json"):
+        others = {path: one for path, one in entries.items() if path != name}
+        manifest.write_manifest(copy, [], others)
+        assert verify.main([str(copy)]) == 1
+        assert f"FAULT  {name} is not in manifest.json" in capsys.readouterr().out
+    manifest.write_manifest(copy, [], entries)
+    del report["artefacts"]["int8"]
+    (copy / "report.json").write_text(json.dumps(report))
+    rewrite_manifest(copy, "report.json")
+    assert verify.main([str(copy)]) == 1
+    assert "FAULT  tflite/digits_int8.tflite is not in report.json" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[" * 200_000, "nested too deeply"),
+        ('{"artefacts": [1]}', "names no exported files"),
+        ('{"artefacts": {"float99": {}}}', "names no exported files"),
+        ('{"artefacts": {"int8": {}}}', "int8 has no path in its folder"),
+        ('{"artefacts": {"int8": {"path": "../../etc/passwd"}}}', "no path in its folder"),
+        ('{"artefacts": {"int8": {"path": "/etc/passwd"}}}', "no path in its folder"),
+        ('{"artefacts": {"int8": {"path": "a", "max_difference": "0"}}}', "`max_difference` must"),
+        ('{"artefacts": {"int8": {"path": "a", "photographs": NaN}}}', "`photographs` must be"),
+    ],
+)
+def test_a_damaged_report(copy, content, message, capsys):
+    (copy / "report.json").write_text(content)
+    rewrite_manifest(copy, "report.json")
+    assert verify.main([str(copy)]) == 2
+    printed = capsys.readouterr().err
+    assert f"{copy / 'report.json'} is damaged" in printed and message in printed
+    assert printed.count("\n") == 1
+
+
+CHANGES = {
+    "lacks origin": {"origin": None},
+    "expected is float32 of shape (3,)": {"expected": np.zeros(3, "float32")},
+    "images is float32": {"images": np.zeros((3, 32, 32, 3), "float32")},
+    "do not fit": {"photograph_sizes": np.array([1 << 40])},
+    "its arrays do not": {"expected": np.full((3, 10), np.nan, "float32")},
+    "not fit each other": {"labels": np.zeros((3, 4), "int64")},
+}
+
+
+@pytest.mark.parametrize("message", CHANGES)
+def test_damaged_checks(exported, tmp_path, message):
+    with np.load(exported.folder / "checks.npz") as file:
+        arrays = {**file, **CHANGES[message]}
+    np.savez(tmp_path / "a.npz", **{name: one for name, one in arrays.items() if one is not None})
+    with pytest.raises(UserError, match=r"a\.npz is damaged: ") as caught:
+        Checks.read(tmp_path / "a.npz")
+    assert message in str(caught.value)
 
 
 def test_no_export(copy, tmp_path, capsys):

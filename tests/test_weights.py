@@ -1,8 +1,11 @@
 """The table of published weights, loading, and preparing images for them."""
 
 import importlib.util
+import json
 import logging
+from types import SimpleNamespace
 
+import huggingface_hub
 import numpy as np
 import pytest
 from conftest import TAG
@@ -113,6 +116,57 @@ def test_a_damaged_file_in_the_cache(hub):
     hub.write_bytes(content)
     with pytest.raises(OSError, match="is damaged: its SHA-256"):
         download(TAG)
+
+
+@pytest.fixture
+def copies(hub):
+    """The file of `hub` itself, as the cache keeps it where it cannot link; and its SHA-256."""
+    (link,) = (hub.parents[1] / "snapshots").glob("*/model.safetensors")
+    link.unlink()
+    return hub.rename(link), hub.name
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The requests to the hub; it answers with what `asked.answer` says, or fails."""
+
+    class Asked(list):
+        answer = None
+
+        def __call__(self, url):
+            self.append(url)
+            if self.answer is None:
+                raise ConnectionError("offline")
+            return SimpleNamespace(etag=self.answer)
+
+    asked = Asked()
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", asked)
+    return asked
+
+
+def test_copies_in_the_cache_are_compared_with_the_hub(copies, asked):
+    file, asked.answer = copies
+    assert download(TAG) == download(TAG) == file
+    commit = file.parent.name
+    assert asked == [f"https://huggingface.co/timm/{TAG}/resolve/{commit}/model.safetensors"]
+    asked.answer = None  # offline from now on
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(OSError, match=f"is damaged: its SHA-256 is .* states {copies[1]}"):
+        download(TAG)
+
+
+def test_copies_are_compared_with_the_clients_listing(copies, asked):
+    file, sha256 = copies
+    listing = file.parents[2] / "trees" / f"{file.parent.name}.json"
+    listing.parent.mkdir()
+    listing.write_text(json.dumps({"files": {file.name: {"lfs_sha256": sha256}}}))
+    assert download(TAG) == file
+    listing.write_text(json.dumps({"files": {file.name: {"lfs_sha256": "0" * 64}}}))
+    with pytest.raises(OSError, match="is damaged: its SHA-256"):
+        download(TAG)
+    assert not asked
+    listing.write_text("[" * 200_000)
+    assert download(TAG) == file and len(asked) == 1  # offline: nothing states it
 
 
 def test_offline_and_not_cached_says_where_to_put_the_file(hub):

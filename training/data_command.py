@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from regnet_command import run
+from regnet_command import run, start
 
 _EPILOG = """\
 examples:
@@ -82,7 +82,14 @@ def _parser():
     check = commands.add_parser(
         "check", help="find files that cannot be read", description=_CHECK, formatter_class=raw
     )
-    check.add_argument("data", metavar="DATA", help="folder of images, or CSV file")
+    add = check.add_argument
+    add("data", metavar="DATA", help="folder of images, or CSV file")
+    add(
+        "--max-pixels",
+        metavar="N",
+        type=int,
+        help="largest number of pixels in a file (default: 89,478,485)",
+    )
     inspect = commands.add_parser(
         "inspect",
         help="count images, draw a sheet, measure the speed",
@@ -129,7 +136,8 @@ def _prepare(options):
 
 
 def _check(options):
-    from regnet_tf._checks import check
+    from regnet_tf._checks import check, check_int
+    from regnet_tf.preprocessing import MAX_PIXELS
 
     from .data import EMBEDDED, load
     from .data.checking import damaged_files
@@ -137,13 +145,15 @@ def _check(options):
     path = Path(options.data)
     is_files = options.data not in EMBEDDED and (path.is_dir() or path.suffix.lower() == ".csv")
     check("DATA", options.data, is_files, "a folder or a CSV file")
-    data = load(path, skip_damaged=True)
+    limit = MAX_PIXELS if options.max_pixels is None else options.max_pixels
+    check_int("--max-pixels", limit, minimum=1)
+    data = load(path, skip_damaged=True, max_pixels=limit)
     problems: list[str] = []
     images = 0
     for split in (data.train, data.test):
         if split is not None:
             progress = int(sys.stdout.isatty())
-            problems += damaged_files(split, len(data.class_names), progress).values()
+            problems += damaged_files(split, len(data.class_names), progress, limit).values()
             images += split.size
     for line in (*data.notes, *problems):
         print(line)
@@ -172,4 +182,4 @@ def _inspect(options):
 _COMMANDS = {"prepare": _prepare, "check": _check, "inspect": _inspect}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(".data_command", __package__)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regnet_command import add_preprocessing_options, preprocessing_changes, run
+from regnet_command import add_preprocessing_options, preprocessing_changes, run, start
 
 if TYPE_CHECKING:
     from regnet_tf import Preprocessing
@@ -166,9 +166,12 @@ def _given_data(options, target=None):
         options: of the command line.
         target: "pixels" for the masks of a data set that has labels, too.
     """
+    from regnet_tf.preprocessing import MAX_PIXELS
+
     from .data import load
 
-    found = load(options.data, options.data_dir, target=target)
+    limit = options.max_pixels or MAX_PIXELS
+    found = load(options.data, options.data_dir, target=target, max_pixels=limit)
     data, split = _with_split(found, options)
     if options.compare_published and split.size != _IMAGENET:
         print(
@@ -341,4 +344,4 @@ def _line(result, job):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(".evaluate", __package__)

@@ -21,6 +21,13 @@ _WORDS = {
 }
 _FIRST_PAUSE = 0.2  # seconds
 _LONGEST_PAUSE = 5.0
+#: Most bytes of an answer about an image: room for 50,000 classes in indented JSON.
+_IMAGE_BYTES = 2 << 20
+
+
+def largest_answer(images):
+    """Returns the most bytes of an answer about a number of images."""
+    return (1 << 20) + images * _IMAGE_BYTES
 
 
 class Client(abc.ABC):
@@ -32,7 +39,7 @@ class Client(abc.ABC):
         port: port of the server.
         version: version number to ask; the server's newest by default.
         label: label of the version to ask, such as "stable"; give it instead of `version`.
-        timeout: seconds for one try.
+        timeout: seconds for one try, from connecting to the end of the answer.
         retries: maximum number of retries after one of the failures in `TEMPORARY`.
 
     Attributes:

@@ -3,7 +3,10 @@
 from regnet_command import start_tensorflow
 
 from .answers import OUTPUTS, Prediction, ServingError, VersionStatus, expecting, first_line
-from .base import Client
+from .base import Client, largest_answer
+
+_MOST_IMAGES = 64  # in a request, for the size of an answer: gRPC's limit is one of the connection
+_MOST_VALUES = 1 << 16  # of an output, for an image
 
 
 class GrpcClient(Client):
@@ -33,7 +36,7 @@ class GrpcClient(Client):
             "grpc.enable_retries": 0,  # this client retries, and counts the retries
             "grpc.initial_reconnect_backoff_ms": 100,  # or gRPC would repeat an outdated error
             "grpc.max_reconnect_backoff_ms": 1000,
-            "grpc.max_receive_message_length": -1,
+            "grpc.max_receive_message_length": largest_answer(_MOST_IMAGES),
             "grpc.max_send_message_length": -1,
             "grpc.use_local_subchannel_pool": 1,  # one connection for each client
         }
@@ -56,23 +59,27 @@ class GrpcClient(Client):
         service = self._apis["prediction_service_pb2_grpc"].PredictionServiceStub(self._channel)
         outputs = self._ask(service.Predict, request).outputs
         with expecting(OUTPUTS):
-            names = ("probabilities", "classes", "labels")
-            probabilities, classes, labels = (
-                tf.make_ndarray(outputs[name]).tolist() for name in names
+            rows = zip(
+                _rows(tf, outputs["probabilities"], len(image_files)),
+                _rows(tf, outputs["classes"], len(image_files)),
+                _rows(tf, outputs["labels"], len(image_files)),
+                strict=True,
             )
-            labels = [[label.decode() for label in row] for row in labels]
-            rows = zip(probabilities, classes, labels, strict=True)
-            return [Prediction.of(*row) for row in rows]
+            return [
+                Prediction.of(probabilities, classes, [label.decode() for label in labels])
+                for probabilities, classes, labels in rows
+            ]
 
     def _status(self):
         request = self._apis["get_model_status_pb2"].GetModelStatusRequest()
         self._specify(request.model_spec)
         service = self._apis["model_service_pb2_grpc"].ModelServiceStub(self._channel)
         versions = self._ask(service.GetModelStatus, request).model_version_status
-        return [
-            VersionStatus(each.version, each.State.Name(each.state), each.status.error_message)
-            for each in versions
-        ]
+        with expecting("a list of versions"):
+            return [
+                VersionStatus(each.version, each.State.Name(each.state), each.status.error_message)
+                for each in versions
+            ]
 
     def _specify(self, model_spec):
         model_spec.name = self.model
@@ -86,3 +93,15 @@ class GrpcClient(Client):
             return method(request, timeout=self.timeout)
         except self._grpc.RpcError as error:
             raise ServingError(error.code().name, first_line(error.details())) from error
+
+
+def _rows(tf, proto, count):
+    """Returns the values of an output as `count` lists.
+
+    Raises:
+        ValueError: if it is not a matrix of `count` rows. A small message may claim a large one.
+    """
+    shape = [side.size for side in proto.tensor_shape.dim]
+    if len(shape) != 2 or shape[0] != count or not 0 <= shape[1] <= _MOST_VALUES:
+        raise ValueError(f"an output has the shape {shape} for {count} images")
+    return tf.make_ndarray(proto).tolist()

@@ -13,6 +13,7 @@ from .answers import ServingError
 from .base import Client
 
 _PERCENTILES = (50, 90, 95, 99)
+_MOST_MESSAGES = 10  # that are printed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Load:
         batch_size: number of images in a request.
         latencies: seconds of each answered request, including its retries, in ascending order.
         retries: number of retries, over all requests.
-        failures: dict: error message -> number of requests that failed with it.
+        failures: dict: error message -> number of requests that failed with it, most frequent
+            first.
     """
 
     seconds: float
@@ -50,12 +52,15 @@ class Load:
         named = {f"p{percent}": self.percentile(percent) for percent in _PERCENTILES}
         named["max"] = self.percentile(100)
         milliseconds = ", ".join(f"{name} {1000 * value:.1f}" for name, value in named.items())
+        messages = list(self.failures.items())
+        others = sum(count for _, count in messages[_MOST_MESSAGES:])
         return [
             f"{len(self.latencies)} requests of {self.batch_size} in {self.seconds:.1f} s",
             f"{rate:.1f} requests/s, {rate * self.batch_size:.1f} images/s",
             f"latency in ms: {milliseconds}",
             f"errors: {self.errors}, retries: {self.retries}",
-            *(f"  {count} x {message}" for message, count in self.failures.items()),
+            *(f"  {count} x {message}" for message, count in messages[:_MOST_MESSAGES]),
+            *([f"  {others} x other messages"] if others else []),
         ]
 
 

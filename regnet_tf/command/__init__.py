@@ -4,8 +4,11 @@ Installed as a package of its own, `regnet_command`, because Python imports a pa
 in it: `regnet_tf` imports TensorFlow, and no `--help` should wait for that.
 """
 
+from .process import Stopped, say_when_stopped  # first: it handles Ctrl-C from here on
+
+# isort: split
+
 import importlib
-import importlib.metadata
 import sys
 from typing import NamedTuple
 
@@ -13,22 +16,26 @@ from .preparation import add_preprocessing_options, preprocessing_changes
 from .starting import (
     VARIABLES,
     defer_library,
+    import_tensorflow_of_program,
     run,
+    start,
     start_tensorflow,
-    start_worker,
     without_stderr,
 )
 
 __all__ = [
     "PROGRAMS",
     "VARIABLES",
+    "Stopped",
     "add_preprocessing_options",
     "defer_library",
+    "import_tensorflow_of_program",
     "main",
     "preprocessing_changes",
     "run",
+    "say_when_stopped",
+    "start",
     "start_tensorflow",
-    "start_worker",
     "without_stderr",
 ]
 
@@ -42,18 +49,18 @@ class Program(NamedTuple):
 
 #: By the words after `regnet`, in the order in which people need them.
 PROGRAMS = {
-    "train": Program("regnet_tf.training.__main__", "train a network by a recipe"),
+    "train": Program("regnet_tf.training.command", "train a network by a recipe"),
     "evaluate": Program("regnet_tf.training.evaluate", "count the accuracy of a network"),
     "predict": Program("regnet_command.predict", "classify photographs with any network"),
-    "export": Program("regnet_tf.export.__main__", "write a network for servers and phones"),
+    "export": Program("regnet_tf.export.command", "write a network for servers and phones"),
     "verify": Program("regnet_tf.export.verify", "repeat the checks of an export"),
-    "ask": Program("regnet_tf.export.client.__main__", "send photographs to TensorFlow Serving"),
+    "ask": Program("regnet_tf.export.client.command", "send photographs to TensorFlow Serving"),
     "show": Program("regnet_command.show", "print the stages and costs of a network"),
     "variants": Program("regnet_command.variants", "list the networks of the paper"),
     "weights": Program("regnet_command.weights", "list and convert published weights"),
     "data": Program("regnet_tf.training.data_command", "prepare and look at a data set"),
-    "sweep": Program("regnet_tf.training.sweep.__main__", "train and compare many networks"),
-    "benchmark": Program("regnet_tf.training.benchmark.__main__", "measure training and inference"),
+    "sweep": Program("regnet_tf.training.sweep.command", "train and compare many networks"),
+    "benchmark": Program("regnet_tf.training.benchmark.command", "measure training and inference"),
     "benchmark files": Program("regnet_tf.export.benchmark", "measure exported files"),
 }
 
@@ -72,7 +79,8 @@ examples:
   regnet show RegNetY-400MF
 
 `regnet PROGRAM --help` explains a program. Exit status: 0 if it worked, 1 if a check failed, 2 if
-something cannot be done, 130 after Ctrl-C."""
+something cannot be done, 130 after Ctrl-C, 143 after SIGTERM. If nobody reads the output, as in
+`| head`, programs that write or check files go on to work. Those that only print end with 141."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,12 +97,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(overview())
         return 0
     if arguments[0] == "--version":
-        print(f"regnet_tf {importlib.metadata.version('regnet_tf')}")
+        from importlib import metadata
+
+        print(f"regnet_tf {metadata.version('regnet_tf')}")
         return 0
     for words in (2, 1):
         program = PROGRAMS.get(" ".join(arguments[:words]))
         if program is not None:
-            return _status(program, arguments[words:])
+            defer_library()
+            return importlib.import_module(program.module).main(arguments[words:])
     print(f"regnet: error: {_unknown(arguments[0])}", file=sys.stderr)
     return 2
 
@@ -112,12 +123,3 @@ def overview() -> str:
     width = max(map(len, PROGRAMS))
     lines = [f"  {name:{width}}  {program.does}" for name, program in PROGRAMS.items()]
     return _OVERVIEW.format(programs="\n".join(lines))
-
-
-def _status(program, arguments):
-    try:
-        defer_library()
-        return importlib.import_module(program.module).main(arguments)
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return 130

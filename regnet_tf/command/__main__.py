@@ -1,8 +1,6 @@
 """`python -m regnet_command` is `regnet`."""
 
-import sys
-
-from . import main
+from . import start
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start()

@@ -32,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    return run(lambda: _predict(options), parser)
+    only_prints = options.out is None and options.csv is None
+    return run(lambda: _predict(options), parser, only_prints=only_prints)
 
 
 def _parser():
@@ -107,22 +108,18 @@ def _split(words):
 
 def _images(words):
     """Yields the paths of all images; folders are searched at any depth, without hidden files."""
-    from regnet_tf._errors import UserError
+    from regnet_tf._errors import UserError, printable
     from regnet_tf._files import IMAGE_SUFFIXES
+    from regnet_tf._folders import images_below
 
     for word in words:
         path = Path(word)
         if not path.is_dir():
             yield path
             continue
-        found = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix.lower() in IMAGE_SUFFIXES
-            and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        )
+        found = [path / name for name in images_below(path).images]
         if not found:
-            raise UserError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
+            raise UserError(f"{printable(path)} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
         yield from found
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regnet_tf._errors import first_line
+from regnet_tf._errors import first_line, printable
 
 _QUIET = 20  # with a table, more images than this are not printed
 
@@ -69,7 +69,8 @@ class Predictions:
 
         settings = self._predictor.preprocessing
         try:
-            image = load_image(path, settings.channels, settings.exif_orientation)
+            form = settings.channels, settings.exif_orientation, settings.max_pixels
+            image = load_image(path, *form)
             return image, np.asarray(self._predictor.prepare(image))
         except (ValueError, OSError) as error:
             return first_line(error)
@@ -82,17 +83,17 @@ class Predictions:
             return
         scores = self._predictor.scores(np.stack([one.inputs for one in batch]))
         for one, values in zip(batch, scores, strict=True):
-            say(str(one.path))
+            say(printable(one.path))
             found = self._shares(values) if self._predictor.of_pixels else self._ranked(values)
             for name, words, score in found:
                 synset = "" if words == name else f" ({name})"
-                say(f"  {score:7.2%}  {words}{synset}")
+                say(printable(f"  {score:7.2%}  {words}{synset}"))
             if not found:
                 say(f"  no class above {THRESHOLD:.0%}")
             self._rows.append((str(one.path), *self._cells(found)))
             if self._options.out:
                 for target in self._draw(one, values, found):
-                    say(f"  {target}")
+                    say(f"  {printable(target)}")
 
     def _ranked(self, scores):
         """Returns `(name, words, score)` of the best classes, or of all above one half."""

@@ -6,7 +6,7 @@ from typing import Any
 
 _FIELDS = (
     *("image_size", "crop_fraction", "resize_size", "interpolation"),
-    *("mean", "std", "exif_orientation"),
+    *("mean", "std", "exif_orientation", "max_pixels"),
 )
 
 
@@ -45,6 +45,12 @@ def add_preprocessing_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         default=None,
         help="turn images as the EXIF metadata in their files says",
+    )
+    group.add_argument(
+        "--max-pixels",
+        metavar="N",
+        type=int,
+        help="largest number of pixels in the file of an image",
     )
 
 

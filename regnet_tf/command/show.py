@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    return run(lambda: _show(options), parser, tensorflow=False)
+    only_prints = options.out is None
+    return run(lambda: _show(options), parser, tensorflow=False, only_prints=only_prints)
 
 
 def _parser():

@@ -30,7 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
         "pattern", nargs="?", default="*", help="shell-style pattern of timm's names (default: all)"
     )
     options = parser.parse_args(arguments)
-    return run(lambda: print(variant_table(options.pattern)), parser, tensorflow=False)
+
+    def job():
+        print(variant_table(options.pattern))
+
+    return run(job, parser, tensorflow=False, only_prints=True)
 
 
 def variant_table(pattern: str = "*") -> str:

@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    return run(lambda: options.run(options), parser)
+    return run(lambda: options.run(options), parser, only_prints=options.run is not _convert)
 
 
 def _parser():
@@ -73,13 +73,15 @@ def _info(options):
 
 
 def _convert(options):
+    from regnet_tf._files import replacing
     from regnet_tf.models import build_regnet
     from regnet_tf.porting import to_state_dict
     from regnet_tf.readers import write_state_dict
 
     model = build_regnet(options.variant, weights=options.source)
     if options.target.suffix == ".keras":
-        model.save(options.target)
+        with replacing(options.target) as path:
+            model.save(path)
     else:
         write_state_dict(options.target, to_state_dict(model, options.names))
     print(f"Written: {options.target}")

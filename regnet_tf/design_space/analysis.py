@@ -56,8 +56,7 @@ def error_quantile(errors: ArrayLike, share: float, weights: ArrayLike | None = 
         20.0
     """
     errors, weights = _population("errors", errors, weights)
-    check_number("share", share, minimum=0)
-    check("share", share, share <= 1, "from 0 to 1")
+    check_number("share", share, minimum=0, maximum=1)
     order = np.argsort(errors)
     masses = np.cumsum(weights[order])
     place = np.searchsorted(masses, min(share, masses[-1]) * (1 - 1e-12), side="left")
@@ -193,8 +192,7 @@ def best_range(
     values = np.asarray(values, float)
     ok = values.ndim in (1, 2) and len(values) == len(errors)
     check("values", f"shape {values.shape}", ok, f"a row for each of the {len(errors)} networks")
-    check_number("share", share, above=0)
-    check("share", share, share <= 1, "at most 1")
+    check_number("share", share, above=0, maximum=1)
     _check_bootstrap(repeats, level)
     rng = np.random.default_rng(seed)
     drawn = max(1, int(len(errors) * share))

@@ -7,11 +7,18 @@ import math
 
 import numpy as np
 
-from regnet_tf._checks import check, check_int
+from regnet_tf._checks import MAX_WIDTH, check, check_bool, check_int
 from regnet_tf.design_space.candidates import Candidates
 from regnet_tf.design_space.laws import log_uniform
 from regnet_tf.design_space.spaces import DesignSpace
-from regnet_tf.widths import compatible_widths
+from regnet_tf.widths import MAX_STAGE_DEPTH, compatible_widths
+
+_SWITCHES = (
+    "shared_bottleneck_ratio",
+    "shared_group_width",
+    "nondecreasing_widths",
+    "nondecreasing_depths",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,10 +49,12 @@ class AnyNetSpace(DesignSpace):
 
     def __post_init__(self):
         super().__post_init__()
-        check_int("max_depth", self.max_depth, minimum=1)
-        check_int("max_width", self.max_width, minimum=self.quantum)
+        check_int("max_depth", self.max_depth, minimum=1, maximum=MAX_STAGE_DEPTH)
+        check_int("max_width", self.max_width, minimum=self.quantum, maximum=MAX_WIDTH)
         multiple = self.max_width % self.quantum == 0
         check("max_width", self.max_width, multiple, f"a multiple of the quantum {self.quantum}")
+        for field in _SWITCHES:
+            check_bool(field, getattr(self, field))
 
     @property
     def degrees_of_freedom(self) -> int:

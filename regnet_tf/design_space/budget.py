@@ -5,7 +5,8 @@ import math
 from regnet_tf._checks import check_int, check_number
 from regnet_tf.costs import complexity
 from regnet_tf.design_space.named import REGNETX, REGNETY
-from regnet_tf.design_space.sampling import sample
+from regnet_tf.design_space.sampling import MAX_COUNT, sample
+from regnet_tf.design_space.spaces import check_image_size
 from regnet_tf.variants import RegNetConfig
 
 TOLERANCE = 0.02
@@ -56,8 +57,8 @@ def regnets_of(
     """
     check_number("flops", flops, above=0)
     check_number("tolerance", tolerance, above=0, below=1)
-    check_int("count", count, minimum=1)
-    check_int("image_size", image_size, minimum=REGNETX.total_stride)
+    check_int("count", count, minimum=1, maximum=MAX_COUNT)
+    check_image_size(image_size, REGNETX)
     space = (REGNETY if se_ratio else REGNETX).replace(se_ratio=se_ratio)
     if flops * _PIXELS / image_size**2 > _LARGE:
         space = space.replace(

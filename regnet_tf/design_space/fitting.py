@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regnet_tf._checks import check, check_choice, check_int, check_number
+from regnet_tf._checks import MAX_WIDTH, check, check_choice, check_int, check_number
 from regnet_tf.variants import RegNetConfig
 from regnet_tf.widths import (
     MAX_DEPTH,
@@ -24,6 +24,7 @@ from regnet_tf.widths import (
 
 PAPER_MULTIPLIERS = (1.5, 3.0)
 _STEP = 0.01  # of the search over w_m
+_MAX_MULTIPLIER = 100  # the search tries every step up to the greatest w_m
 _EQUAL = 1e-9  # sums of logarithms that differ by less count as equal
 
 
@@ -100,17 +101,17 @@ def fit_regnet(
     """
     observed = _checked(widths_per_block)
     check_bottleneck_ratio(bottleneck_ratio)
-    check_int("quantum", quantum, minimum=1)
+    check_int("quantum", quantum, minimum=1, maximum=MAX_WIDTH)
     check_choice("rounding", rounding, WIDTH_ROUNDINGS)
     if group_width is not None:
-        check_int("group_width", group_width, minimum=1)
+        check_int("group_width", group_width, minimum=1, maximum=MAX_WIDTH)
     ok = isinstance(width_multipliers, (tuple, list)) and len(width_multipliers) == 2
     check(
         "width_multipliers", width_multipliers, ok, "the least w_m, at least 1.01, and the greatest"
     )
     low, high = width_multipliers
     check_number("width_multipliers", low, minimum=1 + _STEP)
-    check_number("width_multipliers", high, minimum=low)
+    check_number("width_multipliers", high, minimum=low, maximum=_MAX_MULTIPLIER)
     multipliers = np.round(np.arange(round(low / _STEP), round(high / _STEP) + 1) * _STEP, 2)
 
     def finish(widths):
@@ -143,8 +144,9 @@ class _Tie(NamedTuple):
 def _checked(widths):
     observed = np.asarray(widths)
     numeric = observed.ndim == 1 and observed.dtype.kind in "iuf" and len(observed) > 0
-    ok = numeric and bool(np.all(np.isfinite(observed) & (observed > 0)))
-    check("widths_per_block", widths, ok, "a sequence of positive widths")
+    ok = numeric and bool(np.all((observed > 0) & (observed <= MAX_WIDTH)))
+    allowed = f"a sequence of widths above 0 and at most {MAX_WIDTH:,}"
+    check("widths_per_block", widths, ok, allowed)
     check("widths_per_block", widths, len(observed) <= MAX_DEPTH, f"at most {MAX_DEPTH} widths")
     return observed.astype(float)
 

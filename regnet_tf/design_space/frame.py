@@ -2,7 +2,15 @@
 
 import dataclasses
 
-from regnet_tf._checks import check, check_int, check_number, check_stride, plain
+from regnet_tf._checks import (
+    MAX_WIDTH,
+    check,
+    check_choice,
+    check_int,
+    check_number,
+    check_stride,
+    plain,
+)
 from regnet_tf.variants import ACTIVATIONS
 
 _OF_CONFIGURATIONS = ("se_ratio", "stem_width", "stem_stride", "activation")
@@ -26,12 +34,11 @@ class Frame:
         plain(self)
         check("name", self.name, isinstance(self.name, str) and self.name, "a text")
         for field in ("quantum", "stem_width"):
-            check_int(field, getattr(self, field), minimum=1)
+            check_int(field, getattr(self, field), minimum=1, maximum=MAX_WIDTH)
         for field in ("stride", "stem_stride"):
             check_stride(field, getattr(self, field))
-        check_number("se_ratio", self.se_ratio, minimum=0)
-        allowed = f"one of {', '.join(ACTIVATIONS)}"
-        check("activation", self.activation, self.activation in ACTIVATIONS, allowed)
+        check_number("se_ratio", self.se_ratio, minimum=0, below=MAX_WIDTH)
+        check_choice("activation", self.activation, ACTIVATIONS)
 
     @property
     def frame(self) -> dict:

@@ -4,19 +4,19 @@ import dataclasses
 
 import numpy as np
 
-from regnet_tf._checks import check, check_number, is_int
+from regnet_tf._checks import MAX_WIDTH, check, check_number, is_int
 from regnet_tf.design_space.candidates import Candidates
 from regnet_tf.design_space.laws import Law, log_uniform, uniform
 from regnet_tf.design_space.spaces import DesignSpace
 from regnet_tf.widths import (
     MAX_DEPTH,
-    MAX_WIDTH,
     compatible_widths,
     quantized_widths,
     width_exponents,
 )
 
 _SLOPE_STEP, _MULTIPLIER_STEP = 0.1, 0.001  # pycls rounds its draws to these steps
+_MAX_SLOPE, _MAX_MULTIPLIER = 2**16, 100  # the grids are arrays
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,21 +44,21 @@ class RegNetSpace(DesignSpace):
 
     def __post_init__(self):
         super().__post_init__()
-        ok = self._check_range("depths", 1) and all(map(is_int, self.depths))
-        check("depths", self.depths, ok and self.depths[1] <= MAX_DEPTH, f"within 1 to {MAX_DEPTH}")
-        self._check_range("initial_widths", self.quantum)
+        ok = self._check_range("depths", 1, MAX_DEPTH) and all(map(is_int, self.depths))
+        check("depths", self.depths, ok, "integers")
+        self._check_range("initial_widths", self.quantum, MAX_WIDTH)
         ok = all(is_int(width) and width % self.quantum == 0 for width in self.initial_widths)
         allowed = f"multiples of the quantum {self.quantum}"
         check("initial_widths", self.initial_widths, ok, allowed)
-        self._check_range("width_slopes", _SLOPE_STEP)
-        self._check_range("width_multipliers", 1 + _MULTIPLIER_STEP)
+        self._check_range("width_slopes", _SLOPE_STEP, _MAX_SLOPE)
+        self._check_range("width_multipliers", 1 + _MULTIPLIER_STEP, _MAX_MULTIPLIER)
 
-    def _check_range(self, field, least):
+    def _check_range(self, field, least, most):
         given = getattr(self, field)
         allowed = "the least and the greatest value"
         check(field, given, isinstance(given, (tuple, list)) and len(given) == 2, allowed)
         for end in given:
-            check_number(field, end, minimum=least, below=MAX_WIDTH)
+            check_number(field, end, minimum=least, maximum=most)
         check(field, given, given[0] <= given[1], allowed)
         object.__setattr__(self, field, tuple(given))
         return True

@@ -1,14 +1,17 @@
 """Sampling of networks with costs within given windows; numpy only."""
 
+from typing import Any
+
 import numpy as np
 
-from regnet_tf._checks import check, check_int, check_number
+from regnet_tf._checks import MAX_WIDTH, check, check_int, check_number
 from regnet_tf._errors import UserError
-from regnet_tf.design_space.spaces import DesignSpace
+from regnet_tf.design_space.spaces import DesignSpace, check_image_size
 from regnet_tf.variants import RegNetConfig
 
 BATCH = 8192  # networks drawn at once; fixed, so that a longer list begins with the shorter one
 TRIES = 2_000_000
+MAX_COUNT = 100_000  # networks; the paper samples 500
 
 
 def sample(
@@ -30,7 +33,7 @@ def sample(
 
     Args:
         space: design space to draw from.
-        count: number of networks.
+        count: number of networks, at most 100,000.
         seed: the same seed gives the same list, and a longer list begins with the shorter one.
         flops: `(minimum, maximum)`, as `complexity(...).flops` counts them; None for any.
         parameters: `(minimum, maximum)`, or None for any.
@@ -41,6 +44,7 @@ def sample(
             windows.
 
     Raises:
+        ValueError: if an argument is out of range; the message names it.
         UserError: if too few networks are found; it gives the windows and the range of costs seen.
 
     Examples:
@@ -53,16 +57,16 @@ def sample(
         True
     """
     check("space", space, isinstance(space, DesignSpace), "a DesignSpace")
-    check_int("count", count, minimum=0)
+    check_count(space, count)
     check_int("seed", seed, minimum=0)
-    check_int("classes", classes, minimum=1)
+    check_int("classes", classes, minimum=1, maximum=MAX_WIDTH)
     check_int("tries", tries, minimum=1)
     image_size = space.image_size if image_size is None else image_size
-    check_int("image_size", image_size, minimum=space.total_stride)
+    check_image_size(image_size, space)
     windows = {"flops": flops, "parameters": parameters, "activations": activations}
     windows = {name: window for name, window in windows.items() if window is not None}
     for name, window in windows.items():
-        _check_window(name, window)
+        check_window(name, window)
 
     rng = np.random.default_rng(seed)
     seen = {name: (np.inf, -np.inf) for name in windows}
@@ -79,7 +83,15 @@ def sample(
     return found
 
 
-def _check_window(name, window):
+def check_count(space: DesignSpace, count: int) -> None:
+    """Raises ValueError unless a space may have this number of different networks."""
+    check_int("count", count, minimum=0, maximum=MAX_COUNT)
+    allowed = f"at most {space.size:,}, the number of settings of {space.name}"
+    check("count", count, count <= space.size, allowed)
+
+
+def check_window(name: str, window: Any) -> None:
+    """Raises ValueError unless `window` is a pair of least and most costs."""
     ok = isinstance(window, (tuple, list)) and len(window) == 2
     check(name, window, ok, "None or (least, most)")
     for end in window:

@@ -12,14 +12,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from regnet_tf._checks import check, check_int, replaced
+from regnet_tf._checks import MAX_SIDE, MAX_WIDTH, check, check_int, replaced
 from regnet_tf.design_space.candidates import Candidates
 from regnet_tf.design_space.frame import Frame
 from regnet_tf.design_space.laws import Law, log_uniform
 from regnet_tf.variants import RegNetConfig
-from regnet_tf.widths import check_bottleneck_ratio
+from regnet_tf.widths import MAX_DEPTH, check_bottleneck_ratio
 
 POWERS_OF_TWO = (1, 2, 4, 8, 16, 32)
+MAX_CHOICES = 1000
 _DRAWS = (64, *[8192] * 24)  # batch sizes of the draws for one valid network
 
 
@@ -52,15 +53,17 @@ class DesignSpace(Frame, abc.ABC):
 
     def __post_init__(self):
         super().__post_init__()
-        check_int("stages", self.stages, minimum=1)
+        check_int("stages", self.stages, minimum=1, maximum=MAX_DEPTH)
         self._check_choices("bottleneck_ratios", check_bottleneck_ratio)
-        self._check_choices("group_widths", lambda g: check_int("group_widths", g, minimum=1))
-        check_int("image_size", self.image_size, minimum=self.total_stride)
+        self._check_choices("group_widths", _check_group_width)
+        check_image_size(self.image_size, self)
 
     def _check_choices(self, field, check_one):
         choices = getattr(self, field)
-        ok = isinstance(choices, (tuple, list, range, np.ndarray)) and len(choices) > 0
-        check(field, choices, ok, "at least one choice")
+        ok = isinstance(choices, (tuple, list, range)) or getattr(choices, "ndim", 0) == 1
+        # Not the length, which a long range does not have.
+        ok = ok and 0 < len(choices[: MAX_CHOICES + 1]) <= MAX_CHOICES
+        check(field, choices, ok, f"1 to {MAX_CHOICES:,} choices")
         for choice in choices:
             check_one(choice)
         object.__setattr__(self, field, tuple(np.unique(choices).tolist()))
@@ -125,3 +128,12 @@ class DesignSpace(Frame, abc.ABC):
     @property
     def _group_law(self) -> Law:
         return log_uniform(self.group_widths)
+
+
+def check_image_size(image_size: int, space: DesignSpace) -> None:
+    """Raises ValueError unless images of this size suit the networks of a space."""
+    check_int("image_size", image_size, minimum=space.total_stride, maximum=MAX_SIDE)
+
+
+def _check_group_width(group_width):
+    check_int("group_widths", group_width, minimum=1, maximum=MAX_WIDTH)

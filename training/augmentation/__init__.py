@@ -120,7 +120,7 @@ def batch_augmentation(augmentation, seed):
 def _crop(augmentation, images):
     """Returns the crop as a function of an image, a seed and a map or None; returns both."""
     size, interpolation = images.size, images.interpolation
-    form = (images.channels, images.exif_orientation)
+    form = (images.channels, images.exif_orientation, images.max_pixels)
 
     def whole(image, seed, pixels):
         pixels = None if pixels is None else resize_map(pixels, size)

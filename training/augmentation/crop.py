@@ -3,7 +3,8 @@
 import tensorflow as tf
 
 from regnet_tf._checks import check_choice
-from regnet_tf.preprocessing import INTERPOLATIONS
+from regnet_tf._decoding import limited
+from regnet_tf.preprocessing import INTERPOLATIONS, MAX_PIXELS
 
 from .boxes import Box, random_box
 from .decoding import decoded
@@ -21,6 +22,7 @@ def random_resized_crop(
     interpolation="bilinear",
     channels=3,
     exif_orientation=False,
+    max_pixels=MAX_PIXELS,
 ):
     """Crops an image at random area, shape and position (see `crop_box`); resizes to a square.
 
@@ -34,6 +36,7 @@ def random_resized_crop(
         interpolation: see `resize`.
         channels: number of channels of the result, see `decoded`.
         exif_orientation: whether to turn an encoded file as its EXIF metadata says.
+        max_pixels: largest number of pixels in an encoded file.
 
     Returns:
         float32 `(image_size, image_size, channels)`, levels from 0 to 255, not rounded.
@@ -42,7 +45,8 @@ def random_resized_crop(
         ValueError: if `interpolation` is unknown. At run time, TensorFlow raises its own error if
             the bytes are not an image.
     """
-    part = _cut(image, lambda shape: crop_box(shape, seed, area, ratio), channels, exif_orientation)
+    form = (channels, exif_orientation, max_pixels)
+    part = _cut(image, lambda shape: crop_box(shape, seed, area, ratio), form)
     return resize(part, image_size, interpolation)
 
 
@@ -86,7 +90,14 @@ def crop_box(image_shape, seed, area=AREA, ratio=RATIO):
     return Box(*(tf.where(fits, *pair) for pair in zip(box, fallback, strict=True)))
 
 
-def whole_image(image, image_size, interpolation="bilinear", channels=3, exif_orientation=False):
+def whole_image(
+    image,
+    image_size,
+    interpolation="bilinear",
+    channels=3,
+    exif_orientation=False,
+    max_pixels=MAX_PIXELS,
+):
     """Resizes the whole image to a square.
 
     Args:
@@ -95,6 +106,7 @@ def whole_image(image, image_size, interpolation="bilinear", channels=3, exif_or
         interpolation: see `resize`.
         channels: number of channels of the result, see `decoded`.
         exif_orientation: whether to turn an encoded file as its EXIF metadata says.
+        max_pixels: largest number of pixels in an encoded file.
 
     Returns:
         float32 `(image_size, image_size, channels)`, levels from 0 to 255, not rounded.
@@ -103,7 +115,8 @@ def whole_image(image, image_size, interpolation="bilinear", channels=3, exif_or
         ValueError: if `interpolation` is unknown. At run time, TensorFlow raises its own error if
             the bytes are not an image.
     """
-    return resize(decoded(image, channels, exif_orientation), image_size, interpolation)
+    whole = decoded(image, channels, exif_orientation, max_pixels)
+    return resize(whole, image_size, interpolation)
 
 
 def random_flip(image, seed):
@@ -156,15 +169,22 @@ def resize_map(pixels, image_size):
     return tf.image.resize(pixels[..., None], size, "nearest")[..., 0]
 
 
-def _cut(image, box_of, channels, exif_orientation):
-    """Crops an image to the box `box_of(shape)`; returns uint8 `(height, width, channels)`."""
+def _cut(image, box_of, form):
+    """Crops an image to the box `box_of(shape)`; returns uint8 `(height, width, channels)`.
+
+    `form` is the channels, whether EXIF metadata turns the image, and the largest number of pixels.
+    """
+    channels, exif_orientation, max_pixels = form
 
     def of_whole():
-        return _slice(decoded(image, channels, exif_orientation), box_of)
+        return _slice(decoded(image, *form), box_of)
+
+    def of_part():
+        return _decode_and_cut(limited(image, max_pixels), box_of)
 
     if image.dtype != tf.string or channels != 3 or exif_orientation:
         return of_whole()
-    return tf.cond(tf.io.is_jpeg(image), lambda: _decode_and_cut(image, box_of), of_whole)
+    return tf.cond(tf.io.is_jpeg(image), of_part, of_whole)
 
 
 def _slice(image, box_of):

@@ -3,13 +3,13 @@
 import tensorflow as tf
 
 from regnet_tf._errors import UserError
-from regnet_tf.preprocessing import decode_image
+from regnet_tf.preprocessing import MAX_PIXELS, decode_image
 
 # Pillow's weights of R, G and B for gray, in 65536ths.
 _GRAY = (19595, 38470, 7471)
 
 
-def decoded(image, channels=3, exif_orientation=False):
+def decoded(image, channels=3, exif_orientation=False, max_pixels=MAX_PIXELS):
     """Returns an image of a split's examples with a number of channels.
 
     Args:
@@ -17,6 +17,7 @@ def decoded(image, channels=3, exif_orientation=False):
             `(height, width, channels)`. RGB becomes gray, and gray RGB, as in Pillow.
         channels: 1 for gray, 3 for RGB, 4 for RGBA; an image in memory may have any number.
         exif_orientation: whether to turn the image as the EXIF metadata in its file says.
+        max_pixels: largest number of pixels in an encoded file.
 
     Returns:
         uint8 `(height, width, channels)`.
@@ -25,7 +26,7 @@ def decoded(image, channels=3, exif_orientation=False):
         UserError: if an image in memory has other channels and is neither gray nor RGB.
     """
     if image.dtype == tf.string:
-        return decode_image(image, channels, exif_orientation)
+        return decode_image(image, channels, exif_orientation, max_pixels)
     there_are = image.shape[-1]
     if there_are == channels:
         return image

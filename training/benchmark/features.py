@@ -3,12 +3,12 @@
 The loss of a training step is the mean square of all maps, so that no head adds any cost.
 """
 
-import concurrent.futures
-import multiprocessing
 import resource
 import time
 from pathlib import Path
 from typing import Any
+
+from regnet_command.workers import Worker
 
 from regnet_tf._torch import import_timm
 
@@ -93,9 +93,11 @@ def peak_memory(setting: Any, remat: bool) -> dict[str, float]:
         Dict, in MiB: "peak" of the whole process, and "step", the memory of two training steps
         beyond the libraries and the network.
     """
-    spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        before, peak = pool.submit(_memory, setting, remat).result()
+    worker = Worker()
+    try:
+        before, peak = worker.submit(_memory, setting, remat).result()
+    finally:
+        worker.kill()
     return {"peak": peak, "step": peak - before}
 
 

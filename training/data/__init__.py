@@ -16,6 +16,7 @@ from pathlib import Path
 
 from regnet_tf._checks import check_int
 from regnet_tf._errors import UserError, import_optional, nearest_names
+from regnet_tf.preprocessing import MAX_PIXELS
 
 from . import csv_labels, digit_scenes, digits, fashion_mnist, folder, masks, tfds_catalog
 from .dataset import CompleteDataSet, DataSet
@@ -42,6 +43,7 @@ def load(
     split_seed: int = 0,
     skip_damaged: bool = False,
     target: str | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> DataSet:
     """Loads a data set, or selected classes and images of it.
 
@@ -63,6 +65,7 @@ def load(
         skip_damaged: whether to leave out classes without images and images without masks,
             instead of an error. See `training.data.checking` for damaged files.
         target: "pixels" for the masks of a data set of tensorflow-datasets that has labels too.
+        max_pixels: largest number of pixels in a mask that is read for its classes.
 
     Raises:
         UserError: if the name is unknown (with the nearest names), a folder is empty, a class is
@@ -75,7 +78,7 @@ def load(
     if name in EMBEDDED:
         loaded = Loaded(*EMBEDDED[name]())
     elif Path(name).is_dir() or Path(name).suffix.lower() == ".csv":
-        loaded = _of_files(Path(name), test_share, split_seed, skip_damaged)
+        loaded = _of_files(Path(name), test_share, split_seed, skip_damaged, max_pixels)
     elif name == fashion_mnist.NAME:
         loaded = Loaded(*fashion_mnist.load(data_dir))
     elif "/" in name and not tfds_catalog.is_known(name):
@@ -108,10 +111,11 @@ def target_of(name: str | Path, data_dir: str | Path | None = None) -> str:
     return load(name, data_dir).target
 
 
-def _of_files(path, test_share, split_seed, skip_damaged):
+def _of_files(path, test_share, split_seed, skip_damaged, max_pixels):
     """Loads a CSV file, or a folder of any layout."""
     table = csv_labels.find(path)
     if table is not None:
         return csv_labels.load(table, test_share, split_seed)
-    kind = masks if masks.has_masks(path) else folder
-    return kind.load(path, test_share, split_seed, skip_damaged)
+    if masks.has_masks(path):
+        return masks.load(path, test_share, split_seed, skip_damaged, max_pixels)
+    return folder.load(path, test_share, split_seed, skip_damaged)

@@ -1,8 +1,6 @@
-"""Runs `regnet data` as `python -m training.data`."""
+"""`python -m training.data` is `regnet data`."""
 
-import sys
-
-from ..data_command import main
+from regnet_command import start
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start("..data_command", __package__)

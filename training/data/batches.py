@@ -93,7 +93,7 @@ def training_batches(
         # Workers take the images of a batch in turns.
         seed = tf.stack([tf.constant(recipe.seed, tf.int64), number * workers + index])
         if target == "pixels":
-            return augment_image(image, seed, _as_map(label))
+            return augment_image(image, seed, _as_map(label, recipe.images))
         label = tf.one_hot(label, classes) if target == "class" else tf.cast(label, tf.float32)
         return augment_image(image, seed), label
 
@@ -152,10 +152,10 @@ def test_crop(image, label, target, preprocessing):
         target: the split's `target`.
         preprocessing: a `regnet_tf.Preprocessing`.
     """
-    form = (preprocessing.channels, preprocessing.exif_orientation)
+    form = (preprocessing.channels, preprocessing.exif_orientation, preprocessing.max_pixels)
     image = preprocessing.resize_and_crop(decoded(image, *form))
     if target == "pixels":
-        label = tf.cast(cropped_map(_as_map(label), preprocessing), tf.int64)
+        label = tf.cast(cropped_map(_as_map(label, preprocessing), preprocessing), tf.int64)
     return image, tf.cast(label, tf.float32) if target == "classes" else label
 
 
@@ -173,6 +173,9 @@ def limited_test_batches(split: Split, images: Images, schedule: Schedule) -> tf
     return batches if schedule.max_steps is None else batches.take(schedule.max_steps)
 
 
-def _as_map(label):
-    """Returns a map of classes, uint8 `(height, width)`, from the label of an example."""
-    return decode_map(label) if label.dtype == tf.string else label
+def _as_map(label, images):
+    """Returns a map of classes, uint8 `(height, width)`, from the label of an example.
+
+    `images` are the `Images` of a recipe, or a `Preprocessing`.
+    """
+    return decode_map(label, images.max_pixels) if label.dtype == tf.string else label

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from regnet_tf._decoding import limited
 from regnet_tf._errors import UserError
-from regnet_tf.preprocessing import decode_image
+from regnet_tf.preprocessing import MAX_PIXELS, decode_image
 
 from .dataset import DataSet
 from .masks import check_mask
@@ -31,7 +32,9 @@ _NOT_OF_FILES = (
 Data = TypeVar("Data", bound=DataSet)
 
 
-def check_files(data: Data, skip_damaged: bool = False, verbose: int = 0) -> Data:
+def check_files(
+    data: Data, skip_damaged: bool = False, verbose: int = 0, max_pixels: int = MAX_PIXELS
+) -> Data:
     """Reads all files of a data set, and leaves out those that cannot be read.
 
     Images in memory and in tensorflow-datasets are not checked.
@@ -40,6 +43,7 @@ def check_files(data: Data, skip_damaged: bool = False, verbose: int = 0) -> Dat
         data: a `DataSet`.
         skip_damaged: whether to leave out files that cannot be read, instead of an error.
         verbose: 1 for a progress bar, 0 for none.
+        max_pixels: largest number of pixels in a file.
 
     Returns:
         The data set without the files that cannot be read; its notes name them.
@@ -52,7 +56,7 @@ def check_files(data: Data, skip_damaged: bool = False, verbose: int = 0) -> Dat
     problems: list[str] = []
     for name in ("train", "test"):
         split = getattr(data, name)
-        found = damaged_files(split, len(data.class_names), verbose)
+        found = damaged_files(split, len(data.class_names), verbose, max_pixels)
         problems += found.values()
         kept[name] = split
         if found:
@@ -73,7 +77,10 @@ def check_files(data: Data, skip_damaged: bool = False, verbose: int = 0) -> Dat
 
 
 def damaged_files(
-    split: Split | None, classes: int | None = None, verbose: int = 0
+    split: Split | None,
+    classes: int | None = None,
+    verbose: int = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> dict[int, str]:
     """Finds the files of a split that cannot be read, and masks that do not fit.
 
@@ -81,6 +88,7 @@ def damaged_files(
         split: a split, or None.
         classes: number of classes, to find masks with other indices; None to find no such masks.
         verbose: 1 for a progress bar, 0 for none.
+        max_pixels: largest number of pixels in a file.
 
     Returns:
         Dict from the place of an image in the split to `"PATH: REASON"`.
@@ -88,23 +96,23 @@ def damaged_files(
     if not isinstance(split, TableSplit) or split.paths is None:
         return {}
     if split.labels.dtype.kind != "S":
-        _, reasons = read_all(lambda path: _checked(path)[0], split.items, verbose=verbose)
+        _, reasons = read_all(_rows(max_pixels), split.items, verbose=verbose)
         return {place: f"{split.paths[place]}: {reason}" for place, reason in reasons.items()}
-    return _damaged_pairs(split, classes, verbose)
+    return _damaged_pairs(split, classes, verbose, max_pixels)
 
 
-def _damaged_pairs(split, classes, verbose):
+def _damaged_pairs(split, classes, verbose, max_pixels):
     """Returns `damaged_files` of images with masks."""
 
     def check(image, mask):
-        rows, size = _checked(image)
-        return tf.concat([rows, check_mask(size, tf.io.read_file(mask))], 0)
+        rows, size = _checked(image, max_pixels)
+        return tf.concat([rows, check_mask(size, tf.io.read_file(mask), max_pixels)], 0)
 
     values, reasons = read_all(check, split.items, split.labels, verbose=verbose)
     masks, found, places = readable_paths(split.labels), {}, list(reasons)
     of_images = set()
     if places:
-        _, of_these = read_all(lambda path: _checked(path)[0], split.items[places])
+        _, of_these = read_all(_rows(max_pixels), split.items[places])
         of_images = {places[number] for number in of_these}
     for place, (_, differs, largest) in enumerate(values.tolist()):
         if place in reasons:
@@ -119,14 +127,19 @@ def _damaged_pairs(split, classes, verbose):
     return found
 
 
-def _checked(path):
+def _rows(max_pixels):
+    """Returns a function of an image's path, which decodes the image."""
+    return lambda path: _checked(path, max_pixels)[0]
+
+
+def _checked(path, max_pixels):
     """Decodes an image as cheaply as shows all damage.
 
     Returns:
         `(rows, size)`: number of decoded rows, int64 `(1,)`, which makes TensorFlow decode them;
         and `(height, width)`, int32.
     """
-    content = tf.io.read_file(path)
+    content = limited(tf.io.read_file(path), max_pixels)
 
     def of_jpeg():
         # All data is read, but every block of 8x8 pixels becomes one pixel.
@@ -134,20 +147,21 @@ def _checked(path):
         return tf.shape(small, tf.int64)[:1], tf.io.extract_jpeg_shape(content)[:2]
 
     def of_another():
-        image = decode_image(content)
+        image = decode_image(content, max_pixels=max_pixels)
         return tf.shape(image, tf.int64)[:1], tf.shape(image)[:2]
 
     return tf.cond(tf.io.is_jpeg(content), of_jpeg, of_another)
 
 
 @contextlib.contextmanager
-def naming_damaged_files(*splits: Split | None) -> Iterator[None]:
+def naming_damaged_files(*splits: Split | None, max_pixels: int = MAX_PIXELS) -> Iterator[None]:
     """Context manager for reading images: an error of TensorFlow becomes one that names the files.
 
     An error is passed on if all files of the splits can be read.
 
     Args:
         *splits: splits that the block reads.
+        max_pixels: largest number of pixels in a file.
 
     Raises:
         UserError: if a file of the splits cannot be read.
@@ -156,18 +170,22 @@ def naming_damaged_files(*splits: Split | None) -> Iterator[None]:
         yield
     except _NOT_OF_FILES:
         raise
-    except tf.errors.OpError as error:
-        problems = [problem for split in splits for problem in _problems(split)]
+    except (tf.errors.OpError, UnicodeDecodeError) as error:  # the latter about a file's name
+        problems = [problem for split in splits for problem in _problems(split, max_pixels)]
         if not problems:
             raise
         raise UserError(f"An image cannot be read. {_listed(problems)}") from error
 
 
-def _problems(split):
+def _problems(split, max_pixels):
     """Returns `"PATH: REASON"` of each damaged file, or of the first damaged example."""
     if split is None or isinstance(split, TableSplit):
-        return damaged_files(split).values()
-    images = parallel_map(split.examples(), lambda image, label: tf.shape(decode_image(image)))
+        return damaged_files(split, max_pixels=max_pixels).values()
+
+    def decoded(image, label):
+        return tf.shape(decode_image(image, max_pixels=max_pixels))
+
+    images = parallel_map(split.examples(), decoded)
     place = 0
     try:
         for _ in images:

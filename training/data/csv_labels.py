@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regnet_tf._errors import UserError
+from regnet_tf._errors import UserError, printable
+from regnet_tf._folders import is_image
 
 from . import splitting
-from .listing import as_paths, in_order, is_image, readable, shortened, split_folders
+from .listing import as_class_name, as_paths, in_order, shortened, split_folders
 from .splits import Loaded
 from .table import TableSplit
 
@@ -72,7 +73,7 @@ def find(path: Path) -> Path | None:
         return None
     if (path / _NAME).is_file():
         return path / _NAME
-    tables = [file for file in path.iterdir() if file.suffix.lower() == ".csv"]
+    tables = [one for one in path.iterdir() if one.suffix.lower() == ".csv" and one.is_file()]
     if len(tables) != 1:
         return None
     return tables[0] if _columns(_first_line(tables[0])) is not None else None
@@ -98,19 +99,24 @@ def load(file: Path, test_share: float | None = None, split_seed: int = 0) -> Lo
     several = columns.several or any(_SEPARATOR in row.label for row in rows)
     class_names, labels = _labels([row.label for row in rows], several)
     if len(class_names) < 2:
-        raise UserError(f"{readable(file)} must name two or more classes.")
+        raise UserError(f"{printable(file)} must name two or more classes.")
     paths = [row.path for row in rows]
     whole = TableSplit(as_paths(file.parent, paths), labels)
     kinds = np.array([row.split or "" for row in rows])
     tests = [kind for kind in ("validation", "test") if (kinds == kind).any()]
     if len(tests) == 2:
-        notes += (f"The images of the split test in {readable(file)} are not used.",)
+        notes += (f"The images of the split test in {printable(file)} are not used.",)
     if tests:
         named = whole.kept(kinds == "train")
         train = named if named.size else None
         return Loaded(class_names, train, whole.kept(kinds == tests[0]), notes)
     train_part, test_part, told = splitting.with_tests(
-        readable(file), whole, paths, test_share, split_seed, for_training=columns.split is not None
+        printable(file),
+        whole,
+        paths,
+        test_share,
+        split_seed,
+        for_training=columns.split is not None,
     )
     return Loaded(class_names, train_part, test_part, (*told, *notes))
 
@@ -118,13 +124,13 @@ def load(file: Path, test_share: float | None = None, split_seed: int = 0) -> Lo
 def _read(file):
     """Returns the `_Columns` and `_Row`s of a file."""
     if not file.is_file():
-        raise UserError(f"There is no file {readable(file)}.")
+        raise UserError(f"There is no file {printable(file)}.")
     first = _first_line(file)
     columns = _columns(first)
     if columns is None:
         found = max((next(csv.reader([first], delimiter=one)) for one in _DELIMITERS), key=len)
         raise UserError(
-            f"The first line of {readable(file)} must name a column of paths ({', '.join(PATHS)})"
+            f"The first line of {printable(file)} must name a column of paths ({', '.join(PATHS)})"
             f" and one of classes ({', '.join(LABELS)}). Received: {', '.join(map(repr, found))}"
         )
     rows = []
@@ -145,15 +151,15 @@ def _row(file, number, fields, columns):
 
     path, split = field(columns.path), None
     if not path:
-        raise UserError(f"Line {number} of {readable(file)} names no image.")
+        raise UserError(f"Line {number} of {printable(file)} names no image.")
     if columns.split is not None:
         split = _SPLITS.get(field(columns.split).lower())
         if split is None:
             raise UserError(
-                f"The split in line {number} of {readable(file)} must be train, validation or"
+                f"The split in line {number} of {printable(file)} must be train, validation or"
                 f" test. Received: {field(columns.split)!r}"
             )
-    return _Row(path, readable(field(columns.label)), split)
+    return _Row(path, as_class_name(field(columns.label)), split)
 
 
 def _opened(file):
@@ -192,8 +198,9 @@ def _checked(file, rows, may_be_none):
         else:
             former = seen[path]
             raise UserError(
-                f"{readable(file)} lists {readable(row.path)} as {former.label!r} ({former.split})"
-                f" and as {row.label!r} ({row.split}). Separate several classes by {_SEPARATOR!r}."
+                f"{printable(file)} lists {printable(row.path)} as {former.label!r}"
+                f" ({former.split}) and as {row.label!r} ({row.split}). Separate several classes by"
+                f" {_SEPARATOR!r}."
             )
     kept = []
     for row in seen.values():
@@ -205,11 +212,11 @@ def _checked(file, rows, may_be_none):
             kept.append(row)
     if not kept:
         raise UserError(
-            f"None of the {len(seen):,} images in {readable(file)} exists and has a class."
-            f" Missing in {readable(file.parent)}: {shortened(missing) or 'none'}"
+            f"None of the {len(seen):,} images in {printable(file)} exists and has a class."
+            f" Missing in {printable(file.parent)}: {shortened(missing) or 'none'}"
         )
     unlisted = _unlisted(file.parent, seen)
-    of, unlisted = f"of {readable(file)}", _unlisted(file.parent, seen)
+    of, unlisted = f"of {printable(file)}", _unlisted(file.parent, seen)
     notes = (
         *_note(missing, "image", f"{of} does not exist and is", f"{of} do not exist and are"),
         *_note(unnamed, "image", f"{of} has no class and is", f"{of} have no class and are"),
@@ -217,8 +224,8 @@ def _checked(file, rows, may_be_none):
         *_note(
             unlisted,
             "image",
-            f"in its folders is not listed in {readable(file)} and is",
-            f"in its folders are not listed in {readable(file)} and are",
+            f"in its folders is not listed in {printable(file)} and is",
+            f"in its folders are not listed in {printable(file)} and are",
         ),
     )
     return kept, notes
@@ -238,7 +245,7 @@ def _unlisted(folder, listed):
     for part in sorted({os.path.dirname(path) for path in listed}):
         if (folder / part).is_dir():
             names = (os.path.join(part, name) for name in os.listdir(folder / part))
-            found += [one for one in names if is_image(one) and one not in listed]
+            found += [one for one in names if one not in listed and is_image(folder / one)]
     return sorted(found)
 
 

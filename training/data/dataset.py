@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from regnet_tf._errors import UserError
+from regnet_tf._checks import check_class_names
+from regnet_tf._errors import UserError, printable
 
 from .splits import Split
 
@@ -24,6 +25,9 @@ class DataSet:
     train: Split | None
     test: Split | None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        check_class_names(f"The classes of {printable(self.name)}", self.class_names)
 
     @property
     def target(self) -> str:

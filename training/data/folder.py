@@ -5,16 +5,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regnet_tf._errors import UserError
+from regnet_tf._errors import UserError, printable
 from regnet_tf._files import IMAGE_SUFFIXES
+from regnet_tf._folders import images_below
 
 from . import splitting
 from .listing import (
+    as_class_name,
     as_paths,
-    images_below,
     in_order,
     left_out_note,
-    readable,
     shortened,
     split_folders,
 )
@@ -60,7 +60,7 @@ def load(
     if test_folder is None:
         files = _list(train_folder or path, skip_empty)
         train, test, told = splitting.with_tests(
-            readable(path),
+            printable(path),
             files.split,
             files.names,
             test_share,
@@ -75,7 +75,7 @@ def load(
     if train.class_names != test.class_names:
         others = sorted(set(train.class_names) ^ set(test.class_names))
         raise UserError(
-            f"{readable(train_folder)} and {readable(test_folder)} must hold the same classes."
+            f"{printable(train_folder)} and {printable(test_folder)} must hold the same classes."
             f" In only one of them: {shortened(others, 8)}"
         )
     notes += train.notes + test.notes
@@ -92,7 +92,7 @@ def _list(folder, skip_empty):
     notes = left_out_note(folder, left_out)
     empty = [name for name, files in found.items() if not files.images]
     if not classes or (skip_empty and len(empty) == len(classes)):
-        raise UserError(f"{readable(folder)} holds no folders of images, one for each class.")
+        raise UserError(f"{printable(folder)} holds no folders of images, one for each class.")
     if empty and not skip_empty:
         are = "holds" if len(empty) == 1 else "hold"
         raise UserError(
@@ -102,9 +102,11 @@ def _list(folder, skip_empty):
     if empty:
         notes += (f"Classes without images are left out: {shortened(empty)}.",)
     images = {name: files.images for name, files in found.items() if files.images}
-    class_names = tuple(map(readable, images))
+    class_names = tuple(map(as_class_name, images))
     if len(set(class_names)) < len(class_names):
-        raise UserError(f"Names of folders in {folder} differ only in bytes that are not UTF-8.")
+        raise UserError(
+            f"Names of folders in {printable(folder)} differ only in bytes that are not UTF-8."
+        )
     return _Files(
         folder,
         class_names,

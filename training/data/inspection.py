@@ -61,7 +61,7 @@ def inspect(
     print("\n".join([describe(data), *data.notes]))
     path = out or Path("runs/inspection") / f"{_file_name(name)}.png"
     classes, size = len(data.class_names), recipe.schedule.batch_size
-    with naming_damaged_files(data.train):
+    with naming_damaged_files(data.train, max_pixels=recipe.images.max_pixels):
         sheet.write_sheet(path, data, recipe)
         print_paths(path.parent, {path.name: f"training images of the recipe {recipe.name}"})
         pixels = recipe.images.size

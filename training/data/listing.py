@@ -1,56 +1,15 @@
-"""Lists the images below a folder, and what is left out."""
+"""Names of files, folders and classes of data sets on disk, and what is said about them."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from regnet_tf._files import IMAGE_SUFFIXES
+from regnet_tf._errors import printable
 
 TRAIN, TEST = ("train",), ("validation", "val", "test")
 _NAMED = 5  # names in a note
-
-
-class Listing(NamedTuple):
-    """Files below a folder, as sorted paths relative to it, with slashes."""
-
-    images: list[str]
-    left_out: list[str]
-
-
-def images_below(folder: Path) -> Listing:
-    """Lists all images below a folder, at any depth. Symbolic links are followed.
-
-    Hidden files and folders, and files without a suffix of `IMAGE_SUFFIXES`, are left out. A folder
-    that contains itself by a link is entered once.
-    """
-    images: list[str] = []
-    left_out: list[str] = []
-
-    def walk(path, prefix, above):
-        status = path.stat()
-        here = (status.st_dev, status.st_ino)
-        if here in above:
-            return
-        with os.scandir(path) as entries:
-            for entry in entries:
-                name = f"{prefix}{entry.name}"
-                if entry.name.startswith("."):
-                    left_out.append(name)
-                elif entry.is_dir():
-                    walk(Path(entry.path), f"{name}/", {*above, here})
-                else:
-                    (images if is_image(entry.name) else left_out).append(name)
-
-    walk(folder, "", set())
-    return Listing(sorted(images), sorted(left_out))
-
-
-def is_image(name: str) -> bool:
-    """Returns whether a file name has the suffix of an image."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def split_folders(path: Path) -> tuple[Path | None, Path | None, tuple[str, ...]]:
@@ -73,17 +32,20 @@ def left_out_note(folder: Path | str, left_out: Sequence[str]) -> tuple[str, ...
     one = len(left_out) == 1
     files = "1 file" if one else f"{len(left_out):,} files"
     are = "is hidden or no image and is" if one else "are hidden or no images and are"
-    return (f"{files} in {readable(folder)} {are} left out: {shortened(left_out)}.",)
+    return (f"{files} in {printable(folder)} {are} left out: {shortened(left_out)}.",)
 
 
 def shortened(names: Sequence[str], count: int = _NAMED) -> str:
     """Returns the first names of a list, separated by commas; "..." stands for the rest."""
     more = [] if len(names) <= count else ["..."]
-    return ", ".join([*map(readable, names[:count]), *more])
+    return ", ".join([*map(printable, names[:count]), *more])
 
 
-def readable(name: Path | str) -> str:
-    """Returns a name as text; what is not UTF-8 becomes a replacement character."""
+def as_class_name(name: str) -> str:
+    """Returns the name of a folder, or a text of a table, as the name of a class.
+
+    What is not UTF-8 becomes a replacement character.
+    """
     return os.fsencode(name).decode("utf-8", "replace")
 
 

@@ -6,7 +6,8 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from regnet_tf.preprocessing import Preprocessing
+from regnet_tf._decoding import limited
+from regnet_tf.preprocessing import MAX_PIXELS, Preprocessing
 
 #: The value of a pixel that has no class, or that no one knows.
 IGNORED = 255
@@ -16,7 +17,7 @@ _GRAY, _PALETTE, _GRAY_ALPHA = 0, 3, 4  # color types of PNG files
 _COLORS = {2: "RGB", 6: "RGBA"}
 
 
-def decode_map(content: tf.Tensor) -> tf.Tensor:
+def decode_map(content: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """Decodes a PNG file whose pixels are indices of classes: levels of gray or of a palette.
 
     TensorFlow would return the colors of a palette, and spread 1, 2 and 4 bits over 0 to 255. So
@@ -24,16 +25,18 @@ def decode_map(content: tf.Tensor) -> tf.Tensor:
 
     Args:
         content: content of the file, a string tensor of shape `()`.
+        max_pixels: largest number of pixels in the file.
 
     Returns:
         uint8 `(height, width)`. With fewer than 8 bits, no value is `IGNORED`.
 
     Raises:
-        ValueError: if the file is damaged, or no PNG of this kind. In a graph, TensorFlow raises
-            `InvalidArgumentError` when the graph runs.
+        ValueError: if the file is damaged, too large, or no PNG of this kind. In a graph,
+            TensorFlow raises `InvalidArgumentError` when the graph runs.
     """
     gray, step = tf.numpy_function(_as_gray, [content], (tf.string, tf.uint8), stateful=False)
-    levels = tf.io.decode_png(tf.ensure_shape(gray, []), channels=1)[..., 0]
+    gray = limited(tf.ensure_shape(gray, []), max_pixels)
+    levels = tf.io.decode_png(gray, channels=1)[..., 0]
     return tf.ensure_shape(levels // tf.ensure_shape(step, []), [None, None])
 
 

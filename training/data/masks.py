@@ -12,14 +12,14 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from regnet_tf._errors import UserError
+from regnet_tf._errors import UserError, printable
+from regnet_tf._folders import images_below
+from regnet_tf.preprocessing import MAX_PIXELS
 
 from . import splitting
 from .listing import (
     as_paths,
-    images_below,
     left_out_note,
-    readable,
     shortened,
     split_folders,
 )
@@ -38,7 +38,11 @@ def has_masks(path: Path) -> bool:
 
 
 def load(
-    path: Path, test_share: float | None = None, split_seed: int = 0, skip_missing: bool = False
+    path: Path,
+    test_share: float | None = None,
+    split_seed: int = 0,
+    skip_missing: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Loaded:
     """Loads images and masks of a folder.
 
@@ -48,6 +52,7 @@ def load(
             hold out none; then images outside of splits are all test images.
         split_seed: seed of that split.
         skip_missing: whether to leave out images without masks, instead of an error.
+        max_pixels: largest number of pixels in a mask that is read for its classes.
 
     Raises:
         UserError: if there are no images, an image has no mask, or `classes.txt` is unfit.
@@ -57,9 +62,9 @@ def load(
         train_folder, test_folder, notes = None, None, ()
     if test_folder is None:
         names, whole, told = _list(train_folder or path, skip_missing)
-        class_names, unnamed = _class_names(path, [whole])
+        class_names, unnamed = _class_names(path, [whole], max_pixels)
         train, test, held_out = splitting.with_tests(
-            readable(path),
+            printable(path),
             whole,
             names,
             test_share,
@@ -69,14 +74,14 @@ def load(
         return Loaded(class_names, train, test, (*held_out, *notes, *told, *unnamed))
     _, test, told = _list(test_folder, skip_missing)
     if train_folder is None:
-        class_names, unnamed = _class_names(path, [test])
+        class_names, unnamed = _class_names(path, [test], max_pixels)
         return Loaded(class_names, None, test, (*notes, *told, *unnamed))
     _, train, also = _list(train_folder, skip_missing)
-    class_names, unnamed = _class_names(path, [train, test])
+    class_names, unnamed = _class_names(path, [train, test], max_pixels)
     return Loaded(class_names, train, test, (*notes, *also, *told, *unnamed))
 
 
-def largest_class(split: TableSplit) -> int:
+def largest_class(split: TableSplit, max_pixels: int = MAX_PIXELS) -> int:
     """Returns the largest index in the masks of a split, except for `IGNORED`; -1 without one.
 
     Raises:
@@ -84,7 +89,7 @@ def largest_class(split: TableSplit) -> int:
     """
 
     def largest(path):
-        return _largest(decode_map(tf.io.read_file(path)))[None]
+        return _largest(decode_map(tf.io.read_file(path), max_pixels))[None]
 
     values, reasons = read_all(largest, split.labels)
     if reasons:
@@ -93,14 +98,15 @@ def largest_class(split: TableSplit) -> int:
     return int(values.max())
 
 
-def check_mask(size: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
+def check_mask(size: tf.Tensor, content: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """Returns whether a mask differs in size from its image, and its largest class; int64 `(2,)`.
 
     Args:
         size: size of the image, `(height, width)`, int32.
         content: content of the mask's file.
+        max_pixels: largest number of pixels in the file.
     """
-    pixels = decode_map(content)
+    pixels = decode_map(content, max_pixels)
     differs = tf.reduce_any(tf.shape(pixels) != size)
     return tf.stack([tf.cast(differs, tf.int64), _largest(pixels)])
 
@@ -115,21 +121,21 @@ def _list(folder, skip_missing):
     """Returns `(names, split, notes)` of a folder with both folders."""
     for name in (IMAGES, MASKS):
         if not (folder / name).is_dir():
-            raise UserError(f"{readable(folder)} must hold the folders {IMAGES} and {MASKS}.")
+            raise UserError(f"{printable(folder)} must hold the folders {IMAGES} and {MASKS}.")
     images, masks = images_below(folder / IMAGES), images_below(folder / MASKS)
     mask_of = {_stem(name): name for name in masks.images if name.lower().endswith(".png")}
     if len({_stem(name) for name in images.images}) < len(images.images):
         stems = [_stem(name) for name in images.images]
         twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-        raise UserError(f"Images in {readable(folder / IMAGES)} share a name: {shortened(twice)}.")
+        raise UserError(f"Images in {printable(folder / IMAGES)} share a name: {shortened(twice)}.")
     missing = [name for name in images.images if _stem(name) not in mask_of]
     names = [name for name in images.images if _stem(name) in mask_of]
     without = (
-        f"{len(missing):,} of {len(images.images):,} images in {readable(folder / IMAGES)} have no"
-        f" mask of their name in {readable(folder / MASKS)}: {shortened(missing)}"
+        f"{len(missing):,} of {len(images.images):,} images in {printable(folder / IMAGES)} have no"
+        f" mask of their name in {printable(folder / MASKS)}: {shortened(missing)}"
     )
     if not names and not missing:
-        raise UserError(f"{readable(folder / IMAGES)} holds no images.")
+        raise UserError(f"{printable(folder / IMAGES)} holds no images.")
     if missing and not (skip_missing and names):
         raise UserError(f"{without}.")
     notes: tuple[str, ...] = (f"{without}. They are left out.",) if missing else ()
@@ -148,7 +154,7 @@ def _stem(name):
     return os.path.splitext(name)[0]
 
 
-def _class_names(path, tables):
+def _class_names(path, tables, max_pixels):
     """Returns the names of the classes, and a note if they have none."""
     file = path / CLASSES
     if file.is_file():
@@ -157,15 +163,17 @@ def _class_names(path, tables):
             lines.pop()
         if len(set(lines)) < len(lines) or "" in lines or not 1 < len(lines) <= IGNORED:
             raise UserError(
-                f"{readable(file)} must hold 2 to {IGNORED} different names, one a line."
+                f"{printable(file)} must hold 2 to {IGNORED} different names, one a line."
                 f" Received: {shortened(lines)}"
             )
         return tuple(lines), ()
-    count = 1 + max(map(largest_class, tables))
+    count = 1 + max(largest_class(table, max_pixels) for table in tables)
     if count < 2:
         raise UserError(
-            f"The masks of {readable(path)} must hold two or more classes. Received: only 0"
+            f"The masks of {printable(path)} must hold two or more classes. Received: only 0"
             f" ({IGNORED} is ignored; a class must be 1, 2, ...)"
         )
-    told = f"{readable(path)} has no {CLASSES}: {count} classes, by the largest index in the masks."
+    told = (
+        f"{printable(path)} has no {CLASSES}: {count} classes, by the largest index in the masks."
+    )
     return tuple(f"class {number}" for number in range(count)), (told,)

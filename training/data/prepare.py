@@ -5,7 +5,6 @@ import io
 import logging
 import shutil
 import tarfile
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +82,15 @@ def _check(builder, manual_dir, any_size):
     differing = [name for name in found if found[name] != official[name] and not any_size]
     problems = [f"{paths[name]} is missing ({official[name]:,} bytes)." for name in missing]
     if missing:
-        problems.append("The archives come from https://image-net.org/download-images")
+        problems.append(
+            "Download them from https://image-net.org/download-images (after you register)."
+        )
     problems += [
         f"{paths[name]} has {found[name]:,} bytes instead of {official[name]:,}."
         for name in differing
     ]
     if differing:
-        problems.append("Archives that were cut down on purpose, to try things out: --any-size")
+        problems.append("Archives that were cut down on purpose, to try things out: --any-size.")
     sizes = {**official, **found} if any_size else official
     problems += _lack_of_space(builder.data_dir_root, sum(sizes.values()) * _SPACE)
     if problems:
@@ -97,8 +98,7 @@ def _check(builder, manual_dir, any_size):
 
 
 def _cannot(builder, problems):
-    lines = textwrap.indent("\n".join(problems), "  ")
-    return UserError(f"{builder.name} cannot be prepared:\n{lines}")
+    return UserError(f"{builder.name} cannot be prepared: {' '.join(problems)}")
 
 
 def _lack_of_space(folder, needed):

@@ -55,7 +55,7 @@ def _reasons(function, arrays):
         try:
             next(results)
             reasons.append("It could not be read at first")
-        except tf.errors.NotFoundError:
+        except (tf.errors.NotFoundError, UnicodeDecodeError):  # the latter for some names
             reasons.append("There is no such file")
         except tf.errors.OpError as error:
             reasons.append(short_reason(error))
@@ -65,6 +65,7 @@ def _reasons(function, arrays):
 def short_reason(error: tf.errors.OpError) -> str:
     """Returns TensorFlow's message in one line, without its operations and a Python traceback."""
     message = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|name: *$", "", error.message).strip()
+    message = re.sub(r"assertion failed: \[(.*)\]", r"\1", message)
     message = re.sub(r"^Error in user-defined function .*? Iterator::\S+: ", "", message)
     lines = [line for line in message.splitlines() if line.strip()]
     if "Traceback (most recent call last)" in message:  # of a function in Python

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from regnet_tf._errors import printable
+
 from .parallel import parallel_map
 
 
@@ -99,8 +101,8 @@ class TableSplit:
 
 
 def readable_paths(paths: np.ndarray) -> list[str]:
-    """Returns paths as text; what is not UTF-8 becomes a replacement character."""
-    return [path.decode("utf-8", "replace") for path in paths.tolist()]
+    """Returns paths as text that prints in one line."""
+    return [printable(path) for path in paths.tolist()]
 
 
 def _are_paths(array):

@@ -56,7 +56,7 @@ def evaluate(
     predictor, batches = matched(predictor, data, batches)
     title, names = f"{predictor.name}, {data.name}", predictor.class_names or ()
     counted = _Counted(batches, split.size, verbose)
-    with naming_damaged_files(split):
+    with naming_damaged_files(split, max_pixels=preprocessing.max_pixels):
         found = task.evaluate(predictor, counted, split.paths, names, title, grad_cam)
     speed = {"images_per_second": split.size / counted.seconds}
     summary = {"summary": task.summary(found.results)}
@@ -105,6 +105,7 @@ def write_evaluation(folder: Path, found: Evaluation, facts: dict[str, Any]) -> 
         The content of `evaluation.json`.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "evaluation.json").unlink(missing_ok=True)  # it marks the files as complete
     for name, rows in found.tables.items():
         write_csv(folder / name, rows)
     for name, figure in found.figures.items():

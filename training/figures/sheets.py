@@ -44,6 +44,11 @@ class Shown:
         """Whether the prediction is right."""
         return self.label == self.guess
 
+    @property
+    def error(self) -> float:
+        """Probability of the class that is wrongly predicted; 0 if the prediction is right."""
+        return 0.0 if self.is_right else float(self.score)
+
     def texts(self, class_names: Sequence[str]) -> list[str]:
         """Returns the prediction, and the truth if it differs."""
         found = [f"{self.score:.0%} {named(class_names[self.guess])}"]
@@ -70,6 +75,11 @@ class ShownSet:
     def errors(self) -> np.ndarray:
         """How far the probability of each class is from the truth."""
         return np.abs(self.has - self.scores)
+
+    @property
+    def error(self) -> float:
+        """The largest one of `errors`."""
+        return float(self.errors.max())
 
     @property
     def guess(self) -> int:

@@ -1,6 +1,5 @@
 """Keras callbacks of a training run."""
 
-import csv
 import math
 import signal
 import sys
@@ -10,26 +9,15 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from regnet_command import Stopped
 
 from regnet_tf._errors import UserError
-from regnet_tf._files import replacing
 
 from ..recipes.parts import Selection
 from .averaging import ModelAverage
 from .checkpoints import Checkpoints, Progress
+from .directory import write_history
 from .testing import Test
-
-
-class Stopped(Exception):
-    """A signal stopped the run; its state is saved.
-
-    Attributes:
-        signal: number of the signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.signal = number
 
 
 class StopSignals:
@@ -47,10 +35,13 @@ class StopSignals:
                 break
         return self
 
-    def _receive(self, number, _):
-        if self.received is not None:
-            raise KeyboardInterrupt  # the second signal stops immediately
-        self.received = number
+    def _receive(self, number, frame):
+        if self.received is None:
+            self.received = number
+        elif callable(before := self._before[number]):
+            before(number, frame)  # the second signal stops immediately
+        else:
+            raise Stopped(number)
 
     def __exit__(self, *_):
         for number, handler in self._before.items():
@@ -269,30 +260,17 @@ class HistoryFile(keras.callbacks.Callback):
     """Writes all epochs of a run to a CSV file, including those before an interruption.
 
     Args:
-        path: path of the file.
+        workdir: directory of the run.
         progress: the `Progress` with the history to write.
     """
 
-    def __init__(self, path: Path, progress: Progress) -> None:
+    def __init__(self, workdir: Path, progress: Progress) -> None:
         super().__init__()
-        self._path = path
+        self._workdir = workdir
         self._progress = progress
 
-    def on_train_begin(self, logs=None):
-        # A run may have been killed between its last checkpoint and the file.
-        if self._progress.history:
-            self._write()
-
     def on_epoch_end(self, epoch, logs=None):
-        self._write()
-
-    def _write(self):
-        rows = self._progress.history
-        fields = list(dict.fromkeys(name for row in rows for name in row))
-        with replacing(self._path) as path, path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fields)
-            writer.writeheader()
-            writer.writerows(rows)
+        write_history(self._progress.history, self._workdir)
 
 
 def say_epoch(epochs: int) -> Callable[[int, dict, float], None]:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from regnet_tf import write_state_dict
 from regnet_tf._errors import UserError, first_line
-from regnet_tf._files import read_arrays
+from regnet_tf._files import naming_file, read_arrays
 
 _NAME = re.compile(r"step-(\d+)\.npz")
 _ABOUT = "about"  # the JSON entry of the file; all other entries are variables
@@ -88,14 +88,16 @@ class Checkpoints:
         about = json.dumps(dataclasses.asdict(progress))
         target = self._path(progress.step)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            with naming_file(target):
+                self.folder.mkdir(parents=True, exist_ok=True)
             write_state_dict(target, {_ABOUT: np.array(about), **arrays})
-        except OSError as error:
+        except UserError as error:
             last = self.paths()
             raise UserError(
-                f"No checkpoint could be written to {self.folder}: {error.strerror or error}."
-                f" The last one is {last[-1] if last else 'none'}."
+                f"{error} The last checkpoint is {last[-1] if last else 'none'}."
             ) from error
+        for partial in self.folder.glob(".partial-*"):  # of a process that was killed
+            partial.unlink()
         for old in self.paths()[: -self.keep]:
             if _step_of(old) != progress.best_step:
                 old.unlink()

@@ -7,7 +7,9 @@ from pathlib import Path
 import keras
 
 from regnet_tf._errors import UserError
-from regnet_tf._files import replacing, write_json
+from regnet_tf._files import replacing, write_csv, write_json
+from regnet_tf._locking import writing_to
+from regnet_tf._runs import RUN, describe
 
 from ..tasks import FILES as OF_TASKS
 
@@ -40,8 +42,24 @@ def make_directory(workdir: Path) -> None:
 
 
 def clear(workdir: Path) -> None:
-    """Deletes the files of an earlier run, `run.json` first, as it marks the run as finished."""
-    for name in ("run.json", *FILES, PRETRAINING):
+    """Deletes the files of an earlier run, in the reverse order of their writing.
+
+    So a run that is half deleted is not finished, and its checkpoints are still known as its own.
+
+    Raises:
+        UserError: if another process trains in `PRETRAINING`; nothing is deleted.
+    """
+    inner = workdir / PRETRAINING
+    if inner.is_dir():
+        with writing_to(inner):
+            _delete(workdir)
+        shutil.rmtree(inner)
+    else:
+        _delete(workdir)
+
+
+def _delete(workdir):
+    for name in reversed(FILES):
         path = workdir / name
         if path.is_dir():
             shutil.rmtree(path)
@@ -59,6 +77,19 @@ def write_model(model: keras.Model, path: Path) -> None:
         network.save(partial)
 
 
-def write_run(run: dict, workdir: Path) -> None:
-    """Writes `run.json`, which marks the run as finished."""
-    write_json(workdir / "run.json", run)
+def write_history(history: list[dict], workdir: Path) -> None:
+    """Writes `history.csv`, a row for each epoch."""
+    fields = list(dict.fromkeys(name for row in history for name in row))
+    rows = [[row.get(name, "") for name in fields] for row in history]
+    write_csv(workdir / "history.csv", [fields, *rows])
+
+
+def write_run(run: dict, workdir: Path) -> dict:
+    """Writes `run.json`, which marks the run as finished.
+
+    Returns:
+        Its content: `run`, and "files" with the size and the SHA-256 of the model and the examples.
+    """
+    run = {**run, "files": describe(workdir)}
+    write_json(workdir / RUN, run)
+    return run

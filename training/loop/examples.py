@@ -34,7 +34,7 @@ def write_examples(
     Raises:
         UserError: if an image is damaged; it names the file.
     """
-    with naming_damaged_files(data.train, data.test):
+    with naming_damaged_files(data.train, data.test, max_pixels=preprocessing.max_pixels):
         images, labels = _examples(data.train, CALIBRATION_IMAGES, preprocessing, seed)
         test_images, test_labels = _examples(data.test, TEST_IMAGES, preprocessing, seed)
     with replacing(path) as partial:

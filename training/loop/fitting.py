@@ -134,7 +134,7 @@ class Training:
         """Returns the training of a recipe with a data set."""
         weights = None
         if recipe.loss.class_weights == "balanced":
-            weights = balanced_weights(data.train, len(data.class_names))
+            weights = balanced_weights(data.train, len(data.class_names), recipe.images.max_pixels)
         plain = Loss(name=recipe.loss.name)
         loss = make_loss(recipe.loss, data.target, weights)
         return cls(

@@ -8,6 +8,7 @@ import numpy as np
 
 from regnet_tf._errors import UserError
 from regnet_tf._files import read_json, write_json
+from regnet_tf._runs import RUN
 
 from ..data import CompleteDataSet
 from ..data.table import TableSplit
@@ -47,7 +48,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
         UserError: if the run has another recipe (it names the differing fields and both values),
             or is finished. A finished run may get more epochs, and another patience.
     """
-    before, finished = recipe_of(folder), (folder / "run.json").exists()
+    before, finished = recipe_of(folder), (folder / RUN).exists()
     if before is None:
         if finished:
             raise UserError(f"{folder} holds a finished run. {_advice('')}")
@@ -76,7 +77,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
 def is_finished(folder: Path, recipe: Recipe) -> bool:
     """Returns whether a folder holds a finished run of a recipe."""
     before = recipe_of(folder)
-    if before is None or not (folder / "run.json").exists():
+    if before is None or not (folder / RUN).exists():
         return False
     return _same_recipe(folder) and not differences(before, recipe)
 
@@ -135,7 +136,7 @@ def _advice(first):
 
 def _same_recipe(folder):
     """Returns whether the finished run has the recipe of `recipe.json`."""
-    run = read_json(folder / "run.json", "recipe")
+    run = read_json(folder / RUN, "recipe")
     return run["recipe"] == read_json(folder / FILE, "recipe")["recipe"]
 
 

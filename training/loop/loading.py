@@ -28,6 +28,7 @@ def load_for(recipe: Recipe, data_dir: str | Path | None = None) -> CompleteData
             wanted.split_seed,
             wanted.skip_damaged,
             None if recipe.decoder is None else "pixels",
+            recipe.images.max_pixels,
         )
     )
     _check_target(data, recipe)

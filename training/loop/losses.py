@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from regnet_tf.preprocessing import MAX_PIXELS
+
 from ..data.description import class_counts
 from ..data.maps import decode_map
 from ..data.parallel import parallel_map
@@ -85,7 +87,7 @@ def right_share(target: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     return of_classes if target == "classes" else of_one_class
 
 
-def balanced_weights(split: Split, classes: int) -> list[float]:
+def balanced_weights(split: Split, classes: int, max_pixels: int = MAX_PIXELS) -> list[float]:
     """Returns the weight of each class as scikit-learn's `compute_class_weight("balanced")`.
 
     The weight is `labels / (classes * labels of the class)`. A class without labels has weight 0.
@@ -93,8 +95,9 @@ def balanced_weights(split: Split, classes: int) -> list[float]:
     Args:
         split: the training split. Ignored pixels do not count.
         classes: number of classes.
+        max_pixels: largest number of pixels in the file of a mask.
     """
-    counts = _counts(split, classes)
+    counts = _counts(split, classes, max_pixels)
     total, weights = counts.sum(), np.zeros(classes)
     np.divide(total, classes * counts, out=weights, where=counts > 0)
     return [float(weight) for weight in weights]
@@ -112,24 +115,24 @@ def _smoothed(labels, smoothing, level=None):
     return labels * (1 - smoothing) + smoothing * level
 
 
-def _counts(split, classes):
+def _counts(split, classes, max_pixels):
     """Returns the number of labels of each class, float64 `(classes,)`."""
     known = class_counts(split, classes)
     if known is not None:
         return known.astype("float64")
 
     def count(image, label):
-        return _bins(label, split.target, classes)
+        return _bins(label, split.target, classes, max_pixels)
 
     return sum(parallel_map(split.examples(), count).as_numpy_iterator(), np.zeros(classes))
 
 
-def _bins(label, target, classes):
+def _bins(label, target, classes, max_pixels):
     """Returns the number of labels of each class of an example."""
     if target == "classes":
         return tf.cast(label, tf.float64)
     if label.dtype == tf.string:
-        label = decode_map(label)
+        label = decode_map(label, max_pixels)
     label = tf.reshape(tf.cast(label, tf.int32), [-1])
     counted = tf.boolean_mask(label, label < classes)
     return tf.cast(tf.math.bincount(counted, minlength=classes), tf.float64)

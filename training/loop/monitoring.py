@@ -1,16 +1,22 @@
 """Logs of a run for TensorBoard."""
 
+import contextlib
 import functools
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from regnet_tf._errors import UserError, first_line
+
 from .checkpoints import Progress
 
 
 class TensorBoardLog(keras.callbacks.Callback):
     """Logs scalars of steps and epochs, the network's graph, and some training images.
+
+    Add it before `Bookkeeping`: each point is on disk before the checkpoint that follows it. So a
+    run that is killed in between logs the point again, and loses none.
 
     Args:
         folder: folder for the log files.
@@ -40,9 +46,20 @@ class TensorBoardLog(keras.callbacks.Callback):
     def _writer(self):
         return tf.summary.create_file_writer(self._folder)
 
+    @contextlib.contextmanager
+    def _writing(self, step):
+        """Context manager whose points are on disk at its end."""
+        try:
+            with self._writer.as_default(step=step):
+                yield
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            reason = first_line(error.message).rpartition("; ")[2]  # after the path
+            raise UserError(f"{self._folder} could not be written: {reason}.") from error
+
     def on_train_begin(self, logs=None):
-        with self._writer.as_default(step=self._progress.step):
-            if self._progress.step == 0:
+        if self._progress.step == 0:
+            with self._writing(0):
                 network = keras.Model(self.model.inputs, self.model.outputs)
                 shape = (1, self._image_size, self._image_size, self._images.shape[-1])
                 inference = tf.function(
@@ -54,15 +71,15 @@ class TensorBoardLog(keras.callbacks.Callback):
                 tf.summary.image("training images", shown, max_outputs=16)
 
     def on_train_batch_end(self, batch, logs=None):
-        if self._progress.step % self._every:
+        step = self._progress.step + 1
+        if step % self._every:
             return
-        with self._writer.as_default(step=self._progress.step):
+        with self._writing(step):
             for name, value in logs.items():
                 tf.summary.scalar(f"steps/{name}", tf.reduce_sum(value))
             tf.summary.scalar("steps/learning_rate", self.model.optimizer.learning_rate)
 
     def on_epoch_end(self, epoch, logs=None):
-        with self._writer.as_default(step=self._progress.step):
+        with self._writing(self._progress.step):
             for name, value in logs.items():
                 tf.summary.scalar(f"epochs/{name}", float(value))
-        self._writer.flush()

@@ -61,7 +61,9 @@ def announcement(
 def _enlarged(data: CompleteDataSet, images: Images) -> str | None:
     """Returns a line about images that are much smaller than the network's, or None."""
     first = data.train.examples().take(_SEEN)
-    shapes = [decoded(image, images.channels).shape for image, _ in first]
+    shapes = [
+        decoded(image, images.channels, max_pixels=images.max_pixels).shape for image, _ in first
+    ]
     height, width = (max(shape[axis] for shape in shapes) for axis in (0, 1))
     if 2 * max(height, width) > images.size:
         return None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from regnet_tf._runs import RUN
 from regnet_tf.weights import Checkpoint
 
 from ..data import CompleteDataSet
@@ -55,14 +56,14 @@ class Run:
         self.checkpoints = Checkpoints(workdir / CHECKPOINTS, self._state)
         self.progress = Progress()
 
-    def restore(self, weights: Checkpoint | None = None) -> None:
-        """Restores the last checkpoint, or loads initial weights.
+    def restore(self, weights: str | Path | None = None) -> None:
+        """Restores the last checkpoint, or loads initial weights if there is none.
 
         Args:
-            weights: initial weights of a run that begins; None for random ones.
+            weights: initial weights as a tag or a path; None for random ones.
 
         Raises:
-            UserError: if the checkpoint or the weights do not fit.
+            UserError: if the checkpoint or the weights do not fit, or the weights are damaged.
         """
         self.progress = self.checkpoints.restore(self._say)
         self._metrics = {}
@@ -71,7 +72,7 @@ class Run:
         if self.progress.step:
             self._say_position()
         elif weights is not None:
-            self._load(weights)
+            self._load(Checkpoint.find(weights))
 
     def _load(self, weights):
         """Loads initial weights into the network, and into its average."""
@@ -85,7 +86,7 @@ class Run:
         step, epochs = self.progress.step, self.recipe.schedule.epochs
         self._say(f"Resuming after step {step:,} of {self._steps * epochs:,}.")
         epoch = step // self._steps
-        if (self.workdir / "run.json").exists() and epoch < epochs:
+        if (self.workdir / RUN).exists() and epoch < epochs:
             rate = learning_rate(self.recipe.schedule, epoch)
             self._say(
                 f"The learning rate follows the schedule of {epochs} epochs: {rate:.4g} in epoch"
@@ -110,8 +111,9 @@ class Run:
                 callbacks.KeptMetrics(self._metric_variables(), self._metrics),
                 *self._averaging(),
                 *self._testing(),
+                *self._logs(),
                 self._bookkeeping(checkpoint_steps, stop_signals),
-                *self._records(),
+                *self._history_file(),
             ]
             first_step = self.progress.step
             fit(self.model, self.recipe, self.data, self.strategy, own, first_step, bars)
@@ -187,17 +189,18 @@ class Run:
             self.selection,
         )
 
-    def _records(self):
-        """Returns the callbacks that write the history and the logs; none in other workers."""
+    def _logs(self):
+        """Returns the callback that writes the logs; none in other workers."""
         if not self._writes:
             return []
         # Create the samples here, as augmentation layers have variables. A callback must not
         # create variables: it runs inside the strategy's scope and on one worker only.
         samples, size = self._samples(), self.recipe.images.size
-        return [
-            callbacks.HistoryFile(self.workdir / "history.csv", self.progress),
-            TensorBoardLog(self.workdir / "logs", size, self.progress, samples),
-        ]
+        return [TensorBoardLog(self.workdir / "logs", size, self.progress, samples)]
+
+    def _history_file(self):
+        """Returns the callback that writes the history; none in other workers."""
+        return [callbacks.HistoryFile(self.workdir, self.progress)] if self._writes else []
 
     def _state(self):
         """Returns the variables of the run, by name."""

@@ -1,14 +1,14 @@
 """Distribution strategies: one device, several devices, or several machines."""
 
-import json
 import os
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-from regnet_tf._checks import check_choice
+from regnet_tf._checks import check_choice, shown
 from regnet_tf._cpu import onednn, processor
 from regnet_tf._errors import UserError, first_line
+from regnet_tf._files import parse_json
 
 from ..recipes import Recipe
 
@@ -96,7 +96,10 @@ def _resolver():
         _check_tf_config(os.environ["TF_CONFIG"])
         return tf.distribute.cluster_resolver.TFConfigClusterResolver()
     if "SLURM_STEP_NODELIST" in os.environ or "SLURM_JOB_NODELIST" in os.environ:
-        return tf.distribute.cluster_resolver.SlurmClusterResolver()
+        try:
+            return tf.distribute.cluster_resolver.SlurmClusterResolver()
+        except (ValueError, RuntimeError, OSError) as error:  # OSError: no nvidia-smi
+            raise UserError(f"SLURM's variables name no workers: {first_line(error)}") from error
     raise UserError(
         "The strategy `multiworker` needs the machines in the variable TF_CONFIG, such as"
         ' {"cluster": {"worker": ["one:5000", "two:5000"]}, "task": {"type": "worker", "index":'
@@ -105,16 +108,19 @@ def _resolver():
 
 
 def _check_tf_config(text):
+    config = parse_json(text, "TF_CONFIG", "cluster", "task")
     try:
-        config = json.loads(text)
         workers, task = config["cluster"]["worker"], config["task"]
         ok = task["type"] == "worker" and 0 <= int(task["index"]) < len(workers)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"TF_CONFIG must name workers and a task. Received: {text}") from error
+        ok = ok and isinstance(workers, list) and all(isinstance(one, str) for one in workers)
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise UserError(
+            f"TF_CONFIG must name workers and a task. Received: {shown(text)}"
+        ) from error
     if not ok:
         raise UserError(
             f"TF_CONFIG must give the task an index below {len(workers)}, of type worker."
-            f" Received: {task}"
+            f" Received: {shown(task)}"
         )
 
 

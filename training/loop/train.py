@@ -12,21 +12,22 @@ import tensorflow as tf
 from regnet_tf._checks import check_choice, check_int
 from regnet_tf._errors import UserError, import_optional
 from regnet_tf._files import read_json, write_csv
+from regnet_tf._locking import writing_to
 from regnet_tf._predictors import of_keras
-from regnet_tf.weights import Checkpoint
+from regnet_tf._runs import RUN
+from regnet_tf.weights import find_weights
 
 from ..data.batches import limited_test_batches
 from ..data.checking import check_files, naming_damaged_files
 from ..figures import curves, write_figure
-from ..locking import writing_to
 from ..recipes import Recipe, pretraining_recipe
 from ..tasks import task_of
 from . import identity, strategies
 from .directory import (
-    CHECKPOINTS,
     PRETRAINING,
     clear,
     make_directory,
+    write_history,
     write_model,
     write_run,
 )
@@ -84,18 +85,21 @@ def train_and_evaluate(
             run, or one of another recipe or other data; or if there are several workers and the
             recipe has `pretraining`. During training, if the loss is not finite, an image cannot be
             read, or a file cannot be written.
-        training.loop.callbacks.Stopped: after SIGTERM or SIGINT, once the state is saved.
+        regnet_command.Stopped: after SIGTERM or SIGINT, once the state is saved.
     """
     check_int("checkpoint_steps", checkpoint_steps, minimum=1)
     strategy, workdir = strategy or tf.distribute.get_strategy(), Path(workdir)
-    data = _checked_data(recipe, workdir, overwrite, data_dir, strategy, verbose)
+    is_chief = strategies.is_chief(strategy)
+    data = _load(recipe, data_dir, strategy)
     make_directory(workdir)
     with contextlib.ExitStack() as stack:
-        if strategies.is_chief(strategy):
+        if is_chief:
             stack.enter_context(writing_to(workdir))
-            if overwrite:
-                clear(workdir)
-        stack.enter_context(naming_damaged_files(data.train, data.test))
+        data = _checked(data, recipe, workdir, overwrite, verbose)
+        if is_chief and overwrite:
+            clear(workdir)
+        limit = recipe.images.max_pixels
+        stack.enter_context(naming_damaged_files(data.train, data.test, max_pixels=limit))
         how = {"data_dir": data_dir, "strategy": strategy, "checkpoint_steps": checkpoint_steps}
         return _train(recipe, data, workdir, verbose, how)
 
@@ -109,9 +113,6 @@ def _train(recipe, data, workdir, verbose, how):
     if recipe.pretraining is not None:
         weights = workdir / PRETRAINING
         pretraining, before = _pretrain(pretraining_recipe(recipe), weights, verbose, **how)
-    checkpoint = None
-    if weights is not None and not (workdir / CHECKPOINTS).is_dir():
-        checkpoint = Checkpoint.find(weights)
 
     training_clock = time.perf_counter()
     keras.utils.set_random_seed(recipe.seed)
@@ -119,8 +120,8 @@ def _train(recipe, data, workdir, verbose, how):
     run = Run(recipe, data, workdir, strategy, verbose)
     if verbose:
         print(announcement(run.model, recipe, data, strategy))
-    run.restore(checkpoint)
-    if run.is_stale and (workdir / "run.json").exists():
+    run.restore(weights)
+    if run.is_stale and (workdir / RUN).exists():
         raise UserError(
             f"{workdir} holds a run that its patience has ended. Give a larger"
             " `selection.patience` as well as more epochs."
@@ -140,8 +141,7 @@ def _train(recipe, data, workdir, verbose, how):
         "started": started.isoformat(timespec="seconds"),
         "seconds": {"training": round(training, 1), "total": round(total, 1)},
     }
-    write_run(facts, workdir)
-    return facts
+    return write_run(facts, workdir)
 
 
 def summary(run: dict) -> str:
@@ -155,10 +155,8 @@ def summary(run: dict) -> str:
     return f"{outcome}. {run['seconds']['total']:.0f} seconds"
 
 
-def _checked_data(recipe, workdir, overwrite, data_dir, strategy, verbose):
-    """Returns the data set of a recipe, once everything is checked that a run needs."""
-    if not overwrite:
-        identity.check_recipe(workdir, recipe)
+def _load(recipe, data_dir, strategy):
+    """Returns the data set of a recipe, once everything is checked but the directory of the run."""
     for package in ("matplotlib", "tensorboard"):
         import_optional(package)
     if recipe.pretraining is not None:
@@ -166,14 +164,24 @@ def _checked_data(recipe, workdir, overwrite, data_dir, strategy, verbose):
         if strategies.is_multi_worker(strategy):
             raise UserError("A recipe with `pretraining` runs under one worker. Received: several")
     strategies.check_replicas(recipe, strategy)
+    if recipe.network.weights is not None:
+        find_weights(recipe.network.weights)
     data = load_for(recipe, data_dir)
     if recipe.selection is not None:
         metrics = task_of(recipe, data.target).metrics
         check_choice("selection.metric", recipe.selection.metric, (None, *metrics))
+    return data
+
+
+def _checked(data, recipe, workdir, overwrite, verbose):
+    """Returns a data set without damaged files, once it fits the run in the directory."""
+    if not overwrite:
+        identity.check_recipe(workdir, recipe)
     resumes = not overwrite and identity.recipe_of(workdir) is not None
     skip = recipe.data.skip_damaged
     if skip or not resumes:  # a run that resumes leaves out the same files
-        data = check_files(data, skip, verbose=int(bool(verbose) and sys.stdout.isatty()))
+        progress = int(bool(verbose) and sys.stdout.isatty())
+        data = check_files(data, skip, progress, recipe.images.max_pixels)
     if not overwrite:
         identity.check_data(workdir, data)
     return data
@@ -194,10 +202,12 @@ def _evaluate(run):
     batches = limited_test_batches(data.test, images, recipe.schedule)
     predictor = of_keras(config.name, run.model)
     found = run.task.evaluate(predictor, batches, data.test.paths, data.class_names, title)
+    (workdir / RUN).unlink(missing_ok=True)  # a run that was trained further replaces its files
     write_model(run.model, workdir / "model.keras")
     write_examples(workdir / "examples.npz", data, images.preprocessing, recipe.seed)
     selected = None if recipe.selection is None else selection["epoch"] - 1
     history = run.progress.history
+    write_history(history, workdir)  # a run may be killed between its last checkpoint and the file
     found.figures["curves.png"] = curves(history, title, selection["metric"], selected)
     for name, figure in found.figures.items():
         write_figure(figure, workdir / name)
@@ -224,7 +234,7 @@ def _pretrain(recipe, workdir, verbose, **how):
     """
     seconds = 0.0
     if identity.is_finished(workdir, recipe):
-        run = read_json(workdir / "run.json", *_KEPT)
+        run = read_json(workdir / RUN, *_KEPT)
         seconds = run["seconds"]["total"]
     else:
         run = train_and_evaluate(recipe, workdir, verbose=verbose, **how)

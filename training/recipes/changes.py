@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from regnet_tf import RegNetConfig
-from regnet_tf._checks import check
+from regnet_tf._checks import check, shown
 
 from .recipe import FIELD_TYPES, OPTIONAL_PARTS, PARTS, check_name
 
@@ -70,7 +70,8 @@ def parse_change(text: str) -> tuple[str, object]:
     try:
         return field, parse(value)
     except (ValueError, KeyError):
-        raise ValueError(f"`{field}` must be {allowed}. Received: {field}={value!r}") from None
+        reason = f"`{field}` must be {allowed}. Received: {field}={shown(value)}"
+        raise ValueError(reason) from None
 
 
 def _parse_part(part, value):

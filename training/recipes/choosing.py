@@ -78,8 +78,9 @@ def fitted_to_weights(
 
     Raises:
         UserError: if the weights do not tell their network, and `changes` does not either.
+        ValueError: if the weights are published ones of another network than `changes` names.
     """
-    from regnet_tf.weights import Checkpoint, config_of
+    from regnet_tf.weights import check_variant, config_of, is_tag, preprocessing_of
 
     found: dict[str, Any] = {"network.weights": os.fspath(weights)}
     variant = changes.get("network.config")
@@ -87,8 +88,9 @@ def fitted_to_weights(
     if config is None:
         raise UserError(f"{weights} does not tell its network. Name it by `--variant`.")
     found["network.config"] = config
-    name = variant if isinstance(variant, str) else None
-    preprocessing = Checkpoint.find(weights, name).preprocessing(recipe.images.size)
+    if isinstance(variant, str) and is_tag(weights):
+        check_variant(str(weights), variant)
+    preprocessing = preprocessing_of(weights, recipe.images.size)
     if preprocessing is not None:
         found |= {
             "images.mean": preprocessing.mean,

@@ -1,13 +1,27 @@
 """The parts of a recipe. Each part explains and checks its own fields."""
 
 import dataclasses
-import numbers
 
 from regnet_tf import Preprocessing, RegNetConfig
-from regnet_tf._checks import check, check_choice, check_int, check_number
+from regnet_tf._checks import (
+    MAX_SIDE,
+    MAX_WIDTH,
+    check,
+    check_bool,
+    check_choice,
+    check_int,
+    check_number,
+    plain,
+)
 from regnet_tf.decoders import DECODERS
 from regnet_tf.optimizers import UNDECAYED
-from regnet_tf.preprocessing import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS, for_channels
+from regnet_tf.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    INTERPOLATIONS,
+    MAX_PIXELS,
+    for_channels,
+)
 
 from ..augmentation import CROPS, ERASING_MODES, check_policy
 
@@ -17,6 +31,8 @@ SCHEDULES = ("cosine", "cosine_after_warmup", "steps")
 LAST_BATCHES = ("fill", "drop")
 LOSSES = ("cross_entropy", "binary_cross_entropy")
 CLASS_WEIGHTS = (None, "balanced")
+MAX_EPOCHS = 1_000_000
+MAX_BATCH = 2**20
 #: The value of `network.freeze` for everything before the head or the decoder.
 TRUNK = "trunk"
 
@@ -44,13 +60,14 @@ class Data:
     skip_damaged: bool = False
 
     def __post_init__(self):
+        plain(self)
         check("data.name", self.name, isinstance(self.name, str), "a text")
         ok = self.classes is None or _are_classes(self.classes)
         check("data.classes", self.classes, ok, "None or two or more names")
         _check_optional_int("data.images_per_class", self.images_per_class)
         check_number("data.test_share", self.test_share, above=0, below=1)
         check_int("data.split_seed", self.split_seed, minimum=0)
-        _check_bool("data.skip_damaged", self.skip_damaged)
+        check_bool("data.skip_damaged", self.skip_damaged)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,9 +100,10 @@ class Network:
     drop_path_rate: float | None = None
 
     def __post_init__(self):
+        plain(self)
         known_type = isinstance(self.config, RegNetConfig)
         check("network.config", self.config, known_type, "a RegNetConfig, see `get_config`")
-        _check_bool("network.synchronized", self.synchronized)
+        check_bool("network.synchronized", self.synchronized)
         check_choice("network.precision", self.precision, PRECISIONS)
         ok = self.weights is None or isinstance(self.weights, str)
         check("network.weights", self.weights, ok, "None, a tag or a path")
@@ -115,8 +133,9 @@ class Decoder:
     finest_level: int = 2
 
     def __post_init__(self):
+        plain(self)
         check_choice("decoder.name", self.name, tuple(DECODERS))
-        check_int("decoder.width", self.width, minimum=1)
+        check_int("decoder.width", self.width, minimum=1, maximum=MAX_WIDTH)
         check_int("decoder.finest_level", self.finest_level, minimum=1)
 
 
@@ -134,6 +153,7 @@ class Images:
         channels: number of channels: 3 for RGB, 1 for gray. `mean` and `std` have one number for
             each channel, or three for R, G and B, which are adapted to other numbers of channels.
         exif_orientation: whether to turn images as their EXIF metadata says.
+        max_pixels: largest number of pixels in the file of an image or a mask.
     """
 
     size: int
@@ -144,19 +164,22 @@ class Images:
     std: tuple[float, ...] = IMAGENET_STD
     channels: int = 3
     exif_orientation: bool = False
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self):
-        check_int("images.size", self.size, minimum=1)
-        _check_optional_int("images.test_size", self.test_size)
+        plain(self)
+        check_int("images.size", self.size, minimum=1, maximum=MAX_SIDE)
+        _check_optional_int("images.test_size", self.test_size, maximum=MAX_SIDE)
         side = self.test_size or self.size
         check_number("images.crop_fraction", self.crop_fraction, above=0)
         ok = self.crop_fraction <= side  # or nothing is left of the shorter side
         check("images.crop_fraction", self.crop_fraction, ok, f"at most {side}")
         check_choice("images.interpolation", self.interpolation, INTERPOLATIONS)
-        check_int("images.channels", self.channels, minimum=1)
+        check_int("images.channels", self.channels, minimum=1, maximum=MAX_WIDTH)
         _check_channels("images.mean", self.mean, self.channels)
         _check_channels("images.std", self.std, self.channels, above=0)
-        _check_bool("images.exif_orientation", self.exif_orientation)
+        check_bool("images.exif_orientation", self.exif_orientation)
+        check_int("images.max_pixels", self.max_pixels, minimum=1)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -168,6 +191,7 @@ class Images:
             mean=for_channels(self.mean, self.channels),
             std=for_channels(self.std, self.channels),
             exif_orientation=self.exif_orientation,
+            max_pixels=self.max_pixels,
         )
 
     @property
@@ -213,14 +237,16 @@ class Augmentation:
     zoom: float = 0.0
 
     def __post_init__(self):
+        plain(self)
         check_choice("augmentation.crop", self.crop, CROPS)
         area = self.crop_area
-        ok = isinstance(area, tuple) and len(area) == 2
-        ok = ok and all(isinstance(share, numbers.Real) for share in area)
-        ok = ok and 0 < area[0] <= area[1] <= 1
         allowed = "the least and the largest share, above 0, at most 1"
+        ok = isinstance(area, tuple) and len(area) == 2
         check("augmentation.crop_area", area, ok, allowed)
-        _check_bool("augmentation.flip", self.flip)
+        for share in area:
+            check_number("augmentation.crop_area", share, above=0, maximum=1)
+        check("augmentation.crop_area", area, area[0] <= area[1], allowed)
+        check_bool("augmentation.flip", self.flip)
         check_policy(self.policy, "augmentation.policy")
         for field in ("lighting", "mixup", "cutmix", "rotation"):
             check_number(f"augmentation.{field}", getattr(self, field), minimum=0)
@@ -266,19 +292,20 @@ class Schedule:
     last_batch: str = "fill"
 
     def __post_init__(self):
-        check_int("schedule.epochs", self.epochs, minimum=1)
-        check_int("schedule.batch_size", self.batch_size, minimum=1)
+        plain(self)
+        check_int("schedule.epochs", self.epochs, minimum=1, maximum=MAX_EPOCHS)
+        check_int("schedule.batch_size", self.batch_size, minimum=1, maximum=MAX_BATCH)
         check_number("schedule.learning_rate", self.learning_rate, above=0)
         _check_optional_int("schedule.learning_rate_batch", self.learning_rate_batch)
         check_choice("schedule.kind", self.kind, SCHEDULES)
-        for field in ("decay_epochs", "decay_rate"):
+        for field, most in (("decay_epochs", MAX_EPOCHS), ("decay_rate", 1)):
             name, value = f"schedule.{field}", getattr(self, field)
             if self.kind == "steps":
                 check(name, value, value is not None, "given where `schedule.kind` is steps")
-                check_number(name, value, above=0)
+                check_number(name, value, above=0, maximum=most)
             else:
                 check(name, value, value is None, "None unless `schedule.kind` is steps")
-        check_int("schedule.warmup_epochs", self.warmup_epochs, minimum=0)
+        check_int("schedule.warmup_epochs", self.warmup_epochs, minimum=0, maximum=MAX_EPOCHS)
         check_number("schedule.warmup_factor", self.warmup_factor, above=0)
         _check_optional_int("schedule.max_steps", self.max_steps)
         check_int("schedule.accumulation", self.accumulation, minimum=1)
@@ -330,9 +357,10 @@ class Optimizer:
     clip_value: float | None = None
 
     def __post_init__(self):
+        plain(self)
         check_choice("optimizer.name", self.name, OPTIMIZERS)
         check_number("optimizer.momentum", self.momentum, minimum=0, below=1)
-        _check_bool("optimizer.nesterov", self.nesterov)
+        check_bool("optimizer.nesterov", self.nesterov)
         pointless = self.nesterov and not self.momentum
         allowed = "False where `optimizer.momentum` is 0"
         check("optimizer.nesterov", self.nesterov, not pointless, allowed)
@@ -341,9 +369,7 @@ class Optimizer:
         for field in ("beta_1", "beta_2"):
             check_number(f"optimizer.{field}", getattr(self, field), minimum=0, below=1)
         check_number("optimizer.epsilon", self.epsilon, above=0)
-        check_number("optimizer.layer_decay", self.layer_decay, above=0)
-        ok = self.layer_decay <= 1
-        check("optimizer.layer_decay", self.layer_decay, ok, "a number above 0 and at most 1")
+        check_number("optimizer.layer_decay", self.layer_decay, above=0, maximum=1)
         for field in ("clip_norm", "clip_value"):
             if getattr(self, field) is not None:
                 check_number(f"optimizer.{field}", getattr(self, field), above=0)
@@ -369,6 +395,7 @@ class Loss:
     class_weights: str | None = None
 
     def __post_init__(self):
+        plain(self)
         check_choice("loss.name", self.name, LOSSES)
         check_choice("loss.class_weights", self.class_weights, CLASS_WEIGHTS)
         check_number("loss.label_smoothing", self.label_smoothing, minimum=0, below=1)
@@ -389,6 +416,7 @@ class Average:
     warmup_epochs: int = 0
 
     def __post_init__(self):
+        plain(self)
         check_number("average.decay", self.decay, above=0, below=1)
         check_int("average.steps", self.steps, minimum=1)
         check_int("average.warmup_epochs", self.warmup_epochs, minimum=0)
@@ -410,6 +438,7 @@ class Selection:
     patience: int | None = None
 
     def __post_init__(self):
+        plain(self)
         ok = self.metric is None or isinstance(self.metric, str)
         check("selection.metric", self.metric, ok, "None or the name of a test metric")
         _check_optional_int("selection.patience", self.patience)
@@ -426,6 +455,7 @@ class Pretraining:
     recipe: str
 
     def __post_init__(self):
+        plain(self)
         is_name = isinstance(self.recipe, str)
         check("pretraining.recipe", self.recipe, is_name, "the name of a recipe")
 
@@ -437,13 +467,9 @@ def _are_classes(classes):
     return len(set(classes)) == len(classes) >= 2
 
 
-def _check_bool(name, value):
-    check(name, value, isinstance(value, bool), "True or False")
-
-
-def _check_optional_int(name, value):
+def _check_optional_int(name, value, maximum=None):
     if value is not None:
-        check_int(name, value, minimum=1)
+        check_int(name, value, minimum=1, maximum=maximum)
 
 
 def _check_channels(name, values, channels, above=None):

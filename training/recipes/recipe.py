@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regnet_tf import RegNetConfig, get_config
-from regnet_tf._checks import check, check_int
+from regnet_tf._checks import check, check_int, named, plain
 
 from .parts import (
     Augmentation,
@@ -74,6 +74,10 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
+        plain(self)
+        for name in ("name", "description"):
+            value = getattr(self, name)
+            check(name, value, isinstance(value, str), "a text")
         for name in PARTS:
             _check_part(name, getattr(self, name))
         check_int("precise_images", self.precise_images, minimum=0)
@@ -118,6 +122,7 @@ class Recipe:
         Raises:
             ValueError: if a name is unknown, or a value is out of range.
         """
+        check("changes", changes, isinstance(changes, Mapping), "a dict")
         fields = {}
         for name, value in changes.items():
             check_name(name)
@@ -143,6 +148,7 @@ class Recipe:
         Raises:
             ValueError: if a field is unknown, missing or out of range.
         """
+        check("recipe", fields, isinstance(fields, Mapping), "a dict")
         fields = dict(fields)
         for name, value in fields.items():
             check_name(name)
@@ -232,10 +238,11 @@ def check_name(name: str) -> None:
     """Raises ValueError, with the nearest names, unless this names a field or part of a recipe."""
     if name in FIELD_TYPES or name in PARTS:
         return
+    check("field", name, isinstance(name, str), "the name of a recipe's field")
     near = _nearest(name)
     of_part = [known for known in FIELD_TYPES if known.startswith(name.partition(".")[0] + ".")]
     text = f"Nearest: {', '.join(near)}" if near else f"Known: {', '.join(of_part or FIELD_TYPES)}"
-    raise ValueError(f"`{name}` is no field of a recipe. {text}.")
+    raise ValueError(f"`{named(name)}` is no field of a recipe. {text}.")
 
 
 def _nearest(name):

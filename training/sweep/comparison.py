@@ -9,6 +9,7 @@ import numpy as np
 from regnet_tf._checks import check_choice, check_int
 from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing, write_json
+from regnet_tf._locking import writing_to
 from regnet_tf.design_space import best_models, best_range, error_quantile, kolmogorov_smirnov
 
 from ..figures import write_figure
@@ -60,7 +61,8 @@ def compare(
     }
     chosen = [model for population in populations for model in _best(population, best)]
     pictures = _pictures(populations, weights, seed)
-    _write(out, facts, chosen, pictures)
+    with writing_to(out):
+        _write(out, facts, chosen, pictures)
     return "\n".join(_line(one) for one in facts["populations"])
 
 

@@ -5,10 +5,9 @@ are ready. When it ends, it ends all processes that it started.
 """
 
 import concurrent.futures
-import multiprocessing
 from collections import deque
 
-from regnet_command import start_worker
+from regnet_command.workers import Worker
 
 from regnet_tf._errors import first_line
 
@@ -36,13 +35,13 @@ def processes(tasks, workers, address):
         Return values of `train_network`. If a network's worker died twice, its result is "failed".
     """
     waiting = deque((task, 1) for task in tasks)
-    idle = [_Worker() for _ in range(min(workers, len(tasks)))]
-    running: dict[concurrent.futures.Future, tuple[_Worker, dict, int]] = {}
+    idle = [Worker() for _ in range(min(workers, len(tasks)))]
+    running: dict[concurrent.futures.Future, tuple[Worker, dict, int]] = {}
     try:
         while waiting or running:
             while idle and waiting:
                 worker, (task, attempt) = idle.pop(), waiting.popleft()
-                running[worker.submit(task)] = worker, task, attempt
+                running[worker.submit(train_network, task)] = worker, task, attempt
             done, _ = concurrent.futures.wait(running, return_when="FIRST_COMPLETED")
             for future in done:
                 worker, task, attempt = running.pop(future)
@@ -52,7 +51,7 @@ def processes(tasks, workers, address):
                     yield future.result()
                     continue
                 worker.kill()
-                idle.append(_Worker())
+                idle.append(Worker())
                 if attempt < ATTEMPTS:
                     waiting.appendleft((task, attempt + 1))
                 else:
@@ -61,25 +60,3 @@ def processes(tasks, workers, address):
     finally:
         for worker in [*idle, *(worker for worker, *_ in running.values())]:
             worker.kill()
-
-
-class _Worker:
-    """A pool of one process. If the process dies, its network is known."""
-
-    def __init__(self):
-        context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-        self._pool = concurrent.futures.ProcessPoolExecutor(1, context, start_worker)
-        self._processes = set()
-
-    def submit(self, task):
-        """Submits a network; the first one starts the process."""
-        before = set(multiprocessing.active_children())
-        future = self._pool.submit(train_network, task)
-        self._processes |= set(multiprocessing.active_children()) - before
-        return future
-
-    def kill(self):
-        """Kills the process, even during training."""
-        for process in self._processes:
-            process.kill()
-        self._pool.shutdown(wait=False, cancel_futures=True)

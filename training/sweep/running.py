@@ -1,10 +1,12 @@
 """Trains a population, or its missing networks."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from regnet_tf._checks import check_choice, check_int
+from regnet_tf._locking import writing_to
 
 from ..loop.directory import make_directory
 from ..results import FAILED
@@ -50,7 +52,8 @@ def run(
 
     Raises:
         ValueError: if an argument is out of range.
-        UserError: before any training, if the data set, the folder or a package is not usable.
+        UserError: before any training, if the data set, the folder or a package is not usable, or
+            another process writes to the folder. During training, if a result cannot be written.
     """
     check_choice("executor", executor, tuple(EXECUTORS))
     check_int("workers", workers, minimum=1)
@@ -60,9 +63,11 @@ def run(
         prepare_process(threads)
     tasks = tasks_of(specification, data_dir, threads)
     make_directory(folder)
-    claim(folder, specification)
     results = population_results(folder)
-    with results.writing() as append:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(writing_to(folder))
+        claim(folder, specification)
+        append = stack.enter_context(results.writing())
         before = results.read()
         again = {FAILED} if retry_failed else ()
         done = {name: one for name, one in before.items() if one["status"] not in again}

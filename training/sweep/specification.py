@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from regnet_tf import RegNetConfig
-from regnet_tf._checks import check, check_fields, check_int
+from regnet_tf._checks import check, check_fields, check_int, plain
 from regnet_tf._errors import UserError, nearest
+from regnet_tf._files import read_json
 from regnet_tf.costs import complexity
 from regnet_tf.design_space import SPACES, DesignSpace, sample
+from regnet_tf.design_space.sampling import MAX_COUNT, check_count, check_window
 
 from ..data import CompleteDataSet
 from ..loop.loading import load_for
@@ -61,13 +63,16 @@ class Specification:
     recipe: dict
 
     def __post_init__(self):
+        plain(self)
         check("name", self.name, isinstance(self.name, str) and self.name, "a text")
         check("description", self.description, isinstance(self.description, str), "a text")
-        check_int("count", self.count, minimum=1)
+        check_int("count", self.count, minimum=1, maximum=MAX_COUNT)
         check_int("seed", self.seed, minimum=0)
         ok = isinstance(self.window, dict) and set(self.window) <= set(COSTS)
         check("window", self.window, ok, f"a dict of {', '.join(COSTS)} to [least, most]")
-        self.design_space  # noqa: B018, validates the space
+        for name, window in self.window.items():
+            check_window(name, window)
+        check_count(self.design_space, self.count)
         recipe = self._base_recipe
         for name in _WITHOUT:
             value = operator.attrgetter(name)(recipe)
@@ -155,14 +160,19 @@ def load_specification(name: str | Path) -> Specification:
             f" Built in: {', '.join(known)}."
         )
     try:
-        return Specification.from_dict(json.loads(path.read_text()))
-    except (ValueError, OSError) as error:  # ValueError includes JSON and UTF-8 errors
+        fields = read_json(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return Specification.from_dict(fields)
+    except ValueError as error:
         raise UserError(f"{path}: {error}") from error
 
 
 def _named(field, given, known):
     """Returns the entry of `known` for the given "name"."""
-    ok = isinstance(given, dict) and isinstance(given.get("name"), str)
+    ok = isinstance(given, dict) and all(isinstance(key, str) for key in given)
+    ok = ok and isinstance(given.get("name"), str)
     check(field, given, ok, 'a dict with a "name"')
     name = given["name"]
     allowed = f"one of {', '.join(known)}"

@@ -8,21 +8,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from regnet_tf import RegNetConfig
 from regnet_tf._predictors import Predictor
 
 from .. import figures
 from ..recipes.parts import Images, Network
 from . import notes, scores
-from .classifier import build_classifier, classifier_cost
-from .samples import Examples, Foremost, name_of, scored
-from .task import Evaluation, Task
+from .classifier import Classifier, build_classifier
+from .samples import name_of, tested
+from .task import Evaluation
 
 _LISTED = 5  # predictions of an image in the table
 
 
 @dataclasses.dataclass(frozen=True)
-class Classification(Task):
+class Classification(Classifier):
     """Names the class of an image. The network's outputs are probabilities `(batch, classes)`.
 
     Args:
@@ -72,10 +71,6 @@ class Classification(Task):
         macro_f1 = scores.mean_of_known(scores.f1_scores(hits, true, predicted))
         return dict(zip(self.metrics, (*map(float, means[:3]), balanced, macro_f1), strict=True))
 
-    def cost(self, model: keras.Model, config: RegNetConfig, image_size: int) -> dict[str, int]:
-        """Returns the number of "parameters", and of "multiply_adds" for one image."""
-        return classifier_cost(model, config, image_size)
-
     def evaluate(
         self,
         predictor: Predictor,
@@ -86,20 +81,7 @@ class Classification(Task):
         grad_cam: bool = False,
     ) -> Evaluation:
         """Returns `results`, with all figures and tables. See `Task.evaluate`."""
-        shown, worst = Examples(figures.SHEET), Foremost(figures.SHEET)
-        found, truth = [], []
-        index = 0
-        for images, labels, batch_scores in scored(predictor, batches):
-            found.append(batch_scores)
-            truth.append(labels)
-            for image, label, values in zip(images, labels, batch_scores, strict=True):
-                guess = int(values.argmax())
-                item = figures.Shown(image, int(label), guess, values[guess], index)
-                shown.offer(guess == label, index, item)
-                if guess != label:
-                    worst.offer(values[guess], index, item)
-                index += 1
-        labels, all_scores = np.concatenate(truth), np.concatenate(found)
+        labels, all_scores, examples, worst = tested(predictor, batches, _shown)
         confusion = scores.confusion_matrix(labels, all_scores.argmax(-1), len(class_names))
         outcome = results(labels, all_scores, class_names)
         sheet = figures.Sheet(predictor, class_names, paths)
@@ -109,8 +91,8 @@ class Classification(Task):
             "classes.png": figures.classes(
                 outcome["recall"], outcome["support"], title, "recall", "test images"
             ),
-            "predictions.png": sheet.draw(shown.items(), f"{title}: predictions for test images"),
-            "mistakes.png": sheet.draw(worst.items(), mistakes, grad_cam),
+            "predictions.png": sheet.draw(examples, f"{title}: predictions for test images"),
+            "mistakes.png": sheet.draw(worst, mistakes, grad_cam),
         }
         tables: dict[str, list[Sequence[Any]]] = {
             "predictions.csv": prediction_rows(labels, all_scores, class_names, paths),
@@ -128,6 +110,11 @@ class Classification(Task):
             f"Test accuracy {results['accuracy']:.2%} ({results['correct']} of"
             f" {results['test_images']} images){balanced}"
         )
+
+
+def _shown(image, label, scores, index):
+    guess = int(scores.argmax())
+    return figures.Shown(image, int(label), guess, scores[guess], index)
 
 
 def results(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> dict:

@@ -8,6 +8,7 @@ import regnet_tf
 from regnet_tf import RegNetConfig
 
 from ..recipes.parts import Images, Network
+from .task import Task
 
 
 def build_classifier(
@@ -33,7 +34,10 @@ def with_drop_path(network: Network) -> RegNetConfig:
     return network.config.replace(drop_path_rate=network.drop_path_rate)
 
 
-def classifier_cost(model: keras.Model, config: RegNetConfig, image_size: int) -> dict[str, int]:
-    """Returns the number of "parameters", and of "multiply_adds" for one image."""
-    cost = regnet_tf.complexity(config, image_size, classes=model.output_shape[-1])
-    return {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
+class Classifier(Task):
+    """A task whose networks are RegNets with a head."""
+
+    def cost(self, model: keras.Model, config: RegNetConfig, image_size: int) -> dict[str, int]:
+        """Returns the number of "parameters", and of "multiply_adds" for one image."""
+        cost = regnet_tf.complexity(config, image_size, classes=model.output_shape[-1])
+        return {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}

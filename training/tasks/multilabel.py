@@ -8,17 +8,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from regnet_tf import RegNetConfig
 from regnet_tf._predictors import THRESHOLD, Predictor
 
 from .. import figures
 from ..recipes.parts import Images, Network
 from . import scores
 from .classification import confusion_rows, shown
-from .classifier import build_classifier, classifier_cost
+from .classifier import Classifier, build_classifier
 from .notes import rare_classes
-from .samples import Examples, Foremost, name_of, scored
-from .task import Evaluation, Task
+from .samples import name_of, tested
+from .task import Evaluation
 
 # Thresholds for the average precision of an epoch: logits from -16 to 16, the range of sigmoids in
 # float32.
@@ -26,7 +25,7 @@ _BINS, _LOGITS = 256, 16.0
 
 
 @dataclasses.dataclass(frozen=True)
-class MultiLabel(Task):
+class MultiLabel(Classifier):
     """Names all classes of an image. The outputs are independent probabilities of all classes.
 
     A class is predicted where its probability is above one half.
@@ -86,10 +85,6 @@ class MultiLabel(Task):
         )
         return dict(zip(self.metrics, values, strict=True))
 
-    def cost(self, model: keras.Model, config: RegNetConfig, image_size: int) -> dict[str, int]:
-        """Returns the number of "parameters", and of "multiply_adds" for one image."""
-        return classifier_cost(model, config, image_size)
-
     def evaluate(
         self,
         predictor: Predictor,
@@ -104,19 +99,8 @@ class MultiLabel(Task):
         The confusion matrix counts, for the images of a class, the other classes that are predicted
         and not true. A mistake is a class that is wrongly predicted or missed.
         """
-        examples, worst = Examples(figures.SHEET), Foremost(figures.SHEET)
-        found, truth = [], []
-        index = 0
-        for images, labels, batch_scores in scored(predictor, batches):
-            found.append(batch_scores)
-            truth.append(labels > THRESHOLD)
-            for image, has, values in zip(images, truth[-1], batch_scores, strict=True):
-                item = figures.ShownSet(image, has, values, index)
-                examples.offer(item.is_right, index, item)
-                if not item.is_right:
-                    worst.offer(item.errors.max(), index, item)
-                index += 1
-        has, probabilities = np.concatenate(truth), np.concatenate(found)
+        labels, probabilities, examples, worst = tested(predictor, batches, _shown)
+        has = labels > THRESHOLD
         outcome = results(has, probabilities, class_names)
         sheet = figures.Sheet(predictor, class_names, paths)
         mistakes = f"{title}: the most confident mistakes"
@@ -133,8 +117,8 @@ class MultiLabel(Task):
                 "average precision",
                 "test images",
             ),
-            "predictions.png": sheet.draw(examples.items(), f"{title}: predictions"),
-            "mistakes.png": sheet.draw(worst.items(), mistakes, grad_cam),
+            "predictions.png": sheet.draw(examples, f"{title}: predictions"),
+            "mistakes.png": sheet.draw(worst, mistakes, grad_cam),
         }
         tables: dict[str, list[Sequence[Any]]] = {
             "predictions.csv": _prediction_rows(has, probabilities, class_names, paths),
@@ -150,6 +134,10 @@ class MultiLabel(Task):
             f" {results['micro_f1']:.4f}, macro F1 {results['macro_f1']:.4f}"
             f" ({results['test_images']} images)"
         )
+
+
+def _shown(image, label, scores, index):
+    return figures.ShownSet(image, label > THRESHOLD, scores, index)
 
 
 def results(has: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> dict:

@@ -1,13 +1,15 @@
 """Few examples of a long test, chosen while the test runs."""
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from regnet_tf._errors import UserError
 from regnet_tf._predictors import Predictor
+
+from .. import figures
 
 
 class Foremost:
@@ -79,6 +81,41 @@ def scored(predictor: Predictor, batches: Iterable) -> Iterator[tuple[Any, np.nd
         if not np.isfinite(scores).all():
             raise UserError(f"{predictor.name} returned scores that are not finite.")
         yield images, np.asarray(labels), scores
+
+
+def tested(
+    predictor: Predictor,
+    batches: Iterable,
+    shown: Callable[[Any, Any, np.ndarray, int], Any],
+) -> tuple[np.ndarray, np.ndarray, list, list]:
+    """Tests a classifier.
+
+    Args:
+        predictor: the network.
+        batches: `(images, labels)` batches, read once.
+        shown: function from an image, its label, its scores and its number in the test to a
+            `training.figures.Shown` or `ShownSet`.
+
+    Returns:
+        `(labels, scores, examples, mistakes)`: arrays with a row for each image, and lists of what
+        `shown` returned. The most confident mistakes come first.
+
+    Raises:
+        UserError: if a score is not finite.
+    """
+    examples, worst = Examples(figures.SHEET), Foremost(figures.SHEET)
+    truth, found = [], []
+    index = 0
+    for images, labels, scores in scored(predictor, batches):
+        truth.append(labels)
+        found.append(scores)
+        for image, label, values in zip(images, labels, scores, strict=True):
+            item = shown(image, label, values, index)
+            examples.offer(item.is_right, index, item)
+            if not item.is_right:
+                worst.offer(item.error, index, item)
+            index += 1
+    return np.concatenate(truth), np.concatenate(found), examples.items(), worst.items()
 
 
 def name_of(paths: Sequence[str] | None, index: int) -> str | int:

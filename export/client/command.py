@@ -1,0 +1,210 @@
+"""`regnet ask`: classifies photographs with a RegNet on TensorFlow Serving."""
+
+import argparse
+import contextlib
+import math
+from pathlib import Path
+
+from regnet_command import defer_library, run
+
+from .answers import ServingError, first_line
+from .base import Client
+from .grpc import GrpcClient
+from .load import send_load
+from .rest import RestClient
+
+_EPILOG = """\
+examples:
+  regnet ask photo.jpg other.png --model regnet
+  regnet ask photo.jpg --model regnet --server gpu7 --grpc --label canary
+  regnet ask --model regnet --status
+  regnet ask photo.jpg --model regnet --load 30 --concurrency 8 --batch-size 4
+
+The client retries after temporary failures: a failed connection, a timeout, a server that is
+overloaded or starting (HTTP 429, 502, 503 and 504; UNAVAILABLE, RESOURCE_EXHAUSTED and
+DEADLINE_EXCEEDED). The pauses double, with random variation. Other errors are final.
+
+Exit status: 0 after success, 2 after an error, 1 if --status finds no AVAILABLE version or a
+request of --load failed."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command and returns its exit status.
+
+    Args:
+        arguments: list of strings; `sys.argv[1:]` by default.
+    """
+    defer_library()
+    parser = _parser()
+    options = parser.parse_args(arguments)
+
+    def job():
+        _check(options)
+        return _run(options)
+
+    return run(job, parser, tensorflow=False, only_prints=options.load is None)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="regnet ask",
+        description="Classifies photographs with a RegNet on TensorFlow Serving.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("files", metavar="FILE", nargs="*", type=Path, help="JPEG or PNG")
+    add("--model", metavar="NAME", required=True, help="name of the model on the server")
+    add("--server", metavar="HOST", default="localhost", help="host (default: %(default)s)")
+    add(
+        "--rest-port",
+        metavar="N",
+        type=_port,
+        default=8501,
+        help="port of REST (default: %(default)s)",
+    )
+    add(
+        "--grpc-port",
+        metavar="N",
+        type=_port,
+        default=8500,
+        help="port of gRPC (default: %(default)s)",
+    )
+    add("--grpc", action="store_true", help="use gRPC instead of REST")
+    version = parser.add_mutually_exclusive_group()
+    version.add_argument(
+        "--version", metavar="N", type=_count, help="version of the model (default: the newest)"
+    )
+    version.add_argument("--label", metavar="NAME", help="label of a version, such as stable")
+    add(
+        "--timeout",
+        metavar="S",
+        type=_seconds,
+        default=10.0,
+        help="seconds for one try, with the whole answer (default: %(default)g)",
+    )
+    add(
+        "--retries",
+        metavar="N",
+        type=_retries,
+        default=3,
+        help="number of retries (default: %(default)s)",
+    )
+    add(
+        "--batch-size",
+        metavar="N",
+        type=_count,
+        default=16,
+        help="images per request (default: %(default)s)",
+    )
+    add(
+        "--top",
+        metavar="N",
+        type=_count,
+        default=5,
+        help="number of classes to print (default: %(default)s)",
+    )
+    add("--status", action="store_true", help="print the versions of the model and their states")
+    load = parser.add_argument_group("load test, which sends the files again and again")
+    load.add_argument("--load", metavar="S", type=_seconds, help="send requests for S seconds")
+    load.add_argument(
+        "--concurrency",
+        metavar="N",
+        type=_count,
+        default=4,
+        help="most requests at a time (default: %(default)s)",
+    )
+    return parser
+
+
+def _count(text, minimum=1, maximum=math.inf):
+    if not text.isdecimal() or not minimum <= int(text) <= maximum:
+        limits = f"at least {minimum}" if maximum == math.inf else f"{minimum} to {maximum}"
+        raise argparse.ArgumentTypeError(f"must be an integer of {limits}. Received: {text}")
+    return int(text)
+
+
+def _port(text):
+    return _count(text, maximum=65535)
+
+
+def _retries(text):
+    return _count(text, minimum=0)
+
+
+def _seconds(text):
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"must be a finite number above 0. Received: {text}")
+
+
+def _check(options):
+    """Raises a ValueError for wrong options, before the server is asked."""
+    if options.status and options.label is not None:
+        raise ValueError("The server gives no status of a label: --status goes with --version.")
+    if not options.status and not options.files:
+        raise ValueError("Which files? Give JPEG or PNG files, or --status.")
+    for path in options.files:
+        if not path.is_file():
+            raise ValueError(f"There is no file {path}.")
+
+
+def _run(options):
+    if options.status:
+        return _print_status(options)
+    if options.load is not None:
+        return _print_load(options)
+    with _connect(options) as client:
+        for start in range(0, len(options.files), options.batch_size):
+            _print_predictions(client, options.files[start : start + options.batch_size], options)
+    return 0
+
+
+def _connect(options):
+    """Returns the client that the options ask for."""
+    kind: type[Client] = GrpcClient if options.grpc else RestClient
+    port = options.grpc_port if options.grpc else options.rest_port
+    return kind(
+        options.model,
+        options.server,
+        port,
+        version=options.version,
+        label=options.label,
+        timeout=options.timeout,
+        retries=options.retries,
+    )
+
+
+def _print_predictions(client, paths, options):
+    from regnet_tf._errors import printable
+
+    try:
+        predictions = client.predict(path.read_bytes() for path in paths)
+    except ServingError as error:
+        if not error.images or max(error.images) >= len(paths):
+            raise
+        files = ", ".join(printable(paths[index]) for index in error.images)
+        raise ValueError(f"{files}: {error}") from error
+    for path, prediction in zip(paths, predictions, strict=True):
+        print(printable(path))
+        for label, probability in prediction.best[: options.top]:
+            print(f"  {100 * probability:6.2f} %  {printable(label)}")
+
+
+def _print_status(options):
+    with _connect(options) as client:
+        versions = client.status()
+    for each in versions:
+        error = f", {first_line(each.error)}" if each.error else ""
+        print(f"version {each.version}: {each.state}{error}")
+    return 0 if any(each.state == "AVAILABLE" for each in versions) else 1
+
+
+def _print_load(options):
+    contents = [path.read_bytes() for path in options.files]
+    load = send_load(
+        lambda: _connect(options), contents, options.load, options.concurrency, options.batch_size
+    )
+    print("\n".join(load.lines()))
+    return 1 if load.errors else 0
