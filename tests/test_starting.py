@@ -206,9 +206,13 @@ def test_no_file_takes_the_place_of_a_closed_stream(program, tmp_path):
 
 @pytest.mark.parametrize("code", ["def work(): print(1)", "def work(): print(1, flush=True)"])
 def test_output_to_a_full_disk(program, code):
-    status, _, error = program(code, after="> /dev/full")
+    """Only a program without other results fails."""
+    status, _, error = program(code, only_prints=True, after="> /dev/full")
     assert status == 2 and error.count("\n") == 1
     assert error.endswith("error: [Errno 28] No space left on device: 'standard output'\n")
+    status, _, error = program(code, after="> /dev/full")
+    assert status == 0 and error.count("\n") == 1
+    assert "No space left on device: standard output" in error
 
 
 def test_characters_that_the_output_cannot_encode(program):

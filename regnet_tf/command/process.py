@@ -133,7 +133,10 @@ def open_streams():
 
 
 class _Stream(io.FileIO):
-    """Standard output or standard error. If nobody reads it, what is written to it is dropped."""
+    """Standard output or standard error. If it cannot be written, what is written is dropped.
+
+    A program that only prints ends, with an error unless its reader has closed the pipe.
+    """
 
     def write(self, data):
         try:
@@ -142,11 +145,19 @@ class _Stream(io.FileIO):
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self.fileno())
             os.close(null)
-            if self.fileno() == 1 and not isinstance(error, BrokenPipeError):
-                raise OSError(error.errno, error.strerror, "standard output") from error
-            if self.fileno() == 1 and _process.only_prints:
-                sys.exit(_UNREAD)
+            if self.fileno() == 1:
+                self._lose_output(error)
             return len(data)
+
+    def _lose_output(self, error):
+        is_unread = isinstance(error, BrokenPipeError)
+        if _process.only_prints:
+            if is_unread:
+                sys.exit(_UNREAD)
+            raise OSError(error.errno, error.strerror, "standard output") from error
+        if not is_unread:
+            text = f"Nothing more is printed ({error.strerror}: standard output). The work goes on."
+            print(text, file=sys.stderr)
 
 
 def _text_stream(before, number):
