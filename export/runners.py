@@ -11,6 +11,7 @@ from regnet_command import without_stderr
 
 from regnet_tf._errors import UserError, first_line
 from regnet_tf._litert import dequantized, open_interpreter
+from regnet_tf._opening import load_saved_model
 
 THREADS = os.cpu_count() or 1
 
@@ -45,10 +46,7 @@ def open_saved_model(path: str | Path) -> Runner:
     Raises:
         UserError: if the SavedModel cannot be loaded.
     """
-    try:
-        loaded = tf.saved_model.load(str(path))
-    except Exception as error:  # TensorFlow may raise any exception
-        raise UserError(f"{path} cannot be loaded: {first_line(error)}") from error
+    loaded = load_saved_model(path)
     name = "images" if "images" in loaded.signatures else "features"
 
     def run(images):  # refers to `loaded`, whose resources would not outlive it

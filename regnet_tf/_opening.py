@@ -1,5 +1,6 @@
 """Opens trained networks of any format, with the class names and preprocessing in their files."""
 
+import contextlib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,23 @@ def open_predictor(source: str | Path, variant: str | None = None) -> Predictor:
     return of_keras(trained.name, trained.model)
 
 
-def _of_saved_model(path):
+def load_saved_model(path: str | Path) -> Any:
+    """Loads a SavedModel.
+
+    Raises:
+        UserError: if it is damaged.
+    """
     try:
-        signatures = tf.saved_model.load(str(path)).signatures
+        # `load` would log a damaged fingerprint with a traceback, and go on.
+        with contextlib.suppress(FileNotFoundError):  # it may have none
+            tf.saved_model.experimental.read_fingerprint(str(path))
+        return tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow may raise any exception
         raise UserError(f"{path} cannot be read: {first_line(error)}") from error
+
+
+def _of_saved_model(path):
+    signatures = load_saved_model(path).signatures
     takes_images = {
         name: function
         for name, function in signatures.items()
