@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from regnet_tf._checks import check, check_class_names, check_number
+from regnet_tf._checks import check, check_label_lines, check_number
 from regnet_tf._files import LABELS_FILE, replacing
 
 from .flatbuffer import pack_model, read_model, reading, schema
@@ -164,7 +164,7 @@ def _checked_labels(labels):
     """Returns the labels as a list; raises a ValueError if one is empty or not a single line."""
     check("labels", labels, not isinstance(labels, str), "a list of names")
     labels = list(labels)
-    check_class_names("`labels`", labels)
+    check_label_lines("`labels`", labels)
     return labels
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 from regnet_command import without_stderr
 
-from regnet_tf._errors import UserError, first_line
-from regnet_tf._litert import dequantized, open_interpreter
+from regnet_tf._litert import dequantized, invoked, open_interpreter
 from regnet_tf._opening import load_saved_model
 
 THREADS = os.cpu_count() or 1
@@ -76,19 +75,13 @@ def open_tflite(path: str | Path, threads: int = THREADS) -> Runner:
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
     batch_size = int(source["shape"][0])
 
-    def run_batch(images):
-        try:
-            interpreter.set_tensor(source["index"], images)
-            interpreter.invoke()
-        except (ValueError, RuntimeError) as error:
-            raise UserError(f"{path} does not run: {first_line(error)}") from error
-        return interpreter.get_tensor(target["index"])
-
     def run(images):
         missing = -len(images) % batch_size
         padded = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
         parts = np.split(padded, len(padded) // batch_size)
-        outputs = np.concatenate([run_batch(part) for part in parts])[: len(images)]
+        outputs = np.concatenate(
+            [invoked(interpreter, path, source, target, part) for part in parts]
+        )[: len(images)]
         return dequantized(outputs, target)
 
     return Runner(run, batch_size)

@@ -97,7 +97,7 @@ def check_choice(name, value, choices):
     check(name, value, ok, f"one of {', '.join(map(repr, choices))}")
 
 
-def check_class_names(of, names):
+def check_label_lines(of, names):
     """Raises UserError unless each class name is one line, as files of labels need it.
 
     Args:

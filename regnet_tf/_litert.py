@@ -22,6 +22,27 @@ def open_interpreter(path, threads=None):
     return interpreter
 
 
+def invoked(interpreter, path, source, target, images):
+    """Returns the interpreter's output for a batch of images.
+
+    Args:
+        interpreter: LiteRT's interpreter.
+        path: path of its file, for the error.
+        source: entry of the input in the interpreter's list of inputs.
+        target: entry of the output in its list of outputs.
+        images: numpy array in the shape and type of the input.
+
+    Raises:
+        UserError: if the network does not run, as the file is damaged.
+    """
+    try:
+        interpreter.set_tensor(source["index"], images)
+        interpreter.invoke()
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{path} does not run: {first_line(error)}") from error
+    return interpreter.get_tensor(target["index"])
+
+
 def dequantized(values, details):
     """Returns the values of a tensor as float32 if it is quantized, else unchanged.
 

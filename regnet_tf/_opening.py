@@ -11,7 +11,7 @@ import tensorflow as tf
 from regnet_tf._archives import DAMAGES, read_entry
 from regnet_tf._errors import UserError, first_line
 from regnet_tf._files import FACTS_FILE, LABELS_FILE, parse_json
-from regnet_tf._litert import dequantized, open_interpreter
+from regnet_tf._litert import dequantized, invoked, open_interpreter
 from regnet_tf._predictors import Predictor, is_of_pixels, lines_of, of_keras
 from regnet_tf._trained import load_trained
 from regnet_tf.layers import checked_class_names
@@ -117,12 +117,7 @@ def _of_tflite(path):
         if images.shape[0] != interpreter.get_input_details()[0]["shape"][0]:
             interpreter.resize_tensor_input(source["index"], images.shape)
             interpreter.allocate_tensors()
-        interpreter.set_tensor(source["index"], images)
-        try:
-            interpreter.invoke()
-        except (ValueError, RuntimeError) as error:  # the file was damaged
-            raise UserError(f"{path} does not run: {first_line(error)}") from error
-        return dequantized(interpreter.get_tensor(target["index"]), target)
+        return dequantized(invoked(interpreter, path, source, target, images), target)
 
     def scores(images):
         images = _quantized(np.asarray(images), source)

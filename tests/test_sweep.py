@@ -12,6 +12,7 @@ import time
 import dying_worker
 import numpy as np
 import pytest
+from populations import TINY
 
 from regnet_tf import RegNetConfig
 from regnet_tf._errors import UserError
@@ -24,27 +25,6 @@ from training.sweep.running import run, tasks_of
 from training.sweep.specification import Specification, load_specification
 
 ROOT = pathlib.Path(__file__).parents[1]
-TINY = {
-    "name": "tiny",
-    "space": {
-        "name": "RegNetX",
-        "stages": 2,
-        "depths": [2, 3],
-        "initial_widths": [8, 16],
-        "width_slopes": [4, 8],
-        "group_widths": [4, 8],
-        "stem_width": 8,
-    },
-    "count": 3,
-    "window": {"flops": [0, 1e6]},
-    "recipe": {
-        "name": "smoke",
-        "images.size": 16,
-        "schedule.epochs": 2,
-        "schedule.max_steps": 2,
-        "schedule.batch_size": 8,
-    },
-}
 
 
 @pytest.fixture

@@ -10,34 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..populations import TINY
 from .processes import Ended, Process, Scenario, forked, job
 
 #: A run of few seconds: arguments of `regnet train`.
 TINY_RUN = ("--recipe", "smoke", "--set=schedule.epochs=3", "--checkpoint-steps=1")
 #: Arguments of `regnet export`.
 TINY_EXPORT = ("--precision", "float32", "int8", "--name", "tiny")
-#: A population of few seconds.
-TINY_SWEEP = {
-    "name": "tiny",
-    "space": {
-        "name": "RegNetX",
-        "stages": 2,
-        "depths": [2, 3],
-        "initial_widths": [8, 16],
-        "width_slopes": [4, 8],
-        "group_widths": [4, 8],
-        "stem_width": 8,
-    },
-    "count": 3,
-    "window": {"flops": [0, 1e6]},
-    "recipe": {
-        "name": "smoke",
-        "images.size": 16,
-        "schedule.epochs": 2,
-        "schedule.max_steps": 2,
-        "schedule.batch_size": 8,
-    },
-}
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
@@ -67,7 +46,7 @@ class Originals:
         """Returns the scenarios that make them."""
         for folder in (self.folder, self.weights):
             folder.mkdir(parents=True)
-        self.spec.write_text(json.dumps(TINY_SWEEP))
+        self.spec.write_text(json.dumps(TINY))
         _write_photos(self.photos)
         return [self._run(), self._sweep()]
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from regnet_tf._checks import check_class_names
+from regnet_tf._checks import check_label_lines
 from regnet_tf._errors import UserError, printable
 
 from .splits import Split
@@ -27,7 +27,7 @@ class DataSet:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self):
-        check_class_names(f"The classes of {printable(self.name)}", self.class_names)
+        check_label_lines(f"The classes of {printable(self.name)}", self.class_names)
 
     @property
     def target(self) -> str:
