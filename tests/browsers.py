@@ -16,7 +16,7 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def chromium():
-    """Returns the path of Chromium or Chrome, from `$CHROME` or the PATH; skips the test if none"""
+    """Returns the path of Chromium or Chrome, in `$CHROME` or on the PATH; else skips the test."""
     found = next(filter(None, map(shutil.which, (os.environ.get("CHROME", ""), *CHROMIUM))), None)
     if found is None:
         pytest.skip(f"no browser in $CHROME or on the PATH: {', '.join(CHROMIUM)}")

@@ -5,6 +5,7 @@ import html.parser
 import io
 import json
 import pathlib
+import shutil
 import subprocess
 
 import numpy as np
