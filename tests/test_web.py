@@ -130,14 +130,15 @@ def test_folder(classes, modules, tmp_path):
     page = files.pop("index.html").decode()
     assert not re.search("@[A-Z]+@", page)
     assert sorted(files) == [
-        "classes.tflite", "facts.json", "labels.txt", "page.css", "page.js", "pixels.js",
+        "classes.tflite", "decoding.js", "facts.json", "labels.txt", "page.css", "page.js",
+        "pixels.js",
     ]  # fmt: skip
     assert files["classes.tflite"] == classes.tflite.read_bytes()
     assert files["labels.txt"].decode().splitlines() == list(NAMES)
     facts = json.loads(files["facts.json"])
     assert Preprocessing.from_dict(facts["preprocessing"]).interpolation == "bicubic"
     # Nothing of another host, and no script in the page but the list of modules.
-    texts = [page, *(files[name].decode() for name in ("page.css", "page.js", "pixels.js"))]
+    texts = [page, *(files[name].decode() for name in web._STATIC)]
     assert not any("://" in text for text in texts)
     (imports,) = re.findall(r"<script type=\"importmap\">(.*?)</script>", page)
     assert page.count("<script") == 2
@@ -318,7 +319,7 @@ def status(page):
 
 
 def wait_for(page, beginnings):
-    """Waits for the beginning of the status, a regular expression. (The page forbids `eval`.)"""
+    """Waits for the beginning of the status, a regular expression. The page forbids `eval`."""
     page.locator("#status", has_text=re.compile(f"^({beginnings})")).wait_for(timeout=60_000)
 
 
@@ -437,18 +438,18 @@ def test_orientation(turned, classes, scripts, tmp_path):
     """Photographs are turned as their EXIF metadata says if the network's preprocessing says so."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    file = tmp_path / "turned.jpg"
     stripes = np.zeros((200, 300, 3), "uint8")
     stripes[:, ::8] = stripes[:, 1::8] = 255
-    Image.fromarray(stripes).save(file, exif=exif, quality=95)
-    upright, raw = (classes.scores(file, exif_orientation=one) for one in (True, False))
-    assert np.abs(upright - raw).max() > 0.05
     classes.write(tmp_path / "web", scripts=scripts)
     facts = json.loads((tmp_path / "web" / "facts.json").read_text())
     facts["preprocessing"]["exif_orientation"] = turned
     (tmp_path / "web" / "facts.json").write_text(json.dumps(facts))
     with ready(tmp_path / "web") as site:
-        check(choose(site.page, file), upright if turned else raw, 0.01)
+        for file in (tmp_path / "turned.jpg", tmp_path / "turned.png"):
+            Image.fromarray(stripes).save(file, exif=exif)
+            upright, raw = (classes.scores(file, exif_orientation=one) for one in (True, False))
+            assert np.abs(upright - raw).max() > 0.05
+            check(choose(site.page, file), upright if turned else raw, 0.01)
 
 
 @pytest.mark.browser
