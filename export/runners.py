@@ -37,7 +37,7 @@ class Runner:
 
 
 def open_saved_model(path: str | Path) -> Runner:
-    """Loads a SavedModel that `export.saved_model` wrote.
+    """Loads a SavedModel that `export.formats.saved_model` wrote.
 
     Args:
         path: folder of the SavedModel.

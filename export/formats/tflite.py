@@ -2,34 +2,12 @@
 
 import tensorflow as tf
 
-from regnet_tf._checks import check_choice, check_int
-from regnet_tf._errors import UserError
 from regnet_tf._files import LABELS_FILE, replacing
 
-from . import integers, metadata
-from .convert import convert
-from .descriptions import descriptions
-
-PRECISIONS = ("float32", "float16", "dynamic_range", "int8")
-INT8_OUTPUTS = ("float32", "uint8")
-
-
-def check_options(precisions, batch_size, int8_output, examples):
-    """Raises the errors that `write_tflite` would raise for wrong options, and writes nothing.
-
-    Raises:
-        ValueError: if a precision or the output dtype is unknown, or the batch size is below 1.
-        UserError: if int8 is requested without calibration images.
-    """
-    for precision in precisions:
-        check_choice("precision", precision, PRECISIONS)
-    check_int("batch_size", batch_size, minimum=1)
-    check_choice("int8_output", int8_output, INT8_OUTPUTS)
-    if "int8" in precisions and examples is None:
-        raise UserError(
-            "int8 needs calibration images. Give --calibration with a folder of photographs or an"
-            " .npz file, or omit int8: --precision float32 float16 dynamic_range"
-        )
+from .. import integers, metadata
+from ..convert import convert
+from ..descriptions import descriptions
+from .base import PRECISIONS, Artefact, Format, check_calibration
 
 
 def write_tflite(path, network, source, precision, batch_size, int8_output, version):
@@ -104,3 +82,27 @@ def _dynamic_range(converter):
 
 
 _CONFIGURE = {"float32": None, "float16": _float16, "dynamic_range": _dynamic_range}
+
+
+def _artefacts(job):
+    source, settings = job.source, job.settings
+
+    def write(precision):
+        options = settings.batch_size, settings.int8_output, str(job.version)
+        return lambda path: write_tflite(path, job.network, source, precision, *options)
+
+    for precision in job.chosen(*PRECISIONS):
+        path = f"{FORMAT.folder}/{source.name}_{precision}.tflite"
+        yield Artefact(f"TFLite {precision}", path, precision, write(precision))
+
+
+FORMAT = Format(
+    name="tflite",
+    title="TFLite",
+    folder="tflite",
+    what="for phones, one file for each precision",
+    modules=("ai_edge_litert.interpreter",),
+    extra="export",
+    artefacts=_artefacts,
+    check=check_calibration,
+)
