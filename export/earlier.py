@@ -67,7 +67,7 @@ def artefacts_that_stay(
         if (out / name).exists():
             raise UserError(f"{out / name} is no part of an export. Move it away, or change --out.")
     others = there - {*folders}
-    if not others and _SERVING in folders or not (out / manifest.FILE).is_file():
+    if (not others and _SERVING in folders) or not (out / manifest.FILE).is_file():
         return {}
     if report.read_fingerprint(out / report.FILE) == source.fingerprint:
         artefacts = report.read_artefacts(out / report.FILE)

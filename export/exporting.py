@@ -7,6 +7,7 @@ from pathlib import Path
 from regnet_tf._checks import check_choice
 from regnet_tf._decoding import CHANNELS
 from regnet_tf._errors import UserError, first_line, import_optional
+from regnet_tf.runtimes import open_file
 
 from . import bounds, earlier, moving, report, serving
 from .checks import Checks, measure_speed
@@ -14,7 +15,6 @@ from .descriptions import descriptions
 from .examples import ENOUGH
 from .formats import FORMATS, Artefact, Job, Settings
 from .network import Network
-from .runners import open_artefact
 from .source import Source
 
 #: Files of `serving` next to the networks' folders: path -> description.
@@ -203,7 +203,7 @@ def _compared(artefacts, checks, folder, failures):
         if not one.compared:
             continue
         path, expected = folder / one.path, checks.of(one.output)
-        run = open_artefact(path)
+        run = open_file(path)
         found = expected.compare(run)
         faults = bounds.faults(one.precision, found, expected)
         if faults:
