@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import re
 import warnings
 from collections import Counter
 
@@ -45,7 +44,8 @@ def convert(network, source, opset):
             )
             _take_channels_last(model.graph, onnx)
             _rename(model.graph, network.layers)
-            model.opset_import[:] = [one for one in model.opset_import if not one.domain]
+            for unused in [one for one in model.opset_import if one.domain]:
+                model.opset_import.remove(unused)
             model.graph.output.sort(key=lambda output: network.outputs.index(output.name))
             _infer_shapes(model, onnx)
             onnx.checker.check_model(model, full_check=True)
@@ -134,7 +134,7 @@ def _gate_channels_first(graph, node):
 def _take_channels_last(graph, onnx):
     """Puts a transposition in front of the graph, whose images are channels-first."""
     (images,) = graph.input
-    batch, channels, *size = images.type.tensor_type.shape.dim
+    _, channels, *size = images.type.tensor_type.shape.dim
     for node in graph.node:
         for place, name in enumerate(node.input):
             if name == images.name:
