@@ -1,0 +1,1 @@
+"""Formats of an export: each module writes the files of one format."""
