@@ -1,4 +1,6 @@
-"""`.tflite` files for phones, in one of four precisions."""
+"""`.tflite` files for phones and browsers, in one of four precisions."""
+
+import dataclasses
 
 import tensorflow as tf
 
@@ -12,6 +14,8 @@ from .descriptions import descriptions
 
 PRECISIONS = ("float32", "float16", "dynamic_range", "int8")
 INT8_OUTPUTS = ("float32", "uint8")
+#: The output of an embedder.
+FEATURES = "features"
 
 
 def check_options(precisions, batch_size, int8_output, examples):
@@ -70,6 +74,33 @@ def write_tflite(path, network, source, precision, batch_size, int8_output, vers
     else:
         metadata.append_files(path, files)
     return layers
+
+
+def write_embedder(path, network, source, batch_size):
+    """Writes a `.tflite` file of a network's pooled features, for MediaPipe's ImageEmbedder.
+
+    It takes the same images as the files of `write_tflite`, in float32. It returns "features"
+    float32 `(batch_size, channels)`. It has no class names, since its outputs are not classes.
+
+    Args:
+        path: a `Path`.
+        network: an `export.network.Network`.
+        source: the `export.source.Source` of the network.
+        batch_size: number of images in a batch.
+
+    Raises:
+        UserError: if the network has no pooled features, or cannot be converted to builtin
+            operations.
+    """
+    if FEATURES not in network.outputs:
+        raise UserError(
+            f"{source.name} has no pooled features: its outputs are {', '.join(network.outputs)}"
+        )
+    content = convert(network, source.preprocessing, batch_size, output=FEATURES)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+    nameless = dataclasses.replace(source, class_names=())
+    metadata.append_files(path, descriptions(nameless, network))
 
 
 def _write_metadata(path, network, source, precision, version, files):
