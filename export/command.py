@@ -73,6 +73,9 @@ def _export(options):
             precisions=options.precision,
             batch_size=options.batch,
             int8_output=options.int8_output,
+            opset=options.opset,
+            web_scripts=options.web_scripts,
+            cdn=options.cdn,
         ),
         version=options.version,
         overwrite=options.overwrite,
@@ -131,6 +134,13 @@ def _parser():
         action="store_true",
         help="if a file cannot be written, write the others",
     )
+    add(
+        "--opset",
+        metavar="N",
+        type=int,
+        default=18,
+        help="version of the operators of .onnx files (default: %(default)s)",
+    )
     phones = parser.add_argument_group(".tflite files")
     phones.add_argument(
         "--batch", metavar="N", type=int, default=1, help="images per call (default: 1)"
@@ -140,6 +150,19 @@ def _parser():
         metavar="TYPE",
         default="float32",
         help="output of the int8 .tflite file: float32 (default) or uint8",
+    )
+    page = parser.add_argument_group("page for browsers, --format web")
+    page.add_argument(
+        "--web-scripts",
+        metavar="DIR",
+        type=Path,
+        help="folder of the npm package @litertjs/core, or a node_modules with it (default: the"
+        " node_modules here, then npm's global one)",
+    )
+    page.add_argument(
+        "--cdn",
+        metavar="URL",
+        help="let the page fetch its scripts from URL/PACKAGE@VERSION/FILE instead",
     )
     add_preprocessing_options(parser)
     return parser

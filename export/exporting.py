@@ -164,7 +164,7 @@ def _build(source, folder, version, chosen, settings, kept, failures, say):
     compared = _compared(made, checks, folder, failures)
     if not compared:
         raise UserError(f"Nothing could be written: {'; '.join(failures.values())}")
-    _write_texts(descriptions(source, network), chosen, folder)
+    _complete(chosen, compared, descriptions(source, network), folder)
     quantization = {name: errors for name, errors in layers.items() if errors}
     artefacts = {**kept, **compared}
     facts = report.facts(source, version, checks, quantization, warnings, artefacts, failures)
@@ -200,8 +200,6 @@ def _compared(artefacts, checks, folder, failures):
     """Returns the entry of each file in `report.json`; a failure if one is out of bounds."""
     runs, compared = {}, {}
     for one in artefacts:
-        if not one.compared:
-            continue
         path, expected = folder / one.path, checks.of(one.output)
         run = open_file(path)
         found = expected.compare(run)
@@ -229,14 +227,16 @@ _OUT_OF_BOUNDS = (
 )
 
 
-def _write_texts(texts, chosen, folder):
-    """Writes the class names and the preprocessing next to the files of the formats."""
-    for place in (folder / one.folder for one in chosen if one.has_texts):
-        if any(place.iterdir()):
+def _complete(chosen, compared, texts, folder):
+    """Writes the texts next to the files of the formats, and removes formats without files."""
+    there = {Path(one["path"]).parts[0] for one in compared.values()}
+    for one in chosen:
+        place = folder / one.folder
+        if one.folder not in there:
+            shutil.rmtree(place, ignore_errors=True)
+        elif one.has_texts:
             for name, text in texts.items():
                 (place / name).write_text(text, encoding="utf-8")
-        else:
-            place.rmdir()  # all its files failed
 
 
 def _remove(path):

@@ -25,6 +25,9 @@ class Settings:
         precisions: precisions of the files, from `PRECISIONS`. A SavedModel is in float32.
         batch_size: batch size of the `.tflite` files. Files of other formats take any.
         int8_output: output dtype of the int8 `.tflite` file, one of `INT8_OUTPUTS`.
+        opset: version of the operators of the `.onnx` files.
+        web_scripts: folder of the page's npm packages; see `export.formats.web.write_web`.
+        cdn: URL from which the page fetches them instead.
 
     Raises:
         ValueError: if a setting is out of range.
@@ -33,6 +36,9 @@ class Settings:
     precisions: Sequence[str] = PRECISIONS
     batch_size: int = 1
     int8_output: str = "float32"
+    opset: int = 18
+    web_scripts: Path | None = None
+    cdn: str | None = None
 
     def __post_init__(self):
         for precision in self.precisions:
@@ -72,11 +78,10 @@ class Artefact:
         name: name in the report, such as "ONNX int8".
         path: path relative to the folder of the export.
         precision: one of `PRECISIONS`; the bounds of the export depend on it.
-        write: function that writes the file at a `Path`. It may return the errors of the network's
+        write: function that writes the file at a `Path`, and others next to it. It may return the errors of the network's
             layers, a list of dicts with "layer" and "error". It raises a `UserError` if the format
             cannot express the network.
         output: "features" for a file that gives the features of a classifier, else None.
-        compared: whether the file is run and compared with the Keras model.
     """
 
     name: str
@@ -84,7 +89,6 @@ class Artefact:
     precision: str
     write: Callable[[Path], list[dict] | None]
     output: str | None = None
-    compared: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,19 @@
-"""`.tflite` files for phones, in one of four precisions."""
+"""`.tflite` files for phones and browsers, in one of four precisions."""
+
+import dataclasses
 
 import tensorflow as tf
 
+from regnet_tf._errors import UserError
 from regnet_tf._files import LABELS_FILE, replacing
 
 from .. import integers, metadata
 from ..convert import convert
 from ..descriptions import descriptions
 from .base import PRECISIONS, Artefact, Format, check_calibration
+
+#: The output of an embedder.
+FEATURES = "features"
 
 
 def write_tflite(path, network, source, precision, batch_size, int8_output, version):
@@ -48,6 +54,33 @@ def write_tflite(path, network, source, precision, batch_size, int8_output, vers
     else:
         metadata.append_files(path, files)
     return layers
+
+
+def write_embedder(path, network, source, batch_size):
+    """Writes a `.tflite` file of a network's pooled features, for MediaPipe's ImageEmbedder.
+
+    It takes the same images as the files of `write_tflite`, in float32. It returns "features"
+    float32 `(batch_size, channels)`. It has no class names, since its outputs are not classes.
+
+    Args:
+        path: a `Path`.
+        network: an `export.network.Network`.
+        source: the `export.source.Source` of the network.
+        batch_size: number of images in a batch.
+
+    Raises:
+        UserError: if the network has no pooled features, or cannot be converted to builtin
+            operations.
+    """
+    if FEATURES not in network.outputs:
+        raise UserError(
+            f"{source.name} has no pooled features: its outputs are {', '.join(network.outputs)}"
+        )
+    content = convert(network, source.preprocessing, batch_size, output=FEATURES)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+    nameless = dataclasses.replace(source, class_names=())
+    metadata.append_files(path, descriptions(nameless, network))
 
 
 def _write_metadata(path, network, source, precision, version, files):
@@ -94,13 +127,22 @@ def _artefacts(job):
     for precision in job.chosen(*PRECISIONS):
         path = f"{FORMAT.folder}/{source.name}_{precision}.tflite"
         yield Artefact(f"TFLite {precision}", path, precision, write(precision))
+    is_classifier = "probabilities" in job.network.outputs
+    if is_classifier and FEATURES in job.network.outputs and job.chosen("float32"):
+        yield Artefact(
+            f"TFLite {FEATURES}",
+            f"{FORMAT.folder}/{source.name}_{FEATURES}.tflite",
+            "float32",
+            lambda path: write_embedder(path, job.network, source, settings.batch_size),
+            output=FEATURES,
+        )
 
 
 FORMAT = Format(
     name="tflite",
     title="TFLite",
     folder="tflite",
-    what="for phones, one file for each precision",
+    what="for phones and browsers, one file for each precision",
     modules=("ai_edge_litert.interpreter",),
     extra="export",
     artefacts=_artefacts,
