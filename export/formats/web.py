@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from regnet_tf._errors import UserError
 from regnet_tf._files import naming_file, read_json
 
 from ..descriptions import descriptions
+from .base import Artefact, Format
+from .tflite import write_tflite
 
 #: The runtime in the browser, a package of npm, and the version that a CDN delivers. MediaPipe's
 #: tasks would stretch photographs to squares, and onnxruntime-web is larger.
@@ -53,23 +56,7 @@ class Scripts(NamedTuple):
     version: str
 
 
-def add_options(group) -> None:
-    """Adds the options of the page to a parser or a group of its arguments."""
-    group.add_argument(
-        "--web-scripts",
-        metavar="DIR",
-        type=Path,
-        help=f"folder of the npm package {PACKAGE}, or a node_modules with it (default: the"
-        " node_modules here, then npm's global one)",
-    )
-    group.add_argument(
-        "--cdn",
-        metavar="URL",
-        help="let the page fetch its scripts from URL/PACKAGE@VERSION/FILE instead",
-    )
-
-
-def check_web(source, network, scripts=None, cdn=None) -> None:
+def check_web(source, network, scripts=None, cdn=None):
     """Raises the errors that `write_web` would raise, and writes nothing.
 
     Args:
@@ -99,7 +86,7 @@ def check_web(source, network, scripts=None, cdn=None) -> None:
         _check_cdn(cdn)
 
 
-def write_web(folder, source, network, tflite_file, scripts=None, cdn=None) -> None:
+def write_web(folder, source, network, tflite_file, scripts=None, cdn=None):
     """Writes a folder with a static page: choose a photograph, see its classes.
 
     The page works from any static server, such as `python -m http.server`. It sends nothing: the
@@ -241,3 +228,34 @@ def _check_cdn(cdn):
             "`cdn` must be the URL of a server of npm packages: http:// or https://, a host and a"
             f" path. Received: {cdn!r}"
         )
+
+
+def _check(job, precision):
+    check_web(job.source, job.network, job.settings.web_scripts, job.settings.cdn)
+
+
+def _artefacts(job):
+    source, settings = job.source, job.settings
+
+    def write(path):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, path.name)
+            write_tflite(file, job.network, source, "float32", 1, "float32", str(job.version))
+            write_web(path.parent, source, job.network, file, settings.web_scripts, settings.cdn)
+
+    return [Artefact("Web", f"{FORMAT.folder}/{source.name}.tflite", "float32", write)]
+
+
+FORMAT = Format(
+    name="web",
+    title="Web",
+    folder="web",
+    what="a page that classifies photographs in the browser",
+    modules=("ai_edge_litert.interpreter",),
+    extra="export",
+    artefacts=_artefacts,
+    precisions=(),
+    check=_check,
+    by_default=False,
+    has_texts=False,
+)
