@@ -19,6 +19,7 @@ from PIL import Image, ImageCms
 from skimage import data
 
 import regnet_tf
+from export.command import main
 from export.convert import convert
 from export.formats import web
 from export.network import Network
@@ -304,9 +305,9 @@ def test_resizing_equals_pillow(tmp_path):
 
 
 @contextlib.contextmanager
-def ready(folder, script=None):
+def ready(folder, script=None, **options):
     """Opens the page of a folder, and waits until its network is loaded, or is not."""
-    with opened(folder) as site:
+    with opened(folder, **options) as site:
         if script is not None:
             site.page.add_init_script(script)
         site.page.goto(site.url)
@@ -495,6 +496,49 @@ def test_browsers_without_relaxed_simd(classes, scripts, photographs, tmp_path):
         check(choose(site.page, photographs["cat"]), classes.scores(photographs["cat"]))
         assert any(url.endswith("/litert_wasm_compat_internal.wasm") for url in site.requests)
         assert not any(url.endswith("/litert_wasm_internal.wasm") for url in site.requests)
+
+
+@pytest.mark.browser
+def test_phones(classes, scripts, photographs, tmp_path):
+    classes.write(tmp_path / "web", scripts=scripts)
+    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+    with ready(tmp_path / "web", **phone, color_scheme="dark") as site:
+        assert site.page.get_attribute("#camera", "capture") == "environment"
+        with site.page.expect_file_chooser() as chooser:
+            site.page.tap(".camera")
+        chooser.value.set_files(photographs["astronaut"])
+        wait_for(site.page, "astronaut.png")
+        check(shown(site.page), classes.scores(photographs["astronaut"]))
+        assert site.page.evaluate("document.documentElement.scrollWidth") == 360
+        background = site.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert max(map(int, re.findall(r"\d+", background))) < 64
+
+
+@pytest.mark.browser
+def test_command(classes, scripts, photographs, tmp_path):
+    """A network goes from its file to the browser."""
+    classes.source.model.save(tmp_path / "model.keras")
+    (tmp_path / "names.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    command = [str(tmp_path / "model.keras"), "--labels", str(tmp_path / "names.txt")]
+    command += ["--out", str(tmp_path / "out"), "--format", "web", "--web-scripts", str(scripts)]
+    assert main(command) == 0
+    with ready(tmp_path / "out" / "web") as site:
+        assert site.page.title() == "model"
+        check(choose(site.page, photographs["cat"]), classes.scores(photographs["cat"]))
+
+
+@pytest.mark.browser
+def test_nothing_is_sent(classes, scripts, tmp_path):
+    """The page's policy refuses requests to other servers, even if a script made them."""
+    request = "url => fetch(url).then(() => true, () => false)"
+    classes.write(tmp_path / "web", scripts=scripts)
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "index.html").write_text("<title>without a policy</title>")
+    with static_server(tmp_path, {"Access-Control-Allow-Origin": "*"}) as other:
+        for name, allowed in (("page", True), ("web", False)):
+            with opened(tmp_path / name) as site:
+                site.page.goto(site.url)
+                assert site.page.evaluate(request, other) == allowed
 
 
 @pytest.mark.browser
