@@ -34,7 +34,9 @@ export async function decoded(file, { exif_orientation: turned, max_pixels: most
   const bitmap = await createImageBitmap(content, options).catch(() => {
     throw new Error(`${file.name} is not an image that this browser can read`);
   });
-  if (bitmap.width * bitmap.height > most) throw new Error(`${file.name} is too large`);
+  if (bitmap.width * bitmap.height > most) {
+    throw new Error(`${file.name} has more than ${most.toLocaleString("en")} pixels`);
+  }
   return bitmap;
 }
 
