@@ -72,9 +72,11 @@ def _with_softmax(runtime):
 
 
 def _returns_logits(runtime):
-    """Whether the scores of a file are no probabilities: for a black image, some are not 0 to 1."""
+    """Whether the scores of a file are no probabilities: for noise, some are not from 0 to 1."""
     size = runtime.image_size or _USUAL_SIZE
-    scores = runtime(np.zeros((1, size, size, runtime.channels or 3)))
+    noise = np.random.default_rng(0).normal(size=(1, size, size, runtime.channels or 3))
+    levels = np.clip(128 + 64 * noise, 0, 255)
+    scores = runtime(levels if runtime.dtype == np.uint8 else noise)
     return bool(scores.min() < 0 or scores.max() > 1 + _ROUNDING)
 
 

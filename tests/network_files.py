@@ -138,10 +138,9 @@ def write_openvino(path, network, **options):
     """Writes an OpenVINO IR; its arguments are those of `write_onnx`."""
     import openvino
 
-    source = path.with_suffix(".onnx")
-    write_onnx(source, network, **options)
-    model = openvino.Core().read_model(source)
-    source.unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        write_onnx(Path(folder, "net.onnx"), network, **options)
+        model = openvino.Core().read_model(Path(folder, "net.onnx"))
     if options.get("texts", True):
         texts = _texts(network, not options.get("levels", True))
         model.set_rt_info(json.dumps(json.loads(texts["facts.json"])), ["regnet_tf", "facts.json"])

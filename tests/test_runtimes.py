@@ -4,6 +4,7 @@ import functools
 import os
 import sys
 
+import keras
 import network_files
 import numpy as np
 import onnx
@@ -109,17 +110,35 @@ def test_outputs(form, tmp_path):
     assert [*runtime.outputs] == ["logits", "features"]
 
 
-def test_all_signatures_of_a_saved_model(exported):
-    """Also image files, in the SavedModel of an export."""
-    runtime = open_file(exported.saved_model)
-    assert [*runtime.outputs] == ["probabilities", "logits", "features"]
-    assert sorted(runtime.files) == ["facts.json", "labels.txt"]
-    levels = exported.source.examples.test[:3]
-    np.testing.assert_allclose(tf.nn.softmax(runtime(levels, "logits")), runtime(levels), atol=1e-5)
-    files = [tf.io.encode_png(one).numpy() for one in levels]
-    model, prepare = exported.source.model, exported.source.preprocessing
-    wanted = np.concatenate([model(prepare(file)) for file in files])
-    np.testing.assert_allclose(runtime.run_files(files), wanted, atol=1e-5)
+def test_signatures_of_a_saved_model(tmp_path):
+    """Outputs of all of them that take the same images; image files for the main output."""
+    levels = tf.TensorSpec((None, SIZE, SIZE, 3), tf.uint8, name="images")
+    other = tf.TensorSpec((None, 8, 8, 3), tf.uint8, name="images")
+    files = tf.TensorSpec((None,), tf.string, name="files")
+
+    def scores(images):
+        return {"probabilities": network()(PREPROCESSING.normalize(images))}
+
+    def of_files(files):
+        decoded = tf.map_fn(tf.io.decode_png, files, fn_output_signature=tf.uint8)
+        return {**scores(tf.ensure_shape(decoded, levels.shape)), "count": tf.size(files)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(network())
+    archive.add_endpoint("another_size", lambda images: {"other": images}, input_signature=[other])
+    archive.add_endpoint("doubled", lambda images: {"twice": 2 * images}, input_signature=[levels])
+    archive.add_endpoint("images", scores, input_signature=[levels])
+    archive.add_endpoint("serving_default", of_files, input_signature=[files])
+    archive.write_out(tmp_path / "net", verbose=False)
+    runtime = open_file(tmp_path / "net")
+    assert [*runtime.outputs] == ["probabilities", "twice"]
+    assert (runtime(images(), "twice") == (2 * images()).astype("uint8")).all()
+    contents = [tf.io.encode_png(one).numpy() for one in images()]
+    wanted = expected(network(), images())
+    np.testing.assert_allclose(runtime.run_files(contents), wanted, atol=1e-5)
+    np.testing.assert_allclose(runtime(images()), wanted, atol=1e-5)
+    with pytest.raises(UserError, match=r"net does not run: .*"):
+        runtime.run_files([b"no image"])
 
 
 # Predictors.
