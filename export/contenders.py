@@ -131,9 +131,9 @@ def tflite_files(model: Any, calibration: Any, folder: Path, threads: int) -> li
     from regnet_tf.runtimes import open_file
 
     from .examples import Examples
+    from .formats.tflite import write_tflite
     from .network import Network
     from .source import Source
-    from .tflite import write_tflite
 
     examples = Examples(calibration, calibration, None, "random levels")
     preprocessing = Preprocessing(image_size=calibration.shape[1])
