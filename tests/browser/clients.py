@@ -1,6 +1,7 @@
 """Programs for browsers that run exported files, each on a page of its own."""
 
 import contextlib
+import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,12 @@ LITERT, MEDIAPIPE, ONNXRUNTIME = "@litertjs/core", "@mediapipe/tasks-vision", "o
 PACKAGES = {LITERT: ["@litertjs/wasm-utils"], MEDIAPIPE: [], ONNXRUNTIME: []}
 #: Pages and scripts.
 PAGE = Path(__file__).with_name("page")
+
+
+def versions(packages):
+    """Returns the installed version of each npm package, a dict."""
+    files = {name: npm_package(name) / "package.json" for name in packages}
+    return {name: json.loads(file.read_text())["version"] for name, file in files.items()}
 
 
 class Client(NamedTuple):

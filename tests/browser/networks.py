@@ -6,6 +6,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import PIL.Image
+import tensorflow as tf
 from sklearn.datasets import load_sample_images
 
 import regnet_tf
@@ -64,8 +65,7 @@ def classifier(config, size, classes=PARTS):
     keras.utils.set_random_seed(1)
     model = regnet_tf.build_regnet(config, input_shape=(size, size, 3), classes=classes)
     images = Preprocessing(image_size=size).normalize(photographs(size, 8, 1))
-    for _ in range(12):  # statistics of the photographs
-        model(images[::4], training=True)
+    _settle(model, images[::4])
     head = model.get_layer("head")
     features = keras.Model(model.input, head.input).predict(images, verbose=0)
     mean, scale = features.mean(0), features.std()
@@ -79,15 +79,20 @@ def classifier(config, size, classes=PARTS):
     return model
 
 
-def segmenter(size):
-    """Returns a small network of five classes of pixels."""
+def segmenter(config, size):
+    """Returns a network of five classes of pixels, which knows the photographs' statistics."""
     keras.utils.set_random_seed(1)
-    backbone = regnet_tf.build_regnet("regnetx_002", input_shape=(size, size, 3), include_top=False)
+    backbone = regnet_tf.backbone(config, outputs=(1, 2, 3), input_shape=(size, size, 3))
     model = regnet_tf.segmentation_model(backbone, 5, width=16)
-    images = Preprocessing(image_size=size).normalize(photographs(size, 2, 1))
-    for _ in range(12):
-        model(images, training=True)
+    _settle(model, Preprocessing(image_size=size).normalize(photographs(size, 2, 1)))
     return model
+
+
+def _settle(model, images):
+    """Gives a model's normalization the statistics of images."""
+    call = tf.function(lambda images: model(images, training=True), autograph=False)
+    for _ in range(12):
+        call(images)
 
 
 def write(model, folder, kinds, images):

@@ -29,7 +29,7 @@ def exported(tmp_path_factory):
     """The files of a network of parts of photographs."""
     images = networks.photographs(SIZE, 2, 5)
     model = networks.classifier(TINY, SIZE)
-    return networks.write(model, tmp_path_factory.mktemp("files"), [k for k in networks.WRITERS if "TFLite" in k], images)
+    return networks.write(model, tmp_path_factory.mktemp("files"), networks.WRITERS, images)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def segments(exported):
     """The files of a network of classes of pixels, next to the others."""
     folder = exported.files["TFLite float32"].parent
     kinds = ["TFLite float32", "TFLite int8"]
-    return networks.write(networks.segmenter(SIZE), folder, kinds, exported.images)
+    return networks.write(networks.segmenter(TINY, SIZE), folder, kinds, exported.images)
 
 
 @pytest.fixture(scope="module")
