@@ -23,8 +23,7 @@ from mlserver.utils import get_model_uri
 
 from .classifier import Classifier
 from .photographs import encoded
-
-_BEST_CLASSES = 5
+from .saved_model import BEST_CLASSES
 
 
 class ServedNetwork(MLModel):
@@ -73,7 +72,7 @@ class ServedNetwork(MLModel):
         self.inputs = [_tensor("images", "UINT8", -1, *network.shape)]
         if network.takes_files:
             self.inputs = [_tensor("image_bytes", "BYTES", -1), *self.inputs]
-        classes, best = len(network.labels), min(_BEST_CLASSES, len(network.labels))
+        classes, best = len(network.labels), min(BEST_CLASSES, len(network.labels))
         if network.of_pixels:
             self.outputs = [
                 _tensor("probabilities", "FP32", -1, *network.shape[:2], classes),
@@ -129,7 +128,7 @@ class ServedNetwork(MLModel):
         if self._classifier.of_pixels:
             classes = probabilities.argmax(-1)
         else:
-            classes = np.argsort(-probabilities, axis=-1, kind="stable")[:, :_BEST_CLASSES]
+            classes = np.argsort(-probabilities, axis=-1, kind="stable")[:, :BEST_CLASSES]
             outputs["labels"] = types.ResponseOutput(
                 name="labels",
                 datatype="BYTES",
