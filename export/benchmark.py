@@ -116,31 +116,24 @@ def _checked(options):
     Raises an error for impossible options before anything runs.
     """
     from regnet_tf._checks import check_int
+    from regnet_tf._cpu import available_cores
     from regnet_tf._torch import import_timm
+    from regnet_tf.runtimes.saved_model import limit_tensorflow
     from regnet_tf.variants import variant_key
-
-    from .runners import THREADS
 
     for name in ("image_size", "repeats", "threads"):
         if getattr(options, name) is not None:
             check_int(name, getattr(options, name), minimum=1)
     variants = [variant_key(name) for name in options.variant]
     if options.threads:
-        _limit_tensorflow(options.threads)
-    options.threads = options.threads or THREADS
+        limit_tensorflow(options.threads)
+    options.threads = options.threads or available_cores()
     if options.timm or options.onnxruntime:
         import_timm()
     if options.onnxruntime:
         for package in ("onnx", "onnxscript", "onnxruntime"):
             import_peer(package)
     return variants
-
-
-def _limit_tensorflow(threads):
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 def _measure_variant(variant, options):

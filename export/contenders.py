@@ -128,10 +128,10 @@ def tflite_files(model: Any, calibration: Any, folder: Path, threads: int) -> li
         threads: number of threads to run them with.
     """
     from regnet_tf import Preprocessing
+    from regnet_tf.runtimes import open_file
 
     from .examples import Examples
     from .network import Network
-    from .runners import open_tflite
     from .source import Source
     from .tflite import write_tflite
 
@@ -143,7 +143,7 @@ def tflite_files(model: Any, calibration: Any, folder: Path, threads: int) -> li
     for precision in ("float32", "int8"):
         path = folder / f"{precision}.tflite"
         write_tflite(path, network, source, precision, 1, "uint8", "1")
-        run = open_tflite(path, threads)
+        run = open_file(path, threads)
         contenders.append(Contender(TFLITE.format(precision), lambda images: images, run, (1,)))
     return contenders
 
