@@ -2,6 +2,7 @@
 
 import base64
 import urllib.parse
+import uuid
 
 from .answers import OUTPUTS, Prediction, ServingError, VersionStatus, expecting
 from .http import HttpClient, refusal
@@ -33,13 +34,18 @@ class V2Client(HttpClient):
 
     def _predict(self, image_files):
         inputs, outputs = self._known_tensors()
-        body = {"inputs": [self._input(inputs, image_files)], "outputs": outputs}
+        labels = self._known_network().labels if len(outputs) == 1 else None
+        body = {
+            "id": uuid.uuid4().hex,  # optional in the protocol, but KServe fails to answer without
+            "inputs": [self._input(inputs, image_files)],
+            "outputs": outputs,
+        }
         answer = self._ask("POST", f"{self._path()}/infer", body, len(image_files))
         with expecting(OUTPUTS):
             tensors = {one["name"]: one for one in answer["outputs"]}
             columns = [_rows(tensors[one["name"]], len(image_files)) for one in outputs]
-            if len(columns) == 1:
-                return [self._best(row) for row in columns[0]]
+            if labels is not None:
+                return [_best(row, labels) for row in columns[0]]
             return [Prediction.of(*row) for row in zip(*columns, strict=True)]
 
     def _status(self):
@@ -99,17 +105,6 @@ class V2Client(HttpClient):
             f"its inputs are {inputs}, and none takes image files (BYTES) or images (UINT8)",
         )
 
-    def _best(self, probabilities):
-        """Returns the prediction for an image of a server that names no classes."""
-        labels = self._known_network().labels
-        if len(probabilities) != len(labels):
-            raise ValueError(
-                f"it holds {len(probabilities)} probabilities of {len(labels)} classes"
-            )
-        places = range(len(probabilities))
-        best = sorted(places, key=lambda place: -probabilities[place])[:_BEST_CLASSES]
-        return Prediction.of(probabilities, best, (labels[place] for place in best))
-
     def _known_network(self):
         if self._network is None:
             raise ServingError(
@@ -130,6 +125,15 @@ class V2Client(HttpClient):
         version = self.version if version is None else version
         path = "/v2/models/" + urllib.parse.quote(self.model, safe="")
         return path if version is None else f"{path}/versions/{version}"
+
+
+def _best(probabilities, labels):
+    """Returns the prediction for an image of a server that names no classes."""
+    if len(probabilities) != len(labels):
+        raise ValueError(f"it holds {len(probabilities)} probabilities of {len(labels)} classes")
+    places = range(len(probabilities))
+    best = sorted(places, key=lambda place: -probabilities[place])[:_BEST_CLASSES]
+    return Prediction.of(probabilities, best, (labels[place] for place in best))
 
 
 def _rows(tensor, count):
