@@ -69,6 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser():
+    from regnet_tf._cpu import available_cores
     from regnet_tf._regimes import NATIVE, REGIMES, regimes_in_a_shell
 
     parser = argparse.ArgumentParser(
@@ -80,7 +81,7 @@ def _parser():
     add = parser.add_argument
     add("paths", metavar="PATH", type=Path, nargs="*", help="exports or exported files (see below)")
     threads = "number of threads; several are measured in turn (default: all cores)"
-    add("--threads", metavar="N", type=int, nargs="+", default=[os.cpu_count() or 1], help=threads)
+    add("--threads", metavar="N", type=int, nargs="+", default=[available_cores()], help=threads)
     add(
         "--regime",
         metavar="NAME",

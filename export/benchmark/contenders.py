@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from regnet_tf._errors import UserError
+from regnet_tf.runtimes import open_file
 
 from ..report import FILE, read_artefacts
 
@@ -36,9 +37,7 @@ def open_shipped(path: Path, threads: int) -> Opened:
     Raises:
         UserError: if the file is damaged or unknown, or the package that runs it is missing.
     """
-    from regnet_tf.runtimes import open_file
-
-    runtime = open_file(path, threads=threads)
+    runtime = open_file(path, threads)
 
     def bind(images):
         images = images.astype(runtime.dtype)

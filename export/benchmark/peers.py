@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 from regnet_tf import Preprocessing, to_state_dict
 from regnet_tf._errors import UserError
 from regnet_tf._torch import import_timm
+from regnet_tf.runtimes import open_file
 
 from .contenders import Contender, Opened
 
@@ -67,14 +68,12 @@ def write_peers(variant: str, model: Any, folder: Path, options: Any) -> list[Co
 
 
 def open_unfused(path: Path, threads: int) -> Opened:
-    """Opens a SavedModel that `model.export()` wrote; it takes normalized images."""
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(path))
+    """Opens a SavedModel that `model.export()` wrote; images are normalized before."""
+    run = open_file(path, threads)
 
     def bind(images):
-        images = tf.constant(normalized(images))
-        return lambda: loaded.serve(images).numpy()
+        images = normalized(images)
+        return lambda: run(images)
 
     return Opened(bind)
 

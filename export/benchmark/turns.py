@@ -9,6 +9,7 @@ import numpy as np
 
 from regnet_tf._cpu import onednn
 from regnet_tf._errors import MissingPackageError
+from regnet_tf.runtimes.saved_model import limit_tensorflow
 
 from .contenders import Contender
 
@@ -44,7 +45,7 @@ def take_turns(
     Raises:
         UserError: if a file is damaged or unknown.
     """
-    _limit_tensorflow(threads)
+    limit_tensorflow(threads)
     opened, left_out = {}, {}
     for contender in contenders:
         try:
@@ -87,13 +88,6 @@ def _images(opened, batch, image_size):
     size = opened.image_size or image_size
     shape = (batch, size, size, opened.channels or 3)
     return np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
-
-
-def _limit_tensorflow(threads):
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 def _say(text):
