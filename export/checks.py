@@ -117,7 +117,7 @@ class Checks:
         """Checks an exported file.
 
         Args:
-            run: `Runner` that `export.runners` returns, or a function of images.
+            run: a `regnet_tf.runtimes.Runtime`, or a function of images.
 
         Returns:
             Dict: "max_difference", the largest absolute difference from the Keras model's output;
@@ -292,7 +292,7 @@ def measure_speed(
     The files take turns, so a machine that slows down slows all of them.
 
     Args:
-        runs: dict: name -> function that `export.runners` returns.
+        runs: dict: name -> `regnet_tf.runtimes.Runtime`, or a function of images.
         images: images to take batches from, uint8 `(count, height, width, 3)`.
         repeats: number of turns; the results are medians over them.
         seconds: minimum duration of a turn.
@@ -302,7 +302,7 @@ def measure_speed(
         own batch size), and "images_per_second" in batches of 32.
     """
     measured: dict[str, dict[str, float]] = {}
-    sizes = {name: getattr(run, "batch_size", 1) for name, run in runs.items()}
+    sizes = {name: getattr(run, "batch_size", None) or 1 for name, run in runs.items()}
     for kind in ("latency_ms", "images_per_second"):
         times: dict[str, list[float]] = {name: [] for name in runs}
         for turn in range(repeats + 1):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from regnet_tf._decoding import CHANNELS
 from regnet_tf._errors import UserError, import_optional
+from regnet_tf.runtimes import open_file
 
 from . import bounds, manifest, moving, report, serving, tflite
 from .checks import Checks, measure_speed
@@ -12,7 +13,6 @@ from .descriptions import descriptions
 from .examples import ENOUGH
 from .graph import offending_ops
 from .network import Network
-from .runners import open_artefact
 from .saved_model import write_saved_model
 from .source import Source
 
@@ -141,7 +141,7 @@ def _build(source, folder, version, precisions, batch_size, int8_output, say):
 
 def _compared(artefacts, checks, folder):
     """Returns the entry of each file in `report.json`; a `UserError` if one is out of bounds."""
-    runs = {name: open_artefact(path) for name, path in artefacts.items()}
+    runs = {name: open_file(path) for name, path in artefacts.items()}
     compared = {name: checks.compare(run) for name, run in runs.items()}
     faults = [
         f"{artefacts[name].name} {fault}"

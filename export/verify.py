@@ -69,11 +69,11 @@ def verify(folder: Path, say: Callable = print) -> list[str]:
         UserError: if the folder holds no export.
     """
     from regnet_tf._errors import UserError
+    from regnet_tf.runtimes import open_file
 
     from . import bounds, manifest, moving, report
     from .checks import Checks
     from .graph import offending_ops
-    from .runners import open_artefact
 
     moving.finish(folder)
     found = manifest.faults(folder)
@@ -86,7 +86,7 @@ def verify(folder: Path, say: Callable = print) -> list[str]:
         path = folder / before["path"]
         try:
             found += offending_ops(path) if path.is_dir() else []
-            now = checks.compare(open_artefact(path))
+            now = checks.compare(open_file(path))
         except UserError as error:
             found.append(f"{before['path']}: {error}")
             continue

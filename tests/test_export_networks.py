@@ -18,11 +18,11 @@ from export.descriptions import descriptions
 from export.graph import read_graph
 from export.metadata import read_metadata
 from export.network import Network
-from export.runners import open_tflite
 from export.saved_model import write_saved_model
 from export.source import Source, load_source
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig, build_regnet
 from regnet_tf._opening import open_predictor
+from regnet_tf.runtimes import open_file
 
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("tensorflow_serving")
@@ -248,7 +248,7 @@ def test_levels_are_fed_to_networks_that_normalize(kind, tmp_path):
     path = tmp_path / "mine.tflite"
     exported = Network(source.model)
     tflite.write_tflite(path, exported, source, "float32", 1, "float32", "1")
-    given = open_tflite(path)(by_pillow(PHOTOGRAPH))
+    given = open_file(path)(by_pillow(PHOTOGRAPH))
     np.testing.assert_allclose(given, expected, atol=1e-5)
     metadata = read_metadata(path)
     assert (metadata["mean"], metadata["std"]) == ([0], [1])
@@ -266,7 +266,7 @@ def test_int8_of_a_network_that_normalizes(digits_run, tmp_path):
     for name, one in (("run", source), ("own", own)):
         path = tmp_path / f"{name}.tflite"
         tflite.write_tflite(path, Network(one.model), one, "int8", 1, "float32", "1")
-        answers.append(open_tflite(path)(source.examples.test[:50]))
+        answers.append(open_file(path)(source.examples.test[:50]))
     expected = source.model.predict(
         source.preprocessing.normalize(source.examples.test[:50]), verbose=0
     )
@@ -306,7 +306,7 @@ def test_gray(tmp_path):
     path = tmp_path / "gray.tflite"
     source = Source("gray", model, preprocessing, NAMES)
     tflite.write_tflite(path, Network(model), source, "float32", 1, "float32", "1")
-    np.testing.assert_allclose(open_tflite(path)(gray), expected, atol=1e-5)
+    np.testing.assert_allclose(open_file(path)(gray), expected, atol=1e-5)
     assert read_metadata(path)["labels"] == list(NAMES)
 
 
@@ -414,7 +414,7 @@ def test_files_of_features_say_their_preprocessing(tmp_path):
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["facts.json"]
     expected = model.predict(PREPROCESSING.normalize(IMAGES), verbose=0)
-    np.testing.assert_allclose(open_tflite(path)(IMAGES), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(open_file(path)(IMAGES), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_probabilities_of_several_labels(tmp_path):

@@ -10,10 +10,10 @@ from export import integers, tflite
 from export.checks import Checks
 from export.examples import Examples
 from export.network import Network
-from export.runners import open_tflite
 from export.source import Source
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig, build_regnet
 from regnet_tf._errors import UserError
+from regnet_tf.runtimes import open_file
 
 BUILTIN = {
     *("CONV_2D", "ADD", "MUL", "PAD", "MEAN", "FULLY_CONNECTED", "SOFTMAX", "LOGISTIC", "CAST"),
@@ -120,7 +120,7 @@ def test_agrees_with_keras(written, precision, most, least_cosine):
     source, network, files, _ = written
     checks = Checks.make(source, network)
     assert np.ptp(checks.expected, axis=0).max() > 0.1  # or nothing would be seen
-    compared = checks.compare(open_tflite(files[precision]))
+    compared = checks.compare(open_file(files[precision]))
     assert compared["max_difference"] < most
     assert compared["cosine"] > least_cosine
 
@@ -175,8 +175,8 @@ def test_uint8_output(written, tmp_path):
     assert details["dtype"] == np.uint8
     assert details["quantization"] == pytest.approx((1 / 256, 0))
     images = source.examples.test
-    expected = open_tflite(files["int8"])(images)
-    np.testing.assert_allclose(open_tflite(path)(images), expected, atol=0.03)
+    expected = open_file(files["int8"])(images)
+    np.testing.assert_allclose(open_file(path)(images), expected, atol=0.03)
 
 
 def test_batches(written, tmp_path):
@@ -184,10 +184,10 @@ def test_batches(written, tmp_path):
     for precision in ("float32", "int8"):
         path = tmp_path / f"{precision}.tflite"
         tflite.write_tflite(path, network, source, precision, 4, "float32", "1")
-        run = open_tflite(path)
+        run = open_file(path)
         assert run.batch_size == 4
         images = source.examples.test[:7]  # the last batch is incomplete
-        expected = open_tflite(files[precision])(images)
+        expected = open_file(files[precision])(images)
         np.testing.assert_allclose(
             run(images), expected, atol=1e-5 if precision == "float32" else 0.05
         )
@@ -201,7 +201,7 @@ def test_features_of_integers(config, tmp_path):
     path = tmp_path / "features.tflite"
     layers = tflite.write_tflite(path, network, source, "int8", 1, "float32", "1")
     assert layers
-    compared = Checks.make(source, network).compare(open_tflite(path))
+    compared = Checks.make(source, network).compare(open_file(path))
     assert compared["cosine"] > 0.985
     assert set(compared) == {"max_difference", "usual_difference", "cosine"}
 
@@ -217,7 +217,7 @@ def test_mediapipe_names_the_class(written, precision):
         base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(files[precision]))
     )
     images = source.examples.test[:4]
-    expected = open_tflite(files[precision])(images)
+    expected = open_file(files[precision])(images)
     with vision.ImageClassifier.create_from_options(options) as classifier:
         for image, scores in zip(images, expected, strict=True):
             picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
