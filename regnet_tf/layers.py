@@ -265,7 +265,7 @@ class SqueezeExcite(Composite):
     def call(self, inputs):
         means = ops.mean(inputs, axis=(1, 2))  # N C
         gate = self.expand(self.reduce(means))  # N C
-        return inputs * gate[:, None, None, :]  # N H W C
+        return inputs * ops.reshape(gate, (-1, 1, 1, gate.shape[-1]))  # N H W C
 
     def compute_output_shape(self, input_shape):
         return input_shape

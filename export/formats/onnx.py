@@ -1,0 +1,76 @@
+"""`.onnx` files for ONNX Runtime, on servers, in browsers and on phones."""
+
+from regnet_tf._errors import UserError, import_optional
+from regnet_tf._files import replacing
+from regnet_tf.version import __version__
+
+from ..descriptions import descriptions
+from . import onnx_graph
+
+PRECISIONS = ("float32", "int8")
+DEFAULT_OPSET = 18
+MIN_OPSET = 17
+_MOST_BYTES = (1 << 31) - (1 << 24)  # a protobuf must be below 2 GiB
+
+
+def check_onnx(network, source, precisions, opset=DEFAULT_OPSET):
+    """Raises the errors that `write_onnx` would raise, and writes nothing.
+
+    Args:
+        network: an `export.network.Network`.
+        source: the `export.source.Source` of the network.
+        precisions: precisions of the files, from `PRECISIONS`.
+        opset: version of ONNX's operators.
+
+    Raises:
+        UserError: if a package is missing, `opset` is out of range, the weights exceed 2 GiB, or
+            ONNX cannot express an operation of the network.
+    """
+    import_optional("onnx", extra="onnx")
+    most = max(import_optional("tf2onnx.constants", extra="onnx").OPSET_TO_IR_VERSION)
+    if not isinstance(opset, int) or not MIN_OPSET <= opset <= most:
+        version = import_optional("tf2onnx").__version__
+        raise UserError(
+            f"`opset` must be an integer from {MIN_OPSET} to {most}, the highest of tf2onnx"
+            f" {version}. Received: {opset!r}"
+        )
+    if "int8" in precisions:
+        import_optional("onnxruntime.quantization", extra="onnx")
+    if network.bytes > _MOST_BYTES:
+        raise UserError(
+            f"An .onnx file must be below 2 GiB, but the weights of {source.name} have"
+            f" {network.bytes / (1 << 30):.1f} GiB. Leave the format onnx out."
+        )
+    refused = onnx_graph.refused_operations(network, source, opset)
+    if refused:
+        raise UserError(
+            f"ONNX cannot express these operations of {source.name}: {', '.join(refused[:3])}."
+            " Replace their layers, or leave the format onnx out."
+        )
+
+
+def write_onnx(path, network, source, precision, opset=DEFAULT_OPSET):
+    """Writes an `.onnx` file of a network, with the class names and the preprocessing inside.
+
+    The file takes "images" with levels 0 to 255, uint8 `(batch, image_size, image_size,
+    channels)`. It returns `network.outputs`, float32, in this order. Inside, feature maps are
+    channels-first, and only the images are transposed. The metadata hold the files of
+    `export.descriptions.descriptions`, by name.
+
+    Args:
+        path: a `Path`.
+        network: an `export.network.Network`.
+        source: the `export.source.Source` of the network.
+        precision: precision of weights and arithmetic, one of `PRECISIONS`.
+        opset: version of ONNX's operators.
+
+    Raises:
+        UserError: if ONNX cannot express the network.
+    """
+    onnx = import_optional("onnx", extra="onnx")
+    model = onnx_graph.convert(network, source, opset)
+    model.producer_name, model.producer_version = "regnet_tf", __version__
+    model.graph.name, model.graph.doc_string = source.name, ""
+    onnx.helper.set_model_props(model, descriptions(source, network))
+    with replacing(path) as partial:
+        partial.write_bytes(model.SerializeToString(deterministic=True))
