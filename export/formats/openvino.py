@@ -1,0 +1,145 @@
+"""OpenVINO IR of a network: an `.xml` file with its `.bin` file."""
+
+import contextlib
+import functools
+import json
+import os
+
+from regnet_tf._checks import check_choice
+from regnet_tf._errors import UserError, first_line, import_optional
+from regnet_tf._files import LABELS_FILE, replacing
+
+from ..descriptions import descriptions
+
+PRECISIONS = ("float32", "int8")
+_EXTRA = "openvino"
+
+
+def check_openvino(network, source, precisions):
+    """Raises the errors that `write_openvino` would raise, and writes nothing.
+
+    Args:
+        network: an `export.network.Network`.
+        source: the `export.source.Source` of the network.
+        precisions: the precisions to write, from `PRECISIONS`.
+
+    Raises:
+        ValueError: if a precision is unknown.
+        UserError: if a package or the calibration images are missing, or the network has an
+            operation that OpenVINO does not have.
+    """
+    for precision in precisions:
+        check_choice("precision", precision, PRECISIONS)
+    if "int8" in precisions and source.examples is None:
+        raise UserError(
+            "OpenVINO int8 needs calibration images. Give --calibration with a folder of"
+            " photographs or an .npz file, or omit int8: --precision float32"
+        )
+    with _without_reports():
+        import_optional("openvino", _EXTRA)
+        if "int8" in precisions:
+            import_optional("nncf", _EXTRA)
+    _converted(network, source.preprocessing)
+
+
+def write_openvino(path, network, source, precision):
+    """Writes a network as OpenVINO IR: the graph in `path`, the weights in a `.bin` file next to it.
+
+    The model takes `images` with levels 0 to 255, uint8 `(batch, image_size, image_size,
+    channels)`, for any batch. It returns `network.outputs`, by these names and in this order,
+    float32. The runtime information `["regnet_tf", "facts.json"]` and `["regnet_tf", "labels.txt"]`
+    has the texts of `export.descriptions.descriptions`, each as JSON in one line. A classifier of
+    RGB images also has `model_info`, which OpenVINO Model API reads.
+
+    The weights are float32. On processors with bfloat16, OpenVINO computes in it by default, with
+    two to three digits. To get float32, compile the model with `{"INFERENCE_PRECISION_HINT":
+    "f32"}`.
+
+    Args:
+        path: a `Path` that ends in `.xml`.
+        network: an `export.network.Network`.
+        source: the `export.source.Source` of the network.
+        precision: precision of weights and arithmetic, one of `PRECISIONS`.
+
+    Raises:
+        UserError: as `check_openvino`; or if the files cannot be written.
+    """
+    check_openvino(network, source, [precision])
+    openvino = import_optional("openvino", _EXTRA)
+    model = _converted(network, source.preprocessing)
+    model = _named(model, network.outputs, source.name)
+    _describe(model, source, network)
+    with replacing(path) as graph, replacing(path.with_suffix(".bin")) as weights:
+        openvino.serialize(model, graph, weights)
+
+
+@functools.lru_cache(maxsize=1)
+def _converted(network, preprocessing):
+    """Returns the `openvino.Model` of a network with its preprocessing's normalization.
+
+    OpenVINO's own converter keeps one `GroupConvolution` for each grouped convolution, and channels
+    first from one transposition of the images on.
+    """
+    openvino = import_optional("openvino", _EXTRA)
+    preprocess = import_optional("openvino.preprocess", _EXTRA)
+    size = preprocessing.image_size
+    traced = network.traced(None, (size, size))
+    try:
+        with _without_reports():
+            model = openvino.convert_model(traced)
+    except Exception as error:  # the converter may raise any exception
+        raise UserError(f"The network cannot be converted to OpenVINO: {_reason(error)}") from error
+    builder = preprocess.PrePostProcessor(model)
+    images, layout = builder.input(), openvino.Layout("NHWC")
+    images.tensor().set_element_type(openvino.Type.u8).set_layout(layout)
+    images.model().set_layout(layout)
+    steps = images.preprocess().convert_element_type(openvino.Type.f32)
+    steps.mean([255 * mean for mean in preprocessing.mean])
+    steps.scale([255 * std for std in preprocessing.std])
+    return builder.build()
+
+
+def _reason(error):
+    return first_line(error)
+
+
+def _named(model, outputs, name):
+    """Returns a model with only the names that users need, so that equal networks give equal files.
+
+    The converter's own names contain numbers that count what a process has converted.
+    """
+    openvino = import_optional("openvino", _EXTRA)
+    results = [model.output(one).node for one in outputs]
+    named = openvino.Model(results, model.get_parameters(), name)
+    ends = [*named.inputs, *(result.input_value(0) for result in results)]
+    for index, operation in enumerate(named.get_ordered_ops()):
+        operation.set_friendly_name(f"{operation.get_type_name()}_{index}")
+        for output in operation.outputs():
+            output.get_tensor().set_names(set())
+    for output, name in zip(ends, ("images", *outputs), strict=True):
+        output.get_tensor().set_names({name})
+    return named
+
+
+def _describe(model, source, network):
+    """Adds what other programs need to know about the model."""
+    for name, text in descriptions(source, network).items():
+        content = text.splitlines() if name == LABELS_FILE else json.loads(text)
+        model.set_rt_info(json.dumps(content), ["regnet_tf", name])
+
+
+@contextlib.contextmanager
+def _without_reports():
+    """Keeps OpenVINO and NNCF from telling their makers about their use.
+
+    They do so without asking, unless they run in continuous integration.
+    """
+    before = os.environ.get("CI")
+    os.environ["CI"] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["CI"]
+        else:
+            os.environ["CI"] = before
