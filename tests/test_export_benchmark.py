@@ -117,7 +117,7 @@ def test_untrained_networks(monkeypatch, tmp_path, capfd):
     printed = capfd.readouterr()
     page = (tmp_path / "benchmark.md").read_text()
     assert report.tables(content) in page and report.tables(content) in printed.out
-    assert "[1/1] RegNetX-200MF, native, 1 thread(s): batch 32, turn 2 of 2" in printed.err
+    assert "[1/1] RegNetX-200MF, native, 1 thread: batch 32, turn 2 of 2" in printed.err
     assert (tmp_path / "benchmark.png").stat().st_size > 10_000
     assert str(tmp_path / "benchmark.png") in printed.out
     check_report_only(tmp_path, page)

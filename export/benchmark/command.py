@@ -134,7 +134,8 @@ def _measure(options):
     for opening in groups:
         with opening as group:
             for regime, threads in itertools.product(options.regime, options.threads):
-                title = progress.title(f"{group.name}, {regime}, {threads} thread(s)")
+                what = f"{group.name}, {regime}, {report.threads_in_words(threads)}"
+                title = progress.title(what)
                 measured = measure(group, regime, threads, title, options)
                 content["results"].append(report.result(group, regime, threads, measured))
                 write_json(options.out / "benchmark.json", content, indent=1)

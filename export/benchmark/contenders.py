@@ -63,10 +63,12 @@ class Contender:
 
     @property
     def bytes(self) -> int:
-        """Size of the file, or of all files in the folder."""
-        files = [self.path] if self.path.is_file() else self.path.rglob("*")
-        if self.path.suffix == ".xml":  # the weights are next to it
-            files = [self.path, self.path.with_suffix(".bin")]
+        """Size of the file, with that of weights next to it; or of all files in the folder."""
+        if self.path.is_dir():
+            files = self.path.rglob("*")
+        else:  # OpenVINO's weights, and PyTorch's for ONNX
+            weights = self.path.with_suffix(".bin"), Path(f"{self.path}.data")
+            files = (self.path, *weights)
         return sum(file.stat().st_size for file in files if file.is_file())
 
 

@@ -157,18 +157,19 @@ def table(results: list[dict]) -> str:
     headings = ["file", "MiB"]
     columns = [[row["name"] for row in files], [f"{row['bytes'] / _MIB:.1f}" for row in files]]
     for one in results:
-        threads = f"{one['threads']} thread{'s' if one['threads'] > 1 else ''}"
+        threads = threads_in_words(one["threads"])
         for metric in METRICS:
             headings += [f"{threads}: {metric.heading}", "times"]
             columns += [
                 [metric.text(row) for row in one["rows"]],
                 [f"{row['times_first'][metric.key]:.2f}" for row in one["rows"]],
             ]
-    heads = [[row["name"], f"{row['bytes'] / _MIB:.1f}"] for row in results[0]["rows"]]
-    rows = [
-        head + list(cells) for head, cells in zip(heads, zip(*columns, strict=True), strict=True)
-    ]
-    return markdown_table(headings, rows)
+    return markdown_table(headings, zip(*columns, strict=True))
+
+
+def threads_in_words(count: int) -> str:
+    """Returns "1 thread", "2 threads" and so on."""
+    return f"{count} thread{'' if count == 1 else 's'}"
 
 
 def draw(report: dict) -> Any:
@@ -186,7 +187,11 @@ def draw(report: dict) -> Any:
     heights = [0.32 * len(next(iter(one.values()))[0]["rows"]) + 0.9 for one in groups.values()]
     size = (2.5 + 3.4 * len(METRICS) * len(threads), sum(heights) + 0.6)
     figure = import_optional("matplotlib.figure", extra="export").Figure(size, layout="constrained")
-    figure.suptitle(report["machine"]["processor"], fontsize=11, parse_math=False)
+    regimes = list(dict.fromkeys(one["regime"] for one in report["results"]))
+    title = report["machine"]["processor"]
+    if len(regimes) > 1:
+        title += f". Numbers at the right: {regimes[0]}"
+    figure.suptitle(title, fontsize=11, parse_math=False)
     blocks = figure.subfigures(len(groups), height_ratios=heights, squeeze=False)[:, 0]
     for block, (name, by_threads) in zip(blocks, groups.items(), strict=True):
         block.suptitle(name, fontsize=11, fontweight="bold", parse_math=False)
@@ -197,7 +202,6 @@ def draw(report: dict) -> Any:
         names = [row["name"] for row in next(iter(by_threads.values()))[0]["rows"]]
         panels[0].set_yticks(range(len(names)), names)
         panels[0].invert_yaxis()
-    regimes = {one["regime"]: None for one in report["results"]}
     if len(regimes) > 1:
         figure.legend(*blocks[0].axes[0].get_legend_handles_labels(), loc="upper left", ncols=4)
     return figure
@@ -217,10 +221,11 @@ def _draw_panel(axes, results, metric, threads):
         style = {"va": "center", "ha": "left", "fontsize": 8, "color": _GREY}
         axes.text(1.02, line, metric.text(row), transform=place, **style)
     better = "more" if metric.more_is_better else "less"
-    axes.set_title(f"{metric.heading}, {threads} thread(s): {better} is better", fontsize=8)
+    axes.set_title(f"{metric.heading}, {threads_in_words(threads)}: {better} is better", fontsize=8)
     axes.set_xscale("log")
     ticker = import_optional("matplotlib.ticker", extra="export")
-    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(ticker.NullLocator())
     axes.grid(axis="both", color=_LIGHT, lw=0.6)
