@@ -36,6 +36,8 @@ class Network:
         channels: number of channels of the images.
         is_multi_label: whether an image can have several classes: the activation is a sigmoid.
         softmax_is_assumed: whether the model outputs logits, so that softmax makes probabilities.
+        features: a `keras.Model` of the model's own layers, from its input to "features"; None if
+            it has none.
         layers: paths of the layers that have a kernel.
         bytes: bytes of the weights that inference reads.
         variables: the `tf.Variable`s of the graphs, to be saved with them; empty if the weights
@@ -51,6 +53,9 @@ class Network:
         self.softmax_is_assumed = "logits" in taps and activation is None
         self._activation = activation or tf.nn.softmax
         self.is_multi_label = activation is not None and _scores(activation) is _SIGMOID
+        self.features = None
+        if "features" in taps:
+            self.features = keras.Model(model.inputs, taps["features"])
         try:
             fused = regnet_tf.fuse(keras.Model(model.inputs, taps, name=model.name), "float32")
         except ValueError as error:

@@ -1,6 +1,8 @@
 """Source of an export: a trained network, its preprocessing, its class names and images."""
 
 import dataclasses
+import functools
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +53,16 @@ class Source:
     def labels(self) -> tuple[str, ...]:
         """Names of the classes in words, one line each."""
         return tuple(printable(" ".join(readable(name).split())) for name in self.class_names)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A SHA-256 of the network, its preprocessing, its classes and the images of the checks."""
+        digest = hashlib.sha256(repr((self.preprocessing, self.class_names)).encode())
+        for weight in self.model.weights:
+            digest.update(keras.ops.convert_to_numpy(weight).tobytes())
+        if self.examples is not None:
+            digest.update(self.examples.test.tobytes())
+        return digest.hexdigest()
 
 
 def load_source(

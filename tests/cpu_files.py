@@ -17,12 +17,12 @@ import openvino
 import tensorflow as tf
 
 import regnet_tf
-from export import tflite
 from export.examples import Examples
 from export.flatbuffer import read_model, schema
+from export.formats import tflite
+from export.formats.saved_model import write_saved_model
 from export.graph import read_graph
 from export.network import Network
-from export.saved_model import write_saved_model
 from export.source import Source
 from regnet_tf._cpu import onednn
 

@@ -13,12 +13,13 @@ from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 
 import regnet_tf
-from export import exporting, tflite
+from export import exporting
 from export.descriptions import descriptions
+from export.formats import Settings, tflite
+from export.formats.saved_model import write_saved_model
 from export.graph import read_graph
 from export.metadata import read_metadata
 from export.network import Network
-from export.saved_model import write_saved_model
 from export.source import Source, load_source
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig, build_regnet
 from regnet_tf._opening import open_predictor
@@ -359,7 +360,13 @@ def test_whole_exports_of_other_channels(channels, tmp_path, monkeypatch):
     np.savez(tmp_path / "images.npz", images=images)
     of_channels(channels, class_names=NAMES, classes=None).save(tmp_path / "other.keras")
     source = load_source(tmp_path / "other.keras", calibration=tmp_path / "images.npz")
-    facts = exporting.export(source, tmp_path / "out", ["float32", "int8"], say=lambda _: None)
+    facts = exporting.export(
+        source,
+        tmp_path / "out",
+        ("saved_model", "tflite"),
+        Settings(precisions=("float32", "int8")),
+        say=lambda _: None,
+    )
     folder = tmp_path / "out" / "serving" / "other" / "1"
     signatures = set(tf.saved_model.load(str(folder)).signatures)
     takes_files = channels != 2

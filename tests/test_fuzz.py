@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from networks import with_statistics
 
 import regnet_tf
-from export import manifest, tflite
+from export import manifest
 from export.checks import Checks
+from export.formats import tflite
+from export.formats.saved_model import write_saved_model
 from export.network import Network
 from export.report import read_artefacts
-from export.saved_model import write_saved_model
 from export.source import Source, load_source
 from regnet_tf import RegNetConfig, StageConfig, build_regnet, complexity, fuse, read_state_dict
 from regnet_tf._errors import UserError

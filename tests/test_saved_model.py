@@ -12,9 +12,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 import regnet_tf
+from export.formats.saved_model import write_saved_model
 from export.graph import offending_ops, read_graph
 from export.network import Network
-from export.saved_model import write_saved_model
 from export.source import load_source
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig
 from regnet_tf._errors import UserError

@@ -261,7 +261,8 @@ def exported_scenes(finished, tmp_path_factory):
     from export.command import main as export
 
     folder = tmp_path_factory.mktemp("export")
-    assert export([str(finished[0]), "--out", str(folder), "--precision", "float32", "int8"]) == 0
+    options = ("--format", "saved_model", "tflite", "--precision", "float32", "int8")
+    assert export([str(finished[0]), "--out", str(folder), *options]) == 0
     return folder
 
 

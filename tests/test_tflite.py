@@ -1,14 +1,18 @@
 """`.tflite` files: operations, exactness, integers, what a phone's library sees in them."""
 
+import json
+import zipfile
+
 import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from sklearn.datasets import load_sample_images
 
-from export import integers, tflite
+from export import integers
 from export.checks import Checks
 from export.examples import Examples
+from export.formats import Settings, tflite
 from export.network import Network
 from export.source import Source
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig, build_regnet
@@ -227,6 +231,74 @@ def test_mediapipe_names_the_class(written, precision):
             assert best.score == pytest.approx(scores.max(), abs=1e-3)
 
 
+@pytest.fixture(scope="module")
+def embedder(written, tmp_path_factory):
+    """The file of the pooled features of `written`."""
+    source, network, _, _ = written
+    path = tmp_path_factory.mktemp("embedder") / "features.tflite"
+    tflite.write_embedder(path, network, source, 1)
+    return path
+
+
+def pooled(source, images):
+    """Keras' features: the inputs of the head."""
+    model = source.model
+    features = keras.Model(model.input, model.get_layer("head").input)
+    return features.predict(PREPROCESSING.normalize(images), verbose=0)
+
+
+def test_embedder_has_the_features_of_keras(written, embedder):
+    source, _, files, _ = written
+    images = source.examples.test[:4]
+    expected = pooled(source, images)
+    np.testing.assert_allclose(open_file(embedder)(images), expected, rtol=1e-4, atol=1e-4)
+    runner = Interpreter(str(embedder)).get_signature_runner("serving_default")
+    assert list(runner.get_output_details()) == ["features"]
+    with zipfile.ZipFile(embedder) as archive:
+        assert archive.namelist() == ["facts.json"]  # the features are not classes
+        facts = json.loads(archive.read("facts.json"))
+    with zipfile.ZipFile(files["float32"]) as archive:
+        theirs = json.loads(archive.read("facts.json"))
+    assert facts == {**theirs, "class_names": []}
+
+
+@pytest.mark.mediapipe
+def test_mediapipe_embeds(written, embedder):
+    mediapipe = pytest.importorskip("mediapipe")
+    source, vision = written[0], mediapipe.tasks.vision
+    options = vision.ImageEmbedderOptions(
+        base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(embedder))
+    )
+    images = source.examples.test[:4]
+    expected = pooled(source, images)
+    with vision.ImageEmbedder.create_from_options(options) as machine:
+        pictures = [
+            mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image) for image in images
+        ]
+        found = [machine.embed(picture).embeddings[0] for picture in pictures]
+    np.testing.assert_allclose(
+        [vision.ImageEmbedder.cosine_similarity(found[0], other) for other in found],
+        cosines(expected[:1], expected),
+        atol=1e-3,
+    )
+    np.testing.assert_allclose(
+        cosines(expected, np.stack([one.embedding for one in found])), 1, atol=1e-3
+    )
+
+
+def cosines(a, b):
+    return (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+def test_only_networks_with_pooled_features_embed(tmp_path):
+    model = build_regnet(X, input_shape=(64, 64, 3), classes=3)
+    source = source_of(keras.Model(model.input, keras.ops.square(model.output)), LABELS)
+    network = Network(source.model, is_classifier=True)
+    with pytest.raises(UserError, match="no pooled features: its outputs are "):
+        tflite.write_embedder(tmp_path / "x.tflite", network, source, 1)
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_operations_are_refused(tmp_path):
     """A select-TF operation would need a library that apps do not have."""
     model = trained(X, classes=3)
@@ -241,15 +313,14 @@ def test_other_operations_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((["int4"], 1, "float32", None), "`precision` must be one of"),
-        ((["float32"], 0, "float32", None), "`batch_size` must be"),
-        ((["float32"], 1, "int8", None), "`int8_output` must be one of"),
-        ((["int8"], 1, "float32", None), "int8 needs calibration images"),
+        ((["int4"], 1, "float32"), "`precision` must be one of"),
+        ((["float32"], 0, "float32"), "`batch_size` must be"),
+        ((["float32"], 1, "int8"), "`int8_output` must be one of"),
     ],
 )
 def test_options_are_checked(arguments, message):
     with pytest.raises(ValueError, match=message):
-        tflite.check_options(*arguments)
+        Settings(*arguments)
 
 
 def test_layers_are_named():

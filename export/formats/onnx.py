@@ -6,6 +6,7 @@ from regnet_tf.version import __version__
 
 from ..descriptions import descriptions
 from . import onnx_graph
+from .base import Artefact, Format, check_calibration
 
 PRECISIONS = ("float32", "int8")
 DEFAULT_OPSET = 18
@@ -74,3 +75,32 @@ def write_onnx(path, network, source, precision, opset=DEFAULT_OPSET):
     onnx.helper.set_model_props(model, descriptions(source, network))
     with replacing(path) as partial:
         partial.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _check(job):
+    check_calibration(job)
+    check_onnx(job.network, job.source, job.chosen(*PRECISIONS), job.settings.opset)
+
+
+def _artefacts(job):
+    source = job.source
+
+    def write(precision):
+        return lambda path: write_onnx(path, job.network, source, precision, job.settings.opset)
+
+    for precision in job.chosen(*PRECISIONS):
+        path = f"{FORMAT.folder}/{source.name}_{precision}.onnx"
+        yield Artefact(f"ONNX {precision}", path, precision, write(precision))
+
+
+FORMAT = Format(
+    name="onnx",
+    title="ONNX",
+    folder="onnx",
+    what="for ONNX Runtime, one file for each precision",
+    modules=("onnx", "onnxruntime", "tf2onnx"),
+    extra="onnx",
+    artefacts=_artefacts,
+    precisions=PRECISIONS,
+    check=_check,
+)

@@ -10,6 +10,7 @@ from regnet_tf._errors import UserError, first_line, import_optional
 from regnet_tf._files import LABELS_FILE, replacing
 
 from ..descriptions import descriptions
+from .base import Artefact, Format
 
 PRECISIONS = ("float32", "int8")
 _EXTRA = "openvino"
@@ -43,7 +44,7 @@ def check_openvino(network, source, precisions):
 
 
 def write_openvino(path, network, source, precision):
-    """Writes a network as OpenVINO IR: the graph in `path`, the weights in a `.bin` file next to it.
+    """Writes a network as OpenVINO IR: the graph in `path`, the weights in a `.bin` next to it.
 
     The model takes `images` with levels 0 to 255, uint8 `(batch, image_size, image_size,
     channels)`, for any batch. It returns `network.outputs`, by these names and in this order,
@@ -143,3 +144,31 @@ def _without_reports():
             del os.environ["CI"]
         else:
             os.environ["CI"] = before
+
+
+def _check(job):
+    check_openvino(job.network, job.source, job.chosen(*PRECISIONS))
+
+
+def _artefacts(job):
+    source = job.source
+
+    def write(precision):
+        return lambda path: write_openvino(path, job.network, source, precision)
+
+    for precision in job.chosen(*PRECISIONS):
+        path = f"{FORMAT.folder}/{source.name}_{precision}.xml"
+        yield Artefact(f"OpenVINO {precision}", path, precision, write(precision))
+
+
+FORMAT = Format(
+    name="openvino",
+    title="OpenVINO",
+    folder="openvino",
+    what="for Intel's processors, one file for each precision",
+    modules=("openvino",),
+    extra="openvino",
+    artefacts=_artefacts,
+    precisions=PRECISIONS,
+    check=_check,
+)

@@ -44,7 +44,7 @@ def _programs(originals):
     run = originals.run
     return {
         "train": lambda out: ("train", *TINY_RUN, "--out", out / "run"),
-        "export": lambda out: ("export", run, "--precision", "float32", "--out", out / "export"),
+        "export": lambda out: ("export", run, "--format=tflite", "--out", out / "export"),
         "evaluate": lambda out: ("evaluate", run, "--out", out / "evaluation"),
         "predict": lambda out: (
             *("predict", run, originals.photos, "--out", out / "pictures"),

@@ -16,7 +16,10 @@ from .processes import Ended, Process, Scenario, forked, job
 #: A run of few seconds: arguments of `regnet train`.
 TINY_RUN = ("--recipe", "smoke", "--set=schedule.epochs=3", "--checkpoint-steps=1")
 #: Arguments of `regnet export`.
-TINY_EXPORT = ("--precision", "float32", "int8", "--name", "tiny")
+TINY_EXPORT = (
+    *("--format", "saved_model", "tflite"),
+    *("--precision", "float32", "int8", "--name", "tiny"),
+)
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 

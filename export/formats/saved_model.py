@@ -6,7 +6,13 @@ import tensorflow as tf
 
 from regnet_tf._decoding import CHANNELS
 from regnet_tf._decoding import decode as decode_image
+from regnet_tf._errors import UserError
 from regnet_tf._headers import size_of
+
+from ..descriptions import descriptions
+from ..graph import offending_ops
+from ..serving import write_warm_up
+from .base import Artefact, Format
 
 #: Number of best classes that `serving_default` names.
 BEST_CLASSES = 5
@@ -150,3 +156,34 @@ def _refused(indices, sizes, count, max_pixels):
     whole = tf.debugging.Assert(tf.size(failed) == 0, [damaged])
     with tf.control_dependencies([whole]):
         return [tf.debugging.Assert(tf.size(large) == 0, [too_large])]
+
+
+def _artefacts(job):
+    source = job.source
+
+    def write(path):
+        files = descriptions(source, job.network)
+        write_saved_model(path, job.network, source.preprocessing, source.labels, files)
+        offending = offending_ops(path)
+        if offending:
+            raise UserError(
+                "The SavedModel contains operations that TensorFlow Serving refuses:"
+                f" {'; '.join(offending[:3])}"
+            )
+        write_warm_up(path, source.name, job.images)
+
+    path = f"serving/{source.name}/{job.version}"
+    return [Artefact("SavedModel", path, "float32", write)]
+
+
+FORMAT = Format(
+    name="saved_model",
+    title="SavedModel",
+    folder="serving",
+    what="for TensorFlow Serving",
+    modules=("tensorflow_serving.apis.prediction_log_pb2",),
+    extra="export",
+    artefacts=_artefacts,
+    precisions=(),
+    has_texts=False,
+)
