@@ -72,6 +72,8 @@ def write_files(model: Any, folder: Path) -> tuple[list[Contender], list[str]]:
             left_out.append(f"{form.title} is left out. {error}")
             continue
         for artefact in form.artefacts(job):
+            if artefact.output is not None:  # the features of a classifier
+                continue
             path = folder / artefact.path
             path.parent.mkdir(parents=True, exist_ok=True)
             artefact.write(path)
