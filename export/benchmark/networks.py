@@ -67,18 +67,22 @@ def write_files(model: Any, folder: Path) -> tuple[list[Contender], list[str]]:
         if not form.by_default:
             continue
         try:
-            form.import_modules()
+            for contender in _written(form, job, folder):
+                contenders.append(contender)  # the first files stay if one fails
         except MissingPackageError as error:
             left_out.append(f"{form.title} is left out. {error}")
-            continue
-        for artefact in form.artefacts(job):
-            if artefact.output is not None:  # the features of a classifier
-                continue
+    return contenders, left_out
+
+
+def _written(form, job, folder):
+    """Writes the files of a format, and yields each as a `Contender`."""
+    form.import_modules()
+    for artefact in form.artefacts(job):
+        if artefact.output is None:  # else it has the features of a classifier
             path = folder / artefact.path
             path.parent.mkdir(parents=True, exist_ok=True)
             artefact.write(path)
-            contenders.append(Contender(artefact.name, path))
-    return contenders, left_out
+            yield Contender(artefact.name, path)
 
 
 def _job(model):
