@@ -6,14 +6,14 @@ from pathlib import Path
 
 from regnet_tf._checks import check_choice
 from regnet_tf._decoding import CHANNELS
-from regnet_tf._errors import UserError, first_line, import_optional
+from regnet_tf._errors import MissingPackageError, UserError, first_line, import_optional
 from regnet_tf.runtimes import open_file
 
 from . import bounds, earlier, moving, report, serving
 from .checks import Checks, measure_speed
 from .descriptions import descriptions
 from .examples import ENOUGH
-from .formats import FORMATS, Artefact, Job, Settings
+from .formats import FORMATS, Job, Settings
 from .network import Network
 from .source import Source
 
@@ -66,8 +66,8 @@ def export(
         ValueError: if a format is unknown.
     """
     settings = settings or Settings()
-    failures = _Failures(keep_going, say)
-    chosen = _chosen(formats, settings, failures, say)
+    failures = _Failures(keep_going, lenient=formats is None, say=say)
+    chosen = _chosen(formats, settings, failures)
     import_optional("matplotlib", extra="export")
     with moving.staging(out) as folder:
         folders = {one.folder for one in chosen}
@@ -94,17 +94,35 @@ def written(facts: dict) -> dict[str, str]:
 
 
 class _Failures(dict):
-    """What could not be written: name -> reason. Without `keep_going`, the first one is raised."""
+    """What could not be written: name -> reason. Without `keep_going`, the first one is raised.
 
-    def __init__(self, keep_going, say):
+    If `lenient`, files whose packages are not installed are left out; that is no failure.
+    """
+
+    def __init__(self, keep_going, lenient, say):
         super().__init__()
-        self._keep_going, self._say = keep_going, say
+        self._keep_going, self._lenient, self._say = keep_going, lenient, say
 
     def add(self, name, error, hint=""):
         if not self._keep_going:
             raise UserError(f"{error}. {hint}") if hint else error
         self[name] = first_line(error)
         self._say(f"{name} failed: {self[name]}")
+
+    def checked(self, name, one, check):
+        """Whether a format or its file can be written: whether a check raises no `UserError`."""
+        try:
+            check()
+        except MissingPackageError as error:
+            if not self._lenient or not one.optional:
+                self.add(name, error)
+            else:
+                self._say(f"{name} is left out: {first_line(error)}")
+            return False
+        except UserError as error:
+            self.add(name, error)
+            return False
+        return True
 
     def tried(self, name, work):
         """Calls a function and returns its result; None if it fails with a `UserError`."""
@@ -115,28 +133,22 @@ class _Failures(dict):
             return None
 
 
-def _chosen(names, settings, failures, say):
-    """Returns the formats to write, whose packages are installed.
-
-    A format that cannot be written is a failure if it was named, and else left out.
-    """
+def _chosen(names, settings, failures):
+    """Returns the formats to write: those that are named, or all with a chosen precision."""
     for name in names or ():
         check_choice("format", name, tuple(FORMATS))
-    chosen = []
-    for one in FORMATS.values():
-        if one.name not in names if names is not None else not one.by_default:
-            continue
-        try:
-            one.check_precisions(settings)
-            one.import_modules()
-            chosen.append(one)
-        except UserError as error:
-            if names is None and one.optional:
-                say(f"{one.title} is left out: {first_line(error)}")
-            else:
-                failures.add(one.title, error)
+    if names is None:
+        chosen = [one for one in FORMATS.values() if one.by_default and one.has_any(settings)]
+    else:
+        chosen = [one for one in FORMATS.values() if one.name in names]
+
+    def check(one):
+        one.check_precisions(settings)
+        one.import_modules()
+
+    chosen = [one for one in chosen if failures.checked(one.title, one, lambda: check(one))]  # noqa: B023
     if not chosen:
-        raise UserError(f"No format is left to write. Formats: {', '.join(FORMATS)}")
+        raise UserError(f"Nothing can be written: {'; '.join(failures.values())}")
     return chosen
 
 
@@ -173,16 +185,13 @@ def _build(source, folder, version, chosen, settings, kept, failures, say):
 
 
 def _planned(job, chosen, failures):
-    """Returns the `Artefact`s of the formats, which are checked all before anything is written."""
-    planned: list[Artefact] = []
-    for one in chosen:
-        planned += failures.tried(one.title, lambda: _checked(one, job)) or ()  # noqa: B023
-    return planned
-
-
-def _checked(one, job):
-    one.check(job)
-    return list(one.artefacts(job))
+    """Returns the `Artefact`s of the formats, which are all checked before anything is written."""
+    return [
+        artefact
+        for one in chosen
+        for artefact in one.artefacts(job)
+        if failures.checked(artefact.name, one, lambda: one.check(job, artefact.precision))  # noqa: B023
+    ]
 
 
 def _written(artefact, folder):

@@ -78,9 +78,9 @@ class Artefact:
         name: name in the report, such as "ONNX int8".
         path: path relative to the folder of the export.
         precision: one of `PRECISIONS`; the bounds of the export depend on it.
-        write: function that writes the file at a `Path`, and others next to it. It may return the errors of the network's
-            layers, a list of dicts with "layer" and "error". It raises a `UserError` if the format
-            cannot express the network.
+        write: function that writes the file at a `Path`, and others next to it. It may return the
+            errors of the network's layers, a list of dicts with "layer" and "error". It raises a
+            `UserError` if the format cannot express the network.
         output: "features" for a file that gives the features of a classifier, else None.
     """
 
@@ -104,7 +104,8 @@ class Format:
         extra: the extra in setup.cfg that installs them.
         artefacts: function from a `Job` to the format's `Artefact`s.
         precisions: precisions to choose from; empty if its files are in float32 alone.
-        check: function that raises a `UserError` if a `Job` cannot be done.
+        check: function of a `Job` and a precision; it raises a `UserError` if that file cannot be
+            written.
         by_default: whether an export has the format if none is named.
         has_texts: whether `labels.txt` and `facts.json` are also written next to its files.
     """
@@ -117,7 +118,7 @@ class Format:
     extra: str
     artefacts: Callable[[Job], Iterable[Artefact]]
     precisions: tuple[str, ...] = PRECISIONS
-    check: Callable[[Job], None] = lambda job: None
+    check: Callable[[Job, str], None] = lambda job, precision: None
     by_default: bool = True
     has_texts: bool = True
 
@@ -126,12 +127,16 @@ class Format:
         """Whether an export may lack the format if its packages are missing."""
         return self.extra != "export"
 
+    def has_any(self, settings: Settings) -> bool:
+        """Whether the format has one of the chosen precisions."""
+        return not self.precisions or not {*self.precisions}.isdisjoint(settings.precisions)
+
     def check_precisions(self, settings: Settings) -> None:
-        """Raises a `UserError` if the settings name none of the format's precisions."""
-        if self.precisions and not {*self.precisions} & {*settings.precisions}:
+        """Raises a `UserError` if the format has none of the chosen precisions."""
+        if not self.has_any(settings):
             raise UserError(
-                f"{self.title} needs a `precision` of {', '.join(self.precisions)}. Received:"
-                f" {', '.join(settings.precisions)}"
+                f"`precision` must be one of {', '.join(self.precisions)} for {self.title}."
+                f" Received: {', '.join(settings.precisions)}"
             )
 
     def import_modules(self) -> None:
@@ -140,9 +145,9 @@ class Format:
             import_optional(module, extra=self.extra)
 
 
-def check_calibration(job: Job) -> None:
+def check_calibration(job: Job, precision: str) -> None:
     """Raises a `UserError` if int8 is requested without images for its calibration."""
-    if "int8" in job.settings.precisions and job.source.examples is None:
+    if precision == "int8" and job.source.examples is None:
         raise UserError(
             "int8 needs calibration images. Give --calibration with a folder of photographs or an"
             " .npz file, or omit int8: --precision float32 float16 dynamic_range"

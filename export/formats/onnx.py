@@ -77,9 +77,9 @@ def write_onnx(path, network, source, precision, opset=DEFAULT_OPSET):
         partial.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _check(job):
-    check_calibration(job)
-    check_onnx(job.network, job.source, job.chosen(*PRECISIONS), job.settings.opset)
+def _check(job, precision):
+    check_calibration(job, precision)
+    check_onnx(job.network, job.source, [precision], job.settings.opset)
 
 
 def _artefacts(job):

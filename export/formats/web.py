@@ -229,7 +229,7 @@ def _check_cdn(cdn):
         )
 
 
-def _check(job):
+def _check(job, precision):
     check_web(job.source, job.network, job.settings.web_scripts, job.settings.cdn)
 
 
