@@ -12,13 +12,6 @@ FILES = (
     *("SavedModel", "TFLite float32", "ONNX float32", "ONNX int8"),
     *("OpenVINO int8", "timm's ONNX"),
 )
-    "SavedModel",
-    "TFLite float32",
-    "ONNX float32",
-    "ONNX int8",
-    "OpenVINO int8",
-    "timm's ONNX",
-)
 
 
 def fake_result(group, regime, threads, scale=1):
