@@ -22,8 +22,8 @@ from mlserver.errors import InferenceError
 from mlserver.utils import get_model_uri
 
 from .classifier import Classifier
+from .formats.saved_model import BEST_CLASSES
 from .photographs import encoded
-from .saved_model import BEST_CLASSES
 
 
 class ServedNetwork(MLModel):

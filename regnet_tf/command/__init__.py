@@ -61,7 +61,7 @@ PROGRAMS = {
     "data": Program("regnet_tf.training.data_command", "prepare and look at a data set"),
     "sweep": Program("regnet_tf.training.sweep.command", "train and compare many networks"),
     "benchmark": Program("regnet_tf.training.benchmark.command", "measure training and inference"),
-    "benchmark files": Program("regnet_tf.export.benchmark", "measure exported files"),
+    "benchmark files": Program("regnet_tf.export.benchmark.command", "measure exported files"),
 }
 
 _OVERVIEW = """\
