@@ -1,9 +1,9 @@
 """Grouped convolution, batch normalization and resizing at the full speed of each backend.
 
-This file selects the kernels for the backend. Keras 3 compiles every grouped convolution with XLA,
-which makes training on a CPU 20 times slower. It normalizes training batches by a chain of small
-operations. On TensorFlow, this file uses TensorFlow's own kernels for both. On other backends it
-uses `keras.ops`.
+This file selects the kernels for the backend. On TensorFlow, Keras 3 compiles every grouped
+convolution with XLA, which makes training on a CPU 20 times slower. Keras normalizes training
+batches by a chain of small operations. On TensorFlow and PyTorch, this file uses the framework's
+own kernels for both. On JAX it uses `keras.ops`, which XLA compiles.
 """
 
 import importlib
@@ -13,12 +13,15 @@ from typing import Any
 import keras
 from keras import ops
 
-# TensorFlow and the kernels for it; None on other backends.
+# TensorFlow; None on other backends.
 tf: Any = None
+# Kernels of the backend; None without any.
 kernels: Any = None
 if keras.backend.backend() == "tensorflow":
     tf = importlib.import_module("tensorflow")
     kernels = importlib.import_module("regnet_tf.kernels")
+elif keras.backend.backend() == "torch":
+    kernels = importlib.import_module("regnet_tf.torch_kernels")
 
 
 def supports_jit() -> bool:
@@ -179,7 +182,7 @@ def momentum_step(variable, velocity, gradient, rate, momentum, nesterov):
         momentum: a float.
         nesterov: whether to use Nesterov momentum.
     """
-    if kernels is not None:
+    if tf is not None:
         kernels.momentum_step(variable, velocity.value, gradient, rate, momentum, nesterov)
         return
     velocity.assign(momentum * velocity + gradient)
@@ -205,7 +208,7 @@ def adam_step(variable, mean, square, gradient, rate, step, beta_1, beta_2, epsi
     bias_1, bias_2 = (-ops.expm1(step * logarithm) for logarithm in logarithms)
     root = ops.sqrt(bias_2)
     rate, epsilon = rate * root / bias_1, epsilon * root
-    if kernels is not None:
+    if tf is not None:
         moments = mean.value, square.value
         kernels.adam_step(variable, *moments, gradient, rate, beta_1, beta_2, epsilon)
         return
@@ -242,7 +245,11 @@ def rematerialize(layer, inputs):
 
 
 def _has_kernel(x):
-    return tf is not None and len(x.shape) == 4 and x.dtype in ("float32", "bfloat16", "float16")
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if kernels is None or len(x.shape) != 4 or dtype not in ("float32", "bfloat16", "float16"):
+        return False
+    # PyTorch divides by the number of pixels minus one.
+    return tf is not None or math.prod(x.shape[:-1]) > 1
 
 
 def _normalize(x, gamma, beta, mean, variance, epsilon):

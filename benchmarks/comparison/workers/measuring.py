@@ -72,7 +72,7 @@ def measure_network(peer: Any, request: dict) -> dict:
     }
     if request["part"] == "export":
         return {**facts, **peer.export(request)}
-    images, labels = _data(request)
+    images, labels = random_data(request)
     step = peer.step(request["part"], images, labels)
     return {**facts, **steps(step, request["seconds"]), "memory_mib": most_memory()}
 
@@ -84,10 +84,10 @@ def steps(step: Callable, seconds: float) -> dict:
         Dict: "first_seconds", the time of the first call, which traces and compiles; "calls", the
         number of calls after it; "step_seconds", their median. At least one is made.
     """
-    first = _timed(step)
+    first = seconds_of(step)
     times: list[float] = []
     while not times or sum(times) < seconds:
-        times.append(_timed(step))
+        times.append(seconds_of(step))
     return {
         "first_seconds": first,
         "calls": len(times),
@@ -95,13 +95,14 @@ def steps(step: Callable, seconds: float) -> dict:
     }
 
 
-def _timed(step):
+def seconds_of(step: Callable) -> float:
+    """Returns how long a call takes, in seconds."""
     start = time.perf_counter()
     step()
     return time.perf_counter() - start
 
 
-def _data(request):
+def random_data(request):
     """Returns random images `(batch, size, size, 3)` float32 and labels `(batch,)` int32."""
     import numpy as np
 
