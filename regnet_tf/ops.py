@@ -1,9 +1,9 @@
 """Grouped convolution, batch normalization and resizing at the full speed of each backend.
 
 This file selects the kernels for the backend. On TensorFlow, Keras 3 compiles every grouped
-convolution with XLA, which makes training on a CPU 20 times slower. Keras normalizes training
-batches by a chain of small operations. On TensorFlow and PyTorch, this file uses the framework's
-own kernels for both. On JAX it uses `keras.ops`, which XLA compiles.
+convolution with XLA, which makes training on a CPU 20 times slower. It normalizes training batches
+by a chain of small operations. For both, there is a file with better ones for each backend. Where
+it has none, this file uses `keras.ops`.
 """
 
 import importlib
@@ -13,15 +13,17 @@ from typing import Any
 import keras
 from keras import ops
 
+from regnet_tf._normalize import normalize
+
+_KERNELS = {"tensorflow": "kernels", "jax": "jax_kernels", "torch": "torch_kernels"}
+_BACKEND = keras.backend.backend()
+
 # TensorFlow; None on other backends.
-tf: Any = None
-# Kernels of the backend; None without any.
+tf: Any = importlib.import_module("tensorflow") if _BACKEND == "tensorflow" else None
+# The kernels of the backend; None if there are none.
 kernels: Any = None
-if keras.backend.backend() == "tensorflow":
-    tf = importlib.import_module("tensorflow")
-    kernels = importlib.import_module("regnet_tf.kernels")
-elif keras.backend.backend() == "torch":
-    kernels = importlib.import_module("regnet_tf.torch_kernels")
+if _BACKEND in _KERNELS:
+    kernels = importlib.import_module(f"regnet_tf.{_KERNELS[_BACKEND]}")
 
 
 def supports_jit() -> bool:
@@ -108,7 +110,7 @@ def _has_size(x, size):
 def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
     """Normalizes x `(batch, height, width, channels)` with the given statistics `(channels,)`."""
     if not _has_kernel(x):
-        return _normalize(x, gamma, beta, mean, variance, epsilon)
+        return normalize(x, gamma, beta, mean, variance, epsilon)
     return kernels.batch_norm_inference(x, gamma, beta, mean, variance, epsilon)
 
 
@@ -138,7 +140,7 @@ def batch_norm_training(
         `(y, moving_mean, moving_variance)`. The moving variance is updated with the unbiased batch
         variance, as in PyTorch. An empty batch leaves the moving statistics as they are.
     """
-    if _has_kernel(x) and not synchronized:
+    if _has_training_kernel(x) and not synchronized:
         return kernels.batch_norm_training(
             x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, activated
         )
@@ -150,7 +152,7 @@ def batch_norm_training(
         replica = tf.distribute.get_replica_context()
         count = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
     mean, variance = (ops.where(count > 0, one, 0) for one in (mean, variance))
-    y = _normalize(x, gamma, beta, mean, variance, epsilon)
+    y = normalize(x, gamma, beta, mean, variance, epsilon)
     unbiased = variance * count / ops.maximum(count - 1, 1)
     share = ops.cast(count > 0, variance.dtype) * (1 - momentum)
     pairs = ((moving_mean, mean), (moving_variance, unbiased))
@@ -246,14 +248,10 @@ def rematerialize(layer, inputs):
 
 def _has_kernel(x):
     dtype = keras.backend.standardize_dtype(x.dtype)
-    if kernels is None or len(x.shape) != 4 or dtype not in ("float32", "bfloat16", "float16"):
-        return False
-    # PyTorch divides by the number of pixels minus one.
-    return tf is not None or math.prod(x.shape[:-1]) > 1
+    short = dtype in ("float32", "bfloat16", "float16")
+    return kernels is not None and len(x.shape) == 4 and short
 
 
-def _normalize(x, gamma, beta, mean, variance, epsilon):
-    dtype = keras.backend.result_type(x.dtype, "float32")
-    scale = ops.cast(gamma, dtype) * ops.rsqrt(ops.cast(variance, dtype) + epsilon)
-    y = (ops.cast(x, dtype) - ops.cast(mean, dtype)) * scale + ops.cast(beta, dtype)
-    return ops.cast(y, x.dtype)
+def _has_training_kernel(x):
+    """Whether the backend has a kernel; other than TensorFlow's, it needs two pixels."""
+    return _has_kernel(x) and (tf is not None or math.prod(x.shape[:-1]) > 1)

@@ -11,7 +11,7 @@ class Contender:
         how: description of how its network is run.
         modules: modules that it needs.
         backend: Keras' backend; None for a library without Keras.
-        compiled: whether PyTorch compiles the network. JAX compiles every network.
+        compiled: whether `torch.compile` compiles the network. JAX compiles every network.
     """
 
     how: str
@@ -27,9 +27,6 @@ _TIMM = ("torch", "torchvision", "timm")
 CONTENDERS = {
     "regnet_tf_jax": Contender(f"Keras on JAX: {_STEPS}", ("jax",), "jax"),
     "regnet_tf_torch": Contender(f"Keras on PyTorch, eager: {_STEPS}", ("torch",), "torch"),
-    "regnet_tf_torch_compiled": Contender(
-        f'Keras on PyTorch, `compile(jit_compile=True)`: {_STEPS}', ("torch",), "torch", True
-    ),
     "timm": Contender("eager, channels_last, torch.autocast for bfloat16, inference_mode", _TIMM),
     "timm_compiled": Contender("as timm, by torch.compile", _TIMM, compiled=True),
 }

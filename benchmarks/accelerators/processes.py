@@ -47,25 +47,31 @@ class Worker:
         self._answers.put("")  # the process has ended
 
     def ask(self, request: dict) -> dict:
-        """Returns the answer to a request.
+        """Sends a request and returns its answer; see `answer`."""
+        self.send(request)
+        return self.answer()
+
+    def send(self, request: dict):
+        """Sends a request. A worker that has ended gets it in vain; `answer` tells."""
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+
+    def answer(self) -> dict:
+        """Returns the answer to the oldest request that has none.
 
         Raises:
             Failure: if the worker failed, timed out or ended. It is closed then.
         """
         try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
             line = self._answers.get(timeout=self._timeout)
             answer = json.loads(line) if line else {"error": "the process ended"}
         except queue.Empty:
             answer = {"error": f"took longer than {self._timeout:g} s"}
-        except BrokenPipeError:
-            answer = {"error": "the process ended"}
         if "error" in answer:
-            self._log.seek(0)
-            log = self._log.read().decode(errors="replace")
             self.close()
-            raise Failure(answer["error"], log)
+            self._log.seek(0)
+            raise Failure(answer["error"], self._log.read().decode(errors="replace"))
         return answer
 
     def close(self):

@@ -41,8 +41,8 @@ def measure(
 ) -> dict:
     """Measures the contenders in one setting.
 
-    One contender after another makes its first steps. In each turn after that, every contender
-    repeats the step.
+    All build their networks at once. Then one after another makes its first steps. In each turn
+    after that, every contender repeats the step.
 
     Args:
         setting: a `Setting`.
@@ -56,29 +56,30 @@ def measure(
         The fields of the setting, "device", and "rows", one for each contender; see `_row`. A
         contender that fails has "failed", the reason, and no speed.
     """
-    found: dict[str, dict] = {}
+    found: dict[str, dict] = {name: {part: [] for part in PARTS} for name in names}
     with contextlib.ExitStack() as stack:
-        workers = {}
-        for name in names:
-            found[name] = {part: [] for part in PARTS}
-            worker = stack.enter_context(Worker(CONTENDERS[name].backend, timeout))
+        workers = {
+            name: stack.enter_context(Worker(CONTENDERS[name].backend, timeout)) for name in names
+        }
+        for name, worker in workers.items():
+            worker.send(_request(setting, name))
+        for name, worker in workers.items():
             with _noting(found[name], name, say):
-                found[name] |= worker.ask(_request(setting, name))
-                for part in PARTS:
-                    first = worker.ask({"part": part, "seconds": 0})
+                found[name] |= worker.answer()
+        for part in PARTS:
+            for name in _remaining(found):
+                with _noting(found[name], name, say):
+                    first = workers[name].ask({"part": part, "seconds": 0})["first_seconds"]
                     found[name][f"first_{part}"] = first
-                    say(f"{name}, {part}: first step {first['first_seconds']:.1f} s")
-                workers[name] = worker
+                    say(f"{name}, {part}: first step {first:.1f} s")
         for turn in range(1, repeats + 1):
             for part in PARTS:
-                for name, worker in list(workers.items()):
+                for name in _remaining(found):
                     with _noting(found[name], name, say):
-                        answer = worker.ask({"part": part, "seconds": seconds})
+                        answer = workers[name].ask({"part": part, "seconds": seconds})
                         found[name][part].append(answer)
                         speed = setting.batch_size / answer["step_seconds"]
                         say(f"{name}, {part}, turn {turn}: {speed:.0f} images/s")
-                    if "failed" in found[name]:
-                        del workers[name]
     devices = [one["device"] for one in found.values() if "device" in one]
     rows = {name: _row(one, setting.batch_size) for name, one in found.items()}
     _add_ratios(rows)
@@ -99,6 +100,11 @@ def _noting(found, name, say):
         say(f"{name}: {failure.reason}")
 
 
+def _remaining(found):
+    """Returns the names of the contenders that have not failed."""
+    return [name for name, one in found.items() if "failed" not in one]
+
+
 def _request(setting, name):
     contender = CONTENDERS[name]
     return {
@@ -113,22 +119,21 @@ def _row(found, batch_size):
     """Returns what was measured of a contender.
 
     Returns:
-        Dict: "parameters"; "build_seconds"; "memory_mib", the peak GPU memory of training, None on
-        a CPU; and for each part a dict: "first_seconds", "images_per_second" (the median of the
-        turns), "turns" (images per second in each turn).
+        Dict: "parameters"; "memory_mib", the peak GPU memory of training, None on a CPU; and for
+        each part a dict: "first_seconds", "images_per_second" (the median of the turns), "turns"
+        (images per second in each turn). "failed", the reason, and "log" instead after a failure.
     """
     if "failed" in found:
         return {key: found[key] for key in ("failed", "log")}
     peaks = [turn["memory"] for turn in found["training"] if turn["memory"] is not None]
     row = {
         "parameters": found["parameters"],
-        "build_seconds": found["build_seconds"],
         "memory_mib": max(peaks) / _MIB if peaks else None,
     }
     for part in PARTS:
         speeds = [batch_size / turn["step_seconds"] for turn in found[part]]
         row[part] = {
-            "first_seconds": found[f"first_{part}"]["first_seconds"],
+            "first_seconds": found[f"first_{part}"],
             "images_per_second": statistics.median(speeds),
             "turns": speeds,
         }

@@ -36,7 +36,6 @@ class Keras:
         self.model.compile(
             keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            jit_compile=True if request["compiled"] else "auto",
         )
         self.model.optimizer.build(self.model.trainable_variables)
 
@@ -141,9 +140,9 @@ class _Server:
     """Answers requests.
 
     The first request is a dict: "keras", whether the network is regnet_tf's; "compiled"; and
-    "network", "batch_size", "image_size" and "precision". The answer has "device", "parameters" and
-    "build_seconds". A turn is a dict: "part" and "seconds". The answer is that of
-    `measuring.steps`, with "memory" in bytes.
+    "network", "batch_size", "image_size" and "precision". The answer has "device" and "parameters".
+    A turn is a dict: "part" and "seconds". The answer is that of `measuring.steps`, with "memory"
+    in bytes.
     """
 
     def __init__(self):
@@ -155,10 +154,9 @@ class _Server:
 
     def _build(self, request):
         peer: Any = Keras() if request["keras"] else Timm()
-        seconds = measuring.seconds_of(lambda: peer.build(request))
+        peer.build(request)
         self._peer, self._data = peer, measuring.random_data(request)
-        device = peer.device.describe()
-        return {"device": device, "parameters": peer.parameters(), "build_seconds": seconds}
+        return {"device": peer.device.describe(), "parameters": peer.parameters()}
 
     def _turn(self, part, seconds):
         step = self._peer.step(part, *self._data)

@@ -84,10 +84,10 @@ def steps(step: Callable, seconds: float) -> dict:
         Dict: "first_seconds", the time of the first call, which traces and compiles; "calls", the
         number of calls after it; "step_seconds", their median. At least one is made.
     """
-    first = seconds_of(step)
+    first = _timed(step)
     times: list[float] = []
     while not times or sum(times) < seconds:
-        times.append(seconds_of(step))
+        times.append(_timed(step))
     return {
         "first_seconds": first,
         "calls": len(times),
@@ -95,8 +95,7 @@ def steps(step: Callable, seconds: float) -> dict:
     }
 
 
-def seconds_of(step: Callable) -> float:
-    """Returns how long a call takes, in seconds."""
+def _timed(step):
     start = time.perf_counter()
     step()
     return time.perf_counter() - start
