@@ -92,7 +92,7 @@ def examples():
     code = re.compile(r"```python\n(import .*?|from .*?)```", re.DOTALL)
     pages = [page for page in PAGES if page != GUIDE_TO_DESIGN_SPACES]
     found = {text: page.stem for page in pages for text in code.findall(page.read_text())}
-    needy = re.compile("photo.jpg|keras_hub|skimage")
+    needy = re.compile("photo.jpg|keras_hub|skimage|shipped/")
     return [pytest.param(text, id=name) for text, name in found.items() if not needy.search(text)]
 
 
@@ -133,6 +133,44 @@ def test_guide_to_design_spaces(capsys):
     promised = re.findall(r"^print\(.*#\s*(.*)$", code, re.MULTILINE)
     assert printed[:3] == promised[:3] and len(promised) == 4
     assert printed[3].startswith("Band(low=") and printed[4].count("RegNetConfig(") == 5
+
+
+OPENING = (DOCS / "guides" / "open_files.md").read_text()
+
+
+@pytest.fixture
+def shipped(exported, tmp_path, monkeypatch):
+    """An export as the guide names it, in the working directory, and a function of its code."""
+    (tmp_path / "shipped").symlink_to(exported.folder)
+    monkeypatch.chdir(tmp_path)
+    return lambda code: code.replace("mine", "digits")
+
+
+def test_guide_to_opening_files(exported, shipped):
+    """Its examples give the probabilities of the Keras model."""
+    for package in ("ai_edge_litert", "onnxruntime", "openvino"):
+        pytest.importorskip(package)
+    images = exported.source.examples.test[:3]
+    model, normalize = exported.source.model, exported.source.preprocessing.normalize
+    expected = np.asarray(model(normalize(images), training=False))
+    examples = re.findall(r"```python\n(.*?)```", OPENING, re.DOTALL)
+    assert len(examples) == 5
+    for code in examples:
+        scope = {"images": images}
+        exec(shipped(code), scope)
+        found = scope["probabilities"]
+        np.testing.assert_allclose(found, expected[: len(found)], rtol=0, atol=1e-4)
+        if "labels" in scope:  # the first one
+            assert scope["labels"] == list(exported.source.labels)
+            assert scope["features"].shape == (3, model.get_layer("head").input.shape[-1])
+
+
+def test_guide_to_opening_files_in_cpp():
+    """Its lines are those of a program that is tested."""
+    (code,) = re.findall(r"```cpp\n(.*?)```", OPENING, re.DOTALL)
+    program = (DOCS.parent / "tests" / "cpp" / "classify.cc").read_text()
+    lines = [line.strip() for line in code.splitlines()]
+    assert len(lines) > 4 and [line for line in lines if line not in program] == []
 
 
 @pytest.fixture(scope="module")
