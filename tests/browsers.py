@@ -94,21 +94,31 @@ class Opened(NamedTuple):
     requests: list
 
 
-_drivers = []
+_launchers = []
 
 
 @contextlib.contextmanager
-def _driver():
-    """Starts Playwright, which can run only once at a time, unless it runs."""
-    if _drivers:
-        yield _drivers[0]
+def _launcher():
+    """Yields a function from more arguments of Chromium to Playwright's `Browser`.
+
+    Playwright can run only once at a time, so what is opened inside shares it and the browsers.
+    """
+    if _launchers:
+        yield _launchers[0]
         return
+    path = chromium()
     with pytest.importorskip("playwright.sync_api").sync_playwright() as driver:
-        _drivers.append(driver)
+
+        @functools.cache
+        def launch(*arguments):
+            arguments = ["--no-sandbox", *arguments]
+            return driver.chromium.launch(executable_path=path, args=arguments)
+
+        _launchers.append(launch)
         try:
-            yield driver
+            yield launch
         finally:
-            _drivers.clear()
+            _launchers.clear()
 
 
 @contextlib.contextmanager
@@ -121,18 +131,16 @@ def opened(folder, headers=None, arguments=(), **options):
         arguments: more arguments of Chromium.
         **options: of Playwright's `Browser.new_page`, such as `color_scheme="dark"`.
     """
-    path = chromium()
-    with static_server(folder, headers) as url, _driver() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", *arguments])
+    with static_server(folder, headers) as url, _launcher() as launch:
+        page = launch(*arguments).new_page(**options)
+        errors, requests = [], []
+        page.on("console", lambda said: _note(errors, said))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
         try:
-            page = browser.new_page(**options)
-            errors, requests = [], []
-            page.on("console", lambda said: _note(errors, said))
-            page.on("pageerror", lambda error: errors.append(str(error)))
-            page.on("request", lambda request: requests.append(request.url))
             yield Opened(page, url, errors, requests)
         finally:
-            browser.close()
+            page.close()
 
 
 def _note(errors, said):

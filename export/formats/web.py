@@ -18,7 +18,7 @@ from regnet_tf._errors import UserError
 from regnet_tf._files import naming_file, read_json
 
 from ..descriptions import descriptions
-from .base import Artefact, Format
+from .base import Artefact, Format, check_calibration
 from .tflite import write_tflite
 
 #: The runtime in the browser, a package of npm, and the version that a CDN delivers. MediaPipe's
@@ -231,19 +231,23 @@ def _check_cdn(cdn):
 
 
 def _check(job, precision):
+    check_calibration(job, precision)
     check_web(job.source, job.network, job.settings.web_scripts, job.settings.cdn)
 
 
 def _artefacts(job):
     source, settings = job.source, job.settings
+    precision = settings.web_precision
 
     def write(path):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, path.name)
-            write_tflite(file, job.network, source, "float32", 1, "float32", str(job.version))
+            options = precision, 1, "float32", str(job.version)
+            layers = write_tflite(file, job.network, source, *options)
             write_web(path.parent, source, job.network, file, settings.web_scripts, settings.cdn)
+        return layers
 
-    return [Artefact("Web", f"{FORMAT.folder}/{source.name}.tflite", "float32", write)]
+    return [Artefact("Web", f"{FORMAT.folder}/{source.name}_{precision}.tflite", precision, write)]
 
 
 FORMAT = Format(
