@@ -15,7 +15,7 @@ import regnet_command.predict
 from PIL import Image
 
 import regnet_tf
-from regnet_tf import design_space, visualize
+from regnet_tf import design_space, runtimes, visualize
 from training import data
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
@@ -47,14 +47,15 @@ def documented_names():
 
 def test_every_public_name_is_in_the_reference_once():
     found = collections.Counter(one or other for one, other in documented_names())
-    public = [*public_names(regnet_tf), *public_names(design_space), *own_functions(visualize)]
+    modules = [*public_names(regnet_tf), *public_names(design_space), *public_names(runtimes)]
+    public = [*modules, *own_functions(visualize)]
     assert len(public) > 90
     assert found == collections.Counter(public)
 
 
 def typed_functions():
     """Public functions, and public methods of classes that are not Keras'."""
-    modules = (regnet_tf, design_space, visualize)
+    modules = (regnet_tf, design_space, runtimes, visualize)
     own = [item for module in modules for item in vars(module).items()]
     for name, one in own:
         if name.startswith("_") or not re.match(

@@ -13,6 +13,7 @@ import tensorflow as tf
 from network_files import CLASSES, NAMES, OUTPUTS, PREPROCESSING, SIZE, WRITERS, write_file
 from onnx import TensorProto, helper
 
+from regnet_tf._cpu import available_cores
 from regnet_tf._errors import MissingPackageError, UserError
 from regnet_tf._opening import is_network, open_predictor
 from regnet_tf.runtimes import open_file
@@ -61,6 +62,7 @@ def test_answers(form, batch, tmp_path):
         given = runtime(images()[:count])
         assert given.dtype == np.float32
         np.testing.assert_allclose(given, wanted[:count], atol=1e-5)
+    np.testing.assert_array_equal(runtime(images() - 0.4), runtime(images()))  # rounded
     for bad in (images(size=SIZE - 1), images()[0], images()[:0], images()[..., :1]):
         with pytest.raises(ValueError, match=r"`images` must be of shape \(batch, 16, 16, 3\)"):
             runtime(bad)
@@ -224,9 +226,10 @@ def test_threads_of_tensorflow(tmp_path):
     path = write_file("saved_model", tmp_path, network())
     with pytest.raises(UserError, match=r"`threads` .* Received: threads=97"):
         open_file(path, threads=97)
-    now = tf.config.threading.get_intra_op_parallelism_threads()
-    if now:
-        open_file(path, threads=now)
+    now = tf.config.threading.get_intra_op_parallelism_threads() or available_cores()
+    np.testing.assert_allclose(
+        open_file(path, threads=now)(images()), expected(network(), images()), atol=1e-5
+    )
 
 
 # What cannot be opened.

@@ -30,24 +30,15 @@ def has_runtime(path: str | os.PathLike) -> bool:
 def open_file(path: str | os.PathLike, threads: int | None = None) -> Runtime:
     """Opens the file of a network, to run it.
 
-    ```python
-    import numpy as np
-    from regnet_tf.runtimes import open_file
-
-    network = open_file("shipped/onnx/flowers_float32.onnx")
-    images = np.zeros((8, network.image_size, network.image_size, network.channels), network.dtype)
-    probabilities = network(images)
-    ```
-
-    These formats have a runtime. For all but the first, install the extra in brackets.
+    The suffix chooses the runtime. Each but TensorFlow needs an extra of this package:
 
     - the folder of a SavedModel: TensorFlow
-    - `.tflite`: LiteRT with XNNPACK (`export`)
-    - `.onnx`: ONNX Runtime (`onnx`)
-    - `.xml`, an OpenVINO IR with its `.bin` next to it: OpenVINO (`openvino`)
+    - `.tflite`: LiteRT with XNNPACK, extra `export`
+    - `.onnx`: ONNX Runtime, extra `onnx`
+    - `.xml`, an OpenVINO IR with its `.bin` file next to it: OpenVINO, extra `openvino`
 
-    The files may also come from other programs. They must take one input, a batch of square images.
-    Their channels may be first, as in files from PyTorch.
+    The file may come from another program. It must take one input, a batch of square images. Its
+    channels may be first, as PyTorch has them.
 
     Args:
         path: path of the file or folder.
@@ -63,6 +54,17 @@ def open_file(path: str | os.PathLike, threads: int | None = None) -> Runtime:
         MissingPackageError: if the package of the runtime is not installed; the message names the
             extra.
         ValueError: for an impossible number of threads.
+
+    Examples:
+        >>> import keras, numpy as np, tempfile
+        >>> layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(5)]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     keras.Sequential(layers).export(folder, verbose=False)
+        ...     network = open_file(folder)
+        >>> network.shape, network.dtype
+        ((None, 8, 8, 3), dtype('float32'))
+        >>> network(np.zeros((2, 8, 8, 3))).shape
+        (2, 5)
     """
     path = Path(path)
     if threads is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from regnet_tf._checks import check, check_choice
-from regnet_tf._errors import UserError, first_line
+from regnet_tf._errors import UserError, first_line, printable
 
 #: Shape of an array; None for a side of any length.
 Shape = tuple[int | None, ...]
@@ -78,9 +78,9 @@ class Runtime:
         """Runs the network on any number of images.
 
         Args:
-            images: array `(batch, height, width, channels)`, in the range that `dtype` means. If
-                the file takes a fixed number of images, they are split, and the last batch is
-                filled up.
+            images: array `(batch, height, width, channels)`, in the range that `dtype` means;
+                levels are rounded. If the file takes a fixed number of images, they are split, and
+                the last batch is filled up.
             output: name of an output; by default, the main output.
 
         Returns:
@@ -94,6 +94,8 @@ class Runtime:
         check_choice("output", output, self.outputs)
         images = np.asarray(images)
         check("images", images.shape, self._fits(images.shape), f"of shape {self._allowed()}")
+        if self.dtype == np.uint8 and images.dtype != np.uint8:
+            images = np.clip(np.rint(images), 0, 255)
         images = images.astype(self.dtype, copy=False)
         size = self.batch_size or len(images)
         parts = [self._batch(images[i : i + size], output) for i in range(0, len(images), size)]
@@ -206,7 +208,7 @@ def telling(fault: str) -> Iterator[None]:
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        raise UserError(f"{fault}: {_reason(error)}") from error
+        raise UserError(f"{fault}: {printable(_reason(error))}") from error
 
 
 def _reason(error):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from regnet_tf._cpu import available_cores
 from regnet_tf._errors import UserError
 from regnet_tf._files import FACTS_FILE, LABELS_FILE
 from regnet_tf.runtimes.runtime import Runtime, main_output, make_runtime, telling
@@ -29,9 +30,9 @@ def open_saved_model(path: Path, threads: int | None = None) -> Runtime:
         limit_tensorflow(threads)
     with telling(f"{path} cannot be read"):
         loaded = _load(path)
-        names = sorted(loaded.signatures, key=lambda name: name not in _FIRST)
-        inputs = {name: _inputs(loaded.signatures[name]) for name in names}
-    of_images = [name for name in names if _ranks(inputs[name]) == [4]]
+        inputs = {name: _inputs(one) for name, one in loaded.signatures.items()}
+    names = dict.fromkeys((*_FIRST, *inputs))
+    of_images = [name for name in names if _ranks(inputs.get(name, {})) == [4]]
     if not of_images:
         raise UserError(f"{path} has no signature that takes a batch of images alone.")
     ((argument, spec),) = inputs[of_images[0]].items()
@@ -69,6 +70,8 @@ def limit_tensorflow(threads: int) -> None:
         UserError: if TensorFlow has started with another number.
     """
     settings = tf.config.threading
+    if threads == (settings.get_intra_op_parallelism_threads() or available_cores()):
+        return
     try:
         settings.set_intra_op_parallelism_threads(threads)
         settings.set_inter_op_parallelism_threads(threads)
