@@ -14,6 +14,8 @@ from tests.browser import networks
 from tests.browser.clients import CLIENTS, MEDIAPIPE, PACKAGES, Client, browser
 from tests.browsers import npm_package
 
+playwright = pytest.importorskip("playwright.sync_api")
+
 SIZE = 64
 TINY = RegNetConfig(
     name="tiny",
@@ -97,14 +99,16 @@ def test_float16_files_are_not_slow(chromium, exported):
 
 
 @pytest.mark.browser
-def test_webgpu(chromium, devices, exported):
+@pytest.mark.parametrize("kind", ["TFLite float32", "TFLite float16"])
+def test_webgpu(chromium, devices, exported, kind):
+    """LiteRT.js 2.5.3 answers wrongly for 8-bit weights of grouped convolutions."""
     if devices["webgpu"] is None:
         pytest.skip("the browser has no WebGPU")
     count = 3  # a software GPU takes its time
-    file = exported.files["TFLite float32"].name
+    file = exported.files[kind].name
     with chromium.load(CLIENTS["LiteRT.js, WebGPU"], file, count) as loaded:
         assert loaded.facts["fully_accelerated"]
-        check(loaded.answer(), "TFLite float32", exported.outputs["probabilities"][:count])
+        check(loaded.answer(), kind, exported.outputs["probabilities"][:count])
 
 
 @pytest.mark.browser
@@ -114,6 +118,20 @@ def test_webnn_by_onnx(chromium, devices, exported):
     file, count = exported.files["ONNX float32"].name, len(exported.images)
     with chromium.load(CLIENTS["ONNX Runtime Web, WebNN"], file, count) as loaded:
         check(loaded.answer(), "ONNX float32", exported.outputs["probabilities"])
+
+
+@pytest.mark.browser
+def test_webnn_by_litert(chromium, devices, exported):
+    if devices["webnn"] is None:
+        pytest.skip("the browser has no WebNN")
+    file, count = exported.files["TFLite float32"].name, len(exported.images)
+    try:
+        with chromium.load(CLIENTS["LiteRT.js, WebNN"], file, count) as loaded:
+            check(loaded.answer(), "TFLite float32", exported.outputs["probabilities"])
+    except playwright.Error as error:
+        if "The groups must evenly divide the input channels" not in error.message:
+            raise
+        pytest.xfail("LiteRT.js does not tell WebNN the groups of a convolution")
 
 
 @pytest.mark.browser
@@ -144,6 +162,7 @@ def cosines(features):
     return unit @ unit.T
 
 
+@pytest.mark.node
 @pytest.mark.parametrize("kind", ["ONNX float32", "ONNX int8"])
 def test_onnxruntime_node(exported, tmp_path, kind):
     node = shutil.which("node")
