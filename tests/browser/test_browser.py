@@ -38,7 +38,7 @@ def exported(tmp_path_factory):
 def segments(exported):
     """The files of a network of classes of pixels, next to the others."""
     folder = exported.files["TFLite float32"].parent
-    kinds = ["TFLite float32", "TFLite int8"]
+    kinds = ["TFLite float32", "TFLite float16"]
     return networks.write(networks.segmenter(TINY, SIZE), folder, kinds, exported.images)
 
 
@@ -135,7 +135,7 @@ def test_webnn_by_litert(chromium, devices, exported):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("kind", ["TFLite float32", "TFLite int8"])
+@pytest.mark.parametrize("kind", ["TFLite float32", "TFLite float16"])
 def test_mediapipe_segments(chromium, segments, kind):
     client = Client(MEDIAPIPE, "segmenter", {}, ".tflite")
     file, count = segments.files[kind].name, len(segments.images)
@@ -143,7 +143,7 @@ def test_mediapipe_segments(chromium, segments, kind):
         assert tuple(loaded.facts["labels"]) == segments.labels
         expected = segments.outputs["probabilities"].argmax(-1)
         found = loaded.answer().reshape(expected.shape)
-    assert (found == expected).mean() > (0.999 if kind.endswith("float32") else 0.9)
+    assert (found == expected).mean() > (0.999 if kind.endswith("float32") else 0.98)
 
 
 @pytest.mark.browser
