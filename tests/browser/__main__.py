@@ -79,6 +79,12 @@ def _measure(options):
 
     used = {name: clients.CLIENTS[name] for name in options.clients}
     packages = list(dict.fromkeys(client.package for client in used.values()))
+    suffixes = {client.suffix for client in used.values()}
+    kinds = [
+        kind
+        for kind, (suffix, _) in networks.WRITERS.items()
+        if suffix in suffixes and "features" not in kind
+    ]
     size, rows = options.image_size, []
     with tempfile.TemporaryDirectory() as scratch:
         site, files = Path(scratch, "site"), Path(scratch, "files")
@@ -86,9 +92,8 @@ def _measure(options):
         files.mkdir()
         with clients.browser(site, files, packages) as browser:
             for variant in options.networks:
-                model = networks.classifier(variant, size, 1000)
+                model = networks.classifier(variant, size)
                 images = networks.photographs(size, 2, 5)
-                kinds = [kind for kind in networks.WRITERS if "features" not in kind]
                 exported = networks.write(model, files, kinds, images)
                 for name, client in used.items():
                     rows += _rows(browser, name, client, exported, options)
@@ -116,7 +121,7 @@ def _rows(browser, name, client, exported, options):
                 one = stack.enter_context(browser.load(client, file.name, len(expected)))
                 answer = one.answer()
             except Error as error:
-                row["error"] = error.message.splitlines()[0]
+                row["error"] = error.message.splitlines()[0].removeprefix("Page.evaluate: ")
                 continue
             loaded[kind] = one, row
             row["max_difference"] = float(np.abs(answer - expected).max())

@@ -54,16 +54,15 @@ def photographs(size, count, seed):
     return np.stack(crops)
 
 
-def classifier(config, size, classes=PARTS):
+def classifier(config, size):
     """Returns a network whose head was fitted to the parts of the photographs.
 
     Args:
         config: a `RegNetConfig` or the name of a variant.
         size: height and width of the images.
-        classes: number of classes; the first `PARTS` occur.
     """
     keras.utils.set_random_seed(1)
-    model = regnet_tf.build_regnet(config, input_shape=(size, size, 3), classes=classes)
+    model = regnet_tf.build_regnet(config, input_shape=(size, size, 3), classes=PARTS)
     images = Preprocessing(image_size=size).normalize(photographs(size, 8, 1))
     _settle(model, images[::4])
     head = model.get_layer("head")
@@ -71,11 +70,9 @@ def classifier(config, size, classes=PARTS):
     mean, scale = features.mean(0), features.std()
     centered = (features - mean) / scale
     targets = np.repeat(np.eye(PARTS), len(features) // PARTS, axis=0) - 1 / PARTS
-    ridge = np.eye(len(features)) * features.shape[1]
-    kernel = np.zeros(head.kernel.shape, "float32")
-    kernel[:, :PARTS] = 30 * centered.T @ np.linalg.solve(centered @ centered.T + ridge, targets)
-    bias = np.where(np.arange(classes) < PARTS, 0, -10) - mean @ (kernel / scale)
-    head.set_weights([kernel / scale, bias])
+    ridge = np.eye(len(features)) * 0.1 * features.shape[1]
+    kernel = 20 / scale * centered.T @ np.linalg.solve(centered @ centered.T + ridge, targets)
+    head.set_weights([kernel, -mean @ kernel])
     return model
 
 

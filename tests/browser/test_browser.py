@@ -14,6 +14,8 @@ from tests.browser import networks
 from tests.browser.clients import CLIENTS, MEDIAPIPE, PACKAGES, Client, browser
 from tests.browsers import npm_package
 
+playwright = pytest.importorskip("playwright.sync_api")
+
 SIZE = 64
 TINY = RegNetConfig(
     name="tiny",
@@ -36,7 +38,7 @@ def exported(tmp_path_factory):
 def segments(exported):
     """The files of a network of classes of pixels, next to the others."""
     folder = exported.files["TFLite float32"].parent
-    kinds = ["TFLite float32", "TFLite int8"]
+    kinds = ["TFLite float32", "TFLite float16"]
     return networks.write(networks.segmenter(TINY, SIZE), folder, kinds, exported.images)
 
 
@@ -97,14 +99,16 @@ def test_float16_files_are_not_slow(chromium, exported):
 
 
 @pytest.mark.browser
-def test_webgpu(chromium, devices, exported):
+@pytest.mark.parametrize("kind", ["TFLite float32", "TFLite float16"])
+def test_webgpu(chromium, devices, exported, kind):
+    """LiteRT.js 2.5.3 answers wrongly for 8-bit weights of grouped convolutions."""
     if devices["webgpu"] is None:
         pytest.skip("the browser has no WebGPU")
     count = 3  # a software GPU takes its time
-    file = exported.files["TFLite float32"].name
+    file = exported.files[kind].name
     with chromium.load(CLIENTS["LiteRT.js, WebGPU"], file, count) as loaded:
         assert loaded.facts["fully_accelerated"]
-        check(loaded.answer(), "TFLite float32", exported.outputs["probabilities"][:count])
+        check(loaded.answer(), kind, exported.outputs["probabilities"][:count])
 
 
 @pytest.mark.browser
@@ -117,7 +121,21 @@ def test_webnn_by_onnx(chromium, devices, exported):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("kind", ["TFLite float32", "TFLite int8"])
+def test_webnn_by_litert(chromium, devices, exported):
+    if devices["webnn"] is None:
+        pytest.skip("the browser has no WebNN")
+    file, count = exported.files["TFLite float32"].name, len(exported.images)
+    try:
+        with chromium.load(CLIENTS["LiteRT.js, WebNN"], file, count) as loaded:
+            check(loaded.answer(), "TFLite float32", exported.outputs["probabilities"])
+    except playwright.Error as error:
+        if "The groups must evenly divide the input channels" not in error.message:
+            raise
+        pytest.xfail("LiteRT.js does not tell WebNN the groups of a convolution")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("kind", ["TFLite float32", "TFLite float16"])
 def test_mediapipe_segments(chromium, segments, kind):
     client = Client(MEDIAPIPE, "segmenter", {}, ".tflite")
     file, count = segments.files[kind].name, len(segments.images)
@@ -125,7 +143,7 @@ def test_mediapipe_segments(chromium, segments, kind):
         assert tuple(loaded.facts["labels"]) == segments.labels
         expected = segments.outputs["probabilities"].argmax(-1)
         found = loaded.answer().reshape(expected.shape)
-    assert (found == expected).mean() > (0.999 if kind.endswith("float32") else 0.9)
+    assert (found == expected).mean() > (0.999 if kind.endswith("float32") else 0.98)
 
 
 @pytest.mark.browser
@@ -144,6 +162,7 @@ def cosines(features):
     return unit @ unit.T
 
 
+@pytest.mark.node
 @pytest.mark.parametrize("kind", ["ONNX float32", "ONNX int8"])
 def test_onnxruntime_node(exported, tmp_path, kind):
     node = shutil.which("node")
