@@ -154,8 +154,13 @@ def test_images_are_sent_and_classes_named():
     [
         ([IMAGES], OUTPUTS, "cannot be asked: it takes prepared images or names no classes: --net"),
         ([FILES], OUTPUTS[:1], "cannot be asked: it takes prepared images or names no classes"),
-        ([{**IMAGES, "datatype": "FP32"}], OUTPUTS, r"cannot be asked: its inputs are \[\{'name'"),
-        ([], OUTPUTS, r"cannot be asked: its inputs are \[\]"),
+        (
+            [{**IMAGES, "datatype": "FP32"}],
+            OUTPUTS,
+            r"cannot be asked: none of its inputs takes .*: \[\{'name'",
+        ),
+        ([], OUTPUTS, r"cannot be asked: none of its inputs takes .*: \[\]"),
+        ([{**IMAGES, "datatype": "\x1b[2J" * 500}], OUTPUTS, "cannot be asked: none of its inputs"),
         ([7], OUTPUTS, "the answer is not the metadata of a model"),
         ([FILES], [{}], "the answer is not the metadata of a model: 'name'"),
     ],
@@ -167,7 +172,7 @@ def test_a_model_that_cannot_be_asked(inputs, names, message):
         ]
         with pytest.raises(ServingError, match=message) as caught:
             client.predict([b"a"])
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 700
 
 
 @pytest.mark.parametrize(

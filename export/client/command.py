@@ -22,8 +22,12 @@ examples:
   regnet ask photo.jpg other.png --model regnet
   regnet ask photo.jpg --model regnet --server gpu7 --protocol grpc --label canary
   regnet ask photo.jpg --model regnet --protocol v2
+  regnet ask photo.jpg --model regnet --protocol v2 --port 8000 --network regnet_float32.onnx
   regnet ask --model regnet --status
   regnet ask photo.jpg --model regnet --load 30 --concurrency 8 --batch-size 4
+
+MLServer serves exported files over the v2 protocol: install the extra mlserver, write
+model-settings.json as in the guide Export, and run mlserver start FOLDER.
 
 The client retries after temporary failures: a failed connection, a timeout, a server that is
 overloaded or starting (HTTP 429, 502, 503 and 504; UNAVAILABLE, RESOURCE_EXHAUSTED and

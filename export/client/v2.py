@@ -4,7 +4,7 @@ import base64
 import urllib.parse
 import uuid
 
-from .answers import OUTPUTS, Prediction, ServingError, VersionStatus, expecting
+from .answers import OUTPUTS, Prediction, ServingError, VersionStatus, expecting, first_line
 from .http import HttpClient, refusal
 
 _BEST_CLASSES = 5
@@ -100,10 +100,8 @@ class V2Client(HttpClient):
                 except ValueError as error:
                     raise ServingError("INVALID_ARGUMENT", str(error)) from error
                 return {**one, "shape": [*images.shape], "data": images.ravel().tolist()}
-        raise ServingError(
-            "UNIMPLEMENTED",
-            f"its inputs are {inputs}, and none takes image files (BYTES) or images (UINT8)",
-        )
+        text = f"none of its inputs takes image files (BYTES) or images (UINT8): {inputs}"
+        raise ServingError("UNIMPLEMENTED", first_line(text))
 
     def _known_network(self):
         if self._network is None:
