@@ -6,7 +6,6 @@ import inspect
 import io
 import pathlib
 import re
-import shutil
 import types
 
 import keras
@@ -134,43 +133,6 @@ def test_guide_to_design_spaces(capsys):
     promised = re.findall(r"^print\(.*#\s*(.*)$", code, re.MULTILINE)
     assert printed[:3] == promised[:3] and len(promised) == 4
     assert printed[3].startswith("Band(low=") and printed[4].count("RegNetConfig(") == 5
-
-
-OPENING = (DOCS / "guides" / "open_files.md").read_text()
-
-
-def test_guide_to_opening_files(exported, tmp_path, monkeypatch):
-    """Its examples give the probabilities of the Keras model."""
-    for package in ("onnxruntime", "tf2onnx", "openvino"):
-        pytest.importorskip(package)
-    from export import exporting
-    from export.formats import Settings
-
-    folder, settings = tmp_path / "shipped", Settings(precisions=["float32"])
-    shutil.copytree(exported.folder, folder)
-    exporting.export(exported.source, folder, ["onnx", "openvino"], settings, say=lambda _: None)
-    monkeypatch.chdir(tmp_path)
-    images = exported.source.examples.test[:3]
-    model, normalize = exported.source.model, exported.source.preprocessing.normalize
-    expected = np.asarray(model(normalize(images), training=False))
-    examples = re.findall(r"```python\n(.*?)```", OPENING, re.DOTALL)
-    assert len(examples) == 5
-    for code in examples:
-        scope = {"images": images}
-        exec(code.replace("mine", "digits"), scope)
-        found = scope["probabilities"]
-        np.testing.assert_allclose(found, expected[: len(found)], rtol=0, atol=1e-4)
-        if "labels" in scope:  # the first one
-            assert scope["labels"] == list(exported.source.labels)
-            assert scope["features"].shape == (3, model.get_layer("head").input.shape[-1])
-
-
-def test_guide_to_opening_files_in_cpp():
-    """Its lines are those of a program that is tested."""
-    (code,) = re.findall(r"```cpp\n(.*?)```", OPENING, re.DOTALL)
-    program = (DOCS.parent / "tests" / "cpp" / "classify.cc").read_text()
-    lines = [line.strip() for line in code.splitlines()]
-    assert len(lines) > 4 and [line for line in lines if line not in program] == []
 
 
 @pytest.fixture(scope="module")
