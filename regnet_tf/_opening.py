@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from regnet_tf._errors import UserError, first_line
 from regnet_tf._files import FACTS_FILE, LABELS_FILE, parse_json
@@ -13,6 +14,9 @@ from regnet_tf.layers import checked_class_names
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.runtimes.opening import has_runtime, open_file
 from regnet_tf.weights import is_tag
+
+_USUAL_SIZE = 224  # pixels, where a network takes any
+_ROUNDING = 1e-3  # of probabilities, in 16 bits
 
 
 def is_network(source: str | Path) -> bool:
@@ -48,15 +52,32 @@ def _of_runtime(runtime):
     of_pixels = is_of_pixels(runtime.path, shape)
     if main == "features" or shape[-1] is None:
         raise UserError(f"{runtime.path} is not a classifier: it returns {main} of shape {shape}.")
+    facts = _facts_of_files(runtime.files, runtime.path, shape[-1])
+    has_logits = main != "probabilities" and _returns_logits(runtime)
+    line = f"{runtime.name} seems to return logits; softmax makes probabilities of them."
     return Predictor(
         name=runtime.name,
         classes=shape[-1],
-        scores=runtime,
+        scores=_with_softmax(runtime) if has_logits else runtime,
         normalized=runtime.dtype != np.uint8,
         image_size=runtime.image_size,
         of_pixels=of_pixels,
-        **_facts_of_files(runtime.files, runtime.path, shape[-1]),
+        assumed=(line,) if has_logits else (),
+        **facts,
     )
+
+
+def _with_softmax(runtime):
+    return lambda images: tf.nn.softmax(runtime(images)).numpy()
+
+
+def _returns_logits(runtime):
+    """Whether the scores of a file are no probabilities: for noise, some are not from 0 to 1."""
+    size = runtime.image_size or _USUAL_SIZE
+    noise = np.random.default_rng(0).normal(size=(1, size, size, runtime.channels or 3))
+    levels = np.clip(128 + 64 * noise, 0, 255)
+    scores = runtime(levels if runtime.dtype == np.uint8 else noise)
+    return bool(scores.min() < 0 or scores.max() > 1 + _ROUNDING)
 
 
 def _facts_of_files(files: dict[str, bytes], path: Path, classes: int) -> dict[str, Any]:

@@ -94,6 +94,23 @@ class Opened(NamedTuple):
     requests: list
 
 
+_drivers = []
+
+
+@contextlib.contextmanager
+def _driver():
+    """Starts Playwright, which can run only once at a time, unless it runs."""
+    if _drivers:
+        yield _drivers[0]
+        return
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as driver:
+        _drivers.append(driver)
+        try:
+            yield driver
+        finally:
+            _drivers.clear()
+
+
 @contextlib.contextmanager
 def opened(folder, headers=None, arguments=(), **options):
     """Opens an empty page in headless Chromium next to a server of a folder; yields an `Opened`.
@@ -104,12 +121,9 @@ def opened(folder, headers=None, arguments=(), **options):
         arguments: more arguments of Chromium.
         **options: of Playwright's `Browser.new_page`, such as `color_scheme="dark"`.
     """
-    driver = pytest.importorskip("playwright.sync_api")
     path = chromium()
-    with static_server(folder, headers) as url, driver.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", *arguments]
-        )
+    with static_server(folder, headers) as url, _driver() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", *arguments])
         try:
             page = browser.new_page(**options)
             errors, requests = [], []

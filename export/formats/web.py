@@ -39,7 +39,7 @@ _FILES = {
 }
 _LICENSE = "LICENSE"
 _TEMPLATES = Path(__file__).parents[1] / "templates" / "web"
-_PAGE, _STATIC = "index.html", ("page.css", "page.js", "pixels.js")
+_PAGE, _STATIC = "index.html", ("page.css", "page.js", "decoding.js", "pixels.js")
 _CHANNELS = (1, 3)
 _HOST_AND_PATH = re.compile(r"[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~%@+/-]*)?")
 
@@ -195,12 +195,13 @@ def _copy_scripts(folder, found):
 def _page(source, tflite_file, places, cdn):
     """Returns the text of the page."""
     imports = json.dumps({"imports": {name: f"{at}/{_MODULE}" for name, at in places.items()}})
+    size = tflite_file.stat().st_size
     values = {
         "imports": imports,
         "policy": html.escape(_policy(imports, cdn)),
         "name": html.escape(source.name),
         "file": html.escape(tflite_file.name),
-        "size": f"{tflite_file.stat().st_size / 1e6:.1f} MB",
+        "size": f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB",
     }
     text = (_TEMPLATES / _PAGE).read_text(encoding="utf-8")
     for name, value in values.items():

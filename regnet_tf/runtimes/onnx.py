@@ -27,9 +27,15 @@ def open_onnx(path: Path, threads: int | None = None) -> Runtime:
     options.intra_op_num_threads = threads or available_cores()
     options.log_severity_level = _SILENT
     with telling(f"{path} cannot be read"):
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            path,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # it would print errors, and try again
+        )
+        source = the_input(path, session.get_inputs())
+        outputs = {one.name: _sides(one.shape) for one in session.get_outputs()}
         metadata = session.get_modelmeta().custom_metadata_map
-    source = the_input(path, session.get_inputs())
     if source.type not in _DTYPES:
         raise UserError(f"{path} takes no images: its input has the type {source.type}.")
     dtype = _DTYPES[source.type]
@@ -37,15 +43,14 @@ def open_onnx(path: Path, threads: int | None = None) -> Runtime:
     def run(images, output):
         return session.run([output], {source.name: images.astype(dtype, copy=False)})[0]
 
+    names = [name for name in (LABELS_FILE, FACTS_FILE) if name in metadata]
     return make_runtime(
         path,
         shape=_sides(source.shape),
         dtype=dtype,
-        outputs={one.name: _sides(one.shape) for one in session.get_outputs()},
+        outputs=outputs,
         run=run,
-        files={
-            name: metadata[name].encode() for name in (LABELS_FILE, FACTS_FILE) if name in metadata
-        },
+        files={name: metadata[name].encode() for name in names},
     )
 
 

@@ -20,7 +20,7 @@ _MAIN = ("probabilities", "logits", "features")
 #: Order of the sides of a batch with its channels first, to put them last.
 _CHANNELS_LAST = (0, 2, 3, 1)
 #: What runtimes write before the reason of an error: places in their source, their own name.
-_PLACES = ("Exception from", "Check '")
+_PLACES = ("Exception from", "Check '", "Converting input model")
 _PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .* failed:)?")
 
 
@@ -161,7 +161,7 @@ def make_runtime(
     names = main_output(outputs), *outputs
     return Runtime(
         path=path,
-        dtype=np.dtype("uint8" if dtype == np.uint8 else "float32"),
+        dtype=np.dtype("uint8" if np.dtype(dtype) == np.uint8 else "float32"),
         shape=tuple(shape),
         outputs={name: tuple(outputs[name]) for name in names},
         files=files,
