@@ -4,6 +4,7 @@ import collections
 import importlib.util
 import inspect
 import io
+import json
 import pathlib
 import re
 import types
@@ -136,42 +137,13 @@ def test_guide_to_design_spaces(capsys):
     assert printed[3].startswith("Band(low=") and printed[4].count("RegNetConfig(") == 5
 
 
-OPENING = (DOCS / "guides" / "open_files.md").read_text()
-
-
-@pytest.fixture
-def shipped(exported, tmp_path, monkeypatch):
-    """An export as the guide names it, in the working directory, and a function of its code."""
-    (tmp_path / "shipped").symlink_to(exported.folder)
-    monkeypatch.chdir(tmp_path)
-    return lambda code: code.replace("mine", "digits")
-
-
-def test_guide_to_opening_files(exported, shipped):
-    """Its examples give the probabilities of the Keras model."""
-    for package in ("ai_edge_litert", "onnxruntime", "openvino"):
-        pytest.importorskip(package)
-    images = exported.source.examples.test[:3]
-    model, normalize = exported.source.model, exported.source.preprocessing.normalize
-    expected = np.asarray(model(normalize(images), training=False))
-    examples = re.findall(r"```python\n(.*?)```", OPENING, re.DOTALL)
-    assert len(examples) == 5
-    for code in examples:
-        scope = {"images": images}
-        exec(shipped(code), scope)
-        found = scope["probabilities"]
-        np.testing.assert_allclose(found, expected[: len(found)], rtol=0, atol=1e-4)
-        if "labels" in scope:  # the first one
-            assert scope["labels"] == list(exported.source.labels)
-            assert scope["features"].shape == (3, model.get_layer("head").input.shape[-1])
-
-
-def test_guide_to_opening_files_in_cpp():
-    """Its lines are those of a program that is tested."""
-    (code,) = re.findall(r"```cpp\n(.*?)```", OPENING, re.DOTALL)
-    program = (DOCS.parent / "tests" / "cpp" / "classify.cc").read_text()
-    lines = [line.strip() for line in code.splitlines()]
-    assert len(lines) > 4 and [line for line in lines if line not in program] == []
+def test_guide_to_serving():
+    """The server that it sets up is there."""
+    guide = (DOCS / "guides" / "serving.md").read_text()
+    (settings,) = re.findall(r"```json\n(.*?)```", guide, re.DOTALL)
+    module, _, name = json.loads(settings)["implementation"].rpartition(".")
+    file = DOCS.parent / module.removeprefix("regnet_tf.").replace(".", "/")
+    assert f"class {name}(" in file.with_suffix(".py").read_text()
 
 
 @pytest.fixture(scope="module")

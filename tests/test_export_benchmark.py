@@ -257,6 +257,8 @@ def test_files_without_their_runtime_are_left_out(monkeypatch, tmp_path):
     found = turns.take_turns(contenders, 1, 2, 0, 224, "title")
     assert found["left_out"] == {"b": "This needs the package `openvino`"}
     assert [[len(batch) for batch in one] for one in found["seconds"].values()] == [[2, 2]]
+    with pytest.raises(MissingPackageError, match="openvino"):
+        turns.take_turns(contenders[1:], 1, 2, 0, 224, "title")
 
 
 def test_exports_that_are_incomplete(tmp_path):

@@ -64,11 +64,9 @@ class Contender:
     @property
     def bytes(self) -> int:
         """Size of the file, with that of weights next to it; or of all files in the folder."""
-        if self.path.is_dir():
-            files = self.path.rglob("*")
-        else:  # OpenVINO's weights, and PyTorch's for ONNX
-            weights = self.path.with_suffix(".bin"), Path(f"{self.path}.data")
-            files = (self.path, *weights)
+        # OpenVINO has weights in a second file, and so has ONNX by PyTorch.
+        weights = self.path.with_suffix(".bin"), Path(f"{self.path}.data")
+        files = self.path.rglob("*") if self.path.is_dir() else (self.path, *weights)
         return sum(file.stat().st_size for file in files if file.is_file())
 
 

@@ -109,7 +109,9 @@ def markdown(report: dict) -> str:
 def about(report: dict) -> str:
     """Returns how the figures were measured, as text."""
     settings = report["settings"]
-    weights = " Weights are random." if settings["untrained"] else ""
+    weights = ""
+    if settings["untrained"]:
+        weights = " Weights are random. Peers, such as timm, get images normalized before the call."
     return (
         f"Random images are in memory, as uint8 levels; each file normalizes them itself.{weights}"
         " `batch 1` is the time of one image, and `batch 32` the speed of a call with 32 images."
@@ -126,7 +128,8 @@ def regimes_table(report: dict) -> str:
     kernels = {one["regime"]: one["onednn"] for one in report["results"]}
     rows = [[name, in_a_shell(REGIMES[name]), onednn] for name, onednn in kernels.items()]
     columns = ["regime", "variables", "TensorFlow's kernels of oneDNN"]
-    return markdown_table(columns, rows, left=(0, 1, 2))
+    table = markdown_table(columns, rows, left=(0, 1, 2))
+    return f"ONNX Runtime and LiteRT read none of these variables.\n\n{table}"
 
 
 def tables(report: dict) -> str:

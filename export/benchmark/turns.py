@@ -43,7 +43,7 @@ def take_turns(
         runtime is not installed.
 
     Raises:
-        UserError: if a file is damaged or unknown.
+        UserError: if a file is damaged or unknown, or no file has its runtime.
     """
     limit_tensorflow(threads)
     opened, left_out = {}, {}
@@ -52,6 +52,8 @@ def take_turns(
             opened[contender.name] = contender.open(contender.path, threads)
         except MissingPackageError as error:
             left_out[contender.name] = str(error)
+    if not opened:
+        raise MissingPackageError(next(iter(left_out.values())))
     taken: dict[str, list[list[float]]] = {name: [[] for _ in BATCHES] for name in opened}
     for place, batch in enumerate(BATCHES):
         calls = {name: one.bind(_images(one, batch, image_size)) for name, one in opened.items()}
