@@ -54,9 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser():
-    from .accelerators.contenders import CONTENDERS
+    from .accelerators.contenders import CONTENDERS, PARTS
 
-    contenders = (f"  {name:24}  {one.how}" for name, one in CONTENDERS.items())
+    contenders = (f"  {name:20}  {one.how}" for name, one in CONTENDERS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.accelerator",
         description=_DESCRIPTION,
@@ -88,6 +88,8 @@ def _parser():
         default=precisions,
         help=f"{', '.join(precisions)} (default: both)",
     )
+    parts = f"{' and '.join(PARTS)} (default: both)"
+    add("--part", metavar="NAME", nargs="+", choices=PARTS, default=PARTS, help=parts)
     add("--batch-size", metavar="N", type=int, default=256, help="images (default: %(default)s)")
     add("--image-size", metavar="N", type=int, default=224, help="pixels (default: %(default)s)")
     add("--repeats", metavar="N", type=int, default=5, help="turns (default: %(default)s)")
@@ -123,8 +125,8 @@ def _compare(options):
             if _key(vars(setting)) in done:
                 continue
             _say(f"{setting.variant}, {setting.precision}, batches of {setting.batch_size}:")
-            arguments = options.repeats, options.seconds, options.timeout
-            result = measure(setting, names, *arguments, _say)
+            numbers = options.repeats, options.seconds, options.timeout
+            result = measure(setting, names, report["settings"]["parts"], *numbers, _say)
             _add(report, result, options.out / _NUMBERS)
             write_json(options.out / _NUMBERS, report, indent=1)
             _write_page(options.out, report)
@@ -178,7 +180,7 @@ def _report(options, names):
     from regnet_tf._errors import UserError
     from regnet_tf._versions import installed_versions
 
-    from .accelerators.contenders import CONTENDERS, PACKAGES
+    from .accelerators.contenders import CONTENDERS, PACKAGES, PARTS
 
     report = {
         "machine": {
@@ -190,6 +192,7 @@ def _report(options, names):
         },
         "versions": installed_versions(PACKAGES),
         "settings": {
+            "parts": [part for part in PARTS if part in options.part],
             "image_size": options.image_size,
             "repeats": options.repeats,
             "seconds": options.seconds,

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+PARTS = ("training", "inference")
+
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
@@ -11,13 +13,15 @@ class Contender:
         how: description of how its network is run.
         modules: modules that it needs.
         backend: Keras' backend; None for a library without Keras.
-        compiled: whether `torch.compile` compiles the network. JAX compiles every network.
+        compiled: whether the worker compiles the network itself, by `jax.jit` or `torch.compile`.
+        parts: the parts in `PARTS` in which it is measured.
     """
 
     how: str
     modules: tuple[str, ...]
     backend: str | None = None
     compiled: bool = False
+    parts: tuple[str, ...] = PARTS
 
 
 _STEPS = "train_on_batch and predict_on_batch"
@@ -26,6 +30,9 @@ _TIMM = ("torch", "torchvision", "timm")
 #: Name -> `Contender`. This project's contenders are first.
 CONTENDERS = {
     "regnet_tf_jax": Contender(f"Keras on JAX: {_STEPS}", ("jax",), "jax"),
+    "regnet_tf_jax_jitted": Contender(
+        "Keras on JAX: jax.jit of stateless_call", ("jax",), "jax", True, ("inference",)
+    ),
     "regnet_tf_torch": Contender(f"Keras on PyTorch, eager: {_STEPS}", ("torch",), "torch"),
     "timm": Contender("eager, channels_last, torch.autocast for bfloat16, inference_mode", _TIMM),
     "timm_compiled": Contender("as timm, by torch.compile", _TIMM, compiled=True),

@@ -3,8 +3,7 @@
 from regnet_tf._markdown import markdown_table
 from regnet_tf.variants import get_config
 
-from .contenders import PEERS
-from .turns import PARTS
+from .contenders import PARTS, PEERS
 
 _MISSING = "-"
 

@@ -6,10 +6,9 @@ import statistics
 from collections.abc import Callable
 
 from ..comparison.processes import Failure
-from .contenders import CONTENDERS, PEERS
+from .contenders import CONTENDERS, PARTS, PEERS
 from .processes import Worker
 
-PARTS = ("training", "inference")
 _CLASSES = 1000
 _MIB = 2**20
 
@@ -34,6 +33,7 @@ class Setting:
 def measure(
     setting: Setting,
     names: list[str],
+    parts: list[str],
     repeats: int,
     seconds: float,
     timeout: float,
@@ -47,6 +47,7 @@ def measure(
     Args:
         setting: a `Setting`.
         names: names in `CONTENDERS`.
+        parts: names in `PARTS`.
         repeats: number of turns.
         seconds: duration of a contender's turn in each part.
         timeout: maximum seconds of a turn, and of the first steps.
@@ -56,7 +57,7 @@ def measure(
         The fields of the setting, "device", and "rows", one for each contender; see `_row`. A
         contender that fails has "failed", the reason, and no speed.
     """
-    found: dict[str, dict] = {name: {part: [] for part in PARTS} for name in names}
+    found: dict[str, dict] = {name: {part: [] for part in parts} for name in names}
     with contextlib.ExitStack() as stack:
         workers = {
             name: stack.enter_context(Worker(CONTENDERS[name].backend, timeout)) for name in names
@@ -66,15 +67,15 @@ def measure(
         for name, worker in workers.items():
             with _noting(found[name], name, say):
                 found[name] |= worker.answer()
-        for part in PARTS:
-            for name in _remaining(found):
+        for part in parts:
+            for name in _remaining(found, part):
                 with _noting(found[name], name, say):
                     first = workers[name].ask({"part": part, "seconds": 0})["first_seconds"]
                     found[name][f"first_{part}"] = first
                     say(f"{name}, {part}: first step {first:.1f} s")
         for turn in range(1, repeats + 1):
-            for part in PARTS:
-                for name in _remaining(found):
+            for part in parts:
+                for name in _remaining(found, part):
                     with _noting(found[name], name, say):
                         answer = workers[name].ask({"part": part, "seconds": seconds})
                         found[name][part].append(answer)
@@ -100,9 +101,10 @@ def _noting(found, name, say):
         say(f"{name}: {failure.reason}")
 
 
-def _remaining(found):
-    """Returns the names of the contenders that have not failed."""
-    return [name for name, one in found.items() if "failed" not in one]
+def _remaining(found, part):
+    """Returns the names of the contenders that take part and have not failed."""
+    names = [name for name, one in found.items() if "failed" not in one]
+    return [name for name in names if part in CONTENDERS[name].parts]
 
 
 def _request(setting, name):
@@ -125,25 +127,26 @@ def _row(found, batch_size):
     """
     if "failed" in found:
         return {key: found[key] for key in ("failed", "log")}
-    peaks = [turn["memory"] for turn in found["training"] if turn["memory"] is not None]
+    peaks = [turn["memory"] for turn in found.get("training", ())]
     row = {
         "parameters": found["parameters"],
-        "memory_mib": max(peaks) / _MIB if peaks else None,
+        "memory_mib": max(peaks) / _MIB if peaks and None not in peaks else None,
     }
     for part in PARTS:
-        speeds = [batch_size / turn["step_seconds"] for turn in found[part]]
-        row[part] = {
-            "first_seconds": found[f"first_{part}"],
-            "images_per_second": statistics.median(speeds),
-            "turns": speeds,
-        }
+        if found.get(part):
+            speeds = [batch_size / turn["step_seconds"] for turn in found[part]]
+            row[part] = {
+                "first_seconds": found[f"first_{part}"],
+                "images_per_second": statistics.median(speeds),
+                "turns": speeds,
+            }
     return row
 
 
 def _add_ratios(rows):
     """Adds "times": peer -> how many times as fast the contender is, the median over the turns."""
     for name, row in rows.items():
-        for part in PARTS if "failed" not in row else ():
+        for part in (part for part in PARTS if part in row):
             peers = [peer for peer in PEERS if peer != name and part in rows.get(peer, {})]
             row[part]["times"] = {
                 peer: statistics.median(

@@ -38,6 +38,18 @@ class Keras:
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
         self.model.optimizer.build(self.model.trainable_variables)
+        self.infer = self._jitted() if request["compiled"] else self.model.predict_on_batch
+
+    def _jitted(self):
+        """Returns a function from images to logits that JAX compiles without Keras' `predict`."""
+        import jax
+        import numpy as np
+
+        model = self.model
+        variables = model.trainable_variables, model.non_trainable_variables
+        values = [[variable.value for variable in some] for some in variables]
+        call = jax.jit(lambda *values: model.stateless_call(*values, training=False)[0])
+        return lambda images: np.asarray(call(*values, images))
 
     def parameters(self):
         """Returns the number of trainable parameters."""
@@ -54,7 +66,7 @@ class Keras:
         images, labels = map(self.keras.ops.convert_to_tensor, (images, labels))
         if part == "training":
             return lambda: self.model.train_on_batch(images, labels)
-        return lambda: self.model.predict_on_batch(images)
+        return lambda: self.infer(images)
 
 
 class Timm(torch_peers.Timm):
@@ -139,8 +151,8 @@ class _JaxDevice:
 class _Server:
     """Answers requests.
 
-    The first request is a dict: "keras", whether the network is regnet_tf's; "compiled"; and
-    "network", "batch_size", "image_size" and "precision". The answer has "device" and "parameters".
+    The first request is a dict: "keras", whether the network is regnet_tf's; "compiled", as in
+    `Contender`; and "network", "batch_size", "image_size" and "precision". The answer has "device" and "parameters".
     A turn is a dict: "part" and "seconds". The answer is that of `measuring.steps`, with "memory"
     in bytes.
     """
