@@ -151,7 +151,9 @@ def _add_ratios(rows):
             row[part]["times"] = {
                 peer: statistics.median(
                     own / other
-                    for own, other in zip(row[part]["turns"], rows[peer][part]["turns"], strict=True)
+                    for own, other in zip(
+                        row[part]["turns"], rows[peer][part]["turns"], strict=True
+                    )
                 )
                 for peer in peers
             }
