@@ -150,11 +150,13 @@ def test_worker_that_fails(worker, text, timeout, reason):
     assert ("what it said" in failure.value.log) == ("said" in text)
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_workers_on_a_cpu(tmp_path):
     """Both kinds of worker, with the smallest network."""
-    pytest.importorskip("torch")
-    pytest.importorskip("timm")
+    for module in ("torch", "timm"):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
     words = "--variant regnetx_002 --image-size 32 --batch-size 2 --repeats 1 --seconds 0"
     words += " --precision mixed_bfloat16 --contender regnet_tf_torch timm"
     assert main([*words.split(), "--out", str(tmp_path)]) == 0
