@@ -39,7 +39,7 @@ def fan_out_initializer(size, filters):
 
 @_register
 class BatchNorm(keras.layers.BatchNormalization):
-    """Batch normalization of the last axis by TensorFlow's fused kernel.
+    """Batch normalization of the last axis by the fastest kernel of the backend.
 
     It has the arguments, the variables and the freezing of `keras.layers.BatchNormalization`. The
     default epsilon and momentum are the authors'. Batch statistics are computed in float32 under

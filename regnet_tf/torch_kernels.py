@@ -26,9 +26,10 @@ def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
 
 def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, activated):
     """See `regnet_tf.ops.batch_norm_training`; for 4 axes and at least two pixels."""
-    moved = [ops.convert_to_tensor(one).clone() for one in (moving_mean, moving_variance)]
-    y = _batch_norm(x, gamma, beta, *moved, True, 1 - momentum, epsilon)  # updates `moved`
-    return y, *moved
+    mean, variance = (ops.convert_to_tensor(one).clone() for one in (moving_mean, moving_variance))
+    share = 1 - momentum
+    y = _batch_norm(x, gamma, beta, mean, variance, True, share, epsilon)  # updates both
+    return y, mean, variance
 
 
 def _batch_norm(x, gamma, beta, mean, variance, training, share, epsilon):

@@ -39,10 +39,13 @@ class Worker:
             start_new_session=True,
             text=True,
         )
-        threading.Thread(target=self._listen, daemon=True).start()
+        assert self._process.stdin and self._process.stdout
+        self._requests, self._lines = self._process.stdin, self._process.stdout
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self):
-        for line in self._process.stdout:
+        for line in self._lines:
             self._answers.put(line)
         self._answers.put("")  # the process has ended
 
@@ -51,11 +54,11 @@ class Worker:
         self.send(request)
         return self.answer()
 
-    def send(self, request: dict):
+    def send(self, request: dict) -> None:
         """Sends a request. A worker that has ended gets it in vain; `answer` tells."""
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
+            self._requests.write(json.dumps(request) + "\n")
+            self._requests.flush()
 
     def answer(self) -> dict:
         """Returns the answer to the oldest request that has none.
@@ -69,9 +72,10 @@ class Worker:
         except queue.Empty:
             answer = {"error": f"took longer than {self._timeout:g} s"}
         if "error" in answer:
-            self.close()
             self._log.seek(0)
-            raise Failure(answer["error"], self._log.read().decode(errors="replace"))
+            log = self._log.read().decode(errors="replace")
+            self.close()
+            raise Failure(answer["error"], log)
         return answer
 
     def close(self):
@@ -79,6 +83,10 @@ class Worker:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._listener.join()
+        for file in (self._log, self._lines, self._requests):
+            with contextlib.suppress(BrokenPipeError):  # of a request that nobody has read
+                file.close()
 
     def __enter__(self):
         return self

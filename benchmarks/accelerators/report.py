@@ -17,11 +17,11 @@ def markdown(report: dict) -> str:
     machine = report["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     parts = [
-        "# RegNets on a GPU",
+        f"# RegNets on {machine['device']}",
         table(report["results"]),
         *_failures(report["results"]),
         _about(report["settings"]),
-        f"{machine['device']}. {machine['processor']}, {machine['cores']} cores,"
+        f"{machine['processor']}, {machine['cores']} cores,"
         f" {machine['system']}. Python {machine['python']}, {versions}.",
         _contenders_table(report["contenders"]),
     ]
@@ -34,29 +34,34 @@ def table(results: list[dict]) -> str:
     Args:
         results: list of dicts from `turns.measure`.
     """
+    rows = [row for result in results for row in result["rows"]]
+    parts = [part for part in PARTS if any(part in row for row in rows)]
+    peers = [peer for peer in PEERS if any(row["contender"] == peer for row in rows)]
     headings = ["network", "precision", "batch", "contender"]
-    for part in PARTS:
-        headings += [f"{part} (images/s)", *(f"times {peer}" for peer in PEERS)]
-    headings += ["first training step (s)", "training memory (MiB)"]
-    rows = []
+    for part in parts:
+        headings += [f"{part} (images/s)", *(f"times {peer}" for peer in peers)]
+        headings.append(f"first step of {part} (s)")
+    if "training" in parts:
+        headings.append("training memory (MiB)")
+    cells = []
     for result in results:
         name = get_config(result["variant"]).name
         for row in result["rows"]:
-            cells = [name, result["precision"], result["batch_size"], row["contender"]]
-            for part in PARTS:
-                cells += _speed_cells(row.get(part))
-            first = row["training"]["first_seconds"] if "training" in row else None
-            cells += [_number(first, 1), _number(row.get("memory_mib"), 0)]
-            rows.append(cells)
-    return markdown_table(headings, rows, left=(0, 1, 3))
+            cells.append([name, result["precision"], result["batch_size"], row["contender"]])
+            for part in parts:
+                cells[-1] += _speed_cells(row.get(part), peers)
+            if "training" in parts:
+                cells[-1].append(_number(row.get("memory_mib"), 0))
+    return markdown_table(headings, cells, left=(0, 1, 3))
 
 
-def _speed_cells(speed):
+def _speed_cells(speed, peers):
     if speed is None:
-        return [_MISSING] * (1 + len(PEERS))
+        return [_MISSING] * (len(peers) + 2)
     turns = speed["turns"]
     text = f"{speed['images_per_second']:,.0f} ({min(turns):,.0f} to {max(turns):,.0f})"
-    return [text, *(_number(speed["times"].get(peer), 2) for peer in PEERS)]
+    ratios = (_number(speed["times"].get(peer), 2) for peer in peers)
+    return [text, *ratios, _number(speed["first_seconds"], 1)]
 
 
 def _number(value, digits):

@@ -22,6 +22,7 @@ class Keras:
     def build(self, request):
         """Creates the network of a request, with logits as output, compiled for training."""
         import keras
+
         import regnet_tf
 
         self.keras = keras
@@ -76,7 +77,7 @@ class Timm(torch_peers.Timm):
         self.load()
         self.device = _TorchDevice()
         super().build({**request, "part": "training"})
-        self.model.to(self.device.name)
+        self.model: Any = self.model.to(self.device.name)
         if request["compiled"]:
             self.model = self.torch.compile(self.model)
         short = request["precision"] == "mixed_bfloat16"
@@ -152,9 +153,9 @@ class _Server:
     """Answers requests.
 
     The first request is a dict: "keras", whether the network is regnet_tf's; "compiled", as in
-    `Contender`; and "network", "batch_size", "image_size" and "precision". The answer has "device" and "parameters".
-    A turn is a dict: "part" and "seconds". The answer is that of `measuring.steps`, with "memory"
-    in bytes.
+    `Contender`; and "network", "batch_size", "image_size" and "precision". The answer has "device"
+    and "parameters". A turn is a dict: "part" and "seconds". The answer is that of
+    `measuring.steps`, with "memory" in bytes.
     """
 
     def __init__(self):
