@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-cpus test-versions test-all hostile coverage notebooks lint docs clean
+.PHONY: demo test test-cpus test-versions test-all browser hostile coverage notebooks lint docs clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/regnet train --recipe digits --out runs/digits --overwrite
@@ -38,6 +38,16 @@ test-versions:
 # With the slow ones, and the optional ones for which packages are installed.
 test-all: $(VENV)/test.installed
 	$(BIN)/python -m pytest -m ""
+
+# Exported files in programs of others, in Chromium and Node.js. `python -m tests.browser` measures.
+browser: $(VENV)/test.installed build/node_modules
+	NODE_PATH=build/node_modules $(BIN)/python -m pytest -m "browser or node"
+
+build/node_modules: tests/browser/package.json
+	mkdir -p build
+	cp $< build
+	npm install --ignore-scripts --no-audit --no-fund --prefix build
+	@touch $@
 
 # Kills, damaged files, random configurations, bombs and interrupts, with a table of outcomes.
 hostile: $(VENV)/test.installed

@@ -11,12 +11,12 @@ from typing import Any
 import keras
 
 from regnet_tf._checks import check_number
-from regnet_tf._errors import UserError, first_line, printable
+from regnet_tf._errors import UserError, first_line
 from regnet_tf._files import read_json
 from regnet_tf._predictors import levels_are_fed
 from regnet_tf._runs import RUN, check_file
 from regnet_tf._trained import load_trained
-from regnet_tf.class_names import imagenet_synsets, readable
+from regnet_tf.class_names import imagenet_synsets, in_words
 from regnet_tf.facts import facts_of
 from regnet_tf.preprocessing import Preprocessing
 
@@ -52,7 +52,7 @@ class Source:
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes in words, one line each."""
-        return tuple(printable(" ".join(readable(name).split())) for name in self.class_names)
+        return in_words(self.class_names)
 
     @functools.cached_property
     def fingerprint(self) -> str:

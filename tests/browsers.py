@@ -94,6 +94,33 @@ class Opened(NamedTuple):
     requests: list
 
 
+_launchers = []
+
+
+@contextlib.contextmanager
+def _launcher():
+    """Yields a function from more arguments of Chromium to Playwright's `Browser`.
+
+    Playwright can run only once at a time, so what is opened inside shares it and the browsers.
+    """
+    if _launchers:
+        yield _launchers[0]
+        return
+    path = chromium()
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as driver:
+
+        @functools.cache
+        def launch(*arguments):
+            arguments = ["--no-sandbox", *arguments]
+            return driver.chromium.launch(executable_path=path, args=arguments)
+
+        _launchers.append(launch)
+        try:
+            yield launch
+        finally:
+            _launchers.clear()
+
+
 @contextlib.contextmanager
 def opened(folder, headers=None, arguments=(), **options):
     """Opens an empty page in headless Chromium next to a server of a folder; yields an `Opened`.
@@ -104,21 +131,16 @@ def opened(folder, headers=None, arguments=(), **options):
         arguments: more arguments of Chromium.
         **options: of Playwright's `Browser.new_page`, such as `color_scheme="dark"`.
     """
-    driver = pytest.importorskip("playwright.sync_api")
-    path = chromium()
-    with static_server(folder, headers) as url, driver.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", *arguments]
-        )
+    with static_server(folder, headers) as url, _launcher() as launch:
+        page = launch(*arguments).new_page(**options)
+        errors, requests = [], []
+        page.on("console", lambda said: _note(errors, said))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
         try:
-            page = browser.new_page(**options)
-            errors, requests = [], []
-            page.on("console", lambda said: _note(errors, said))
-            page.on("pageerror", lambda error: errors.append(str(error)))
-            page.on("request", lambda request: requests.append(request.url))
             yield Opened(page, url, errors, requests)
         finally:
-            browser.close()
+            page.close()
 
 
 def _note(errors, said):

@@ -7,8 +7,8 @@ import os
 import pytest
 from conftest import TESTS
 
-from benchmarks.comparison.parts import REGIMES
 from regnet_tf import _cpu, kernels
+from regnet_tf._regimes import REGIMES
 
 WORKER = TESTS / "cpu_files.py"
 

@@ -4,6 +4,7 @@ import collections
 import importlib.util
 import inspect
 import io
+import json
 import pathlib
 import re
 import types
@@ -93,7 +94,7 @@ def examples():
     code = re.compile(r"```python\n(import .*?|from .*?)```", re.DOTALL)
     pages = [page for page in PAGES if page != GUIDE_TO_DESIGN_SPACES]
     found = {text: page.stem for page in pages for text in code.findall(page.read_text())}
-    needy = re.compile("photo.jpg|keras_hub|skimage")
+    needy = re.compile("photo.jpg|keras_hub|skimage|shipped/")
     return [pytest.param(text, id=name) for text, name in found.items() if not needy.search(text)]
 
 
@@ -134,6 +135,15 @@ def test_guide_to_design_spaces(capsys):
     promised = re.findall(r"^print\(.*#\s*(.*)$", code, re.MULTILINE)
     assert printed[:3] == promised[:3] and len(promised) == 4
     assert printed[3].startswith("Band(low=") and printed[4].count("RegNetConfig(") == 5
+
+
+def test_guide_to_serving():
+    """The server that it sets up is there."""
+    guide = (DOCS / "guides" / "serving.md").read_text()
+    (settings,) = re.findall(r"```json\n(.*?)```", guide, re.DOTALL)
+    module, _, name = json.loads(settings)["implementation"].rpartition(".")
+    file = DOCS.parent / module.removeprefix("regnet_tf.").replace(".", "/")
+    assert f"class {name}(" in file.with_suffix(".py").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ class Settings:
         opset: version of the operators of the `.onnx` files.
         web_scripts: folder of the page's npm packages; see `export.formats.web.write_web`.
         cdn: URL from which the page fetches them instead.
+        web_precision: precision of the page's network, from `PRECISIONS`.
 
     Raises:
         ValueError: if a setting is out of range.
@@ -39,12 +40,14 @@ class Settings:
     opset: int = 18
     web_scripts: Path | None = None
     cdn: str | None = None
+    web_precision: str = "float32"
 
     def __post_init__(self):
         for precision in self.precisions:
             check_choice("precision", precision, PRECISIONS)
         check_int("batch_size", self.batch_size, minimum=1)
         check_choice("int8_output", self.int8_output, INT8_OUTPUTS)
+        check_choice("web_precision", self.web_precision, PRECISIONS)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from regnet_tf._errors import UserError, first_line, import_optional
 
 _TO_NHWC, _TO_NCHW = [0, 2, 3, 1], [0, 3, 1, 2]
+_POOLINGS = {"Mean": "GlobalAveragePool", "Max": "GlobalMaxPool"}
 #: Operations that conversion to one graph removes.
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall", "ReadVariableOp")
 
@@ -43,6 +44,7 @@ def convert(network, source, opset):
                 custom_rewriter=[_channels_first],
             )
             _take_channels_last(model.graph, onnx)
+            _score_channels_last(model.graph, onnx)
             _rename(model.graph, network.layers)
             for unused in [one for one in model.opset_import if one.domain]:
                 model.opset_import.remove(unused)
@@ -87,48 +89,96 @@ def _levels_function(network, preprocessing):
 
 
 def _channels_first(graph, operations):
-    """Rewriter for tf2onnx: expresses squeeze-and-excitation by channels-first operations.
+    """Rewriter for tf2onnx: expresses operations on feature maps by channels-first ones.
 
-    Without it, tf2onnx transposes whole feature maps before the means and after the product.
+    Without it, tf2onnx transposes whole feature maps in squeeze-and-excitation and in heads.
     """
     for node in operations:
-        if node.type == "Mean":
-            _pool_channels_first(graph, node)
+        if node.type in _POOLINGS:
+            _pool(graph, node)
         elif node.type == "Mul":
-            _gate_channels_first(graph, node)
+            _gate(graph, node)
+        elif node.type == "MatMul":
+            _classify_pixels(graph, node)
+        elif node.type in ("ResizeBilinear", "ResizeNearestNeighbor"):
+            _resize(graph, node)
     return graph.get_nodes()
 
 
-def _pool_channels_first(graph, node):
-    """Replaces the mean of each channel by a pooling, whose transposition tf2onnx removes."""
-    images, axes = node.inputs
+def _pool(graph, node):
+    """Makes the mean or the maximum of each channel a pooling."""
+    axes = node.inputs[1]
     if graph.get_rank(node.input[0]) != 4 or not axes.is_const():
         return
     if sorted(axes.get_tensor_value(as_list=False).ravel() % 4) != [1, 2]:
         return
-    builder = import_optional("tf2onnx.graph_builder").GraphBuilder(graph)
-    images = graph.make_node("Transpose", [node.input[0]], attr={"perm": _TO_NCHW})
-    means = graph.make_node("GlobalAveragePool", images.output).output[0]
+    maps = graph.make_node("Transpose", [node.input[0]], {"perm": _TO_NCHW}).output
+    (pooled,) = graph.make_node(_POOLINGS[node.type], maps).output
     if node.get_attr_value("keep_dims"):
-        means = graph.make_node("Transpose", [means], attr={"perm": _TO_NHWC}).output[0]
+        pooled = graph.make_node("Transpose", [pooled], {"perm": _TO_NHWC}).output[0]
     else:
-        means = builder.make_squeeze({"data": means, "axes": [2, 3]})
-    graph.replace_all_inputs(node.output[0], means)
+        pooled = _builder(graph).make_squeeze({"data": pooled, "axes": [2, 3]})
+    _replace(graph, node, pooled)
+
+
+def _gate(graph, node):
+    """Makes a factor `(batch, 1, 1, channels)` a transposed `(batch, channels, 1, 1)`."""
+    for place, reshape in enumerate(node.inputs):
+        shape = graph.get_shape(node.input[place])
+        if reshape.type != "Reshape" or not shape or shape[1:3] != [1, 1]:
+            continue
+        gates = reshape.input[0]
+        if graph.get_rank(gates) == 2 and graph.get_shape(gates)[1:] == shape[3:]:
+            gates = _builder(graph).make_unsqueeze({"data": gates, "axes": [2, 3]})
+            gates = graph.make_node("Transpose", [gates], {"perm": _TO_NHWC}).output[0]
+            graph.replace_input(node, node.input[place], gates, place)
+
+
+def _classify_pixels(graph, node):
+    """Makes a `Dense` layer on feature maps a convolution.
+
+    Keras calls `tf.tensordot`, which reshapes the maps to a matrix and back.
+    """
+    flatten, kernel = node.inputs
+    after = graph.find_output_consumers(node.output[0])
+    if "/Tensordot" not in node.name or [one.type for one in after] != ["Reshape"]:
+        return
+    if flatten.type != "Reshape" or graph.get_rank(flatten.input[0]) != 4 or not kernel.is_const():
+        return
+    values = kernel.get_tensor_value(as_list=False).T[:, :, None, None]
+    kernel = graph.make_const(node.input[1].replace(":0", ":transposed"), values).output[0]
+    maps = graph.make_node("Transpose", [flatten.input[0]], {"perm": _TO_NCHW}).output[0]
+    maps = graph.make_node("Conv", [maps, kernel], {"kernel_shape": [1, 1]}).output
+    (maps,) = graph.make_node("Transpose", maps, {"perm": _TO_NHWC}).output
+    shape = [*graph.get_shape(flatten.input[0])[:3], len(values)]
+    for one in graph.find_output_consumers(after[0].output[0]):
+        if one.type in ("Add", "AddV2", "BiasAdd"):  # TensorFlow did not know the size
+            graph.set_shape(one.output[0], shape)
+    _replace(graph, after[0], maps)
+
+
+def _resize(graph, node):
+    """Makes tf2onnx resize to a size, where a factor would round to another size."""
+    shape, size = graph.get_shape(node.input[0]), node.inputs[1]
+    if (
+        size.is_const()
+        and shape
+        and any(
+            old < 1 or new % old
+            for new, old in zip(size.get_tensor_value(), shape[1:3], strict=True)
+        )
+    ):
+        variable = graph.make_node("Identity", [node.input[1]]).output[0]
+        graph.replace_input(node, node.input[1], variable, 1)
+
+
+def _replace(graph, node, output):
+    graph.replace_all_inputs(node.output[0], output)
     graph.remove_node(node.name)
 
 
-def _gate_channels_first(graph, node):
-    """Replaces a factor `(batch, 1, 1, channels)` by a transposed `(batch, channels, 1, 1)`."""
-    builder = import_optional("tf2onnx.graph_builder").GraphBuilder(graph)
-    for place, reshape in enumerate(node.inputs):
-        shape = graph.get_shape(node.input[place])
-        if reshape.type != "Reshape" or not shape or len(shape) != 4 or shape[1:3] != [1, 1]:
-            continue
-        gates = reshape.input[0]
-        if graph.get_rank(gates) == 2 and graph.get_shape(gates)[1] == shape[3]:
-            gates = builder.make_unsqueeze({"data": gates, "axes": [2, 3]})
-            gates = graph.make_node("Transpose", [gates], attr={"perm": _TO_NHWC}).output[0]
-            graph.replace_input(node, node.input[place], gates, place)
+def _builder(graph):
+    return import_optional("tf2onnx.graph_builder").GraphBuilder(graph)
 
 
 def _take_channels_last(graph, onnx):
@@ -146,6 +196,23 @@ def _take_channels_last(graph, onnx):
     graph.input[0].CopyFrom(images)
 
 
+def _score_channels_last(graph, onnx):
+    """Makes maps of probabilities from transposed logits, instead of transposing both.
+
+    It is also faster: ONNX Runtime's softmax along another axis than the last transposes twice.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    logits, scores = makers.get("logits"), makers.get("probabilities")
+    if not logits or not scores or {logits.op_type, scores.op_type} != {"Transpose"}:
+        return
+    activation = makers[scores.input[0]]
+    if list(activation.input) != list(logits.input):
+        return
+    graph.node.remove(scores)
+    graph.node.remove(activation)
+    graph.node.append(onnx.helper.make_node(activation.op_type, ["logits"], ["probabilities"]))
+
+
 def _rename(graph, layers):
     """Names nodes by their layers, else by their operations, and tensors by their nodes.
 
@@ -153,7 +220,7 @@ def _rename(graph, layers):
     """
     names = {one.name: one.name for one in (*graph.input, *graph.output)}
     for constant in graph.initializer:
-        path = constant.name.removeprefix("PartitionedCall/").removesuffix(":0")
+        path = constant.name.removeprefix("PartitionedCall/").partition(":")[0]
         if path.rpartition("/")[0] in layers:
             names[constant.name] = path
     counts: Counter = Counter()

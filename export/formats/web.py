@@ -18,7 +18,7 @@ from regnet_tf._errors import UserError
 from regnet_tf._files import naming_file, read_json
 
 from ..descriptions import descriptions
-from .base import Artefact, Format
+from .base import Artefact, Format, check_calibration
 from .tflite import write_tflite
 
 #: The runtime in the browser, a package of npm, and the version that a CDN delivers. MediaPipe's
@@ -39,7 +39,7 @@ _FILES = {
 }
 _LICENSE = "LICENSE"
 _TEMPLATES = Path(__file__).parents[1] / "templates" / "web"
-_PAGE, _STATIC = "index.html", ("page.css", "page.js", "pixels.js")
+_PAGE, _STATIC = "index.html", ("page.css", "page.js", "decoding.js", "pixels.js")
 _CHANNELS = (1, 3)
 _HOST_AND_PATH = re.compile(r"[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~%@+/-]*)?")
 
@@ -195,12 +195,13 @@ def _copy_scripts(folder, found):
 def _page(source, tflite_file, places, cdn):
     """Returns the text of the page."""
     imports = json.dumps({"imports": {name: f"{at}/{_MODULE}" for name, at in places.items()}})
+    size = tflite_file.stat().st_size
     values = {
         "imports": imports,
         "policy": html.escape(_policy(imports, cdn)),
         "name": html.escape(source.name),
         "file": html.escape(tflite_file.name),
-        "size": f"{tflite_file.stat().st_size / 1e6:.1f} MB",
+        "size": f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB",
     }
     text = (_TEMPLATES / _PAGE).read_text(encoding="utf-8")
     for name, value in values.items():
@@ -230,19 +231,23 @@ def _check_cdn(cdn):
 
 
 def _check(job, precision):
+    check_calibration(job, precision)
     check_web(job.source, job.network, job.settings.web_scripts, job.settings.cdn)
 
 
 def _artefacts(job):
     source, settings = job.source, job.settings
+    precision = settings.web_precision
 
     def write(path):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, path.name)
-            write_tflite(file, job.network, source, "float32", 1, "float32", str(job.version))
+            options = precision, 1, "float32", str(job.version)
+            layers = write_tflite(file, job.network, source, *options)
             write_web(path.parent, source, job.network, file, settings.web_scripts, settings.cdn)
+        return layers
 
-    return [Artefact("Web", f"{FORMAT.folder}/{source.name}.tflite", "float32", write)]
+    return [Artefact("Web", f"{FORMAT.folder}/{source.name}_{precision}.tflite", precision, write)]
 
 
 FORMAT = Format(

@@ -301,7 +301,7 @@ def _ask(photo, name):
         import regnet_command
 
         port = servers.start(servers.ANSWERS[name])
-        words = ["ask", photo, "--model", "m", "--rest-port", port, "--server", "127.0.0.1"]
+        words = ["ask", photo, "--model", "m", "--port", port, "--server", "127.0.0.1"]
         words += ["--timeout", _TIMEOUT, "--retries", 0]
         return regnet_command.main([str(word) for word in words])
 

@@ -64,7 +64,7 @@ def _programs(originals):
             *("data", "inspect", originals.photos, "--seconds", 0.2, "--out", out / "sheet.png"),
         ),
         "ask --load": lambda _: (
-            *("ask", photo, "--model", "tiny", "--rest-port", 9, "--retries", 0, "--load", 3),
+            *("ask", photo, "--model", "tiny", "--port", 9, "--retries", 0, "--load", 3),
         ),
     }
 

@@ -1,5 +1,6 @@
 // The page: a photograph is chosen, the network runs, its classes are shown.
 
+import { decoded, reader } from "./decoding.js";
 import { layoutOf, prepare } from "./pixels.js";
 
 const BEST = 5;
@@ -47,29 +48,6 @@ async function run({ model, Tensor }, image) {
   input.delete();
   output.delete();
   return { scores: scores.subarray(0, scores.length / count), sizes };
-}
-
-function reader(bitmap) {
-  return (x, y, width, height) => {
-    const canvas = new OffscreenCanvas(width, height);
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    context.drawImage(bitmap, -x, -y);
-    return context.getImageData(0, 0, width, height).data;
-  };
-}
-
-// Decodes a file as Pillow does: no color profile, and turned only if the network wants it.
-async function decoded(file, { exif_orientation: turned, max_pixels: most }) {
-  const options = {
-    imageOrientation: turned ? "from-image" : "none",
-    colorSpaceConversion: "none",
-    premultiplyAlpha: "none",
-  };
-  const bitmap = await createImageBitmap(file, options).catch(() => {
-    throw new Error(`${file.name} is not an image that this browser can read`);
-  });
-  if (bitmap.width * bitmap.height > most) throw new Error(`${file.name} is too large`);
-  return bitmap;
 }
 
 // Shows the photograph; what the network does not see is dimmed. Returns the crop's place.

@@ -123,5 +123,6 @@ export function prepare(read, { rows, columns, rowsAreFirst }, channels) {
     levels = resample(levels, rows.size, channels, columns);
     levels = resample(levels, 1, columns.windows.length * channels, rows);
   }
-  return new Uint8Array(Uint8ClampedArray.from(levels).buffer);
+  // Levels of pycls are rounded from 32-bit floats, a half to the even number.
+  return new Uint8Array(Uint8ClampedArray.from(Float32Array.from(levels)).buffer);
 }
