@@ -34,8 +34,20 @@ def normalized(levels):
 
 
 @functools.cache
-def network(**kind):
-    return network_files.small_network(**kind)
+def network(of_pixels=False, independent=False):
+    return network_files.small_network(of_pixels, independent)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Function that returns the path of a network's file; it is not to be changed."""
+
+    @functools.cache
+    def path(form, of_pixels=False, independent=False, **options):
+        model = network(of_pixels=of_pixels, independent=independent)
+        return write_file(form, tmp_path_factory.mktemp(form), model, **options)
+
+    return path
 
 
 def expected(model, levels):
@@ -47,9 +59,9 @@ def expected(model, levels):
 
 @pytest.mark.parametrize("batch", [None, 2])
 @pytest.mark.parametrize("form", WRITERS)
-def test_answers(form, batch, tmp_path):
+def test_answers(form, batch, written):
     """For any number of images, also if the file takes two at a time."""
-    path = write_file(form, tmp_path, network(), batch=batch)
+    path = written(form, batch=batch)
     runtime = open_file(path)
     assert (runtime.name, runtime.path) == ("small", path)
     assert (runtime.dtype, runtime.channels_first) == (np.uint8, False)
@@ -72,10 +84,10 @@ def test_answers(form, batch, tmp_path):
 
 @pytest.mark.parametrize("of_pixels", [False, True], ids=["of images", "of pixels"])
 @pytest.mark.parametrize("form", WRITERS)
-def test_images_of_any_size(form, of_pixels, tmp_path):
+def test_images_of_any_size(form, of_pixels, written):
     """In turns: a runtime prepares for one size after the other."""
     model = network(of_pixels=of_pixels)
-    runtime = open_file(write_file(form, tmp_path, model, size=None))
+    runtime = open_file(written(form, of_pixels=of_pixels, size=None))
     assert (runtime.image_size, runtime.channels) == (None, 3)
     for size, count in ((16, 2), (12, 3), (16, 2)):
         levels = images(count, size)
@@ -148,9 +160,9 @@ def test_signatures_of_a_saved_model(tmp_path):
 
 @pytest.mark.parametrize("kind", [{}, {"independent": True}, {"of_pixels": True}])
 @pytest.mark.parametrize("form", WRITERS)
-def test_predictors(form, kind, tmp_path):
+def test_predictors(form, kind, written):
     """With the names, the preprocessing and the kind of scores in the file."""
-    path, model = write_file(form, tmp_path, network(**kind)), network(**kind)
+    path, model = written(form, batch=None, **kind), network(**kind)
     assert is_network(path)
     predictor = open_predictor(path)
     assert (predictor.class_names, predictor.classes) == (tuple(NAMES), CLASSES)
@@ -194,9 +206,9 @@ def test_features_are_no_scores(form, tmp_path):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads as Linux does")
 @pytest.mark.parametrize("form", ["onnx", "tflite"])
-def test_threads(form, tmp_path):
+def test_threads(form, written):
     """ONNX Runtime and XNNPACK start one thread less than they use."""
-    path = write_file(form, tmp_path, network())
+    path = written(form, batch=None)
     open_file(path)(images())  # starts what the library starts once
     kept = []
     for threads in (1, 4):
@@ -206,10 +218,10 @@ def test_threads(form, tmp_path):
         assert len(os.listdir("/proc/self/task")) - before == threads - 1
 
 
-def test_threads_of_openvino(tmp_path, monkeypatch):
+def test_threads_of_openvino(written, monkeypatch):
     import openvino
 
-    path, given = write_file("openvino", tmp_path, network()), []
+    path, given = written("openvino", batch=None), []
     compile_model = openvino.compile_model
     monkeypatch.setattr(
         openvino, "compile_model", lambda *words: given.append(compile_model(*words)) or given[-1]
@@ -221,9 +233,9 @@ def test_threads_of_openvino(tmp_path, monkeypatch):
     assert str(compiled.get_property("PERFORMANCE_HINT")).endswith("LATENCY")
 
 
-def test_threads_of_tensorflow(tmp_path):
+def test_threads_of_tensorflow(written):
     """They are of the process, and it runs already."""
-    path = write_file("saved_model", tmp_path, network())
+    path = written("saved_model", batch=None)
     with pytest.raises(UserError, match=r"`threads` .* Received: threads=97"):
         open_file(path, threads=97)
     now = tf.config.threading.get_intra_op_parallelism_threads() or available_cores()
@@ -319,13 +331,11 @@ def damages(content, other):
 
 
 @pytest.mark.parametrize("form", ["tflite", *BOTH])
-def test_damaged_files(form, tmp_path, capfd):
+def test_damaged_files(form, written, tmp_path, capfd):
     """One line that names the file, and nothing that a library prints."""
-    path = write_file(form, tmp_path, network())
-    (tmp_path / "other").mkdir()
-    other_form = "openvino" if form == "onnx" else "onnx"
-    other = write_file(other_form, tmp_path / "other", network()).read_bytes()
-    content = path.read_bytes()
+    path = tmp_path / WRITERS[form][0]
+    content = written(form, batch=None).read_bytes()
+    other = written("openvino" if form == "onnx" else "onnx", batch=None).read_bytes()
     capfd.readouterr()
     for what, changed in damages(content, other).items():
         path.write_bytes(changed)
