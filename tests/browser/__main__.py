@@ -1,6 +1,7 @@
 """`python -m tests.browser`: see `python -m tests.browser --help`."""
 
 import argparse
+import contextlib
 import json
 import statistics
 import sys
@@ -20,7 +21,7 @@ are the median of the turns, for one photograph; a ratio is the median of the tu
 float32 file in the same client. $CHROME names another browser, $NODE_PATH the folders of npm's
 packages. Milliseconds of WebGPU say something only where Chromium has a graphics card.
 
-Exit status: 0 after success, 2 if the browser or a package is missing."""
+Exit status: 0 after success, 2 after an error, such as a missing browser or package."""
 
 
 def main(arguments=None):
@@ -34,10 +35,9 @@ def main(arguments=None):
     options = _parser(CLIENTS).parse_args(arguments)
     try:
         report = _measure(options)
-    except pytest.skip.Exception as missing:
-        print(f"{Path(sys.argv[0]).name}: error: {missing}", file=sys.stderr)
+    except (pytest.skip.Exception, ValueError) as error:
+        print(f"python -m tests.browser: error: {error}", file=sys.stderr)
         return 2
-    print(_table(report))
     if options.out:
         options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0
@@ -74,7 +74,7 @@ def _parser(clients):
 
 
 def _measure(options):
-    """Returns the content of the JSON file."""
+    """Prints the table and returns the content of the JSON file."""
     from tests.browser import clients, networks
 
     used = {name: clients.CLIENTS[name] for name in options.clients}
@@ -91,21 +91,23 @@ def _measure(options):
         site.mkdir()
         files.mkdir()
         with clients.browser(site, files, packages) as browser:
+            versions = {"Chromium": browser.version, **clients.versions(packages)}
+            devices = browser.devices()
+            print(", ".join(f"{name} {version}" for name, version in versions.items()))
+            print(f"\n{_HEAD}", flush=True)
             for variant in options.networks:
                 model = networks.classifier(variant, size)
                 images = networks.photographs(size, 2, 5)
                 exported = networks.write(model, files, kinds, images)
                 for name, client in used.items():
-                    rows += _rows(browser, name, client, exported, options)
-            versions = {"Chromium": browser.version, **clients.versions(packages)}
-            devices = browser.devices()
+                    found = _rows(browser, name, client, exported, options)
+                    print("\n".join(map(_line, found)), flush=True)
+                    rows += found
     return {"image_size": size, "versions": versions, "devices": devices, "rows": rows}
 
 
 def _rows(browser, name, client, exported, options):
     """Returns the rows of a client, for which its files take turns."""
-    import contextlib
-
     from playwright.sync_api import Error
 
     rows, loaded = [], {}
@@ -115,7 +117,6 @@ def _rows(browser, name, client, exported, options):
             if file.suffix != client.suffix:
                 continue
             row = {"file": file.name, "kind": kind, "client": name}
-            print(f"{file.name} in {name} ...", file=sys.stderr, flush=True)
             rows.append(row)
             try:
                 one = stack.enter_context(browser.load(client, file.name, len(expected)))
@@ -139,24 +140,20 @@ def _rows(browser, name, client, exported, options):
     return rows
 
 
-def _table(report):
-    """Returns a report as a Markdown table."""
-    lines = [
-        ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
-        "",
-        "| file | client | ms | to float32 | largest difference | top-1 |",
-        "|---|---|---:|---:|---:|---:|",
-    ]
-    for row in report["rows"]:
-        start = f"| {row['file']} | {row['client']} |"
-        if "error" in row:
-            lines.append(f"{start} {row['error']} | | | |")
-            continue
-        lines.append(
-            f"{start} {row['milliseconds']:.1f} | {row.get('ratio', float('nan')):.2f}"
-            f" | {row['max_difference']:.1e} | {100 * row['top1_agreement']:.0f} % |"
-        )
-    return "\n".join(lines)
+_HEAD = """\
+| file | client | ms | to float32 | largest difference | top-1 |
+|---|---|---:|---:|---:|---:|"""
+
+
+def _line(row):
+    """Returns a row as a line of a Markdown table."""
+    start = f"| {row['file']} | {row['client']} |"
+    if "error" in row:
+        return f"{start} {row['error']} | | | |"
+    return (
+        f"{start} {row['milliseconds']:.1f} | {row.get('ratio', float('nan')):.2f}"
+        f" | {row['max_difference']:.1e} | {100 * row['top1_agreement']:.0f} % |"
+    )
 
 
 if __name__ == "__main__":
