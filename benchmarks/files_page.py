@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--record", metavar="FILE", type=Path, default=RECORD, help="default: %(default)s")
     add("--page", metavar="FILE", type=Path, default=PAGE, help="default: %(default)s")
     options = parser.parse_args(arguments)
-    return run(lambda: _write(options.record, options.page), parser, tensorflow=False)
+    return run(lambda: _write(options.record, options.page), parser)
 
 
 def _write(record, page):

@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pytest
 
-from export.benchmark import networks, processes, report, turns
+from export.benchmark import networks, peers, processes, report, turns
 from export.benchmark.command import main
 from export.benchmark.contenders import Contender, Group, groups_of
 from export.benchmark.networks import make_model, randomize, write_files
@@ -102,8 +102,11 @@ def test_peers_give_the_answers_of_the_network(tmp_path):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * expected.std())
 
 
-def test_untrained_networks(monkeypatch, tmp_path, capfd):
+def test_untrained_networks(files, monkeypatch, tmp_path, capfd):
+    _, contenders = files
     monkeypatch.setattr(networks, "make_model", tiny)
+    monkeypatch.setattr(networks, "write_files", lambda *_: (contenders[:-1], ["X is left out."]))
+    monkeypatch.setattr(peers, "write_peers", lambda *_: contenders[-1:])
     words = "--variant RegNetX-200MF --threads 1 --repeats 2 --seconds 0 --unfused"
     assert main([*words.split(), "--image-size", str(SIZE), "--out", str(tmp_path)]) == 0
     content = json.loads((tmp_path / "benchmark.json").read_text())
@@ -117,6 +120,7 @@ def test_untrained_networks(monkeypatch, tmp_path, capfd):
     printed = capfd.readouterr()
     page = (tmp_path / "benchmark.md").read_text()
     assert report.tables(content) in page and report.tables(content) in printed.out
+    assert "RegNetX-200MF: export ...\nX is left out.\n[1/1]" in printed.err
     assert "[1/1] RegNetX-200MF, native, 1 thread: batch 32, turn 2 of 2" in printed.err
     assert (tmp_path / "benchmark.png").stat().st_size > 10_000
     assert str(tmp_path / "benchmark.png") in printed.out
