@@ -69,7 +69,7 @@ class V2Client(HttpClient):
         """
         if self._tensors is None:
             if not self._is_ready(self.version):  # its metadata may not be complete
-                raise ServingError("UNAVAILABLE", "the model is not ready")
+                raise ServingError("UNAVAILABLE", "the model is not ready, or not there")
             metadata = self._ask("GET", self._path())
             with expecting("the metadata of a model"):
                 inputs = [
