@@ -16,9 +16,9 @@ from regnet_tf.runtimes.tflite import dequantized
 from .convert import SIGNATURE, convert
 from .flatbuffer import pack_model, read_model, schema
 
-# Squeeze-and-excitation stays in float: the error of a gate scales a whole channel. In 8 bits, the
-# gates of a RegNetY cost by far the most accuracy, and they take almost no time.
-_IN_FLOAT = r"(^|.*[/;])se(_\d+)?/.*"
+#: Names in squeeze-and-excitation, which stays in float: the error of a gate scales a channel. In 8
+#: bits, the gates of a RegNetY cost by far the most accuracy, and they take almost no time.
+IN_FLOAT = r"(^|.*[/;])se(_\d+)?/.*"
 _LAYER_IMAGES = 16
 
 
@@ -53,7 +53,7 @@ def quantize(network, source, batch_size, output="float32"):
     batches = _batches(source.examples.calibration, batch_size)
     (everything,) = recipes.static_wi8_ai8()
     in_float = {"algorithm_key": "no_quantize"}
-    recipe = [everything, {**everything, **in_float, "regex": _IN_FLOAT}]
+    recipe = [everything, {**everything, **in_float, "regex": IN_FLOAT}]
     if output == "float32":
         recipe.append({**everything, **in_float, "operation": "OUTPUT"})
     with _silence():

@@ -1,11 +1,11 @@
 """`.onnx` files for ONNX Runtime, on servers, in browsers and on phones."""
 
-from regnet_tf._errors import UserError, import_optional
+from regnet_tf._errors import UserError, first_line, import_optional
 from regnet_tf._files import replacing
 from regnet_tf.version import __version__
 
 from ..descriptions import descriptions
-from . import onnx_graph
+from . import onnx_graph, onnx_int8
 from .base import Artefact, Format, check_calibration
 
 PRECISIONS = ("float32", "int8")
@@ -27,7 +27,8 @@ def check_onnx(network, source, precisions, opset=DEFAULT_OPSET):
         UserError: if a package is missing, `opset` is out of range, the weights exceed 2 GiB, or
             ONNX cannot express an operation of the network.
     """
-    import_optional("onnx", extra="onnx")
+    for package in ("onnx", "tf2onnx", "onnxruntime"):
+        import_optional(package, extra="onnx")
     most = max(import_optional("tf2onnx.constants", extra="onnx").OPSET_TO_IR_VERSION)
     if not isinstance(opset, int) or not MIN_OPSET <= opset <= most:
         version = import_optional("tf2onnx").__version__
@@ -35,8 +36,6 @@ def check_onnx(network, source, precisions, opset=DEFAULT_OPSET):
             f"`opset` must be an integer from {MIN_OPSET} to {most}, the highest of tf2onnx"
             f" {version}. Received: {opset!r}"
         )
-    if "int8" in precisions:
-        import_optional("onnxruntime.quantization", extra="onnx")
     if network.bytes > _MOST_BYTES:
         raise UserError(
             f"An .onnx file must be below 2 GiB, but the weights of {source.name} have"
@@ -70,9 +69,18 @@ def write_onnx(path, network, source, precision, opset=DEFAULT_OPSET):
     """
     onnx = import_optional("onnx", extra="onnx")
     model = onnx_graph.convert(network, source, opset)
+    if precision == "int8":
+        model = onnx_int8.quantize(model, source.examples.calibration)
     model.producer_name, model.producer_version = "regnet_tf", __version__
     model.graph.name, model.graph.doc_string = source.name, ""
+    used = {node.domain for node in model.graph.node}
+    for unused in [one for one in model.opset_import if one.domain not in used]:
+        model.opset_import.remove(unused)
     onnx.helper.set_model_props(model, descriptions(source, network))
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # the checker's errors have no common base
+        raise UserError(f"{path.name} would not be valid ONNX: {first_line(error)}") from error
     with replacing(path) as partial:
         partial.write_bytes(model.SerializeToString(deterministic=True))
 
