@@ -235,9 +235,7 @@ def test_a_model_that_is_loaded_later(status, pauses):
         assert client.status() == [VersionStatus(None, "UNKNOWN", "not ready")]
         with server.client(retries=1) as other, pytest.raises(ServingError) as caught:
             other.predict([b"a"])
-    assert str(caught.value).endswith(
-        "is not available: the model is not ready, or not there (2 tries)"
-    )
+    assert str(caught.value).endswith(": the model is not ready, or not there (2 tries)")
 
 
 def test_status_and_versions():
