@@ -55,9 +55,9 @@ def write_openvino(path, network, source, precision):
     has the texts of `export.descriptions.descriptions`, each as JSON in one line. A classifier of
     RGB images also has `model_info`, which OpenVINO Model API reads.
 
-    The weights are float32. On processors with bfloat16, OpenVINO computes in it by default, with
-    two to three digits. To get float32, compile the model with `{"INFERENCE_PRECISION_HINT":
-    "f32"}`.
+    The weights of the float32 file are float32. On processors with bfloat16, OpenVINO computes in
+    it by default, with two to three significant digits. To compute in float32, compile the model
+    with `{"INFERENCE_PRECISION_HINT": "f32"}`.
 
     Args:
         path: a `Path` that ends in `.xml`.
@@ -70,7 +70,8 @@ def write_openvino(path, network, source, precision):
     """
     check_openvino(network, source, [precision])
     openvino = import_optional("openvino", _EXTRA)
-    model = _named(_converted(network, source.preprocessing), network.outputs, source.name)
+    converted = _converted(network, source.preprocessing).clone()
+    model = _named(converted, network.outputs, source.name)
     if precision == "int8":
         integers = _quantized(model, source.examples.calibration)
         model = _named(integers, network.outputs, source.name)
@@ -121,9 +122,10 @@ def _quantized(model, images):
     """Returns a model in 8-bit integers, calibrated on images, uint8.
 
     The range of an activation is its minimum and maximum over the images, or the mean of each
-    image's minimum and maximum: what gives outputs nearer to the float32 outputs. The first is
-    better, unless an image has values that are far from the others'. NNCF's correction of biases
-    made the outputs worse, and squeeze-and-excitation in float did not make them better.
+    image's minimum and maximum. The choice is the one with outputs nearer to the float32 outputs.
+    The first is better, unless a few images have much larger activations than the others. NNCF's
+    correction of biases made the outputs worse. Squeeze-and-excitation in float did not make them
+    better.
     """
     nncf = import_optional("nncf", _EXTRA)
     parameters = import_optional("nncf.quantization.advanced_parameters", _EXTRA)
@@ -163,9 +165,9 @@ def _first_outputs(model, images):
 
 
 def _named(model, outputs, name):
-    """Returns a model with only the names that users need, so that equal networks give equal files.
+    """Returns a model whose names are those of its input and outputs, and numbered operations.
 
-    The converter's own names contain numbers that count what a process has converted.
+    The converter's own names depend on what the process has converted before.
     """
     openvino = import_optional("openvino", _EXTRA)
     results = [model.output(one).node for one in outputs]
