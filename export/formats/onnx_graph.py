@@ -125,16 +125,19 @@ def _pool(graph, node):
 
 
 def _gate(graph, node):
-    """Makes a factor `(batch, 1, 1, channels)` a transposed `(batch, channels, 1, 1)`."""
+    """Multiplies a channels-first map by gates, which are reshaped from `(batch, channels)`."""
     for place, reshape in enumerate(node.inputs):
         shape = graph.get_shape(node.input[place])
         if reshape.type != "Reshape" or not shape or shape[1:3] != [1, 1]:
             continue
-        gates = reshape.input[0]
+        gates, maps = reshape.input[0], node.input[1 - place]
         if graph.get_rank(gates) == 2 and graph.get_shape(gates)[1:] == shape[3:]:
             gates = _builder(graph).make_unsqueeze({"data": gates, "axes": [2, 3]})
-            gates = graph.make_node("Transpose", [gates], {"perm": _TO_NHWC}).output[0]
-            graph.replace_input(node, node.input[place], gates, place)
+            (maps,) = graph.make_node("Transpose", [maps], {"perm": _TO_NCHW}).output
+            products = graph.make_node("Mul", [maps, gates]).output
+            (products,) = graph.make_node("Transpose", products, {"perm": _TO_NHWC}).output
+            _replace(graph, node, products)
+            return
 
 
 def _classify_pixels(graph, node):
