@@ -147,7 +147,7 @@ def test_logits_become_probabilities_and_it_is_said(tmp_path):
     model = distinct(on(trunk(), lambda x: layers.Activation("linear")(layers.Dense(4)(x))))
     network = Network(model)
     assert network.softmax_is_assumed
-    warnings = [*exporting._warnings(Source("x", model, LEVELS, NAMES), network, ())]
+    warnings = [*exporting._warnings(Source("x", model, LEVELS, NAMES), network, (), Settings())]
     assert any("softmax makes probabilities" in warning for warning in warnings)
     given = saved(tmp_path, model)["images"](images=tf.constant(IMAGES))["probabilities"]
     np.testing.assert_allclose(given, tf.nn.softmax(model(IMAGES.astype("float32"))), atol=1e-5)

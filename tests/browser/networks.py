@@ -10,8 +10,8 @@ import tensorflow as tf
 from sklearn.datasets import load_sample_images
 
 import regnet_tf
-from export import tflite
 from export.examples import Examples
+from export.formats import tflite
 from export.network import Network
 from export.source import Source
 from regnet_tf import Preprocessing

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from export.tflite import PRECISIONS
 
+from export.formats import PRECISIONS
 from regnet_tf import RegNetConfig, StageConfig
 from tests.browser import networks
 from tests.browser.clients import CLIENTS, MEDIAPIPE, PACKAGES, Client, browser
