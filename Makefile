@@ -14,12 +14,11 @@ demo: $(VENV)/demo.installed
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest
 
-# What depends on the processor, as TensorFlow runs on this one, with oneDNN held to AVX2, and
-# without oneDNN.
-CPU_TESTS = $(addprefix tests/test_,backbones.py decoders.py fusion.py layers.py models.py ops.py \
-	paper_recipe.py remat.py saved_model.py segmentation.py tflite.py)
+# What depends on the processor, with oneDNN held to AVX2, and without oneDNN. `make test` runs it as
+# TensorFlow runs on this processor.
+CPU_TESTS = $(addprefix tests/test_,backbones.py decoders.py fusion.py layers.py models.py onnx.py \
+	openvino.py ops.py paper_recipe.py remat.py saved_model.py segmentation.py tflite.py)
 test-cpus: $(VENV)/test.installed
-	$(BIN)/python -m pytest $(CPU_TESTS) tests/test_cpus.py
 	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(CPU_TESTS)
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest $(CPU_TESTS)
 
