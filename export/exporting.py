@@ -46,7 +46,8 @@ def export(
         out: a `Path`: the folder to write to. A second export adds a version to `serving` and
             replaces the other files. Files of formats that it does not write stay, if they are of
             the same network.
-        formats: names of `export.formats.FORMATS`; by default all whose packages are installed.
+        formats: names of `export.formats.FORMATS`; by default all but "web" whose packages are
+            installed.
         settings: the `export.formats.Settings`; all precisions by default.
         version: version number of the SavedModel; by default the next one.
         overwrite: whether to replace that version if it exists, and to remove files of another
