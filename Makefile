@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-cpus test-versions test-all hostile coverage notebooks lint docs clean
+.PHONY: demo test test-cpus test-versions test-all browser hostile coverage notebooks lint docs clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/regnet train --recipe digits --out runs/digits --overwrite
@@ -14,12 +14,11 @@ demo: $(VENV)/demo.installed
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest
 
-# What depends on the processor, as TensorFlow runs on this one, with oneDNN held to AVX2, and
-# without oneDNN.
-CPU_TESTS = $(addprefix tests/test_,backbones.py decoders.py fusion.py layers.py models.py ops.py \
-	paper_recipe.py remat.py saved_model.py segmentation.py tflite.py)
+# What depends on the processor, with oneDNN held to AVX2, and without oneDNN. `make test` runs it as
+# TensorFlow runs on this processor.
+CPU_TESTS = $(addprefix tests/test_,backbones.py decoders.py fusion.py layers.py models.py onnx.py \
+	openvino.py ops.py paper_recipe.py remat.py saved_model.py segmentation.py tflite.py)
 test-cpus: $(VENV)/test.installed
-	$(BIN)/python -m pytest $(CPU_TESTS) tests/test_cpus.py
 	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(CPU_TESTS)
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest $(CPU_TESTS)
 
@@ -38,6 +37,16 @@ test-versions:
 # With the slow ones, and the optional ones for which packages are installed.
 test-all: $(VENV)/test.installed
 	$(BIN)/python -m pytest -m ""
+
+# Exported files in programs of others, in Chromium and Node.js. `python -m tests.browser` measures.
+browser: $(VENV)/test.installed build/node_modules
+	NODE_PATH=build/node_modules $(BIN)/python -m pytest -m "browser or node"
+
+build/node_modules: tests/browser/package.json
+	mkdir -p build
+	cp $< build
+	npm install --ignore-scripts --no-audit --no-fund --prefix build
+	@touch $@
 
 # Kills, damaged files, random configurations, bombs and interrupts, with a table of outcomes.
 hostile: $(VENV)/test.installed

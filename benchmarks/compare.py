@@ -76,8 +76,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser():
+    from regnet_tf._regimes import NATIVE, REGIMES
+
     from .comparison.contenders import PEERS, environments_folder
-    from .comparison.parts import NATIVE, PARTS, REGIMES
+    from .comparison.parts import PARTS
 
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.compare",
@@ -157,13 +159,13 @@ def _parser():
 
 
 def _epilog():
-    from .comparison.contenders import PEERS, PROJECT
-    from .comparison.parts import REGIMES, in_a_shell
+    from regnet_tf._regimes import in_a_shell, regimes_in_a_shell
 
-    regimes = {name: in_a_shell(variables) for name, variables in REGIMES.items()}
+    from .comparison.contenders import PEERS, PROJECT
+
     return _EPILOG.format(
         peers="\n".join(f"  {peer.name:13} {peer.how}" for peer in PEERS.values()),
-        regimes="\n".join(f"  {name:13} {text}" for name, text in regimes.items()),
+        regimes=regimes_in_a_shell(),
         variables=in_a_shell(PROJECT.variables),
     )
 

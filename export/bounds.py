@@ -32,11 +32,10 @@ class Bound(NamedTuple):
     changed: float
 
 
-#: By file. Files in float32 differ by the order of sums alone. Trained networks for digits differed
-#: by 0.002 in float16, 0.03 in dynamic_range and 0.05 in int8; the bounds are about ten times that,
-#: for deeper networks and more classes.
+#: By precision. Files in float32 differ by the order of sums alone. Trained networks for digits
+#: differed by 0.002 in float16, 0.03 in dynamic_range and 0.05 in int8; the bounds are about ten
+#: times that, for deeper networks and more classes.
 BOUNDS = {
-    "SavedModel": Bound(1e-4, 1e-4, 0.0),
     "float32": Bound(1e-4, 1e-4, 0.0),
     "float16": Bound(0.02, 0.01, 1.0),
     "dynamic_range": Bound(0.3, 0.2, 5.0),
@@ -48,20 +47,20 @@ QUANTIZED = ("dynamic_range", "int8")
 SHORT_FLOATS = Bound(0.1, 0.1, 2.0)
 
 
-def faults(name: str, compared: dict, checks: Checks) -> list[str]:
+def faults(precision: str, compared: dict, checks: Checks) -> list[str]:
     """Lists the bounds that a file does not keep, one line each.
 
     Args:
-        name: name of the file, a key of `BOUNDS`.
+        precision: the file's precision, a key of `BOUNDS`.
         compared: result of `Checks.compare`.
         checks: the `export.checks.Checks`.
     """
-    bound = BOUNDS[name]
+    bound = BOUNDS[precision]
     if checks.short_floats:
         bound = Bound(*map(max, bound, SHORT_FLOATS))
     allowed = bound.probabilities if checks.classifier else bound.features * checks.scale
     found = []
-    largest = "usual_difference" if name in QUANTIZED else "max_difference"
+    largest = "usual_difference" if precision in QUANTIZED else "max_difference"
     for key, where in ((largest, ""), ("photographs", " on whole photographs")):
         if not compared.get(key, 0.0) <= allowed:
             found.append(
@@ -104,7 +103,7 @@ def table() -> str:
         for name, bound in {**BOUNDS, "any, of a 16-bit Keras model": SHORT_FLOATS}.items()
     ]
     columns = [
-        *("file", "largest difference of a probability (8 bits: of 99 %)"),
+        *("precision", "largest difference of a probability (8 bits: of 99 %)"),
         *("of a feature, relative to the largest", "changed decisions (%)"),
     ]
     return markdown_table(columns, rows)

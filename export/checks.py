@@ -36,6 +36,8 @@ class Checks:
             0 and 1 for each class `(count, classes)`. None if unknown.
         expected: the Keras model's probabilities `(count, classes)` or `(count, height, width,
             classes)`. Without a head, its features `(count, channels)`.
+        features: the features of a classifier `(count, channels)`; None if it has no vectors of
+            features.
         photographs: whole photographs, the contents of their files. Empty if files cannot have the
             network's number of channels.
         expected_of_photographs: the same as `expected`, for `photographs` that the model's own
@@ -55,6 +57,7 @@ class Checks:
     multi_label: bool
     short_floats: bool
     origin: str
+    features: np.ndarray | None = None
 
     @classmethod
     def make(cls, source: Source, network: Network) -> "Checks":
@@ -64,7 +67,8 @@ class Checks:
         photographs = photographs or made_photographs(images)
         prepare = source.preprocessing
         answer = _Reference(source.model, network)
-        expected = np.concatenate([answer(prepare.normalize(part)) for part in _parts(images)])
+        normalized = [prepare.normalize(part) for part in _parts(images)]
+        expected = np.concatenate([answer(part) for part in normalized])
         of_photographs = [answer(prepare(photograph)) for photograph in photographs]
         return cls(
             images,
@@ -76,6 +80,26 @@ class Checks:
             multi_label=network.is_multi_label,
             short_floats=_computes_in_short_floats(source.model),
             origin=origin,
+            features=answer.features(normalized),
+        )
+
+    def of(self, output: str | None) -> "Checks":
+        """Returns the checks of files that give an output: "features", or None for `expected`.
+
+        Raises:
+            UserError: if the network has no such output.
+        """
+        if output is None:
+            return self
+        if self.features is None:
+            raise UserError("the checks have no features to compare with")
+        return dataclasses.replace(
+            self,
+            labels=None,
+            expected=self.features,
+            photographs=(),
+            expected_of_photographs=self.features[:0],
+            classifier=False,
         )
 
     @classmethod
@@ -104,6 +128,7 @@ class Checks:
             bool(arrays["multi_label"]),
             bool(arrays["short_floats"]),
             str(arrays["origin"]),
+            arrays.get("features"),
         )
 
     def write(self, path):
@@ -117,7 +142,7 @@ class Checks:
         """Checks an exported file.
 
         Args:
-            run: `Runner` that `export.runners` returns, or a function of images.
+            run: a `regnet_tf.runtimes.Runtime`, or a function of images.
 
         Returns:
             Dict: "max_difference", the largest absolute difference from the Keras model's output;
@@ -214,7 +239,8 @@ def _fault(arrays):
         if array.dtype.kind not in kinds or array.ndim not in dimensions:
             return f"{name} is {array.dtype} of shape {array.shape}"
     images, expected, sizes = (arrays[name] for name in ("images", "expected", "photograph_sizes"))
-    of_photographs, labels = arrays["expected_of_photographs"], arrays.get("labels")
+    of_photographs = arrays["expected_of_photographs"]
+    labels, features = arrays.get("labels"), arrays.get("features")
     fits = (
         0 < len(images) == len(expected)
         and images.dtype == arrays["photographs"].dtype == np.uint8
@@ -224,6 +250,7 @@ def _fault(arrays):
         and np.isfinite(expected).all()
         and np.isfinite(of_photographs).all()
         and (labels is None or _are_labels(labels, expected))
+        and (features is None or _are_features(features, expected))
     )
     return None if fits else "its arrays do not fit each other"
 
@@ -237,20 +264,32 @@ def _are_labels(labels, expected):
     )
 
 
+def _are_features(features, expected):
+    shaped = features.ndim == 2 and len(features) == len(expected)
+    return shaped and features.dtype.kind == "f" and bool(np.isfinite(features).all())
+
+
 class _Reference:
     """The Keras model as a function from its input to probabilities or features."""
 
     def __init__(self, model, network):
-        self._model, self._network = model, network
+        self._network = network
         self.classifier = "probabilities" in network.outputs
+        self._model = model if self.classifier else network.features
 
     def __call__(self, inputs):
         outputs = keras.ops.convert_to_numpy(self._model(inputs, training=False))
         if self._network.softmax_is_assumed:
             outputs = keras.ops.convert_to_numpy(keras.ops.softmax(outputs))
-        if outputs.ndim == 4 and not self.classifier:
-            outputs = outputs.mean((1, 2))
         return outputs.astype("float32")
+
+    def features(self, parts):
+        """Returns the features of a classifier for parts of its input; None without them."""
+        model = self._network.features
+        if model is None or not self.classifier:
+            return None
+        outputs = [keras.ops.convert_to_numpy(model(part, training=False)) for part in parts]
+        return np.concatenate(outputs).astype("float32")
 
 
 def _computes_in_short_floats(model):
@@ -292,7 +331,7 @@ def measure_speed(
     The files take turns, so a machine that slows down slows all of them.
 
     Args:
-        runs: dict: name -> function that `export.runners` returns.
+        runs: dict: name -> `regnet_tf.runtimes.Runtime`, or a function of images.
         images: images to take batches from, uint8 `(count, height, width, 3)`.
         repeats: number of turns; the results are medians over them.
         seconds: minimum duration of a turn.
@@ -302,7 +341,7 @@ def measure_speed(
         own batch size), and "images_per_second" in batches of 32.
     """
     measured: dict[str, dict[str, float]] = {}
-    sizes = {name: getattr(run, "batch_size", 1) for name, run in runs.items()}
+    sizes = {name: getattr(run, "batch_size", None) or 1 for name, run in runs.items()}
     for kind in ("latency_ms", "images_per_second"):
         times: dict[str, list[float]] = {name: [] for name in runs}
         for turn in range(repeats + 1):

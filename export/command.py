@@ -1,4 +1,4 @@
-"""`regnet export`: exports a trained RegNet for TensorFlow Serving and for phones."""
+"""`regnet export`: exports a trained RegNet for servers, phones and browsers."""
 
 import argparse
 from pathlib import Path
@@ -12,23 +12,31 @@ examples:
 
   regnet export runs/digits --out exports/digits
   regnet export regnety_032.ra_in1k --calibration photographs --out exports/regnety_032
+  regnet export runs/mine --format onnx openvino --precision float32 --out exports/mine
   regnet export model.keras --precision float32 float16 --labels classes.txt --out exports/mine
   regnet verify exports/digits
 
 MODEL is a folder that regnet train wrote, a .keras file, a weight file (with --variant), or a
 tag of published weights. The command writes
 
-  OUT/serving/NAME/VERSION   a SavedModel for TensorFlow Serving, and configuration files
-  OUT/tflite                 .tflite files for phones
+  OUT/serving/NAME/VERSION   saved_model: a SavedModel for TensorFlow Serving, and configurations
+  OUT/tflite                 tflite: .tflite files for phones and browsers
+  OUT/onnx                   onnx: .onnx files for ONNX Runtime (float32, int8)
+  OUT/openvino               openvino: OpenVINO IR for Intel's processors (float32, int8)
+  OUT/web                    web: a page that classifies photographs in the browser
   OUT/report.md              accuracy, size and speed of each file (also .json and .png)
 
-Class names and preprocessing are inside every file: labels.txt and facts.json, in the
-SavedModel's assets.extra and in the archive of the .tflite files. The network may classify images,
-name several classes of an image, or segment it; its images may be gray, RGB or RGBA. Each file is
-compared with the Keras model on crops and on whole photographs. The export fails if one is out of
-the bounds that report.md lists.
+By default these are all formats but web whose packages are installed. The extras are export, onnx
+and openvino: pip install 'regnet_tf[export,onnx,openvino]'. Files of other formats that an earlier
+export of the same network wrote to OUT stay.
 
-Exit status: 0 after success; 2 after an error, which leaves existing exports unchanged."""
+Class names and preprocessing are inside every file. The network may classify images, name several
+classes of an image, or segment it; its images may be gray, RGB or RGBA. Each file is compared with
+the Keras model on crops and on whole photographs. The export fails if one is out of the bounds that
+report.md lists.
+
+Exit status: 0 after success; 1 if --keep-going left files out; 2 after an error, which leaves
+existing exports unchanged."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,6 +54,7 @@ def _export(options):
     from regnet_tf._files import print_paths
 
     from . import exporting, report
+    from .formats import Settings
     from .source import load_source
 
     source = load_source(
@@ -59,22 +68,30 @@ def _export(options):
     facts = exporting.export(
         source,
         options.out,
-        precisions=options.precision,
+        formats=options.format,
+        settings=Settings(
+            precisions=options.precision,
+            batch_size=options.batch,
+            int8_output=options.int8_output,
+            opset=options.opset,
+            web_scripts=options.web_scripts,
+            cdn=options.cdn,
+            web_precision=options.web_precision,
+        ),
         version=options.version,
         overwrite=options.overwrite,
-        batch_size=options.batch,
-        int8_output=options.int8_output,
+        keep_going=options.keep_going,
         say=lambda text: print(text, flush=True),
     )
     print(report.table(facts["artefacts"], facts["classes"] > 0))
-    serving = {f"serving/{facts['name']}/{facts['version']}": "SavedModel", **exporting.SERVING}
-    print_paths(options.out, {**serving, **exporting.FILES})
+    print_paths(options.out, exporting.written(facts))
+    return 1 if facts["failed"] else 0
 
 
 def _parser():
     parser = argparse.ArgumentParser(
         prog="regnet export",
-        description="Exports a RegNet for TensorFlow Serving and for phones, and checks the files.",
+        description="Exports a RegNet for servers, phones and browsers, and checks the files.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -89,22 +106,43 @@ def _parser():
         type=int,
         help="version of the SavedModel (default: last version + 1)",
     )
-    add("--overwrite", action="store_true", help="replace the version if it exists")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace the version if it exists, and remove files of another network",
+    )
     add("--labels", metavar="FILE", help="text file with one class name per line")
-    phones = parser.add_argument_group(".tflite files for phones")
-    precisions = ["float32", "float16", "dynamic_range", "int8"]
-    phones.add_argument(
+    add(
+        "--format",
+        metavar="NAME",
+        nargs="+",
+        help="saved_model, tflite, onnx, openvino, web (default: see above)",
+    )
+    add(
         "--precision",
         metavar="NAME",
-        nargs="*",
-        default=precisions,
-        help=f"{', '.join(precisions)} (default: all)",
+        nargs="+",
+        default=["float32", "float16", "dynamic_range", "int8"],
+        help="float32, float16, dynamic_range, int8 (default: all that a format has)",
     )
-    phones.add_argument(
+    add(
         "--calibration",
         metavar="PATH",
         help="images for int8 and the checks: a folder or an .npz file (default: the run's)",
     )
+    add(
+        "--keep-going",
+        action="store_true",
+        help="if a file cannot be written, write the others",
+    )
+    add(
+        "--opset",
+        metavar="N",
+        type=int,
+        default=18,
+        help="version of the operators of .onnx files (default: %(default)s)",
+    )
+    phones = parser.add_argument_group(".tflite files")
     phones.add_argument(
         "--batch", metavar="N", type=int, default=1, help="images per call (default: 1)"
     )
@@ -112,7 +150,27 @@ def _parser():
         "--int8-output",
         metavar="TYPE",
         default="float32",
-        help="output of the int8 file: float32 (default) or uint8",
+        help="output of the int8 .tflite file: float32 (default) or uint8",
+    )
+    page = parser.add_argument_group("page for browsers, --format web")
+    page.add_argument(
+        "--web-scripts",
+        metavar="DIR",
+        type=Path,
+        help="folder of the npm package @litertjs/core, or a node_modules with it (default: the"
+        " node_modules here, then npm's global one)",
+    )
+    page.add_argument(
+        "--cdn",
+        metavar="URL",
+        help="let the page fetch its scripts from URL/PACKAGE@VERSION/FILE instead",
+    )
+    page.add_argument(
+        "--web-precision",
+        metavar="NAME",
+        default="float32",
+        help="precision of its network (default: float32, which is exact); dynamic_range and int8"
+        " are a fourth of the size and twice as fast",
     )
     add_preprocessing_options(parser)
     return parser

@@ -19,6 +19,7 @@ def convert(
     batch_size: int,
     dtype: tf.DType = tf.uint8,
     configure: Callable | None = None,
+    output: str | None = None,
 ) -> bytes:
     """Converts a network to TFLite's builtin operations.
 
@@ -28,17 +29,17 @@ def convert(
         batch_size: number of images in a batch.
         dtype: dtype of the images, which have levels 0 to 255.
         configure: function that changes a `tf.lite.TFLiteConverter` before it runs.
+        output: name of the file's output, one of `network.outputs`; by default the first.
 
     Returns:
-        The file's content. Its signature "serving_default" maps "images" to "probabilities", or
-        to "features" if the network has no head.
+        The file's content. Its signature "serving_default" maps "images" to the output.
 
     Raises:
         UserError: if builtin operations cannot express the network.
     """
     size = preprocessing.image_size
     traced = network.traced(batch_size, (size, size))
-    name = "probabilities" if "probabilities" in network.outputs else "features"
+    name = output or network.outputs[0]
     spec = tf.TensorSpec((batch_size, size, size, network.channels), dtype, name="images")
 
     @tf.function(input_signature=[spec], autograph=False)

@@ -9,16 +9,16 @@ import warnings
 import numpy as np
 from regnet_command import without_stderr
 
+from regnet_tf._cpu import available_cores
 from regnet_tf._errors import UserError, import_optional
-from regnet_tf._litert import dequantized
+from regnet_tf.runtimes.tflite import dequantized
 
 from .convert import SIGNATURE, convert
 from .flatbuffer import pack_model, read_model, schema
-from .runners import THREADS
 
-# Squeeze-and-excitation stays in float: the error of a gate scales a whole channel. In 8 bits, the
-# gates of a RegNetY cost by far the most accuracy, and they take almost no time.
-_IN_FLOAT = r"(^|.*[/;])se(_\d+)?/.*"
+#: Names in squeeze-and-excitation, which stays in float: the error of a gate scales a channel. In 8
+#: bits, the gates of a RegNetY cost by far the most accuracy, and they take almost no time.
+IN_FLOAT = r"(^|.*[/;])se(_\d+)?/.*"
 _LAYER_IMAGES = 16
 
 
@@ -53,14 +53,14 @@ def quantize(network, source, batch_size, output="float32"):
     batches = _batches(source.examples.calibration, batch_size)
     (everything,) = recipes.static_wi8_ai8()
     in_float = {"algorithm_key": "no_quantize"}
-    recipe = [everything, {**everything, **in_float, "regex": _IN_FLOAT}]
+    recipe = [everything, {**everything, **in_float, "regex": IN_FLOAT}]
     if output == "float32":
         recipe.append({**everything, **in_float, "operation": "OUTPUT"})
     with _silence():
         try:
             manager.load_quantization_recipe(recipe)
             calibration = calibrator.Calibrator(
-                content, THREADS, qsv_update_func=statistics.min_max_update
+                content, available_cores(), qsv_update_func=statistics.min_max_update
             )
             requests = [{"images": batch} for batch in batches]
             calibration.calibrate({SIGNATURE: requests}, manager)
@@ -148,7 +148,9 @@ class _Outputs:
     def __init__(self, content):
         litert = import_optional("ai_edge_litert.interpreter", extra="export")
         self._interpreter = litert.Interpreter(
-            model_content=content, num_threads=THREADS, experimental_preserve_all_tensors=True
+            model_content=content,
+            num_threads=available_cores(),
+            experimental_preserve_all_tensors=True,
         )
         self._interpreter.allocate_tensors()
         details = {one["index"]: one for one in self._interpreter.get_tensor_details()}

@@ -11,8 +11,8 @@ from regnet_tf._files import read_json, sha256_of, write_json
 
 FILE = "manifest.json"
 
-#: All files are listed at this depth: in `serving/NAME/VERSION`, and in `tflite`.
-_DEPTHS = {"serving": 3, "tflite": 1}
+#: All files are listed at this depth: in `serving/NAME/VERSION`, and in the folders of the others.
+_DEPTHS = {"serving": 3, "tflite": 1, "onnx": 1, "openvino": 1, "web": 1}
 
 
 def write_manifest(folder: Path, files: Iterable[str], kept: dict[str, dict] | None = None) -> None:
@@ -69,29 +69,51 @@ def below(entries: dict[str, dict], path: str) -> dict[str, dict]:
     }
 
 
-def of_other_versions(folder: Path, version: str) -> dict[str, dict]:
-    """Returns the entries of the SavedModels in a folder without those of a version.
+def of_others(folder: Path, new: Iterable[str], stay: Iterable[str]) -> dict[str, dict]:
+    """Returns the entries of the files that a new export leaves in a folder.
 
-    Versions that were deleted have no entries.
+    These are all SavedModels and the chosen formats. What was deleted has no entries.
 
     Args:
         folder: a `Path`: the folder of the export.
-        version: path of the version's folder, relative to `folder`.
+        new: paths of the files and folders of the new export, relative to `folder`.
+        stay: folders of formats that stay.
 
     Raises:
         UserError: if the manifest is damaged.
     """
     if not (folder / FILE).exists():
         return {}
-    others = {name for name in _folders(folder) if name.startswith("serving/")} - {version}
-    return {path: one for path, one in read_manifest(folder).items() if _folder_of(path) in others}
+    there = _folders(folder).keys() - {*new}
+    there = {name for name in there if name.startswith("serving/") or name in stay}
+    return {path: one for path, one in read_manifest(folder).items() if _folder_of(path) in there}
+
+
+def gone(folder: Path, entries: dict[str, dict]) -> list[str]:
+    """Returns the folders of formats that the manifest in a folder lists, but a new one does not.
+
+    Args:
+        folder: a `Path`: the folder of the export.
+        entries: entries of the new manifest.
+    """
+    before = formats(folder) if (folder / FILE).exists() else set()
+    return sorted(name for name in before - {*map(_folder_of, entries)} if (folder / name).exists())
+
+
+def formats(folder: Path) -> set[str]:
+    """Returns the folders of formats that the manifest lists, without `serving`.
+
+    Raises:
+        UserError: if the manifest is missing or damaged.
+    """
+    return {path.partition("/")[0] for path in read_manifest(folder) if "/" in path} - {"serving"}
 
 
 def faults(folder: Path) -> list[str]:
     """Lists the differences from the manifest, one line each.
 
-    Files may be missing, or of other size or content. The folders of SavedModels and of `.tflite`
-    files may hold only files that the manifest lists.
+    Files may be missing, or of other size or content. The folders of the formats may hold only
+    files that the manifest lists.
 
     Args:
         folder: a `Path`: the folder of the export.

@@ -55,8 +55,8 @@ def move(folder: Path, out: Path, new_version: bool) -> None:
     """Moves an export into place.
 
     Args:
-        folder: the folder that `staging(out)` yielded, with `serving/NAME/VERSION`, `tflite` and
-            files, all of them in its manifest.
+        folder: the folder that `staging(out)` yielded, with `serving/NAME/VERSION`, the folders of
+            other formats, and files, all of them in its manifest.
         out: the folder of exports.
         new_version: whether the version must not exist yet.
 
@@ -103,6 +103,8 @@ def _finish(out):
         return
     if (complete / manifest.FILE).is_file():  # else all is moved
         entries = manifest.read_manifest(complete)
+        for name in manifest.gone(out, entries):
+            _set_aside(out, Path(name))
         for path in _parts(complete):
             _put(complete, out, path, entries)
     serving.write_configuration(out / "serving")
@@ -127,9 +129,14 @@ def _put(complete, out, path, entries):
     new_entries = manifest.below(entries, path.as_posix())
     is_there = manifest.entries_of(out, [path]) == new_entries  # an earlier process moved it
     if not is_there and not _exchange(new, there):
-        (out / _PARTIAL).mkdir(exist_ok=True)
-        there.rename(out / _PARTIAL / there.name)
+        _set_aside(out, path)
         new.rename(there)
+
+
+def _set_aside(out, path):
+    """Moves a folder of an earlier export to the temporary folder, which is removed at the end."""
+    (out / _PARTIAL).mkdir(exist_ok=True)
+    (out / path).rename(out / _PARTIAL / path.name)
 
 
 def _exchange(one, other):

@@ -36,7 +36,10 @@ class Network:
         channels: number of channels of the images.
         is_multi_label: whether an image can have several classes: the activation is a sigmoid.
         softmax_is_assumed: whether the model outputs logits, so that softmax makes probabilities.
+        features: a `keras.Model` of the model's own layers, from its input to "features"; None if
+            it has none.
         layers: paths of the layers that have a kernel.
+        bytes: bytes of the weights that inference reads.
         variables: the `tf.Variable`s of the graphs, to be saved with them; empty if the weights
             are constants.
 
@@ -50,6 +53,9 @@ class Network:
         self.softmax_is_assumed = "logits" in taps and activation is None
         self._activation = activation or tf.nn.softmax
         self.is_multi_label = activation is not None and _scores(activation) is _SIGMOID
+        self.features = None
+        if "features" in taps:
+            self.features = keras.Model(model.inputs, taps["features"])
         try:
             fused = regnet_tf.fuse(keras.Model(model.inputs, taps, name=model.name), "float32")
         except ValueError as error:
@@ -63,8 +69,8 @@ class Network:
         self.layers = [path.removesuffix("/kernel") for path in kernels]
         self._used = self._used_variables()
         tensors = [variable.value for variable in self._used]
-        large = sum(t.dtype.size * t.shape.num_elements() for t in tensors) > most_constants
-        self.variables = tensors if large else []
+        self.bytes = sum(t.dtype.size * t.shape.num_elements() for t in tensors)
+        self.variables = tensors if self.bytes > most_constants else []
 
     def traced(self, batch_size, size):
         """Returns a graph of the network.
@@ -98,7 +104,7 @@ class Network:
         ]
 
         def call(images):
-            constants = [(variable, tf.constant(value)) for variable, value in values]
+            constants = [(one, tf.constant(value, name=one.path)) for one, value in values]
             with keras.StatelessScope(state_mapping=constants):
                 return self._call(images)
 

@@ -17,18 +17,25 @@ from . import bounds, manifest
 from .checks import Checks
 from .source import Source
 
-_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
+FILE = "report.json"
+
+_PACKAGES = (
+    *("tensorflow", "keras", "numpy"),
+    *("ai-edge-litert", "onnx", "onnxruntime", "openvino"),
+)
 _BLUE, _GREY = "#1f5fa8", "#666666"
 _WORST_LAYERS = 8
+_OUTPUTS = (None, "features")
 
 
 def facts(
     source: Source,
     number: int,
     checks: Checks,
-    quantization: list[dict] | None,
+    quantization: dict[str, list[dict]],
     warnings: list[str],
     artefacts: dict[str, dict],
+    failed: dict[str, str],
 ) -> dict:
     """Returns the content of `report.json`.
 
@@ -36,15 +43,17 @@ def facts(
         source: an `export.source.Source`.
         number: version number.
         checks: the `export.checks.Checks`.
-        quantization: result of `export.tflite.write_tflite` for the int8 file: the errors of the
-            layers. None without an int8 file.
+        quantization: dict: name of a file -> errors of its layers in integers, dicts with "layer"
+            and "error".
         warnings: list of lines.
-        artefacts: dict: name -> dict of a file with "path", "bytes", and the results of
-            `Checks.compare` and `measure_speed`.
+        artefacts: dict: name -> dict of a file with "path", "precision", "output", "bytes", and the
+            results of `Checks.compare` and `measure_speed`.
+        failed: dict: name of a file or format that could not be written -> reason.
     """
     return {
         "name": source.name,
         "version": number,
+        "fingerprint": source.fingerprint,
         "classes": len(source.labels),
         "multi_label": checks.multi_label,
         "preprocessing": source.preprocessing.to_dict(),
@@ -55,6 +64,7 @@ def facts(
         },
         "keras": {"accuracy": checks.accuracy},
         "artefacts": artefacts,
+        "failed": dict(failed),
         "quantization": quantization,
         "warnings": warnings,
         "machine": {
@@ -73,9 +83,18 @@ def facts(
 
 def write(folder, facts):
     """Writes `report.json`, `report.md` and `report.png`."""
-    write_json(folder / "report.json", facts)
+    write_json(folder / FILE, facts)
     (folder / "report.md").write_text(markdown(facts))
     chart(facts).savefig(folder / "report.png", dpi=130)
+
+
+def read_fingerprint(file: Path) -> str | None:
+    """Reads the `Source.fingerprint` of the exported network from a `report.json`.
+
+    Raises:
+        UserError: if the report is damaged.
+    """
+    return read_json(file, "fingerprint")["fingerprint"]
 
 
 def read_artefacts(file: Path) -> dict[str, dict]:
@@ -85,11 +104,13 @@ def read_artefacts(file: Path) -> dict[str, dict]:
         UserError: if the report is damaged, or names files outside of its folder.
     """
     artefacts = read_json(file, "artefacts")["artefacts"]
-    if not isinstance(artefacts, dict) or not artefacts.keys() <= bounds.BOUNDS.keys():
-        raise UserError(f'{file} is damaged: "artefacts" names no exported files')
+    if not isinstance(artefacts, dict):
+        raise UserError(f'{file} is damaged: "artefacts" is no object')
     for name, one in artefacts.items():
         if not isinstance(one, dict) or not manifest.is_inside(one.get("path")):
             raise UserError(f"{file} is damaged: {name} has no path in its folder")
+        if one.get("precision") not in bounds.BOUNDS or one.get("output") not in _OUTPUTS:
+            raise UserError(f"{file} is damaged: {name} has no known precision and output")
         for key in ("max_difference", "photographs", "top1_agreement"):
             try:
                 check_number(key, one.get(key, 0), minimum=0)
@@ -108,7 +129,7 @@ def table(artefacts: dict[str, dict], classifier: bool = True) -> str:
         cells = [name, f"{one['bytes'] / 1e6:.2f}", f"{one['max_difference']:.1e}"]
         cells.append(f"{one['cosine']:.5f}")
         if classifier:
-            cells += [_percent(one["top1_agreement"]), _percent(one["accuracy"])]
+            cells += [_percent(one.get(key)) for key in ("top1_agreement", "accuracy")]
         cells += [f"{one['latency_ms']:.2f}", f"{one['images_per_second']:.1f}"]
         rows.append(cells)
     return markdown_table(columns, rows)
@@ -134,8 +155,10 @@ def markdown(facts: dict) -> str:
         "![chart](report.png)",
     ]
     parts += [f"**Warning:** {warning}" for warning in facts["warnings"]]
+    parts += [f"**Failed:** {name}: {reason}" for name, reason in facts["failed"].items()]
     if facts["quantization"]:
-        parts += ["## Where integers lose", _layers(facts["quantization"])]
+        parts += ["## Where integers lose", _ERROR]
+        parts += [_layers(name, layers) for name, layers in facts["quantization"].items()]
     parts += ["## Bounds", _BOUNDS, bounds.table()]
     parts.append(", ".join(f"{name} {number}" for name, number in facts["versions"].items()))
     return "\n\n".join(parts) + "\n"
@@ -143,20 +166,24 @@ def markdown(facts: dict) -> str:
 
 def _photographs(facts):
     """Returns a sentence about the check from encoded files to outputs."""
-    if "photographs" not in facts["artefacts"]["SavedModel"]:
-        return "The SavedModel takes no image files."
+    differences = {
+        name: one["photographs"] for name, one in facts["artefacts"].items() if "photographs" in one
+    }
+    if not differences:
+        return "No file takes image files."
     return (
-        f"The SavedModel was also given {facts['checks']['photographs']} whole photographs as"
-        " files: it differs from the Keras model by at most"
-        f" {facts['artefacts']['SavedModel']['photographs']:.1e}."
+        f"{facts['checks']['photographs']} whole photographs were also given as files. Largest"
+        " difference from the Keras model: "
+        + ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
+        + "."
     )
 
 
-def _layers(layers):
+def _layers(name, layers):
     worst = sorted(layers, key=lambda layer: -layer["error"])[:_WORST_LAYERS]
     rows = [[f"`{layer['layer']}`", f"{layer['error']:.4f}"] for layer in worst]
     text = markdown_table(["layer", "error"], rows)
-    return f"{_ERROR} The worst of {len(layers)}:\n\n{text}"
+    return f"{name}, the worst of {len(layers)}:\n\n{text}"
 
 
 _BOUNDS = (
@@ -167,19 +194,19 @@ _BOUNDS = (
     " change."
 )
 _ERROR = (
-    "Error is the distance of the int8 file's layer outputs from float32's, on calibration images,"
-    " relative to their standard deviation."
+    "Error is the distance of the outputs of an int8 file's layer from float32's, on calibration"
+    " images, relative to their standard deviation."
 )
 
 
 def chart(facts):
     """Draws latency, size and largest difference of each file; returns a matplotlib figure."""
-    figure = import_optional("matplotlib.figure", extra="export").Figure(
-        figsize=(11, 3.4), layout="constrained"
-    )
-    figure.suptitle(f"{facts['name']}, version {facts['version']}")
     artefacts = facts["artefacts"]
     names = list(artefacts)
+    figure = import_optional("matplotlib.figure", extra="export").Figure(
+        figsize=(11, 1.2 + 0.4 * len(names)), layout="constrained"
+    )
+    figure.suptitle(f"{facts['name']}, version {facts['version']}")
     panels = (
         ("latency_ms", "batch 1 (ms)", 1, "{:.2f}"),
         ("bytes", "size (MB)", 1e6, "{:.2f}"),

@@ -100,7 +100,7 @@ def write_configuration(folder):
     """Writes `FILES` for the models of a folder.
 
     A model's label `stable` stays at its version. A model without the label gets it at its first
-    version. The label `canary` is at the newest version.
+    version. The label `canary` is at the newest version. Without models nothing is written.
 
     Args:
         folder: a `Path`, `<out>/serving`.
@@ -109,7 +109,9 @@ def write_configuration(folder):
         UserError: if `models.config` exists and cannot be read.
     """
     cores = os.cpu_count() or 1
-    names = sorted(one.name for one in folder.iterdir() if versions(one))
+    names = sorted(one.name for one in folder.glob("*/") if versions(one))
+    if not names:
+        return
     values = {"name": names[0], "cores": cores, "largest": _LARGEST_BATCH}
     texts = {
         "models.config": _models(folder, names),

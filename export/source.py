@@ -1,6 +1,8 @@
 """Source of an export: a trained network, its preprocessing, its class names and images."""
 
 import dataclasses
+import functools
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +11,12 @@ from typing import Any
 import keras
 
 from regnet_tf._checks import check_number
-from regnet_tf._errors import UserError, first_line, printable
+from regnet_tf._errors import UserError, first_line
 from regnet_tf._files import read_json
 from regnet_tf._predictors import levels_are_fed
 from regnet_tf._runs import RUN, check_file
 from regnet_tf._trained import load_trained
-from regnet_tf.class_names import imagenet_synsets, readable
+from regnet_tf.class_names import imagenet_synsets, in_words
 from regnet_tf.facts import facts_of
 from regnet_tf.preprocessing import Preprocessing
 
@@ -50,7 +52,17 @@ class Source:
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes in words, one line each."""
-        return tuple(printable(" ".join(readable(name).split())) for name in self.class_names)
+        return in_words(self.class_names)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A SHA-256 of the network, its preprocessing, its classes and the images of the checks."""
+        digest = hashlib.sha256(repr((self.preprocessing, self.class_names)).encode())
+        for weight in self.model.weights:
+            digest.update(keras.ops.convert_to_numpy(weight).tobytes())
+        if self.examples is not None:
+            digest.update(self.examples.test.tobytes())
+        return digest.hexdigest()
 
 
 def load_source(

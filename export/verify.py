@@ -25,6 +25,7 @@ report or checks cannot be read."""
 _SLACK = 2.0
 _LEAST_DIFFERENCE = 1e-4  # always allowed: of probabilities, or relative to the largest feature
 _LESS_AGREEMENT = 1.0  # percentage points
+_SUFFIXES = (".tflite", ".onnx", ".xml")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -69,44 +70,48 @@ def verify(folder: Path, say: Callable = print) -> list[str]:
         UserError: if the folder holds no export.
     """
     from regnet_tf._errors import UserError
+    from regnet_tf.runtimes import open_file
 
     from . import bounds, manifest, moving, report
     from .checks import Checks
     from .graph import offending_ops
-    from .runners import open_artefact
 
     moving.finish(folder)
     found = manifest.faults(folder)
     if found:
         return found
-    artefacts = report.read_artefacts(folder / "report.json")
+    artefacts = report.read_artefacts(folder / report.FILE)
     found = list(_unlisted(manifest.read_manifest(folder), artefacts))
     checks = Checks.read(folder / "checks.npz")
+    width = max(map(len, artefacts), default=0)
     for name, before in artefacts.items():
         path = folder / before["path"]
         try:
+            expected = checks.of(before["output"])
             found += offending_ops(path) if path.is_dir() else []
-            now = checks.compare(open_artefact(path))
+            now = expected.compare(open_file(path))
         except UserError as error:
             found.append(f"{before['path']}: {error}")
             continue
-        faults = [*bounds.faults(name, now, checks), *_faults(now, before, checks)]
+        faults = bounds.faults(before["precision"], now, expected)
+        faults += _faults(now, before, expected)
         found += [f"{before['path']}: {fault}" for fault in faults]
-        say(f"{name:14} largest difference {now['max_difference']:.1e}" + _agreement(now))
+        say(f"{name:{width}} largest difference {now['max_difference']:.1e}" + _agreement(now))
     return found
 
 
 def _unlisted(entries, artefacts):
     """Yields lines about files that only one of the manifest and the report lists."""
-    from . import manifest
+    from . import manifest, report
 
     named = [one["path"] for one in artefacts.values()]
-    for path in ("checks.npz", "report.json", *named):
+    for path in ("checks.npz", report.FILE, *named):
         if not manifest.below(entries, path):
             yield f"{path} is not in {manifest.FILE}"
     for path in entries:
-        if path.startswith("tflite/") and path.endswith(".tflite") and path not in named:
-            yield f"{path} is not in report.json"
+        is_network = Path(path).suffix in _SUFFIXES and not path.startswith("web/")
+        if is_network and "/" in path and not path.startswith("serving/") and path not in named:
+            yield f"{path} is not in {report.FILE}"
 
 
 def _agreement(compared):

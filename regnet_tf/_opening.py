@@ -1,31 +1,30 @@
 """Opens trained networks of any format, with the class names and preprocessing in their files."""
 
-import contextlib
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from regnet_tf._archives import DAMAGES, read_entry
 from regnet_tf._errors import UserError, first_line
 from regnet_tf._files import FACTS_FILE, LABELS_FILE, parse_json
-from regnet_tf._litert import dequantized, invoked, open_interpreter
 from regnet_tf._predictors import Predictor, is_of_pixels, lines_of, of_keras
 from regnet_tf._trained import load_trained
 from regnet_tf.layers import checked_class_names
 from regnet_tf.preprocessing import Preprocessing
+from regnet_tf.runtimes.opening import has_runtime, open_file
 from regnet_tf.weights import is_tag
+
+_USUAL_SIZE = 224  # pixels, where a network takes any
+_ROUNDING = 1e-3  # of probabilities, in 16 bits
 
 
 def is_network(source: str | Path) -> bool:
     """Whether a word names a network that `open_predictor` opens without a variant."""
     path = Path(source)
-    if is_tag(source) or path.suffix in (".keras", ".tflite"):
+    if is_tag(source) or path.suffix == ".keras" or has_runtime(path):
         return True
-    files = ("model.keras", "saved_model.pb", "run.json")
-    return any((path / file).is_file() for file in files)
+    return any((path / file).is_file() for file in ("model.keras", "run.json"))
 
 
 def open_predictor(source: str | Path, variant: str | None = None) -> Predictor:
@@ -33,123 +32,52 @@ def open_predictor(source: str | Path, variant: str | None = None) -> Predictor:
 
     Args:
         source: a tag of `regnet_tf.list_weights`; a folder written by `regnet train`; a `.keras`
-            file; a weight file of `variant`; a SavedModel; or a `.tflite` file. A SavedModel or
-            `.tflite` file with uint8 input normalizes its images itself.
+            file; a weight file of `variant`; or what `regnet_tf.runtimes.open_file` opens, which
+            normalizes its images itself if it takes uint8.
         variant: name of the network of a weight file.
 
     Raises:
         UserError: if `source` is none of these, or names no classes.
         ValueError, OSError: if a file is damaged, or weights cannot be downloaded.
     """
-    path = Path(source)
-    if (path / "saved_model.pb").is_file():
-        return _of_saved_model(path)
-    if path.suffix == ".tflite" and not is_tag(source):
-        if not path.is_file():
-            raise UserError(f"There is no file {source}.")
-        return _of_tflite(path)
+    if has_runtime(source):
+        return _of_runtime(open_file(source))
     trained = load_trained(source, variant)
     return of_keras(trained.name, trained.model)
 
 
-def load_saved_model(path: str | Path) -> Any:
-    """Loads a SavedModel.
-
-    Raises:
-        UserError: if it is damaged.
-    """
-    try:
-        # `load` would log a damaged fingerprint with a traceback, and go on.
-        with contextlib.suppress(FileNotFoundError):  # it may have none
-            tf.saved_model.experimental.read_fingerprint(str(path))
-        return tf.saved_model.load(str(path))
-    except Exception as error:  # TensorFlow may raise any exception
-        raise UserError(f"{path} cannot be read: {first_line(error)}") from error
-
-
-def _of_saved_model(path):
-    signatures = load_saved_model(path).signatures
-    takes_images = {
-        name: function
-        for name, function in signatures.items()
-        if [spec.shape.rank for spec in function.structured_input_signature[1].values()] == [4]
-    }
-    if not takes_images:
-        raise UserError(f"{path} has no signature that takes a batch of images alone.")
-    function = takes_images[_preferred(takes_images, ("images", "serving_default"))]
-    ((argument, spec),) = function.structured_input_signature[1].items()
-    outputs = function.structured_outputs
-    key = _preferred(outputs, ("probabilities", "logits"))
-    shape = outputs[key].shape.as_list()
-
-    def scores(images):
-        return function(**{argument: tf.cast(images, spec.dtype)})[key].numpy()
-
-    extra = path / "assets.extra"
-    files = {
-        name: (extra / name).read_bytes()
-        for name in (LABELS_FILE, FACTS_FILE)
-        if (extra / name).is_file()
-    }
+def _of_runtime(runtime):
+    """Returns the predictor of a `Runtime`."""
+    main, shape = next(iter(runtime.outputs.items()))
+    of_pixels = is_of_pixels(runtime.path, shape)
+    if main == "features" or shape[-1] is None:
+        raise UserError(f"{runtime.path} is not a classifier: it returns {main} of shape {shape}.")
+    facts = _facts_of_files(runtime.files, runtime.path, shape[-1])
+    has_logits = main != "probabilities" and _returns_logits(runtime)
+    line = f"{runtime.name} seems to return logits; softmax makes probabilities of them."
     return Predictor(
-        name=path.name,
+        name=runtime.name,
         classes=shape[-1],
-        scores=scores,
-        normalized=spec.dtype != tf.uint8,
-        image_size=spec.shape[1],
-        of_pixels=is_of_pixels(path, shape),
-        **_facts_of_files(files, path, shape[-1]),
-    )
-
-
-def _preferred(names, order):
-    """Returns the first name of `order` that is in `names`, else the first of `names`."""
-    return next(name for name in (*order, *names) if name in names)
-
-
-def _of_tflite(path):
-    interpreter = open_interpreter(path, _threads())
-    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    of_pixels = is_of_pixels(path, target["shape"].tolist())
-    batch, side = source["shape_signature"][:2]
-
-    def run(images):
-        if images.shape[0] != interpreter.get_input_details()[0]["shape"][0]:
-            interpreter.resize_tensor_input(source["index"], images.shape)
-            interpreter.allocate_tensors()
-        return dequantized(invoked(interpreter, path, source, target, images), target)
-
-    def scores(images):
-        images = _quantized(np.asarray(images), source)
-        if batch < 0:
-            return run(images)
-        # A fixed batch stays as it is: XNNPACK accepts no other one.
-        padding = np.zeros((-len(images) % batch, *images.shape[1:]), images.dtype)
-        padded = np.concatenate([images, padding])
-        parts = [run(padded[start : start + batch]) for start in range(0, len(padded), batch)]
-        return np.concatenate(parts)[: len(images)]
-
-    return Predictor(
-        name=path.stem,
-        classes=int(target["shape"][-1]),
-        scores=scores,
-        normalized=source["dtype"] != np.uint8,
-        image_size=int(side) if side > 0 else None,
+        scores=_with_softmax(runtime) if has_logits else runtime,
+        normalized=runtime.dtype != np.uint8,
+        image_size=runtime.image_size,
         of_pixels=of_pixels,
-        **_facts_of_files(_archived(path), path, int(target["shape"][-1])),
+        assumed=(line,) if has_logits else (),
+        **facts,
     )
 
 
-def _archived(path):
-    """Returns the bytes of the texts in the archive behind a `.tflite` file, by name."""
-    if not zipfile.is_zipfile(path):
-        return {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            there = set(archive.namelist()) & {LABELS_FILE, FACTS_FILE}
-            return {name: read_entry(archive, name) for name in there}
-    except DAMAGES as error:
-        raise UserError(f"The archive behind {path} is damaged: {first_line(error)}") from error
+def _with_softmax(runtime):
+    return lambda images: tf.nn.softmax(runtime(images)).numpy()
+
+
+def _returns_logits(runtime):
+    """Whether the scores of a file are no probabilities: for noise, some are not from 0 to 1."""
+    size = runtime.image_size or _USUAL_SIZE
+    noise = np.random.default_rng(0).normal(size=(1, size, size, runtime.channels or 3))
+    levels = np.clip(128 + 64 * noise, 0, 255)
+    scores = runtime(levels if runtime.dtype == np.uint8 else noise)
+    return bool(scores.min() < 0 or scores.max() > 1 + _ROUNDING)
 
 
 def _facts_of_files(files: dict[str, bytes], path: Path, classes: int) -> dict[str, Any]:
@@ -178,15 +106,3 @@ def _facts_of_files(files: dict[str, bytes], path: Path, classes: int) -> dict[s
         }
     except (ValueError, TypeError) as error:
         raise UserError(f"{origin} is damaged: {first_line(error)}") from error
-
-
-def _quantized(images, details):
-    """Returns images in the input type of a `.tflite` file."""
-    scale, zero = details["quantization"]
-    if details["dtype"] == np.int8:
-        images = np.clip(np.round(images / scale) + zero, -128, 127)
-    return images.astype(details["dtype"])
-
-
-def _threads():
-    return tf.config.threading.get_intra_op_parallelism_threads() or None

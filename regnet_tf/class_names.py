@@ -2,6 +2,7 @@
 
 import functools
 import importlib.resources
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from regnet_tf._checks import check, check_int
+from regnet_tf._errors import printable
 from regnet_tf.facts import facts_of
 
 
@@ -92,6 +94,11 @@ def readable(class_name: str) -> str:
     """
     words = _synset_words().get(class_name)
     return class_name if words is None else words.split(",")[0]
+
+
+def in_words(class_names: Iterable[str]) -> tuple[str, ...]:
+    """Returns names of classes as people read them, each in one line."""
+    return tuple(printable(" ".join(readable(name).split())) for name in class_names)
 
 
 @functools.cache

@@ -39,7 +39,7 @@ def fan_out_initializer(size, filters):
 
 @_register
 class BatchNorm(keras.layers.BatchNormalization):
-    """Batch normalization of the last axis by TensorFlow's fused kernel.
+    """Batch normalization of the last axis by the fastest kernel of the backend.
 
     It has the arguments, the variables and the freezing of `keras.layers.BatchNormalization`. The
     default epsilon and momentum are the authors'. Batch statistics are computed in float32 under
@@ -265,7 +265,7 @@ class SqueezeExcite(Composite):
     def call(self, inputs):
         means = ops.mean(inputs, axis=(1, 2))  # N C
         gate = self.expand(self.reduce(means))  # N C
-        return inputs * gate[:, None, None, :]  # N H W C
+        return inputs * ops.reshape(gate, (-1, 1, 1, gate.shape[-1]))  # N H W C
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -1,9 +1,9 @@
 """Grouped convolution, batch normalization and resizing at the full speed of each backend.
 
-This file selects the kernels for the backend. Keras 3 compiles every grouped convolution with XLA,
-which makes training on a CPU 20 times slower. It normalizes training batches by a chain of small
-operations. On TensorFlow, this file uses TensorFlow's own kernels for both. On other backends it
-uses `keras.ops`.
+This file selects the kernels for the backend. On TensorFlow, Keras 3 compiles every grouped
+convolution with XLA, which makes training on a CPU 20 times slower. It normalizes training batches
+by a chain of small operations. For both, there is a file with better ones for each backend. Where
+it has none, this file uses `keras.ops`.
 """
 
 import importlib
@@ -13,12 +13,17 @@ from typing import Any
 import keras
 from keras import ops
 
-# TensorFlow and the kernels for it; None on other backends.
-tf: Any = None
+from regnet_tf._normalize import normalize
+
+_KERNELS = {"tensorflow": "kernels", "jax": "jax_kernels", "torch": "torch_kernels"}
+_BACKEND = keras.backend.backend()
+
+# TensorFlow; None on other backends.
+tf: Any = importlib.import_module("tensorflow") if _BACKEND == "tensorflow" else None
+# The kernels of the backend; None if there are none.
 kernels: Any = None
-if keras.backend.backend() == "tensorflow":
-    tf = importlib.import_module("tensorflow")
-    kernels = importlib.import_module("regnet_tf.kernels")
+if _BACKEND in _KERNELS:
+    kernels = importlib.import_module(f"regnet_tf.{_KERNELS[_BACKEND]}")
 
 
 def supports_jit() -> bool:
@@ -105,7 +110,7 @@ def _has_size(x, size):
 def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
     """Normalizes x `(batch, height, width, channels)` with the given statistics `(channels,)`."""
     if not _has_kernel(x):
-        return _normalize(x, gamma, beta, mean, variance, epsilon)
+        return normalize(x, gamma, beta, mean, variance, epsilon)
     return kernels.batch_norm_inference(x, gamma, beta, mean, variance, epsilon)
 
 
@@ -135,7 +140,7 @@ def batch_norm_training(
         `(y, moving_mean, moving_variance)`. The moving variance is updated with the unbiased batch
         variance, as in PyTorch. An empty batch leaves the moving statistics as they are.
     """
-    if _has_kernel(x) and not synchronized:
+    if _has_training_kernel(x) and not synchronized:
         return kernels.batch_norm_training(
             x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, activated
         )
@@ -147,7 +152,7 @@ def batch_norm_training(
         replica = tf.distribute.get_replica_context()
         count = replica.all_reduce(tf.distribute.ReduceOp.SUM, count)
     mean, variance = (ops.where(count > 0, one, 0) for one in (mean, variance))
-    y = _normalize(x, gamma, beta, mean, variance, epsilon)
+    y = normalize(x, gamma, beta, mean, variance, epsilon)
     unbiased = variance * count / ops.maximum(count - 1, 1)
     share = ops.cast(count > 0, variance.dtype) * (1 - momentum)
     pairs = ((moving_mean, mean), (moving_variance, unbiased))
@@ -179,7 +184,7 @@ def momentum_step(variable, velocity, gradient, rate, momentum, nesterov):
         momentum: a float.
         nesterov: whether to use Nesterov momentum.
     """
-    if kernels is not None:
+    if tf is not None:
         kernels.momentum_step(variable, velocity.value, gradient, rate, momentum, nesterov)
         return
     velocity.assign(momentum * velocity + gradient)
@@ -205,7 +210,7 @@ def adam_step(variable, mean, square, gradient, rate, step, beta_1, beta_2, epsi
     bias_1, bias_2 = (-ops.expm1(step * logarithm) for logarithm in logarithms)
     root = ops.sqrt(bias_2)
     rate, epsilon = rate * root / bias_1, epsilon * root
-    if kernels is not None:
+    if tf is not None:
         moments = mean.value, square.value
         kernels.adam_step(variable, *moments, gradient, rate, beta_1, beta_2, epsilon)
         return
@@ -242,11 +247,11 @@ def rematerialize(layer, inputs):
 
 
 def _has_kernel(x):
-    return tf is not None and len(x.shape) == 4 and x.dtype in ("float32", "bfloat16", "float16")
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    short = dtype in ("float32", "bfloat16", "float16")
+    return kernels is not None and len(x.shape) == 4 and short
 
 
-def _normalize(x, gamma, beta, mean, variance, epsilon):
-    dtype = keras.backend.result_type(x.dtype, "float32")
-    scale = ops.cast(gamma, dtype) * ops.rsqrt(ops.cast(variance, dtype) + epsilon)
-    y = (ops.cast(x, dtype) - ops.cast(mean, dtype)) * scale + ops.cast(beta, dtype)
-    return ops.cast(y, x.dtype)
+def _has_training_kernel(x):
+    """Whether the backend has a kernel; other than TensorFlow's, it needs two pixels."""
+    return _has_kernel(x) and (tf is not None or math.prod(x.shape[:-1]) > 1)

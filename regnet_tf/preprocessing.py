@@ -206,7 +206,7 @@ class Preprocessing:
         shape, channels = tf.TensorShape(images.shape), self.channels
         ok = shape.rank != 0 and (shape.rank is None or shape[-1] in (channels, None))
         check("images", f"shape {shape}", ok, f"images of shape (..., {channels})")
-        scale, offset = _scale_and_offset(self.mean, self.std)
+        scale, offset = self.scale_and_offset()
         images = tf.cast(images, tf.float32)
         if shape.rank is None or shape.rank < 2 or shape[-2] is None:
             return images * scale + offset
@@ -214,6 +214,10 @@ class Preprocessing:
         rows = tf.reshape(images, [*tf.unstack(tf.shape(images)[:-2]), channels * shape[-2]])
         rows = rows * np.tile(scale, shape[-2]) + np.tile(offset, shape[-2])
         return tf.ensure_shape(tf.reshape(rows, tf.shape(images)), shape[:-1].concatenate(channels))
+
+    def scale_and_offset(self) -> "tuple[np.ndarray, np.ndarray]":
+        """Returns arrays, float32 `(channels,)`, with `normalize(x) == x * scale + offset`."""
+        return _scale_and_offset(self.mean, self.std)
 
     def to_dict(self) -> dict:
         """Returns a dict of JSON types. `from_dict` turns it into an equal preprocessing."""

@@ -205,5 +205,6 @@ def exported(digits_run, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         hasty = functools.partial(exporting.measure_speed, repeats=1, seconds=0.01)
         patch.setattr(exporting, "measure_speed", hasty)
-        facts = exporting.export(source, folder, say=lambda _: None)
+        formats = ("saved_model", "tflite")
+        facts = exporting.export(source, folder, formats, say=lambda _: None)
     return Exported(folder, source, facts, folder / "serving" / "digits" / "1")

@@ -17,12 +17,14 @@ import openvino
 import tensorflow as tf
 
 import regnet_tf
-from export import tflite
 from export.examples import Examples
 from export.flatbuffer import read_model, schema
+from export.formats import tflite
+from export.formats.onnx import write_onnx
+from export.formats.openvino import write_openvino
+from export.formats.saved_model import write_saved_model
 from export.graph import read_graph
 from export.network import Network
-from export.saved_model import write_saved_model
 from export.source import Source
 from regnet_tf._cpu import onednn
 
@@ -76,6 +78,10 @@ def write(folder):
             described[path.name] = describe(path)
         for kind in ("served", "keras_export"):
             described[f"{name}.{kind}"] = of_saved_model(folder / f"{name}.{kind}")
+        for kind, (write, suffix) in WITHOUT_TENSORFLOW.items():
+            path = folder / f"{name}.{kind}.{suffix}"
+            write(path, network, source, "float32")
+            described[path.name] = OF_KERAS[kind][1](path)
         for precision in tflite.PRECISIONS:
             path = folder / f"{name}.{precision}.tflite"
             tflite.write_tflite(path, network, source, precision, 1, "float32", "1")
@@ -120,6 +126,10 @@ OF_KERAS = {
     "onnx": ("onnx", of_onnx),
     "openvino": ("xml", of_openvino),
 }
+
+
+#: Formats of an export that TensorFlow does not run -> what writes them, suffix.
+WITHOUT_TENSORFLOW = {"onnx": (write_onnx, "onnx"), "openvino": (write_openvino, "xml")}
 
 
 def saved_models(folder):

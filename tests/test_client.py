@@ -190,9 +190,9 @@ def command(api):
     """Runs the command: `command(address, model, *arguments)`."""
 
     def run(address, model, *arguments):
-        over = ["--rest-port", address.rest_port]
+        over = ["--port", address.rest_port]
         if api == "gRPC":
-            over = ["--grpc", "--grpc-port", address.grpc_port]
+            over = ["--protocol", "grpc", "--port", address.grpc_port]
         options = ["--server", address.host, *over, "--model", model, *arguments]
         return main([str(option) for option in options])
 
@@ -629,7 +629,7 @@ def test_command_prints_one_line_for_each_class(tmp_path, capsys):
     photograph.write_bytes(b"")
     body = predictions(row(labels='["a\\nb", "\\u001b[31mGürteltier"]'))
     with http_server(sending(answer(body))) as address:
-        where = ["--server", address.host, "--rest-port", str(address.rest_port)]
+        where = ["--server", address.host, "--port", str(address.rest_port)]
         assert main([*where, "--model", "tiny", str(photograph)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed == [
@@ -681,7 +681,7 @@ def test_errors_are_one_line(tmp_path, photographs, capsys):
         (["--status", "--retries", 1], "Connection refused (2 tries)"),
         ([*photographs, "--load", 1, "--retries", 0], "Connection refused"),
     ):
-        arguments = ["--model", "tiny", "--rest-port", port, *arguments]
+        arguments = ["--model", "tiny", "--port", port, *arguments]
         assert main([str(argument) for argument in arguments]) == 2
         assert message in one_line(capsys)
 
@@ -691,7 +691,7 @@ def test_arguments_out_of_range(capsys):
         ("--batch-size", "0"),
         ("--concurrency", "two"),
         ("--retries", "-1"),
-        ("--rest-port", "65536"),
+        ("--port", "65536"),
         ("--timeout", "0"),
         ("--load", "inf"),
         ("--load", "soon"),
@@ -704,13 +704,13 @@ def test_arguments_out_of_range(capsys):
 
 def test_grpc_is_not_installed(monkeypatch, photographs, capsys):
     monkeypatch.setitem(sys.modules, "grpc", None)
-    assert main(["--model", "tiny", "--grpc", str(photographs[0])]) == 2
+    assert main(["--model", "tiny", "--protocol", "grpc", str(photographs[0])]) == 2
     assert one_line(capsys) == "This needs the package `grpc`: pip install 'regnet_tf[export]'"
 
 
 def test_grpc_without_messages_of_tensorflow(photographs):
     port = serving_server._free_port()
-    arguments = ["--model", "tiny", "--grpc", "--grpc-port", str(port), "--retries", "0"]
+    arguments = ["--model", "tiny", "--protocol", "grpc", "--port", str(port), "--retries", "0"]
     quiet = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     done = subprocess.run(
         [sys.executable, "-m", "export.client", *arguments, str(photographs[0])],
@@ -729,7 +729,7 @@ def test_rest_needs_no_tensorflow(stand_in, photographs, run_python):
     program = f"""
 import sys
 from export.client.command import main
-assert main(["--model", "tiny", "--rest-port", "{stand_in.address.rest_port}", *sys.argv[1:]]) == 0
+assert main(["--model", "tiny", "--port", "{stand_in.address.rest_port}", *sys.argv[1:]]) == 0
 assert not {{"tensorflow", "numpy", "keras"}} & set(sys.modules)
 """
     assert str(photographs[0]) in run_python("-c", program, photographs[0])
@@ -772,7 +772,7 @@ def test_load_with_failures_in_a_process(program, tmp_path):
     photograph = tmp_path / "a.jpg"
     photograph.write_bytes(b"")
     with http_server(lambda file: file.write(next(contents))) as address:
-        arguments = ["--server", address.host, "--rest-port", address.rest_port, "--model", "tiny"]
+        arguments = ["--server", address.host, "--port", address.rest_port, "--model", "tiny"]
         arguments += ["--load", 0.5, "--concurrency", 1, "--batch-size", 1, photograph]
         done = subprocess.run(
             [sys.executable, "-m", *program, *map(str, arguments)],

@@ -17,13 +17,14 @@ from regnet_command import starting
 from benchmarks.compare import main
 from benchmarks.comparison import contenders, running
 from benchmarks.comparison.contenders import PEERS, PROJECT, Contender, Exporter, install, locate
-from benchmarks.comparison.parts import LIBRARY, PARTS, REGIMES
+from benchmarks.comparison.parts import LIBRARY, PARTS
 from benchmarks.comparison.processes import Failure, run_worker
 from benchmarks.comparison.report import markdown
 from benchmarks.comparison.running import Measurement, Settings, network
 from benchmarks.comparison.summary import summarize
 from regnet_tf import _cpu, complexity
 from regnet_tf._errors import UserError
+from regnet_tf._regimes import REGIMES
 
 TINY = "--variant RegNetX-200MF --image-size 32 --batch-size 2 --threads 1 --seconds 0"
 FAKE = pathlib.Path(__file__).parent / "fake_peer.py"

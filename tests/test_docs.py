@@ -4,6 +4,7 @@ import collections
 import importlib.util
 import inspect
 import io
+import json
 import pathlib
 import re
 import types
@@ -15,7 +16,7 @@ import regnet_command.predict
 from PIL import Image
 
 import regnet_tf
-from regnet_tf import design_space, visualize
+from regnet_tf import design_space, runtimes, visualize
 from training import data
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
@@ -47,14 +48,15 @@ def documented_names():
 
 def test_every_public_name_is_in_the_reference_once():
     found = collections.Counter(one or other for one, other in documented_names())
-    public = [*public_names(regnet_tf), *public_names(design_space), *own_functions(visualize)]
+    modules = [*public_names(regnet_tf), *public_names(design_space), *public_names(runtimes)]
+    public = [*modules, *own_functions(visualize)]
     assert len(public) > 90
     assert found == collections.Counter(public)
 
 
 def typed_functions():
     """Public functions, and public methods of classes that are not Keras'."""
-    modules = (regnet_tf, design_space, visualize)
+    modules = (regnet_tf, design_space, runtimes, visualize)
     own = [item for module in modules for item in vars(module).items()]
     for name, one in own:
         if name.startswith("_") or not re.match(
@@ -92,7 +94,7 @@ def examples():
     code = re.compile(r"```python\n(import .*?|from .*?)```", re.DOTALL)
     pages = [page for page in PAGES if page != GUIDE_TO_DESIGN_SPACES]
     found = {text: page.stem for page in pages for text in code.findall(page.read_text())}
-    needy = re.compile("photo.jpg|keras_hub|skimage")
+    needy = re.compile("photo.jpg|keras_hub|skimage|shipped/|import jax")
     return [pytest.param(text, id=name) for text, name in found.items() if not needy.search(text)]
 
 
@@ -133,6 +135,15 @@ def test_guide_to_design_spaces(capsys):
     promised = re.findall(r"^print\(.*#\s*(.*)$", code, re.MULTILINE)
     assert printed[:3] == promised[:3] and len(promised) == 4
     assert printed[3].startswith("Band(low=") and printed[4].count("RegNetConfig(") == 5
+
+
+def test_guide_to_serving():
+    """The server that it sets up is there."""
+    guide = (DOCS / "guides" / "serving.md").read_text()
+    (settings,) = re.findall(r"```json\n(.*?)```", guide, re.DOTALL)
+    module, _, name = json.loads(settings)["implementation"].rpartition(".")
+    file = DOCS.parent / module.removeprefix("regnet_tf.").replace(".", "/")
+    assert f"class {name}(" in file.with_suffix(".py").read_text()
 
 
 @pytest.fixture(scope="module")

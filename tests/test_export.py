@@ -21,6 +21,7 @@ from export import exporting, manifest, report, serving
 from export.checks import measure_speed
 from export.command import main
 from export.examples import Examples
+from export.formats import PRECISIONS, saved_model, tflite
 from export.photographs import encoded
 from export.source import load_source
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig, build_regnet
@@ -46,8 +47,8 @@ def contents(folder):
     }
 
 
-def export(source, out, precisions=(), **options):
-    return exporting.export(source, out, precisions, say=lambda _: None, **options)
+def export(source, out, formats=("saved_model",), **options):
+    return exporting.export(source, out, formats, say=lambda _: None, **options)
 
 
 @pytest.fixture
@@ -69,11 +70,11 @@ def test_layout(exported):
     assert found == {
         *("serving", "serving/digits", "serving/digits/1"),
         *(f"serving/{name}" for name in serving.FILES),
-        *exporting.FILES,
+        *("tflite", *exporting.FILES),
         *("tflite/labels.txt", "tflite/facts.json"),
         *(
             f"tflite/digits_{precision}.tflite"
-            for precision in ("float32", "float16", "dynamic_range", "int8")
+            for precision in ("float32", "float16", "dynamic_range", "int8", "features")
         ),
     }
     labels = (exported.folder / "tflite" / "labels.txt").read_text()
@@ -83,13 +84,13 @@ def test_layout(exported):
 def test_versions(copy, source):
     left_over = copy / ".partial-export"  # of an export that was killed
     left_over.mkdir()
-    first = contents(copy / "serving" / "digits" / "1")
+    first, phones = contents(copy / "serving" / "digits" / "1"), contents(copy / "tflite")
 
     assert export(source, copy)["version"] == 2
     assert contents(copy / "serving" / "digits" / "1") == first
     assert (copy / "serving" / "digits" / "2" / "saved_model.pb").is_file()
     assert json.loads((copy / "report.json").read_text())["version"] == 2
-    assert set(contents(copy / "tflite")) == {"labels.txt", "facts.json"}
+    assert contents(copy / "tflite") == phones  # of the same network
     assert manifest.faults(copy) == []
     assert not [path for path in copy.rglob("*") if path.name.startswith(".")]
 
@@ -109,11 +110,11 @@ def test_versions(copy, source):
     ("module", "name", "error", "message"),
     [
         (
-            *(exporting.tflite, "write_tflite"),
+            *(tflite, "write_tflite"),
             *(OSError(errno.ENOSPC, "No space left on device"), r"{out} failed: .*No space left"),
         ),
         (
-            *(exporting, "write_saved_model"),
+            *(saved_model, "write_saved_model"),
             *(tf.errors.UnknownError(None, None, "disk full\nat node"), "{out} failed: disk full$"),
         ),
         (exporting, "Network", UserError("No RegNet."), "No RegNet."),
@@ -128,7 +129,7 @@ def test_failure_changes_nothing(copy, source, tmp_path, monkeypatch, module, na
     new = tmp_path / "new" / "exports"
     for out in (copy, new):
         with pytest.raises(UserError, match=message.format(out=re.escape(str(out)))):
-            export(source, out, ["float32"])
+            export(source, out, ["saved_model", "tflite"])
     assert contents(copy) == before
     assert not new.parent.exists()
 
@@ -150,7 +151,7 @@ def test_a_version_that_appears_meanwhile(copy, source, monkeypatch):
     def build(_, folder, version, *others):
         (folder / "serving" / "digits" / str(version)).mkdir(parents=True)
         (folder / "tflite").mkdir()
-        for name in exporting.FILES.keys() - {"tflite"}:
+        for name in exporting.FILES:
             (folder / name).write_text("new")
         (copy / "serving" / "digits" / str(version)).mkdir()
 
@@ -435,11 +436,15 @@ def test_report(exported, digits_run):
     preprocessing = Preprocessing(**facts["preprocessing"])
     expected = model.predict(preprocessing.normalize(images), verbose=0)
     assert facts["keras"]["accuracy"] == pytest.approx(100 * (expected.argmax(-1) == labels).mean())
-    assert list(facts["artefacts"]) == ["SavedModel", "float32", "float16", "dynamic_range", "int8"]
+    assert list(facts["artefacts"]) == [
+        "SavedModel",
+        *(f"TFLite {precision}" for precision in PRECISIONS),
+        "TFLite features",
+    ]
     for name, run in (
         ("SavedModel", by_saved_model),
-        ("dynamic_range", by_tflite),
-        ("int8", by_tflite),
+        ("TFLite dynamic_range", by_tflite),
+        ("TFLite int8", by_tflite),
     ):
         told = facts["artefacts"][name]
         given = run(exported.folder / told["path"], images)
@@ -469,7 +474,11 @@ def test_report_as_a_page_and_a_picture(exported):
         row = next(row for row in rows if row[0] == f"| {name}")  # the second one has the bounds
         assert row[1] == f"{told['bytes'] / 1e6:.2f}"
         assert float(row[2]) == pytest.approx(told["max_difference"], rel=0.06)
-        assert float(row[4]) == pytest.approx(told["top1_agreement"], abs=0.006)
+        agreement = told.get("top1_agreement")
+        if agreement is None:
+            assert row[4] == ""
+        else:
+            assert float(row[4]) == pytest.approx(agreement, abs=0.006)
     assert f"accuracy is {exported.facts['keras']['accuracy']:.2f} %" in page
     assert "report.png" in page
     with Image.open(exported.folder / "report.png") as picture:
@@ -516,7 +525,7 @@ def test_command(digits_run, tmp_path, capsys):
     facts = json.loads((out / "report.json").read_text())
     assert facts["warnings"] == [warning]
     assert facts["checks"] == {"images": 2, "photographs": 8, "origin": str(photographs.parent)}
-    assert facts["artefacts"]["int8"]["accuracy"] is None
+    assert facts["artefacts"]["TFLite int8"]["accuracy"] is None
     assert list((out / "tflite").glob("*.tflite")) == [out / "tflite" / "digits_int8.tflite"]
     assert manifest.faults(out) == []
 

@@ -12,7 +12,8 @@ from PIL import Image
 from export import bounds, exporting, manifest, photographs, verify
 from export.checks import Checks
 from export.command import main
-from export.saved_model import write_saved_model
+from export.formats import PRECISIONS, saved_model
+from export.formats.saved_model import write_saved_model
 from export.source import load_source
 from training.loop.directory import write_run
 
@@ -33,7 +34,7 @@ def served_with(monkeypatch, **changes):
     def write(path, network, preprocessing, *others):
         write_saved_model(path, network, preprocessing.replace(**changes), *others)
 
-    monkeypatch.setattr(exporting, "write_saved_model", write)
+    monkeypatch.setattr(saved_model, "write_saved_model", write)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_a_file_out_of_bounds_is_not_left(
     digits_run, tmp_path, capsys, monkeypatch, changes, words, others
 ):
     served_with(monkeypatch, **changes)
-    arguments = [str(digits_run), "--out", str(tmp_path / "out"), "--precision"]
+    arguments = [str(digits_run), "--out", str(tmp_path / "out"), "--format", "saved_model"]
     assert main(arguments) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("regnet export: error: 1 differs") and printed.count("\n") == 1
@@ -73,14 +74,15 @@ def test_verify_holds_the_same_bounds(exported, tmp_path, capsys):
 
 def test_bounds_are_in_the_report(exported):
     page = (exported.folder / "report.md").read_text()
-    rows = [line for line in page.splitlines() if line.startswith(tuple("| " + n for n in FILES))]
-    given = {row.split(" | ")[0].strip("| "): row.strip("| ").split(" | ")[1:] for row in rows[5:]}
+    rows = [
+        line
+        for line in page.splitlines()
+        if line.startswith(tuple(f"| {one} " for one in PRECISIONS))
+    ]
+    given = {row.split(" | ")[0].strip("| "): row.strip("| ").split(" | ")[1:] for row in rows}
     assert {name: tuple(map(float, cells)) for name, cells in given.items()} == bounds.BOUNDS
-    assert list(bounds.BOUNDS) == list(FILES)
+    assert tuple(bounds.BOUNDS) == PRECISIONS
     assert f"{exported.facts['artefacts']['SavedModel']['photographs']:.1e}" in page
-
-
-FILES = ("SavedModel", "float32", "float16", "dynamic_range", "int8")
 
 
 def checks(expected, labels=None, **options):
@@ -151,7 +153,7 @@ def test_features_are_held_by_the_largest():
 def test_networks_in_16_bits_have_wider_bounds():
     for short_floats, faults in ((False, 1), (True, 0)):
         one = checks([[0.55, 0.45]], short_floats=short_floats)
-        assert len(bounds.faults("SavedModel", compared(one, [[0.52, 0.48]]), one)) == faults
+        assert len(bounds.faults("float32", compared(one, [[0.52, 0.48]]), one)) == faults
 
 
 def test_not_a_number_is_out_of_bounds():
@@ -179,7 +181,7 @@ def accurate_run(digits_run, tmp_path):
 
 def test_a_run_keeps_its_accuracy(accurate_run, tmp_path, capsys):
     assert load_source(accurate_run).accuracy == 98
-    arguments = [str(accurate_run), "--out", str(tmp_path / "out"), "--precision"]
+    arguments = [str(accurate_run), "--out", str(tmp_path / "out"), "--format", "saved_model"]
     twice = ("--mean=-2,-2,-2", "--std=0.2,0.2,0.2")
     assert main([*arguments, *twice]) == 2
     printed = capsys.readouterr().err
@@ -210,7 +212,7 @@ def test_photographs_of_a_folder_are_taken_as_they_are(digits_run, tmp_path):
     source = load_source(digits_run, calibration=pictures)
     files = [file.read_bytes() for file in sorted(pictures.glob("*.[!w]*"))]  # no WebP
     assert list(source.examples.photographs) == files
-    facts = exporting.export(source, tmp_path / "out", [], say=lambda _: None)
+    facts = exporting.export(source, tmp_path / "out", ["saved_model"], say=lambda _: None)
     assert facts["checks"]["photographs"] == 4
     assert facts["artefacts"]["SavedModel"]["photographs"] < 1e-5
     read = Checks.read(tmp_path / "out" / "checks.npz")

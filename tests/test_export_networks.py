@@ -13,16 +13,17 @@ from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 
 import regnet_tf
-from export import exporting, tflite
+from export import exporting
 from export.descriptions import descriptions
+from export.formats import Settings, tflite
+from export.formats.saved_model import write_saved_model
 from export.graph import read_graph
 from export.metadata import read_metadata
 from export.network import Network
-from export.runners import open_tflite
-from export.saved_model import write_saved_model
 from export.source import Source, load_source
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig, build_regnet
 from regnet_tf._opening import open_predictor
+from regnet_tf.runtimes import open_file
 
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("tensorflow_serving")
@@ -146,7 +147,7 @@ def test_logits_become_probabilities_and_it_is_said(tmp_path):
     model = distinct(on(trunk(), lambda x: layers.Activation("linear")(layers.Dense(4)(x))))
     network = Network(model)
     assert network.softmax_is_assumed
-    warnings = [*exporting._warnings(Source("x", model, LEVELS, NAMES), network, ())]
+    warnings = [*exporting._warnings(Source("x", model, LEVELS, NAMES), network, (), Settings())]
     assert any("softmax makes probabilities" in warning for warning in warnings)
     given = saved(tmp_path, model)["images"](images=tf.constant(IMAGES))["probabilities"]
     np.testing.assert_allclose(given, tf.nn.softmax(model(IMAGES.astype("float32"))), atol=1e-5)
@@ -248,7 +249,7 @@ def test_levels_are_fed_to_networks_that_normalize(kind, tmp_path):
     path = tmp_path / "mine.tflite"
     exported = Network(source.model)
     tflite.write_tflite(path, exported, source, "float32", 1, "float32", "1")
-    given = open_tflite(path)(by_pillow(PHOTOGRAPH))
+    given = open_file(path)(by_pillow(PHOTOGRAPH))
     np.testing.assert_allclose(given, expected, atol=1e-5)
     metadata = read_metadata(path)
     assert (metadata["mean"], metadata["std"]) == ([0], [1])
@@ -266,7 +267,7 @@ def test_int8_of_a_network_that_normalizes(digits_run, tmp_path):
     for name, one in (("run", source), ("own", own)):
         path = tmp_path / f"{name}.tflite"
         tflite.write_tflite(path, Network(one.model), one, "int8", 1, "float32", "1")
-        answers.append(open_tflite(path)(source.examples.test[:50]))
+        answers.append(open_file(path)(source.examples.test[:50]))
     expected = source.model.predict(
         source.preprocessing.normalize(source.examples.test[:50]), verbose=0
     )
@@ -306,7 +307,7 @@ def test_gray(tmp_path):
     path = tmp_path / "gray.tflite"
     source = Source("gray", model, preprocessing, NAMES)
     tflite.write_tflite(path, Network(model), source, "float32", 1, "float32", "1")
-    np.testing.assert_allclose(open_tflite(path)(gray), expected, atol=1e-5)
+    np.testing.assert_allclose(open_file(path)(gray), expected, atol=1e-5)
     assert read_metadata(path)["labels"] == list(NAMES)
 
 
@@ -359,7 +360,13 @@ def test_whole_exports_of_other_channels(channels, tmp_path, monkeypatch):
     np.savez(tmp_path / "images.npz", images=images)
     of_channels(channels, class_names=NAMES, classes=None).save(tmp_path / "other.keras")
     source = load_source(tmp_path / "other.keras", calibration=tmp_path / "images.npz")
-    facts = exporting.export(source, tmp_path / "out", ["float32", "int8"], say=lambda _: None)
+    facts = exporting.export(
+        source,
+        tmp_path / "out",
+        ("saved_model", "tflite"),
+        Settings(precisions=("float32", "int8")),
+        say=lambda _: None,
+    )
     folder = tmp_path / "out" / "serving" / "other" / "1"
     signatures = set(tf.saved_model.load(str(folder)).signatures)
     takes_files = channels != 2
@@ -414,7 +421,7 @@ def test_files_of_features_say_their_preprocessing(tmp_path):
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["facts.json"]
     expected = model.predict(PREPROCESSING.normalize(IMAGES), verbose=0)
-    np.testing.assert_allclose(open_tflite(path)(IMAGES), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(open_file(path)(IMAGES), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_probabilities_of_several_labels(tmp_path):

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from networks import with_statistics
 
 import regnet_tf
-from export import manifest, tflite
+from export import manifest
 from export.checks import Checks
+from export.formats import tflite
+from export.formats.saved_model import write_saved_model
 from export.network import Network
 from export.report import read_artefacts
-from export.runners import open_saved_model, open_tflite
-from export.saved_model import write_saved_model
 from export.source import Source, load_source
 from regnet_tf import RegNetConfig, StageConfig, build_regnet, complexity, fuse, read_state_dict
 from regnet_tf._errors import UserError
@@ -39,6 +39,7 @@ from regnet_tf.layers import (
     XBlock,
     YBlock,
 )
+from regnet_tf.runtimes import open_file
 from regnet_tf.variants import ACTIVATIONS
 from training.loop.checkpoints import Checkpoints, Progress
 from training.recipes import RECIPES, Recipe
@@ -168,7 +169,7 @@ def test_networks_are_exported(tmp_path_factory, config):
     expected = np.asarray(model(preprocessing.normalize(images)))
     tflite.write_tflite(folder / "x.tflite", network, source, "float32", 1, "float32", "1")
     write_saved_model(folder / "saved", network, preprocessing, source.labels)
-    for run in (open_tflite(folder / "x.tflite"), open_saved_model(folder / "saved")):
+    for run in (open_file(folder / "x.tflite"), open_file(folder / "saved")):
         np.testing.assert_allclose(run(images), expected, atol=1e-4)
 
 

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from sklearn.datasets import load_sample_images
 
+from regnet_tf._cpu import available_cores
 from training import data_command as command
 from training.data import inspection, load, sheet, speed, torchvision_loader
 from training.recipes import get_recipe
@@ -36,7 +37,7 @@ def test_inspect_digits(small_sheet, tmp_path, capsys):
     assert "digits: 1,347 images to train on, 450 images to test with" in printed
     assert "10 classes in this order: 0 (133 + 45), 1 (136 + 46)," in printed
     assert f"{path}  training images of the recipe digits" in printed
-    cores = speed.available_cores()
+    cores = available_cores()
     assert re.search(rf" [\d,]+ images/s on {cores} cores?\n", printed)
     assert re.search(r" [\d,]+ images/s per core: 1 core for 1 images/s\n", printed)
     assert shown(path) > 0.4
@@ -55,7 +56,7 @@ def test_inspect_imagenet(small_sheet, miniature_imagenet, tmp_path, capsys):
         float(re.search(rf" ([\d,]+) images/s {what}", printed)[1].replace(",", ""))
         for what in ("on", "per core")
     )
-    assert each == pytest.approx(total / speed.available_cores(), rel=0.02)
+    assert each == pytest.approx(total / available_cores(), rel=0.02)
     needed = int(re.search(r": ([\d,]+) cores for 10,000,000", printed)[1].replace(",", ""))
     assert needed == pytest.approx(1e7 / each, rel=0.02)
     assert shown(path) > 0.4

@@ -141,7 +141,7 @@ def test_errors_of_programs_are_one_line(regnet, tmp_path, words, message):
 MODULES = (
     *("training", "training.evaluate", "training.sweep", "training.data", "training.benchmark"),
     *("export", "export.verify", "export.client", "export.benchmark"),
-    *("benchmarks.compare", "benchmarks.model_zoo"),
+    *("benchmarks.accelerator", "benchmarks.compare", "benchmarks.model_zoo"),
 )
 
 

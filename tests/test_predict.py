@@ -129,6 +129,34 @@ def test_networks_of_other_kinds(form, photos, tmp_path):
         assert float(row["probability"]) == pytest.approx(values.max(), rel=1e-3)
 
 
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_files_of_other_programs(form, photos, tmp_path, capsys):
+    """As PyTorch writes them: normalized floats with their channels first, logits, no names."""
+    pytest.importorskip("onnxruntime" if form == "onnx" else "openvino")
+    network_files = pytest.importorskip("network_files")
+    model, labels, table = (
+        network_files.small_network(),
+        tmp_path / "labels.txt",
+        tmp_path / "found.csv",
+    )
+    labels.write_text("\n".join(network_files.NAMES))
+    options = {"channels_first": True, "levels": False, "outputs": ["logits"], "texts": False}
+    source = network_files.write_file(form, tmp_path, model, **options)
+    files = sorted((photos / "a").glob("photo*"))
+    words = [
+        f"--{name}={','.join(map(str, getattr(network_files.PREPROCESSING, name)))}"
+        for name in ("mean", "std")
+    ]
+    assert command(source, *files, "--csv", table, "--labels", labels, *words) == 0
+    assert "small seems to return logits" in capsys.readouterr().out
+    scores = model.predict(network_files.PREPROCESSING([str(one) for one in files]), verbose=0)
+    for row, values in zip(rows(table), scores, strict=True):
+        assert row["prediction"] == network_files.NAMES[values.argmax()]
+        assert float(row["probability"]) == pytest.approx(values.max(), abs=1e-5)
+    assert command(tmp_path / "missing.onnx", files[0]) == 2
+    assert "There is no file" in capsys.readouterr().err
+
+
 def test_published_weights(hub, photos, capsys):
     photo = photos / "b" / "photo.jpg"
     assert command(TAG, photo, "--top", 2) == 0

@@ -12,13 +12,13 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 import regnet_tf
+from export.formats.saved_model import write_saved_model
 from export.graph import offending_ops, read_graph
 from export.network import Network
-from export.runners import open_saved_model
-from export.saved_model import write_saved_model
 from export.source import load_source
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig
 from regnet_tf._errors import UserError
+from regnet_tf.runtimes import open_file
 
 STAGES = (StageConfig(16, 1, 8), StageConfig(32, 2, 16))
 CONFIG = RegNetConfig(explicit_stages=STAGES, stem_width=16, se_ratio=0.25)
@@ -333,10 +333,10 @@ def test_damaged_fingerprint(tmp_path, capfd):
     path = tmp_path / "fingerprint.pb"
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(UserError, match=r"cannot be read: SavedModel Fingerprint Error"):
-        open_saved_model(tmp_path)
+        open_file(tmp_path)
     assert "Traceback" not in capfd.readouterr().err
     path.unlink()  # TensorFlow before 2.12 writes none
-    assert open_saved_model(tmp_path)(np.zeros((1, 32, 32, 3), "uint8")).shape == (1, 6)
+    assert open_file(tmp_path)(np.zeros((1, 32, 32, 3), "uint8")).shape == (1, 6)
 
 
 # Networks of every kind.

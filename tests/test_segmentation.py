@@ -9,11 +9,11 @@ import tensorflow as tf
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from export.examples import Examples
-from export.runners import open_tflite
 from regnet_tf import _locking
 from regnet_tf._errors import UserError
 from regnet_tf._trained import load_trained
 from regnet_tf.facts import facts_of
+from regnet_tf.runtimes import open_file
 from training.data import digit_scenes, digits, load
 from training.data.batches import test_batches as batches_to_test
 from training.data.batches import training_batches
@@ -261,7 +261,8 @@ def exported_scenes(finished, tmp_path_factory):
     from export.command import main as export
 
     folder = tmp_path_factory.mktemp("export")
-    assert export([str(finished[0]), "--out", str(folder), "--precision", "float32", "int8"]) == 0
+    options = ("--format", "saved_model", "tflite", "--precision", "float32", "int8")
+    assert export([str(finished[0]), "--out", str(folder), *options]) == 0
     return folder
 
 
@@ -278,7 +279,7 @@ def test_exported_files_agree_with_keras(exported_scenes, image):
     signatures = tf.saved_model.load(exported_scenes / "serving" / "scenes" / "1").signatures
     assert set(signatures) == {"serving_default", "images", "logits"}
     answer = signatures["serving_default"](tf.io.encode_png(image)[None])
-    probabilities = open_tflite(exported_scenes / "tflite" / "scenes_float32.tflite")(image[None])
+    probabilities = open_file(exported_scenes / "tflite" / "scenes_float32.tflite")(image[None])
     np.testing.assert_array_equal(answer["classes"], answer["probabilities"].numpy().argmax(-1))
     np.testing.assert_allclose(answer["probabilities"], probabilities, atol=1e-5)
 
@@ -307,7 +308,7 @@ def test_mediapipe_segments_with_exported_files(exported_scenes, image, precisio
         picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
         result = segmenter.segment(picture)
         found = result.category_mask.numpy_view().copy()  # it is a view of what the result holds
-    expected = open_tflite(path)(image[None]).argmax(-1)[0]
+    expected = open_file(path)(image[None]).argmax(-1)[0]
     assert (found.reshape(64, 64) == expected).mean() > 0.995
 
 

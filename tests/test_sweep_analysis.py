@@ -11,6 +11,7 @@ import subprocess
 import numpy as np
 import PIL.Image
 import pytest
+from browsers import chromium
 
 from regnet_tf import RegNetConfig
 from training.sweep import built_in
@@ -22,7 +23,6 @@ from training.sweep.results import claim, population_results
 from training.sweep.running import tasks_of
 from training.sweep.specification import load_specification
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BEST_DEPTH = 9
 
 
@@ -167,11 +167,8 @@ def test_page_escapes_names(analysis):
 
 @pytest.mark.browser
 def test_page_in_a_browser(analysis, tmp_path):
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        pytest.skip(f"no browser on the PATH: {', '.join(BROWSERS)}")
     command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+        chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
         f"--user-data-dir={tmp_path}", f"--screenshot={tmp_path / 'page.png'}",
         (analysis / "index.html").as_uri(),
     ]  # fmt: skip

@@ -1,19 +1,23 @@
 """`.tflite` files: operations, exactness, integers, what a phone's library sees in them."""
 
+import json
+import zipfile
+
 import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from sklearn.datasets import load_sample_images
 
-from export import integers, tflite
+from export import integers
 from export.checks import Checks
 from export.examples import Examples
+from export.formats import Settings, tflite
 from export.network import Network
-from export.runners import open_tflite
 from export.source import Source
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig, build_regnet
 from regnet_tf._errors import UserError
+from regnet_tf.runtimes import open_file
 
 BUILTIN = {
     *("CONV_2D", "ADD", "MUL", "PAD", "MEAN", "FULLY_CONNECTED", "SOFTMAX", "LOGISTIC", "CAST"),
@@ -120,7 +124,7 @@ def test_agrees_with_keras(written, precision, most, least_cosine):
     source, network, files, _ = written
     checks = Checks.make(source, network)
     assert np.ptp(checks.expected, axis=0).max() > 0.1  # or nothing would be seen
-    compared = checks.compare(open_tflite(files[precision]))
+    compared = checks.compare(open_file(files[precision]))
     assert compared["max_difference"] < most
     assert compared["cosine"] > least_cosine
 
@@ -175,8 +179,8 @@ def test_uint8_output(written, tmp_path):
     assert details["dtype"] == np.uint8
     assert details["quantization"] == pytest.approx((1 / 256, 0))
     images = source.examples.test
-    expected = open_tflite(files["int8"])(images)
-    np.testing.assert_allclose(open_tflite(path)(images), expected, atol=0.03)
+    expected = open_file(files["int8"])(images)
+    np.testing.assert_allclose(open_file(path)(images), expected, atol=0.03)
 
 
 def test_batches(written, tmp_path):
@@ -184,10 +188,10 @@ def test_batches(written, tmp_path):
     for precision in ("float32", "int8"):
         path = tmp_path / f"{precision}.tflite"
         tflite.write_tflite(path, network, source, precision, 4, "float32", "1")
-        run = open_tflite(path)
+        run = open_file(path)
         assert run.batch_size == 4
         images = source.examples.test[:7]  # the last batch is incomplete
-        expected = open_tflite(files[precision])(images)
+        expected = open_file(files[precision])(images)
         np.testing.assert_allclose(
             run(images), expected, atol=1e-5 if precision == "float32" else 0.05
         )
@@ -201,7 +205,7 @@ def test_features_of_integers(config, tmp_path):
     path = tmp_path / "features.tflite"
     layers = tflite.write_tflite(path, network, source, "int8", 1, "float32", "1")
     assert layers
-    compared = Checks.make(source, network).compare(open_tflite(path))
+    compared = Checks.make(source, network).compare(open_file(path))
     assert compared["cosine"] > 0.985
     assert set(compared) == {"max_difference", "usual_difference", "cosine"}
 
@@ -217,7 +221,7 @@ def test_mediapipe_names_the_class(written, precision):
         base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(files[precision]))
     )
     images = source.examples.test[:4]
-    expected = open_tflite(files[precision])(images)
+    expected = open_file(files[precision])(images)
     with vision.ImageClassifier.create_from_options(options) as classifier:
         for image, scores in zip(images, expected, strict=True):
             picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
@@ -225,6 +229,74 @@ def test_mediapipe_names_the_class(written, precision):
             assert best.index == scores.argmax()
             assert best.category_name == LABELS[scores.argmax()]
             assert best.score == pytest.approx(scores.max(), abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def embedder(written, tmp_path_factory):
+    """The file of the pooled features of `written`."""
+    source, network, _, _ = written
+    path = tmp_path_factory.mktemp("embedder") / "features.tflite"
+    tflite.write_embedder(path, network, source, 1)
+    return path
+
+
+def pooled(source, images):
+    """Keras' features: the inputs of the head."""
+    model = source.model
+    features = keras.Model(model.input, model.get_layer("head").input)
+    return features.predict(PREPROCESSING.normalize(images), verbose=0)
+
+
+def test_embedder_has_the_features_of_keras(written, embedder):
+    source, _, files, _ = written
+    images = source.examples.test[:4]
+    expected = pooled(source, images)
+    np.testing.assert_allclose(open_file(embedder)(images), expected, rtol=1e-4, atol=1e-4)
+    runner = Interpreter(str(embedder)).get_signature_runner("serving_default")
+    assert list(runner.get_output_details()) == ["features"]
+    with zipfile.ZipFile(embedder) as archive:
+        assert archive.namelist() == ["facts.json"]  # the features are not classes
+        facts = json.loads(archive.read("facts.json"))
+    with zipfile.ZipFile(files["float32"]) as archive:
+        theirs = json.loads(archive.read("facts.json"))
+    assert facts == {**theirs, "class_names": []}
+
+
+@pytest.mark.mediapipe
+def test_mediapipe_embeds(written, embedder):
+    mediapipe = pytest.importorskip("mediapipe")
+    source, vision = written[0], mediapipe.tasks.vision
+    options = vision.ImageEmbedderOptions(
+        base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(embedder))
+    )
+    images = source.examples.test[:4]
+    expected = pooled(source, images)
+    with vision.ImageEmbedder.create_from_options(options) as machine:
+        pictures = [
+            mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image) for image in images
+        ]
+        found = [machine.embed(picture).embeddings[0] for picture in pictures]
+    np.testing.assert_allclose(
+        [vision.ImageEmbedder.cosine_similarity(found[0], other) for other in found],
+        cosines(expected[:1], expected),
+        atol=1e-3,
+    )
+    np.testing.assert_allclose(
+        cosines(expected, np.stack([one.embedding for one in found])), 1, atol=1e-3
+    )
+
+
+def cosines(a, b):
+    return (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+def test_only_networks_with_pooled_features_embed(tmp_path):
+    model = build_regnet(X, input_shape=(64, 64, 3), classes=3)
+    source = source_of(keras.Model(model.input, keras.ops.square(model.output)), LABELS)
+    network = Network(source.model, is_classifier=True)
+    with pytest.raises(UserError, match="no pooled features: its outputs are "):
+        tflite.write_embedder(tmp_path / "x.tflite", network, source, 1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_operations_are_refused(tmp_path):
@@ -241,15 +313,14 @@ def test_other_operations_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((["int4"], 1, "float32", None), "`precision` must be one of"),
-        ((["float32"], 0, "float32", None), "`batch_size` must be"),
-        ((["float32"], 1, "int8", None), "`int8_output` must be one of"),
-        ((["int8"], 1, "float32", None), "int8 needs calibration images"),
+        ((["int4"], 1, "float32"), "`precision` must be one of"),
+        ((["float32"], 0, "float32"), "`batch_size` must be"),
+        ((["float32"], 1, "int8"), "`int8_output` must be one of"),
     ],
 )
 def test_options_are_checked(arguments, message):
     with pytest.raises(ValueError, match=message):
-        tflite.check_options(*arguments)
+        Settings(*arguments)
 
 
 def test_layers_are_named():

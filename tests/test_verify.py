@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import manifest, tflite, verify
+from export import manifest, verify
 from export.checks import Checks
+from export.formats import PRECISIONS, tflite
+from export.formats.saved_model import write_saved_model
 from export.network import Network
-from export.saved_model import write_saved_model
 from regnet_tf._errors import UserError
 
 DAMAGED = (
@@ -20,6 +21,10 @@ DAMAGED = (
     "checks.npz",
     "report.json",
 )
+
+
+#: Entry of an exported file in a report, without its figures.
+WELL = '"path": "a", "precision": "int8"'
 
 
 @pytest.fixture
@@ -62,7 +67,7 @@ def delete(file):
 def test_a_whole_export(exported, capsys):
     assert verify.main([str(exported.folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    for name in ("SavedModel", *tflite.PRECISIONS):
+    for name in ("SavedModel", *(f"TFLite {precision}" for precision in PRECISIONS)):
         assert sum(line.startswith(f"{name} ") for line in lines) == 1
     assert lines[-1] == f"{exported.folder}: all is well"
 
@@ -126,7 +131,7 @@ def test_files_that_are_not_listed(copy, capsys):
         assert verify.main([str(copy)]) == 1
         assert f"FAULT  {name} is not in manifest.json" in capsys.readouterr().out
     manifest.write_manifest(copy, [], entries)
-    del report["artefacts"]["int8"]
+    del report["artefacts"]["TFLite int8"]
     (copy / "report.json").write_text(json.dumps(report))
     rewrite_manifest(copy, "report.json")
     assert verify.main([str(copy)]) == 1
@@ -137,13 +142,14 @@ def test_files_that_are_not_listed(copy, capsys):
     ("content", "message"),
     [
         ("[" * 200_000, "nested too deeply"),
-        ('{"artefacts": [1]}', "names no exported files"),
-        ('{"artefacts": {"float99": {}}}', "names no exported files"),
+        ('{"artefacts": [1]}', '"artefacts" is no object'),
+        ('{"artefacts": {"int8": {"path": "a", "precision": "float99"}}}', "no known precision"),
+        (f'{{"artefacts": {{"int8": {{{WELL}, "output": "image"}}}}}}', "no known prec"),
         ('{"artefacts": {"int8": {}}}', "int8 has no path in its folder"),
         ('{"artefacts": {"int8": {"path": "../../etc/passwd"}}}', "no path in its folder"),
         ('{"artefacts": {"int8": {"path": "/etc/passwd"}}}', "no path in its folder"),
-        ('{"artefacts": {"int8": {"path": "a", "max_difference": "0"}}}', "`max_difference` must"),
-        ('{"artefacts": {"int8": {"path": "a", "photographs": NaN}}}', "`photographs` must be"),
+        (f'{{"artefacts": {{"int8": {{{WELL}, "max_difference": "0"}}}}}}', "`max_difference`"),
+        (f'{{"artefacts": {{"int8": {{{WELL}, "photographs": NaN}}}}}}', "`photographs` must be"),
     ],
 )
 def test_a_damaged_report(copy, content, message, capsys):
@@ -161,6 +167,7 @@ CHANGES = {
     "images is float32": {"images": np.zeros((3, 32, 32, 3), "float32")},
     "do not fit": {"photograph_sizes": np.array([1 << 40])},
     "its arrays do not": {"expected": np.full((3, 10), np.nan, "float32")},
+    "arrays do not fit": {"features": np.zeros((2, 5), "float32")},
     "not fit each other": {"labels": np.zeros((3, 4), "int64")},
 }
 

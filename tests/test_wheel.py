@@ -78,6 +78,7 @@ def test_content(wheel):
         "regnet_tf/py.typed",
         "regnet_tf/data/weights.json",
         "regnet_tf/export/templates/README.md",
+        "regnet_tf/export/templates/web/index.html",
         "regnet_tf/export/client/__main__.py",
         "regnet_tf/training/sweep/specs/digits_regnetx.json",
     ):

@@ -26,7 +26,10 @@ MODEL is one of
   - a tag of published weights, or a pattern such as 'regnetx_*' ("all" for every tag),
   - a folder that regnet train wrote, or a .keras file,
   - a weight file, with --variant,
-  - a SavedModel or a .tflite file.
+  - an exported file, also of another program: the folder of a SavedModel, .tflite, .onnx, or the
+    .xml of an OpenVINO IR.
+The extras export, onnx and openvino install what runs .tflite, .onnx and .xml:
+pip install 'regnet_tf[onnx]'.
 --data accepts "digits", a folder with a folder of images for each class, or any other data set that
 regnet train accepts. Without it, a run is tested on the images that its training held out.
 Classes are matched by name with the network's, such as ImageNet's synsets (n01440764 ...).

@@ -12,8 +12,9 @@ from pathlib import Path
 from regnet_command import VARIABLES
 
 from regnet_tf._errors import UserError
+from regnet_tf._regimes import in_a_shell
 
-from .parts import FORMS, LIBRARY, PARTS, in_a_shell
+from .parts import FORMS, LIBRARY, PARTS
 from .processes import Failure, run_worker
 
 _WORKERS = Path(__file__).parent / "workers"

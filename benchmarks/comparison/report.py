@@ -3,9 +3,9 @@
 import math
 
 from regnet_tf._markdown import markdown_table
+from regnet_tf._regimes import in_a_shell
 from training.figures import empty_figure
 
-from .parts import in_a_shell
 from .summary import COMPARED, is_same_network, metrics_of
 
 _COLORS = (

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from regnet_tf import get_config
 from regnet_tf._checks import check, check_choice
+from regnet_tf._regimes import NATIVE, REGIMES
 from training.results import FAILED
 
 from .contenders import EXPORTED_FILES, Installed, environment
-from .parts import ANY_BATCH, BATCHED, FORMS, NATIVE, REGIMES
+from .parts import ANY_BATCH, BATCHED, FORMS
 from .processes import Failure, run_worker
 
 EXPORT = "export"

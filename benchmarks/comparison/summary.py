@@ -6,10 +6,11 @@ import statistics
 from collections.abc import Callable, Iterable
 
 from regnet_tf import complexity, get_config
+from regnet_tf._regimes import REGIMES
 from training.results import FAILED
 
 from .contenders import Installed
-from .parts import LIBRARY, REGIMES
+from .parts import LIBRARY
 
 
 @dataclasses.dataclass(frozen=True)

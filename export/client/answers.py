@@ -84,7 +84,7 @@ class VersionStatus:
     """A version of a model on the server.
 
     Attributes:
-        version: version number.
+        version: version number; None if the server gives none.
         state: "UNKNOWN", "START", "LOADING", "AVAILABLE", "UNLOADING" or "END".
         error: why the version could not be loaded; empty without an error.
 
@@ -92,7 +92,7 @@ class VersionStatus:
         ValueError: for any other state.
     """
 
-    version: int
+    version: int | None
     state: str
     error: str = ""
 

@@ -18,6 +18,7 @@ _WORDS = {
     "RESOURCE_EXHAUSTED": "is overloaded",
     "DEADLINE_EXCEEDED": "does not answer in time",
     "INVALID_ARGUMENT": "refuses the request",
+    "UNIMPLEMENTED": "cannot be asked",
 }
 _FIRST_PAUSE = 0.2  # seconds
 _LONGEST_PAUSE = 5.0
@@ -31,7 +32,7 @@ def largest_answer(images):
 
 
 class Client(abc.ABC):
-    """Base class of the two clients. Use a client in one thread only.
+    """Base class of the clients. Use a client in one thread only.
 
     Args:
         model: name of the model on the server.

@@ -1,24 +1,33 @@
-"""`regnet ask`: classifies photographs with a RegNet on TensorFlow Serving."""
+"""`regnet ask`: classifies photographs with a RegNet on a model server."""
 
 import argparse
 import contextlib
+import functools
 import math
 from pathlib import Path
 
-from regnet_command import defer_library, run
+from regnet_command import defer_library, run, start_tensorflow
 
 from .answers import ServingError, first_line
 from .base import Client
 from .grpc import GrpcClient
 from .load import send_load
 from .rest import RestClient
+from .v2 import V2Client
 
+#: Ports of the servers by protocol, if --port gives no other one.
+_PORTS = {"rest": 8501, "grpc": 8500, "v2": 8080}
 _EPILOG = """\
 examples:
   regnet ask photo.jpg other.png --model regnet
-  regnet ask photo.jpg --model regnet --server gpu7 --grpc --label canary
+  regnet ask photo.jpg --model regnet --server gpu7 --protocol grpc --label canary
+  regnet ask photo.jpg --model regnet --protocol v2
+  regnet ask photo.jpg --model regnet --protocol v2 --port 8000 --network regnet_float32.onnx
   regnet ask --model regnet --status
   regnet ask photo.jpg --model regnet --load 30 --concurrency 8 --batch-size 4
+
+MLServer serves exported files over the v2 protocol: install the extra mlserver, write
+model-settings.json as in the guide Export, and run mlserver start FOLDER.
 
 The client retries after temporary failures: a failed connection, a timeout, a server that is
 overloaded or starting (HTTP 429, 502, 503 and 504; UNAVAILABLE, RESOURCE_EXHAUSTED and
@@ -48,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser():
     parser = argparse.ArgumentParser(
         prog="regnet ask",
-        description="Classifies photographs with a RegNet on TensorFlow Serving.",
+        description="Classifies photographs with a RegNet on a model server.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -57,20 +66,21 @@ def _parser():
     add("--model", metavar="NAME", required=True, help="name of the model on the server")
     add("--server", metavar="HOST", default="localhost", help="host (default: %(default)s)")
     add(
-        "--rest-port",
-        metavar="N",
-        type=_port,
-        default=8501,
-        help="port of REST (default: %(default)s)",
+        "--protocol",
+        choices=_PORTS,
+        default="rest",
+        help="rest and grpc of TensorFlow Serving, or v2 of KServe, MLServer and others (default:"
+        " %(default)s)",
     )
+    ports = ", ".join(f"{port} for {protocol}" for protocol, port in _PORTS.items())
+    add("--port", metavar="N", type=_port, help=f"port of the server (default: {ports})")
     add(
-        "--grpc-port",
-        metavar="N",
-        type=_port,
-        default=8500,
-        help="port of gRPC (default: %(default)s)",
+        "--network",
+        metavar="FILE",
+        type=Path,
+        help="with v2: the exported file or the run, if the server takes prepared images only or"
+        " names no classes",
     )
-    add("--grpc", action="store_true", help="use gRPC instead of REST")
     version = parser.add_mutually_exclusive_group()
     version.add_argument(
         "--version", metavar="N", type=_count, help="version of the model (default: the newest)"
@@ -143,6 +153,10 @@ def _check(options):
     """Raises a ValueError for wrong options, before the server is asked."""
     if options.status and options.label is not None:
         raise ValueError("The server gives no status of a label: --status goes with --version.")
+    if options.protocol == "v2" and options.label is not None:
+        raise ValueError("The v2 protocol has no labels of versions: give --version.")
+    if options.protocol != "v2" and options.network is not None:
+        raise ValueError("--network goes with --protocol v2.")
     if not options.status and not options.files:
         raise ValueError("Which files? Give JPEG or PNG files, or --status.")
     for path in options.files:
@@ -155,24 +169,31 @@ def _run(options):
         return _print_status(options)
     if options.load is not None:
         return _print_load(options)
-    with _connect(options) as client:
+    with _connector(options)() as client:
         for start in range(0, len(options.files), options.batch_size):
             _print_predictions(client, options.files[start : start + options.batch_size], options)
     return 0
 
 
-def _connect(options):
-    """Returns the client that the options ask for."""
-    kind: type[Client] = GrpcClient if options.grpc else RestClient
-    port = options.grpc_port if options.grpc else options.rest_port
-    return kind(
+def _connector(options):
+    """Returns a function that makes the clients that the options ask for."""
+    kinds: dict[str, type[Client]] = {"rest": RestClient, "grpc": GrpcClient, "v2": V2Client}
+    special = {}
+    if options.network is not None:
+        start_tensorflow()
+        from ..classifier import Classifier
+
+        special["network"] = Classifier(options.network)
+    return functools.partial(
+        kinds[options.protocol],
         options.model,
         options.server,
-        port,
+        options.port or _PORTS[options.protocol],
         version=options.version,
         label=options.label,
         timeout=options.timeout,
         retries=options.retries,
+        **special,
     )
 
 
@@ -193,18 +214,19 @@ def _print_predictions(client, paths, options):
 
 
 def _print_status(options):
-    with _connect(options) as client:
+    with _connector(options)() as client:
         versions = client.status()
     for each in versions:
         error = f", {first_line(each.error)}" if each.error else ""
-        print(f"version {each.version}: {each.state}{error}")
+        version = "the only version" if each.version is None else f"version {each.version}"
+        print(f"{version}: {each.state}{error}")
     return 0 if any(each.state == "AVAILABLE" for each in versions) else 1
 
 
 def _print_load(options):
     contents = [path.read_bytes() for path in options.files]
     load = send_load(
-        lambda: _connect(options), contents, options.load, options.concurrency, options.batch_size
+        _connector(options), contents, options.load, options.concurrency, options.batch_size
     )
     print("\n".join(load.lines()))
     return 1 if load.errors else 0

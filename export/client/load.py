@@ -78,7 +78,7 @@ def send_load(
     time-out.
 
     Args:
-        connect: function that returns a new client (`RestClient` or `GrpcClient`).
+        connect: function that returns a new client.
         image_files: contents of JPEG or PNG files, as bytes; the requests cycle through them.
         seconds: duration in which requests are started.
         concurrency: maximum number of requests in flight.

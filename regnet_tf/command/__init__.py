@@ -54,14 +54,14 @@ PROGRAMS = {
     "predict": Program("regnet_command.predict", "classify photographs with any network"),
     "export": Program("regnet_tf.export.command", "write a network for servers and phones"),
     "verify": Program("regnet_tf.export.verify", "repeat the checks of an export"),
-    "ask": Program("regnet_tf.export.client.command", "send photographs to TensorFlow Serving"),
+    "ask": Program("regnet_tf.export.client.command", "send photographs to a model server"),
     "show": Program("regnet_command.show", "print the stages and costs of a network"),
     "variants": Program("regnet_command.variants", "list the networks of the paper"),
     "weights": Program("regnet_command.weights", "list and convert published weights"),
     "data": Program("regnet_tf.training.data_command", "prepare and look at a data set"),
     "sweep": Program("regnet_tf.training.sweep.command", "train and compare many networks"),
     "benchmark": Program("regnet_tf.training.benchmark.command", "measure training and inference"),
-    "benchmark files": Program("regnet_tf.export.benchmark", "measure exported files"),
+    "benchmark files": Program("regnet_tf.export.benchmark.command", "measure exported files"),
 }
 
 _OVERVIEW = """\

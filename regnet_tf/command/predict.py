@@ -14,10 +14,15 @@ examples:
   regnet predict runs/mine new.jpg folder/ --out pictures --csv predictions.csv
   regnet predict regnety_032.ra_in1k *.jpg --top 3 --out pictures --grad-cam
   regnet predict shipped/tflite/mine_float32.tflite photo.jpg
+  regnet predict resnet.onnx photo.jpg --image-size 224
 
 The first word is the network if it is a tag or variant of published weights, a folder that regnet
-train wrote, a .keras file, a SavedModel or a .tflite file. Otherwise {_DEFAULT} is used, whose
-weights are downloaded once. All other words are images, or folders of images at any depth.
+train wrote, a .keras file, or an exported file: the folder of a SavedModel, .tflite, .onnx, or the
+.xml of an OpenVINO IR. Otherwise {_DEFAULT} is used, whose weights are downloaded once. All
+other words are images, or folders of images at any depth.
+
+Exported files may come from other programs. Their runtimes are installed by the extras export
+(.tflite), onnx and openvino: pip install 'regnet_tf[onnx]'.
 
 Networks of several classes an image print every class above one half. Segmentation networks print
 the share of each class, and write a mask with a gray level for each class number. Exit status: 1 if

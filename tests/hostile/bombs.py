@@ -66,7 +66,7 @@ def _image_scenarios(suite):
             *("--set=schedule.batch_size=2",),
         ),
         "calibration": lambda path: forked(
-            *("export", suite.originals.run, "--precision", "int8", "--out"),
+            *("export", suite.originals.run, "--format=tflite", "--precision=int8", "--out"),
             *(path.parent.parent.parent / "export", "--calibration", path.parent),
         ),
     }
@@ -132,7 +132,7 @@ def _json_scenarios(suite):
         "run.json of predict": ("run", "run.json", lambda folder: _predict(originals, folder)),
         "run.json of export": (
             *("run", "run.json"),
-            lambda folder: forked("export", folder, "--precision", "--out", folder / "e"),
+            lambda folder: forked("export", folder, "--format=saved_model", "--out", folder / "e"),
         ),
         "recipe.json of train": (
             *("run", "recipe.json"),
@@ -229,7 +229,7 @@ def _arguments(suite):
         "--scale": ("predict", run, photo),
         "--batch-size": ("predict", run, photo),
         "--top": ("predict", run, photo),
-        "--version": ("export", run, "--precision"),
+        "--version": ("export", run, "--format=saved_model"),
         "--batch": ("export", run),
     }
     for name, number in _some(suite, itertools.product(commands, huge)):
@@ -301,7 +301,7 @@ def _ask(photo, name):
         import regnet_command
 
         port = servers.start(servers.ANSWERS[name])
-        words = ["ask", photo, "--model", "m", "--rest-port", port, "--server", "127.0.0.1"]
+        words = ["ask", photo, "--model", "m", "--port", port, "--server", "127.0.0.1"]
         words += ["--timeout", _TIMEOUT, "--retries", 0]
         return regnet_command.main([str(word) for word in words])
 

@@ -87,6 +87,9 @@ def _subjects():
         120,
         False,
     )
+    for what, name in {".onnx alone": "net.onnx", "OpenVINO IR alone": "net.xml"}.items():
+        files = (name, "net.bin") if name == "net.xml" else (name,)
+        found[what] = Subject("files", files, _predicts(name), 120, False)
     found["SavedModel alone"] = Subject(
         "export", ("serving/tiny/1/**/*",), _predicts("serving/tiny/1"), 60, False
     )

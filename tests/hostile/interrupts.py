@@ -44,7 +44,7 @@ def _programs(originals):
     run = originals.run
     return {
         "train": lambda out: ("train", *TINY_RUN, "--out", out / "run"),
-        "export": lambda out: ("export", run, "--precision", "float32", "--out", out / "export"),
+        "export": lambda out: ("export", run, "--format=tflite", "--out", out / "export"),
         "evaluate": lambda out: ("evaluate", run, "--out", out / "evaluation"),
         "predict": lambda out: (
             *("predict", run, originals.photos, "--out", out / "pictures"),
@@ -64,7 +64,7 @@ def _programs(originals):
             *("data", "inspect", originals.photos, "--seconds", 0.2, "--out", out / "sheet.png"),
         ),
         "ask --load": lambda _: (
-            *("ask", photo, "--model", "tiny", "--rest-port", 9, "--retries", 0, "--load", 3),
+            *("ask", photo, "--model", "tiny", "--port", 9, "--retries", 0, "--load", 3),
         ),
     }
 

@@ -16,7 +16,10 @@ from .processes import Ended, Process, Scenario, forked, job
 #: A run of few seconds: arguments of `regnet train`.
 TINY_RUN = ("--recipe", "smoke", "--set=schedule.epochs=3", "--checkpoint-steps=1")
 #: Arguments of `regnet export`.
-TINY_EXPORT = ("--precision", "float32", "int8", "--name", "tiny")
+TINY_EXPORT = (
+    *("--format", "saved_model", "tflite"),
+    *("--precision", "float32", "int8", "--name", "tiny"),
+)
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
@@ -31,6 +34,7 @@ class Originals:
         export: folder of its export.
         sweep: folder of a population; `spec` is its specification.
         weights: folder of its weights in every format.
+        files: folder of a small network in files that other programs wrote.
         photos: folder of images of two classes, with a `labels.csv`.
         ended: the `Ended` of the program that made a folder, by the folder's attribute.
     """
@@ -39,12 +43,13 @@ class Originals:
         self.folder = folder
         self.run, self.export, self.sweep = folder / "run", folder / "export", folder / "sweep"
         self.weights, self.photos = folder / "weights", folder / "photos"
+        self.files = folder / "files"
         self.spec = folder / "tiny.json"
         self.ended: dict[str, Ended] = {}
 
     def scenarios(self) -> list[Scenario]:
         """Returns the scenarios that make them."""
-        for folder in (self.folder, self.weights):
+        for folder in (self.folder, self.weights, self.files):
             folder.mkdir(parents=True)
         self.spec.write_text(json.dumps(TINY))
         _write_photos(self.photos)
@@ -57,6 +62,7 @@ class Originals:
     def _run(self):
         yield from self._made("run", forked("train", *TINY_RUN, "--out", self.run))
         yield from self._made("weights", job(_write_weights, self.run, self.weights))
+        yield from self._made("files", job(_write_files, self.files))
         command = forked("export", self.run, *TINY_EXPORT, "--out", self.export)
         yield from self._made("export", command)
 
@@ -87,6 +93,14 @@ def _write_weights(run, folder):
 
         tensors = {name: torch.tensor(value) for name, value in state_dict.items()}
         torch.save(tensors, folder / "model.pth")
+
+
+def _write_files(folder):
+    from .. import network_files
+
+    network = network_files.small_network()
+    network_files.write_onnx(folder / "net.onnx", network, size=32)
+    network_files.write_openvino(folder / "net.xml", network, size=32)
 
 
 def _write_photos(folder):

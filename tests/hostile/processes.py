@@ -73,6 +73,7 @@ def preload() -> None:
     regnet_command.start_tensorflow()
     modules = (
         *("ai_edge_litert.interpreter", "h5py", "keras", "matplotlib.figure"),
+        *("onnxruntime", "openvino"),
         *("regnet_tf.training.loop.train", "regnet_tf.training.sweep.running"),
         *("regnet_tf.export.exporting", "regnet_tf.export.source"),
         *(one.module for one in regnet_command.PROGRAMS.values()),

@@ -2,10 +2,11 @@
 
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Iterator
 from typing import Any
+
+from regnet_tf._cpu import available_cores
 
 from .batches import training_batches
 from .splits import Split
@@ -33,13 +34,6 @@ class Speed:
     def cores_for(self, images_per_second: float) -> int:
         """Returns the number of equal cores needed for this many images per second."""
         return math.ceil(images_per_second / self.per_core)
-
-
-def available_cores() -> int:
-    """Returns the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def measure(split: Split, recipe: Any, classes: int, seconds: float = 5.0) -> Speed:

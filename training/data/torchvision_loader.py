@@ -5,6 +5,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from regnet_tf._cpu import available_cores
 from regnet_tf._errors import UserError
 from regnet_tf._torch import import_with_torch
 
@@ -106,7 +107,7 @@ def make_loader(folder, images, batch_size):
         files,
         batch_size,
         sampler=torch.utils.data.RandomSampler(files, replacement=True, num_samples=_ENDLESS),
-        num_workers=speed.available_cores(),
+        num_workers=available_cores(),
         timeout=_WAIT,
     )
 

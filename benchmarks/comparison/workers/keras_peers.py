@@ -144,8 +144,8 @@ class Project(Peer):
             "--out",
             folder,
         ]
-        precisions = ["float32"] if request["form"] == "tflite" else []
-        command += ["--batch", str(request["batch_size"]), "--precision", *precisions]
+        command += ["--batch", str(request["batch_size"]), "--format", request["form"]]
+        command += ["--precision", "float32"]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         print(done.stdout)
         if done.returncode:

@@ -72,7 +72,7 @@ def measure_network(peer: Any, request: dict) -> dict:
     }
     if request["part"] == "export":
         return {**facts, **peer.export(request)}
-    images, labels = _data(request)
+    images, labels = random_data(request)
     step = peer.step(request["part"], images, labels)
     return {**facts, **steps(step, request["seconds"]), "memory_mib": most_memory()}
 
@@ -101,7 +101,7 @@ def _timed(step):
     return time.perf_counter() - start
 
 
-def _data(request):
+def random_data(request):
     """Returns random images `(batch, size, size, 3)` float32 and labels `(batch,)` int32."""
     import numpy as np
 

@@ -1,35 +1,19 @@
-"""`.tflite` files for phones, in one of four precisions."""
+"""`.tflite` files for phones and browsers, in one of four precisions."""
+
+import dataclasses
 
 import tensorflow as tf
 
-from regnet_tf._checks import check_choice, check_int
 from regnet_tf._errors import UserError
 from regnet_tf._files import LABELS_FILE, replacing
 
-from . import integers, metadata
-from .convert import convert
-from .descriptions import descriptions
+from .. import integers, metadata
+from ..convert import convert
+from ..descriptions import descriptions
+from .base import PRECISIONS, Artefact, Format, check_calibration
 
-PRECISIONS = ("float32", "float16", "dynamic_range", "int8")
-INT8_OUTPUTS = ("float32", "uint8")
-
-
-def check_options(precisions, batch_size, int8_output, examples):
-    """Raises the errors that `write_tflite` would raise for wrong options, and writes nothing.
-
-    Raises:
-        ValueError: if a precision or the output dtype is unknown, or the batch size is below 1.
-        UserError: if int8 is requested without calibration images.
-    """
-    for precision in precisions:
-        check_choice("precision", precision, PRECISIONS)
-    check_int("batch_size", batch_size, minimum=1)
-    check_choice("int8_output", int8_output, INT8_OUTPUTS)
-    if "int8" in precisions and examples is None:
-        raise UserError(
-            "int8 needs calibration images. Give --calibration with a folder of photographs or an"
-            " .npz file, or omit int8: --precision float32 float16 dynamic_range"
-        )
+#: The output of an embedder.
+FEATURES = "features"
 
 
 def write_tflite(path, network, source, precision, batch_size, int8_output, version):
@@ -72,6 +56,33 @@ def write_tflite(path, network, source, precision, batch_size, int8_output, vers
     return layers
 
 
+def write_embedder(path, network, source, batch_size):
+    """Writes a `.tflite` file of a network's pooled features, for MediaPipe's ImageEmbedder.
+
+    It takes the same images as the files of `write_tflite`, in float32. It returns "features"
+    float32 `(batch_size, channels)`. It has no class names, since its outputs are not classes.
+
+    Args:
+        path: a `Path`.
+        network: an `export.network.Network`.
+        source: the `export.source.Source` of the network.
+        batch_size: number of images in a batch.
+
+    Raises:
+        UserError: if the network has no pooled features, or cannot be converted to builtin
+            operations.
+    """
+    if FEATURES not in network.outputs:
+        raise UserError(
+            f"{source.name} has no pooled features: its outputs are {', '.join(network.outputs)}"
+        )
+    content = convert(network, source.preprocessing, batch_size, output=FEATURES)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+    nameless = dataclasses.replace(source, class_names=())
+    metadata.append_files(path, descriptions(nameless, network))
+
+
 def _write_metadata(path, network, source, precision, version, files):
     preprocessing = source.preprocessing
     turned = ", turned as their EXIF metadata says," if preprocessing.exif_orientation else ""
@@ -104,3 +115,36 @@ def _dynamic_range(converter):
 
 
 _CONFIGURE = {"float32": None, "float16": _float16, "dynamic_range": _dynamic_range}
+
+
+def _artefacts(job):
+    source, settings = job.source, job.settings
+
+    def write(precision):
+        options = settings.batch_size, settings.int8_output, str(job.version)
+        return lambda path: write_tflite(path, job.network, source, precision, *options)
+
+    for precision in job.chosen(*PRECISIONS):
+        path = f"{FORMAT.folder}/{source.name}_{precision}.tflite"
+        yield Artefact(f"TFLite {precision}", path, precision, write(precision))
+    is_classifier = "probabilities" in job.network.outputs
+    if is_classifier and FEATURES in job.network.outputs and job.chosen("float32"):
+        yield Artefact(
+            f"TFLite {FEATURES}",
+            f"{FORMAT.folder}/{source.name}_{FEATURES}.tflite",
+            "float32",
+            lambda path: write_embedder(path, job.network, source, settings.batch_size),
+            output=FEATURES,
+        )
+
+
+FORMAT = Format(
+    name="tflite",
+    title="TFLite",
+    folder="tflite",
+    what="for phones and browsers, one file for each precision",
+    modules=("ai_edge_litert.interpreter",),
+    extra="export",
+    artefacts=_artefacts,
+    check=check_calibration,
+)
