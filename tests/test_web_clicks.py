@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 
+import keras
 import numpy as np
 import pytest
 from browsers import npm_package, opened, static_server
@@ -22,6 +23,7 @@ GRAY = Preprocessing(image_size=SIZE, resize_size=80, interpolation="bilinear").
 
 @pytest.fixture(scope="module")
 def classes(tmp_path_factory):
+    keras.utils.set_random_seed(0)
     return Exported("classes", classifier(), RGB, tmp_path_factory.mktemp("classes"))
 
 
@@ -187,7 +189,7 @@ def test_orientation(turned, classes, scripts, tmp_path):
             Image.fromarray(stripes).save(file, exif=exif)
             upright, raw = (classes.scores(file, exif_orientation=one) for one in (True, False))
             assert np.abs(upright - raw).max() > 0.05
-            check(choose(site.page, file), upright if turned else raw, 0.01)
+            check(choose(site.page, file), upright if turned else raw, 0.04)  # of JPEG decoders
 
 
 def test_several_classes_of_gray_images(scripts, photographs, tmp_path):
