@@ -1,7 +1,8 @@
 """What a format of an export is made of: settings, a job, its files, and how they are written."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +69,6 @@ class Job:
     version: int
     settings: Settings
 
-    def chosen(self, *precisions: str) -> list[str]:
-        """Returns those of a format's precisions that the settings name, in their order."""
-        return [one for one in self.settings.precisions if one in precisions]
-
 
 @dataclasses.dataclass(frozen=True)
 class Artefact:
@@ -92,6 +89,24 @@ class Artefact:
     precision: str
     write: Callable[[Path], list[dict] | None]
     output: str | None = None
+
+
+def one_for_each_precision(
+    job: Job, form: "Format", suffix: str, write: Callable[[Path, str], list[dict] | None]
+) -> Iterator[Artefact]:
+    """Yields an `Artefact` for each chosen precision that a format has.
+
+    Args:
+        job: the `Job`.
+        form: the `Format`.
+        suffix: suffix of the files, without the dot.
+        write: function that writes the file at a `Path` in a precision.
+    """
+    for precision in job.settings.precisions:
+        if precision in form.precisions:
+            path = f"{form.folder}/{job.source.name}_{precision}.{suffix}"
+            partial = functools.partial(write, precision=precision)
+            yield Artefact(f"{form.title} {precision}", path, precision, partial)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from regnet_tf.version import __version__
 
 from ..descriptions import descriptions
 from . import onnx_graph, onnx_int8
-from .base import Artefact, Format, check_calibration
+from .base import Format, check_calibration, one_for_each_precision
 
 PRECISIONS = ("float32", "int8")
 DEFAULT_OPSET = 18
@@ -91,14 +91,10 @@ def _check(job, precision):
 
 
 def _artefacts(job):
-    source = job.source
+    def write(path, precision):
+        write_onnx(path, job.network, job.source, precision, job.settings.opset)
 
-    def write(precision):
-        return lambda path: write_onnx(path, job.network, source, precision, job.settings.opset)
-
-    for precision in job.chosen(*PRECISIONS):
-        path = f"{FORMAT.folder}/{source.name}_{precision}.onnx"
-        yield Artefact(f"ONNX {precision}", path, precision, write(precision))
+    return one_for_each_precision(job, FORMAT, "onnx", write)
 
 
 FORMAT = Format(

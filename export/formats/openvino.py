@@ -13,7 +13,7 @@ from regnet_tf._errors import UserError, first_line, import_optional
 from regnet_tf._files import LABELS_FILE, replacing
 
 from ..descriptions import descriptions
-from .base import Artefact, Format
+from .base import Format, one_for_each_precision
 
 PRECISIONS = ("float32", "int8")
 _EXTRA = "openvino"
@@ -232,14 +232,10 @@ def _check(job, precision):
 
 
 def _artefacts(job):
-    source = job.source
+    def write(path, precision):
+        write_openvino(path, job.network, job.source, precision)
 
-    def write(precision):
-        return lambda path: write_openvino(path, job.network, source, precision)
-
-    for precision in job.chosen(*PRECISIONS):
-        path = f"{FORMAT.folder}/{source.name}_{precision}.xml"
-        yield Artefact(f"OpenVINO {precision}", path, precision, write(precision))
+    return one_for_each_precision(job, FORMAT, "xml", write)
 
 
 FORMAT = Format(

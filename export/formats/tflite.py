@@ -10,7 +10,7 @@ from regnet_tf._files import LABELS_FILE, replacing
 from .. import integers, metadata
 from ..convert import convert
 from ..descriptions import descriptions
-from .base import PRECISIONS, Artefact, Format, check_calibration
+from .base import Artefact, Format, check_calibration, one_for_each_precision
 
 #: The output of an embedder.
 FEATURES = "features"
@@ -120,15 +120,13 @@ _CONFIGURE = {"float32": None, "float16": _float16, "dynamic_range": _dynamic_ra
 def _artefacts(job):
     source, settings = job.source, job.settings
 
-    def write(precision):
+    def write(path, precision):
         options = settings.batch_size, settings.int8_output, str(job.version)
-        return lambda path: write_tflite(path, job.network, source, precision, *options)
+        return write_tflite(path, job.network, source, precision, *options)
 
-    for precision in job.chosen(*PRECISIONS):
-        path = f"{FORMAT.folder}/{source.name}_{precision}.tflite"
-        yield Artefact(f"TFLite {precision}", path, precision, write(precision))
+    yield from one_for_each_precision(job, FORMAT, "tflite", write)
     is_classifier = "probabilities" in job.network.outputs
-    if is_classifier and FEATURES in job.network.outputs and job.chosen("float32"):
+    if is_classifier and FEATURES in job.network.outputs and "float32" in settings.precisions:
         yield Artefact(
             f"TFLite {FEATURES}",
             f"{FORMAT.folder}/{source.name}_{FEATURES}.tflite",
