@@ -2,19 +2,21 @@
 
 import importlib.util
 import json
+import os
 import sys
 import types
 
 import numpy as np
 import pytest
 
-from export.benchmark import networks, peers, processes, report, turns
+from export.benchmark import networks, peers, report, turns
 from export.benchmark.command import main
 from export.benchmark.contenders import Contender, Group, groups_of
 from export.benchmark.networks import make_model, randomize, write_files
 from export.benchmark.peers import normalized, write_peers
 from regnet_tf import RegNetConfig, StageConfig, build_regnet
 from regnet_tf._cpu import processor
+from regnet_tf._environment import environment_variables
 from regnet_tf._errors import MissingPackageError, UserError
 from regnet_tf._regimes import REGIMES
 
@@ -158,9 +160,9 @@ def test_exports_and_single_files(files):
 def test_variables_of_a_regime_are_set_and_reset(monkeypatch):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
     monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
-    environ = processes.os.environ
+    environ = os.environ
     before = dict(environ)
-    with processes._variables(REGIMES["avx2"]):
+    with environment_variables(REGIMES["avx2"]):
         assert {name: environ[name] for name in REGIMES["avx2"]} == REGIMES["avx2"]
     assert dict(environ) == before
 

@@ -1,12 +1,11 @@
 """Processes that measure a group of files, each in its regime."""
 
-import contextlib
-import os
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from regnet_command.workers import Worker
 
+from regnet_tf._environment import environment_variables
 from regnet_tf._errors import UserError
 from regnet_tf._regimes import REGIMES
 
@@ -33,24 +32,10 @@ def measure(group: Group, regime: str, threads: int, title: str, options: Any) -
     worker = Worker()
     settings = (threads, options.repeats, options.seconds, options.image_size)
     try:
-        with _variables(REGIMES[regime]):
+        with environment_variables(REGIMES[regime]):
             future = worker.submit(take_turns, group.contenders, *settings, title)
         return future.result()
     except BrokenProcessPool as error:
         raise UserError(f"{title}: the process died, out of memory?") from error
     finally:
         worker.kill()
-
-
-@contextlib.contextmanager
-def _variables(variables):
-    """Sets environment variables inside the block; processes started there inherit them."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value

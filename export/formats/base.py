@@ -1,7 +1,6 @@
 """What a format of an export is made of: settings, a job, its files, and how they are written."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -105,8 +104,12 @@ def one_for_each_precision(
     for precision in job.settings.precisions:
         if precision in form.precisions:
             path = f"{form.folder}/{job.source.name}_{precision}.{suffix}"
-            partial = functools.partial(write, precision=precision)
-            yield Artefact(f"{form.title} {precision}", path, precision, partial)
+            yield Artefact(f"{form.title} {precision}", path, precision, _in(precision, write))
+
+
+def _in(precision, write):
+    """Returns a function that writes the file at a path in one precision."""
+    return lambda path: write(path, precision)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ import os
 import numpy as np
 
 from regnet_tf._checks import check_choice
+from regnet_tf._environment import environment_variables
 from regnet_tf._errors import UserError, first_line, import_optional
 from regnet_tf._files import LABELS_FILE, replacing
 
@@ -210,21 +211,12 @@ def _model_info(source, network, model):
     }
 
 
-@contextlib.contextmanager
 def _without_reports():
     """Keeps OpenVINO and NNCF from telling their makers about their use.
 
     They do so without asking, unless they run in continuous integration.
     """
-    before = os.environ.get("CI")
-    os.environ["CI"] = "true"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["CI"]
-        else:
-            os.environ["CI"] = before
+    return environment_variables({"CI": "true"})
 
 
 def _check(job, precision):
