@@ -12,7 +12,7 @@ from regnet_tf._errors import UserError, first_line, nearest
 from regnet_tf._internals import all_layers
 from regnet_tf._keras_files import load_model, saved_config, shape_of_weights
 from regnet_tf.facts import at_size, facts_of
-from regnet_tf.layers import Head, Stage, Stem
+from regnet_tf.layers import FinalConv, Head, Stage, Stem
 from regnet_tf.porting import count_classes, load_state_dict, to_state_dict
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.published import best_weights, download, is_tag, list_weights, weights_info
@@ -288,7 +288,7 @@ class Checkpoint:
         """Reads a `.weights.h5` file by a copy of the network with the file's channels and head."""
         layers = all_layers(model)
         stem = next(layer for layer in layers if isinstance(layer, Stem))
-        last = [layer for layer in layers if isinstance(layer, Stage)][-1]
+        last = [layer for layer in layers if isinstance(layer, (Stage, FinalConv))][-1]
         trunk = keras.Model(stem.input, last.output, name="trunk")
         images = keras.Input((None, None, self.channels))
         x = keras.models.clone_model(trunk, input_tensors=images).output
