@@ -67,8 +67,8 @@ class WeightsInfo:
         std: standard deviation per channel for normalization, on the same scale.
         licence: licence as the hub states it.
         origin: the project that trained it, if not the hub repository's.
-        published: accuracies in percent: the data set, a key of `PUBLISHED_SETS`, the source, and how
-            it has measured them.
+        published: accuracies in percent, each with its data set (a key of `PUBLISHED_SETS`), its
+            source, and how it was measured.
     """
 
     tag: str

@@ -20,7 +20,7 @@ from regnet_tf.variants import VARIANTS
 
 def test_every_row_is_of_a_known_variant():
     tags = list_weights()
-    assert len(tags) == 61
+    assert len(tags) == 72
     for tag in tags:
         info = weights_info(tag)
         assert info.variant in VARIANTS
@@ -36,9 +36,10 @@ def test_rows_equal_timms_table():
     _, timm = import_timm()
     rows = {
         f"{name}.{tag}": config
-        for name, versions in timm.models.regnet.default_cfgs.items()
+        for module in (timm.models.regnet, timm.models.byobnet)
+        for name, versions in module.default_cfgs.items()
         for tag, config in versions.cfgs.items()
-        if name in VARIANTS and tag != "untrained"
+        if name.startswith("regnet") and tag != "untrained"
     }
     assert set(rows) == set(list_weights())
     for tag, config in rows.items():
@@ -47,6 +48,7 @@ def test_rows_equal_timms_table():
         assert info.image_size == config.input_size[1]
         assert info.test_image_size == (config.test_input_size or config.input_size)[1]
         assert info.crop_fraction == config.crop_pct
+        assert info.test_crop_fraction == (config.test_crop_pct or config.crop_pct)
         assert (info.interpolation, info.licence) == (config.interpolation, config.license)
         assert (info.mean, info.std) == (tuple(config.mean), tuple(config.std))
 
