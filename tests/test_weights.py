@@ -1,6 +1,7 @@
 """The table of published weights, loading, and preparing images for them."""
 
 import importlib.util
+import itertools
 import json
 import logging
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import regnet_tf
 from regnet_tf import Preprocessing, build_regnet, list_weights, preprocessing_for, weights_info
 from regnet_tf._torch import import_timm
 from regnet_tf.class_names import imagenet_synsets
-from regnet_tf.published import best_weights, download
+from regnet_tf.published import PUBLISHED_SETS, best_weights, download
 from regnet_tf.variants import VARIANTS
 
 
@@ -51,6 +52,34 @@ def test_rows_equal_timms_table():
         assert info.test_crop_fraction == (config.test_crop_pct or config.crop_pct)
         assert (info.interpolation, info.licence) == (config.interpolation, config.license)
         assert (info.mean, info.std) == (tuple(config.mean), tuple(config.std))
+
+
+def test_accuracies_by_data_set():
+    """Rows of timm's tables."""
+    for tag, dataset, top1, top5 in (
+        ("regnetz_040_h.ra3_in1k", "imagenet2012", 84.498, 97.006),
+        ("regnetz_e8.ra3_in1k", "imagenet2012_real", 89.378, 98.459),
+        ("regnetv_064.ra3_in1k", "imagenet_v2", 73.460, 91.600),
+        ("regnety_1280.swag_ft_in1k", "imagenet_a", 83.907, 96.200),
+        ("regnetz_c16_evos.ch_in1k", "imagenet_r", 44.143, 61.073),
+        ("regnetx_002.pycls_in1k", "imagenet_sketch", 16.953, 32.241),
+    ):
+        best = weights_info(tag).best_accuracy(dataset)
+        assert (best["source"], best["top1"], best["top5"]) == ("timm", top1, top5)
+    assert weights_info("regnetz_d8.ra3_in1k").top1 == 84.042
+    sets = {name: [] for name in PUBLISHED_SETS}
+    for tag in list_weights():
+        entries = weights_info(tag).published
+        found = {entry["dataset"] for entry in entries}
+        assert found in (set(), set(PUBLISHED_SETS))
+        assert all(entry["top1"] < entry["top5"] < 100 for entry in entries)
+        for name in found:
+            sets[name].append(weights_info(tag).best_accuracy(name)["top1"])
+    for easier, harder in itertools.pairwise(
+        ("imagenet2012_real", "imagenet2012", "imagenet_v2", "imagenet_sketch")
+    ):
+        assert (np.array(sets[easier]) > np.array(sets[harder])).all()
+    assert weights_info("regnety_320.seer").best_accuracy() is None
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ The extras export, onnx and openvino install what runs .tflite, .onnx and .xml:
 pip install 'regnet_tf[onnx]'.
 --data accepts "digits", a folder with a folder of images for each class, or any other data set that
 regnet train accepts. Without it, a run is tested on the images that its training held out.
-Classes are matched by name with the network's, such as ImageNet's synsets (n01440764 ...).
+Classes are matched by name with the network's, such as ImageNet's synsets (n01440764 ...). Only the
+scores of the data set's classes are compared, as is usual for imagenet_a and imagenet_r.
 
 Each network gets a folder in --out, with evaluation.json, tables and pictures. Networks that have
 one are not evaluated again."""
