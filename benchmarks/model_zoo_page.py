@@ -40,7 +40,8 @@ _STRUCTURE = """\
 The numbers of the width generator (depth d, initial width w_0, slope w_a, multiplier w_m, group
 width g), and the stages that it makes of them. `build_regnet` and `get_config` take the key, which
 is timm's, and [many other names](reference/configurations.md#configurations). Variants in `-tv`
-have torchvision's rounding of widths; `-sgn` has group normalization and SiLU.
+have torchvision's rounding of widths; `-sgn` has group normalization and SiLU, `-evos` EvoNorm-S0.
+Networks without these numbers have their stages given one by one, as in timm's `byobnet.py`.
 """
 
 _WEIGHTS = """\
@@ -151,7 +152,8 @@ def _structure_table(family):
     rows = []
     for key, variant in _variants(family).items():
         stages = variant.config.stages
-        rows.append([variant.display_name, f"`{key}`", *variant[1:6]])
+        numbers = ("" if number is None else number for number in variant[1:6])
+        rows.append([variant.display_name, f"`{key}`", *numbers])
         for field in ("width", "depth", "group_width"):
             rows[-1].append(", ".join(str(getattr(stage, field)) for stage in stages))
     return markdown_table(columns, rows, left=(0, 1, 7, 8, 9))
