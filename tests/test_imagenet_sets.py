@@ -23,7 +23,7 @@ COUNT = 24
 
 @pytest.fixture(scope="module")
 def network():
-    """A network of ImageNet's classes whose predictions differ from image to image."""
+    """A network of ImageNet's classes without close scores."""
     keras.utils.set_random_seed(0)
     model = regnet_tf.build_regnet(
         RECIPE.network.config,
@@ -32,8 +32,6 @@ def network():
         preprocessing=RECIPE.images.preprocessing,
     )
     model.get_layer("head").kernel.assign(model.get_layer("head").kernel * 100)
-    for _ in range(20):
-        model(RECIPE.images.preprocessing(load("digits").train.items[:100]), training=True)
     return model
 
 
@@ -202,5 +200,5 @@ def test_labels_that_do_not_fit(content, name, message, images, tmp_path):
 
 def test_images_without_files_have_no_real_labels(tmp_path):
     (tmp_path / "real.json").write_text("[[0]]")
-    with pytest.raises(UserError, match="--real-labels needs image files. digits has none."):
+    with pytest.raises(UserError, match=r"--real-labels needs image files\. digits has none"):
         with_real_labels(load("digits"), tmp_path / "real.json")
