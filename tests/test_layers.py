@@ -648,9 +648,9 @@ def test_folded_normalization_is_exact(monkeypatch, groups, stride, dilation):
 
 def test_evonorm_by_hand():
     layer = EvoNorm()
-    x = normal(2, 3, 5, 32) * 3
+    x = 3 * np.asarray(normal(2, 3, 5, 32))
     layer.build(x.shape)
-    gamma, beta, v = normal(32), normal(32), normal(32)
+    gamma, beta, v = (np.asarray(normal(32)) for _ in range(3))
     for variable, value in ((layer.gamma, gamma), (layer.beta, beta), (layer.v, v)):
         variable.assign(value)
     wide = x.astype("float64")

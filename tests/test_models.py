@@ -146,7 +146,8 @@ FUNCTIONS += [f"RegNetZ{size}evos" for size in ("B16", "C16", "D8")]
 def test_function_names(name):
     function = getattr(regnet_tf, name)
     assert function.__name__ == name
-    display = re.sub(r"([XY])", r"\1-", name).replace("_", ".")
+    display = re.sub(r"(?<=RegNet)([V-Z])", r"\1-", name).replace("_", ".")
+    display = re.sub(r"(h|evos)$", r"-\1", display)
     assert display in function.__doc__
     assert f"{complexity(name).parameters / 1e6:.1f} million parameters" in function.__doc__
 

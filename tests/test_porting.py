@@ -67,6 +67,8 @@ def test_published_networks(network):
     layers = ("stem", "stage_1", "stage_2", "stage_3", "stage_4", "head")
     tapped = keras.Model(model.input, [model.get_layer(layer).output for layer in layers])
     tolerance = 5e-5 if network in ("timm_regnety_040_sgn", "timm_regnetv_064") else 2e-5
+    # timm's statistics of EvoNorm err more.
+    of_taps = 5e-5 if network.endswith("evos") else tolerance
     batch, odd = golden_weights.input_batch(), golden_weights.input_odd()
     if SOURCES[source].bgr:  # the network was fed these numbers as blue, green, red
         batch, odd = batch[..., ::-1], odd[..., ::-1]
@@ -76,7 +78,7 @@ def test_published_networks(network):
     ):
         *features, found = outputs
         assert np.abs(found - golden[logits]).max() <= tolerance * golden[logits].std()
-        assert_taps(features, golden, tap, tolerance)
+        assert_taps(features, golden, tap, of_taps)
 
     back = to_state_dict(model, source)
     assert back.keys() == state_dict.keys()
