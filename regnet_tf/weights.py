@@ -17,6 +17,8 @@ from regnet_tf.porting import count_classes, load_state_dict, to_state_dict
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.published import best_weights, download, is_tag, list_weights, weights_info
 from regnet_tf.readers import SUFFIXES, read_state_dict
+from regnet_tf.sharing.hub import download_network, is_hub_name
+from regnet_tf.sharing.timm_config import Described, described
 from regnet_tf.variants import RegNetConfig, get_config, is_variant, variant_key
 
 #: Suffix of the files of Keras that hold weights alone.
@@ -24,11 +26,11 @@ KERAS_WEIGHTS = ".weights.h5"
 
 
 class Found(NamedTuple):
-    """What a tag or a path stands for.
+    """What a tag, a path or a name on the Hugging Face hub stands for.
 
     Attributes:
-        kind: "tag"; "model" for a `.keras` file, also that of a run; "weights" for a `.weights.h5`
-            file; "state dict" for a weight file or a folder of the Hugging Face hub.
+        kind: "tag"; "model" for a `.keras` file, also that of a folder; "weights" for a
+            `.weights.h5` file; "state dict" for a weight file, or a folder as the hub stores it.
         path: the file or folder; the text itself for a tag.
     """
 
@@ -37,20 +39,25 @@ class Found(NamedTuple):
 
 
 def find_weights(weights: str | os.PathLike, argument: str = "weights") -> Found:
-    """Finds out what a tag or a path stands for. The files are not read.
+    """Finds out what a tag, a path or a name on the Hugging Face hub stands for.
+
+    The files are not read. Those of the hub are downloaded if they are not in its cache.
 
     Args:
-        weights: the tag or path.
+        weights: the tag or path, or `hf://user/name`.
         argument: the user's name for it, for errors.
 
     Raises:
         FileNotFoundError: for a file that does not exist.
+        OSError: for files of the hub that are damaged or cannot be downloaded.
         UserError: for a run that has not saved a network yet, and for a text that is neither a tag
             nor a path.
     """
     text, path = str(weights), Path(weights)
     if is_tag(text):
         return Found("tag", path)
+    if is_hub_name(text):
+        path = download_network(text)
     if (path / "model.keras").is_file():
         return Found("model", path / "model.keras")
     if any((path / name).exists() for name in ("recipe.json", "run.json", "checkpoints")):
@@ -60,7 +67,8 @@ def find_weights(weights: str | os.PathLike, argument: str = "weights") -> Found
     kind = next((kinds[suffix] for suffix in kinds if text.endswith(suffix)), None)
     if kind is None and not path.exists() and "/" not in text and "\\" not in text:
         raise UserError(
-            f"`{argument}` must be a tag of published weights or a path. Received: {text!r}."
+            f"`{argument}` must be a tag of published weights, a path or hf://user/name."
+            f" Received: {text!r}."
             + nearest(text, list_weights(), count=4)
             + " `list_weights()` gives all tags."
         )
@@ -70,9 +78,10 @@ def find_weights(weights: str | os.PathLike, argument: str = "weights") -> Found
 
 
 def config_of(weights: str | os.PathLike) -> RegNetConfig | None:
-    """Returns the configuration of a tag, a run or a `.keras` file; None for other files.
+    """Returns the configuration of weights; None if they do not tell it.
 
-    The weights are not read.
+    Tags, runs, `.keras` files and folders with timm's `config.json` tell it. The weights are not
+    read.
 
     Raises:
         UserError, FileNotFoundError: see `find_weights`; also for a damaged file.
@@ -80,17 +89,19 @@ def config_of(weights: str | os.PathLike) -> RegNetConfig | None:
     found = find_weights(weights)
     if found.kind == "tag":
         return get_config(weights_info(str(weights)).variant)
+    if found.kind == "state dict":
+        return described(found.path).config
     network = _of_stem(found, "network")
     return None if network is None else RegNetConfig.from_dict(network)
 
 
 def preprocessing_of(weights: str | os.PathLike, size: int) -> Preprocessing | None:
-    """Returns the preprocessing of images for a tag, a run or a `.keras` file; None if unknown.
+    """Returns the preprocessing of images for weights; None if they do not tell it.
 
     The weights are not read.
 
     Args:
-        weights: the tag or path.
+        weights: see `config_of`.
         size: side of the network's images in pixels; see `Checkpoint.preprocessing`.
 
     Raises:
@@ -99,8 +110,12 @@ def preprocessing_of(weights: str | os.PathLike, size: int) -> Preprocessing | N
     found = find_weights(weights)
     if found.kind == "tag":
         return _published_preprocessing(str(weights), size)
-    known = _of_stem(found, "preprocessing")
-    return None if known is None else at_size(Preprocessing.from_dict(known), size)
+    if found.kind == "state dict":
+        preprocessing = described(found.path).preprocessing
+    else:
+        known = _of_stem(found, "preprocessing")
+        preprocessing = None if known is None else Preprocessing.from_dict(known)
+    return None if preprocessing is None else at_size(preprocessing, size)
 
 
 def check_variant(tag: str, variant: str) -> None:
@@ -150,6 +165,7 @@ class Checkpoint:
         model: the Keras model of a run or a `.keras` file.
         path: path of a `.weights.h5` file.
         channels: number of input channels in a `.weights.h5` file.
+        told: preprocessing that a folder as the hub stores it tells.
     """
 
     origin: str
@@ -161,14 +177,15 @@ class Checkpoint:
     model: keras.Model | None = None
     path: Path | None = None
     channels: int | None = None
+    told: Preprocessing | None = None
 
     @classmethod
     def find(cls, weights: bool | str | os.PathLike, variant: str | None = None) -> "Checkpoint":
         """Finds and reads the weights that a `weights` argument selects.
 
         Args:
-            weights: True or "imagenet", a tag, a folder that `regnet train` wrote, or the path of
-                a file, as `build_regnet` takes them.
+            weights: True or "imagenet", a tag, a folder that `regnet train` wrote, the path of a
+                file, or a name on the hub, as `build_regnet` takes them.
             variant: any name of the network that will take the weights. With "imagenet" it must be
                 the name of a known variant.
 
@@ -183,12 +200,11 @@ class Checkpoint:
         if found.kind == "tag":
             return cls._published(origin, variant)
         if found.kind == "model":
-            return cls._of_model(origin, load_model(found.path))
+            return cls.of_model(origin, load_model(found.path))
         if found.kind == "weights":
             channels, classes = shape_of_weights(found.path)
             return cls(origin, classes=classes, path=found.path, channels=channels)
-        state_dict = read_state_dict(found.path)
-        return cls(origin, classes=count_classes(state_dict), state_dict=state_dict)
+        return cls._of_state_dict(origin, read_state_dict(found.path), described(found.path))
 
     @classmethod
     def _published(cls, tag, variant):
@@ -201,7 +217,29 @@ class Checkpoint:
         return cls(tag, tag, get_config(info.variant), classes, names, state_dict)
 
     @classmethod
-    def _of_model(cls, origin, model):
+    def _of_state_dict(cls, origin, state_dict, told: Described):
+        classes = count_classes(state_dict)
+        names = told.class_names if len(told.class_names or ()) == classes else None
+        return cls(
+            origin,
+            config=told.config,
+            classes=classes,
+            class_names=names,
+            state_dict=state_dict,
+            told=told.preprocessing,
+        )
+
+    @classmethod
+    def of_model(cls, origin: str, model: keras.Model) -> "Checkpoint":
+        """Returns the weights of a model.
+
+        Args:
+            origin: the user's name for it.
+            model: a model with the layers of one RegNet.
+
+        Raises:
+            UserError: for another model, or one whose normalization is folded.
+        """
         layers = all_layers(model)
         for kind in (Stem, Head):
             found = sum(isinstance(layer, kind) for layer in layers)
@@ -233,8 +271,8 @@ class Checkpoint:
         if self.tag is not None:
             return _published_preprocessing(self.tag, size)
         stems = [] if self.model is None else all_layers(self.model)
-        known = [stem.preprocessing for stem in stems if isinstance(stem, Stem)]
-        return at_size(known[0], size) if known and known[0] else None
+        known = [stem.preprocessing for stem in stems if isinstance(stem, Stem)] or [self.told]
+        return at_size(known[0], size) if known[0] else None
 
     def load_into(self, model: keras.Model, unnamed_head: bool = True) -> str | None:
         """Loads the weights into a network of `build_regnet`.

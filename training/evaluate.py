@@ -126,6 +126,7 @@ class Job:
 def _jobs(options):
     """Returns the jobs that the command line asks for."""
     from regnet_tf._errors import UserError, nearest
+    from regnet_tf.sharing.hub import is_hub_name
     from regnet_tf.weights import is_tag, list_weights, weights_info
 
     from .evaluation.published import published_setting
@@ -133,7 +134,8 @@ def _jobs(options):
     tags: list[str] = []
     for name in options.model:
         pattern = "*" if name == "all" else name
-        matched = [pattern] if is_tag(pattern) or Path(name).exists() else list_weights(pattern)
+        one = is_tag(pattern) or is_hub_name(pattern) or Path(name).exists()
+        matched = [pattern] if one else list_weights(pattern)
         if not matched:
             raise UserError(
                 f"`model` must be a tag of published weights, a pattern of them, or a path."

@@ -1,4 +1,4 @@
-"""`regnet weights`: lists published weights, describes one of them, and converts files."""
+"""`regnet weights`: lists, describes and converts weights, and shares trained networks."""
 
 import argparse
 import dataclasses
@@ -7,6 +7,7 @@ from pathlib import Path
 from regnet_tf._markdown import markdown_table
 from regnet_tf.sources import SOURCES
 
+from .pushing import add_push
 from .starting import run
 
 _EPILOG = """\
@@ -14,7 +15,8 @@ examples:
   regnet weights list "regnety_032.*"
   regnet weights info regnety_032.ra_in1k
   regnet weights convert RegNetX-200MF regnetx_002.pycls_in1k x200.keras
-  regnet weights convert regnety_032 checkpoint.pth y.safetensors --names torchvision"""
+  regnet weights convert regnety_032 checkpoint.pth y.safetensors --names torchvision
+  regnet weights push runs/mine hf://user/name"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,13 +27,14 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    return run(lambda: options.run(options), parser, only_prints=options.run is not _convert)
+    only_prints = options.run in (_list, _info)
+    return run(lambda: options.run(options), parser, only_prints=only_prints)
 
 
 def _parser():
     parser = argparse.ArgumentParser(
         prog="regnet weights",
-        description="Lists and converts published weights.",
+        description="Lists and converts published weights, and shares trained networks.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -57,6 +60,7 @@ def _parser():
         help="library whose names to use (default: timm)",
     )
     convert.set_defaults(run=_convert)
+    add_push(actions)
     return parser
 
 
