@@ -221,7 +221,7 @@ def described(folder: Path) -> Described:
             checked_class_names(names, classes) if isinstance(names, (list, tuple)) else None,
             _preprocessing(known),
         )
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise UserError(f"{path} is damaged: {first_line(error)}") from error
 
 
