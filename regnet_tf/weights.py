@@ -18,7 +18,7 @@ from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.published import best_weights, download, is_tag, list_weights, weights_info
 from regnet_tf.readers import SUFFIXES, read_state_dict
 from regnet_tf.sharing.hub import download_network, is_hub_name
-from regnet_tf.sharing.timm_config import Described, described
+from regnet_tf.sharing.timm_config import described
 from regnet_tf.variants import RegNetConfig, get_config, is_variant, variant_key
 
 #: Suffix of the files of Keras that hold weights alone.
@@ -217,7 +217,7 @@ class Checkpoint:
         return cls(tag, tag, get_config(info.variant), classes, names, state_dict)
 
     @classmethod
-    def _of_state_dict(cls, origin, state_dict, told: Described):
+    def _of_state_dict(cls, origin, state_dict, told):
         classes = count_classes(state_dict)
         names = told.class_names if len(told.class_names or ()) == classes else None
         return cls(

@@ -19,6 +19,7 @@ from regnet_tf._errors import UserError
 from regnet_tf._opening import is_network, open_predictor
 from regnet_tf._torch import import_timm
 from regnet_tf._trained import load_trained
+from regnet_tf.sharing import folder as writing
 from regnet_tf.sharing.folder import write_folder
 from regnet_tf.sharing.timm_config import architecture_of, described, timm_config
 from regnet_tf.weights import config_of
@@ -70,6 +71,12 @@ def network(config=CONFIG, **arguments):
     return with_statistics(build_regnet(config, **options))
 
 
+@pytest.fixture
+def without_keras_hub(monkeypatch):
+    """Its files take a second, and other tests read them."""
+    monkeypatch.setattr(writing, "_write_preset", lambda *_: ({}, "left out"))
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A folder as `regnet train` leaves it, of a network that timm can express."""
@@ -97,7 +104,7 @@ def written(run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scores(run):
-    return keras.saving.load_model(run / "model.keras").predict(IMAGES, verbose=0)
+    return np.asarray(keras.saving.load_model(run / "model.keras")(IMAGES))
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +171,7 @@ def test_timm_prepares_images_alike(written, timm, tmp_path):
     ],
     ids=["torchvision", "bottleneck", "group", "gray", "dilated", "headless"],
 )
-def test_timm_builds_other_networks(changes, arguments, timm, tmp_path):
+def test_timm_builds_other_networks(changes, arguments, timm, without_keras_hub, tmp_path):
     if not arguments.get("include_top", True):
         arguments = {"classifier_activation": "softmax", **arguments}
     model = network(CONFIG.replace(**changes), classes=4, **arguments)
@@ -173,7 +180,7 @@ def test_timm_builds_other_networks(changes, arguments, timm, tmp_path):
     assert not [note for note in written.notes if note.startswith("timm")]
     images = IMAGES[..., : model.input_shape[-1]]
     found = logits_of_timm(timm, tmp_path / "shared", images)
-    assert_equal(found, model.predict(images, verbose=0))
+    assert_equal(found, np.asarray(model(images)))
 
 
 def test_named_networks_have_timms_names():
@@ -204,28 +211,23 @@ def test_explicit_stages_are_expressed_where_a_published_network_has_them():
         architecture_of(RegNetConfig(explicit_stages=(StageConfig(8, 1, 8),) * 4))
 
 
-def test_a_network_that_timm_cannot_express_is_shared_with_the_others(digits_run, tmp_path):
-    run, folder = tmp_path / "digits", tmp_path / "shared"
-    run.mkdir()
-    shutil.copy(digits_run / "model.keras", run)  # of several stages by chance
-    written = write_folder(run / "model.keras", folder)
-    assert any(note.startswith("timm cannot express") for note in written.notes)
+def test_a_network_that_timm_cannot_express_is_shared_with_the_others(without_keras_hub, tmp_path):
+    network(CONFIG.replace(stem_stride=1), class_names=NAMES).save(tmp_path / "net.keras")
+    folder = tmp_path / "shared"
+    written = write_folder(tmp_path / "net.keras", folder)
+    assert "timm cannot express stem_stride=1" in written.notes
+    assert "The network does not know its preprocessing; ImageNet's was written." in written.notes
     content = json.loads((folder / "config.json").read_text())
-    assert "architecture" not in content and content["num_classes"] == 10
+    assert "architecture" not in content and content["num_classes"] == len(NAMES)
     card = (folder / "README.md").read_text()
     assert "timm.create_model" not in card and "regnet_tf.build_regnet" in card
-    assert facts_of(load_trained(folder).model).class_names[3] == "digit 3"
+    assert facts_of(load_trained(folder).model).class_names == NAMES
 
 
 def test_reading_a_folder_back(written, scores):
     assert is_network(written) and config_of(written) == CONFIG
-    for model in (
-        build_regnet(CONFIG, weights=written),
-        build_regnet(str(written), weights=True),
-        load_trained(written).model,
-        open_predictor(written).model,
-    ):
-        np.testing.assert_allclose(model.predict(IMAGES, verbose=0), scores, rtol=1e-5)
+    for model in (build_regnet(str(written), weights=True), open_predictor(written).model):
+        np.testing.assert_allclose(model(IMAGES), scores, rtol=1e-5)
         assert facts_of(model)[:3] == (CONFIG, PREPROCESSING, NAMES)
 
 
@@ -234,7 +236,7 @@ def test_reading_a_folder_without_the_keras_file(written, scores, tmp_path):
         shutil.copy(written / name, tmp_path)
     assert is_network(tmp_path)
     model = load_trained(tmp_path).model
-    np.testing.assert_allclose(model.predict(IMAGES, verbose=0), scores, rtol=1e-5)
+    np.testing.assert_allclose(model(IMAGES), scores, rtol=1e-5)
     facts = facts_of(model)
     assert facts.class_names == NAMES and facts.config.identity == CONFIG.identity
     assert facts.preprocessing.shorter_side == PREPROCESSING.shorter_side
@@ -286,6 +288,36 @@ def test_a_config_returns_the_same_network(tmp_path):
         assert described(tmp_path).config.identity == config.identity
 
 
+def test_a_damaged_run_is_named(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    content = json.loads((folder / "run.json").read_text())
+    content["recipe"]["schedule"] = 3
+    (folder / "run.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"^[^\n]*run\.json is damaged[^\n]*$"):
+        write_folder(folder, tmp_path / "shared")
+    assert not (tmp_path / "shared").exists()
+
+
+def test_licences(run, without_keras_hub, tmp_path):
+    write_folder(run, tmp_path, licence="my-own-1.0")
+    card = (tmp_path / "README.md").read_text()
+    assert "license: other\nlicense_name: my-own-1.0\n" in card
+    with pytest.raises(ValueError, match=r"`--licence` must be in lower case"):
+        write_folder(run, tmp_path, licence="My own")
+
+
+def test_published_weights_keep_their_licence(hub, without_keras_hub, tmp_path):
+    write_folder(TAG, tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    assert "license: mit\n" in card and f"published as `timm/{TAG}`" in card and "68.7" in card
+    content = json.loads((tmp_path / "config.json").read_text())
+    assert content["architecture"] == "regnetx_002" and "model_args" not in content
+    assert content["label_names"][0] == "n01440764"
+    assert content["label_descriptions"]["n01440764"] == "tench"
+    expected = {name: PUBLISHED["pretrained_cfg"][name] for name in ("crop_pct", "mean", "std")}
+    assert expected.items() <= content["pretrained_cfg"].items()
+
+
 def test_the_card(written):
     card = (written / "README.md").read_text()
     for part in (
@@ -313,10 +345,10 @@ def photo(written, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("library", ["regnet_tf", "Keras"])
-def test_code_of_the_card(library, written, photo, capsys):
-    exec(blocks(written, library), {})
-    assert "'bee'" in capsys.readouterr().out
+def test_code_of_the_card(written, photo, capsys):
+    for library in ("regnet_tf", "Keras"):
+        exec(blocks(written, library), {})
+        assert "'bee'" in capsys.readouterr().out
 
 
 def test_code_of_the_card_for_timm(written, timm, photo, capsys):
@@ -357,7 +389,7 @@ class FakeHub:
 
 
 @pytest.fixture
-def fake(tmp_path, monkeypatch):
+def fake(without_keras_hub, tmp_path, monkeypatch):
     """A `FakeHub`, to which somebody is logged in."""
     import huggingface_hub.constants
 
@@ -378,10 +410,8 @@ def test_push_and_read_back(fake, run, scores, tmp_path, monkeypatch, capsys):
     assert "Uploaded: https://huggingface.co/someone/insects" in printed and fake.private
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert is_network(NAME)
-    for model in (build_regnet(CONFIG, weights=NAME), build_regnet(NAME, weights=True)):
-        np.testing.assert_allclose(model.predict(IMAGES, verbose=0), scores, rtol=1e-5)
-    trained = load_trained(NAME)
-    assert trained.name == "insects" and facts_of(trained.model).class_names == NAMES
+    np.testing.assert_allclose(build_regnet(CONFIG, weights=NAME)(IMAGES), scores, rtol=1e-5)
+    assert (config_of(NAME), load_trained(NAME).name) == (CONFIG, "insects")
     (tmp_path / "cache/models--someone--insects/snapshots" / ("1" * 40) / "model.keras").unlink()
     assert facts_of(load_trained(NAME).model).class_names == NAMES  # by timm's files
 
@@ -399,7 +429,7 @@ def test_a_failed_upload_says_how_to_go_on(fake, run, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "(no route)" in error
     assert f"hf upload someone/insects '{folder}' ." in error
-    assert build_regnet(str(folder), weights=True).output_shape == (None, len(NAMES))
+    assert config_of(folder) == CONFIG and (folder / "README.md").is_file()
 
 
 def test_nothing_is_sent_offline(fake, run, tmp_path, monkeypatch, capsys):

@@ -1,17 +1,21 @@
 """The model card of a shared network: what it is, how it was trained, and how to use it."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 from regnet_tf._errors import printable
 from regnet_tf._markdown import markdown_table
 from regnet_tf.costs import complexity
+from regnet_tf.published import weights_info
 from regnet_tf.sharing.hub import is_hub_name, repository_of
 from regnet_tf.sharing.network import SharedNetwork
 
 #: Libraries that may read a folder, in the order of the card.
 LIBRARIES = ("timm", "regnet_tf", "Keras", "KerasHub")
 _SHOWN_CLASSES = 20
+#: Names that the hub knows. Others are written as another name.
+_LICENCES = (
+    *("mit", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "isc", "mpl-2.0", "unlicense"),
+    *("gpl-3.0", "lgpl-3.0", "agpl-3.0", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0"),
+    *("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0", "openrail"),
+)
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow's images
 
 
@@ -41,31 +45,45 @@ def _metadata(network, libraries):
     from huggingface_hub import EvalResult, ModelCardData
 
     tasks = {"segmentation": "image-segmentation", "backbone": "image-feature-extraction"}
-    task = tasks.get(network.kind, "image-classification")
-    accuracy = network.run.get("results", {}).get("accuracy")
+    task, training = tasks.get(network.kind, "image-classification"), network.training
     results = None
-    if isinstance(accuracy, float):
+    if training is not None and "accuracy" in training.scores:
         results = [
             EvalResult(
                 task_type=task,
                 dataset_type="held-out",
-                dataset_name=_data_name(network.run),
+                dataset_name=training.data,
                 metric_type="accuracy",
-                metric_value=round(accuracy, 4),
+                metric_value=round(training.scores["accuracy"], 4),
             )
         ]
     names = {"timm": "timm", "KerasHub": "keras-hub", "Keras": "keras"}
     readers = [name for library, name in names.items() if library in libraries]
     data = ModelCardData(
-        license=network.licence,
         library_name=readers[0],
         pipeline_tag=task,
         tags=["regnet", *readers],
-        base_model=network.base and f"timm/{network.base}",
+        base_model=_base_model(training),
         model_name=network.name if results else None,
         eval_results=results,
+        **_licence(network.licence),
     )
     return data.to_yaml()
+
+
+def _base_model(training):
+    """Returns the repository of the weights that a training began with, or None."""
+    if training is None or training.base is None:
+        return None
+    if is_hub_name(training.base):
+        return repository_of(training.base)
+    return weights_info(training.base).hub_repository
+
+
+def _licence(name):
+    if name is None:
+        return {}
+    return {"license": name} if name in _LICENCES else {"license": "other", "license_name": name}
 
 
 def _about(network):
@@ -101,54 +119,20 @@ def _about(network):
         yield f"Classes: {shown}" + (f" and {more} more." if more > 0 else ".")
 
 
-def _data_name(run):
-    """Returns the name of a run's data; of a folder, the last part alone."""
-    return printable(Path(str(run.get("data", {}).get("name", "unknown"))).name)
-
-
-def _training(network) -> Iterator[str]:
+def _training(network):
     if network.info is not None:
         yield "## Training"
         yield (
             f"These are the weights `{network.info.tag}`, published as"
             f" `{network.info.hub_repository}` and trained by {network.info.origin or 'timm'}."
         )
-    recipe = network.run.get("recipe")
-    if not isinstance(recipe, dict):
-        return
-    yield "## Training"
-    data, schedule, optimizer = network.run.get("data", {}), recipe["schedule"], recipe["optimizer"]
-    augmentation = recipe["augmentation"]
-    rows = {
-        "data": _data_name(network.run),
-        "training images": data.get("train_images"),
-        "held-out images": data.get("test_images"),
-        "recipe": recipe["name"],
-        "initial weights": network.base or "random",
-        "epochs": schedule["epochs"],
-        "batch size": schedule["batch_size"],
-        "optimizer": optimizer["name"],
-        "learning rate": f"{schedule['learning_rate']:g}, {schedule['kind']}",
-        "weight decay": f"{optimizer['weight_decay']:g}",
-        "augmentation": ", ".join(
-            f"{name} {value}" for name, value in augmentation.items() if _is_used(value)
-        ),
-        "label smoothing": recipe["loss"].get("label_smoothing"),
-        "seed": recipe["seed"],
-    }
-    rows = {name: printable(value) for name, value in rows.items() if value not in (None, "")}
-    yield markdown_table(("training", "value"), rows.items(), left=(0, 1))
-    versions = ", ".join(
-        f"{name} {value}" for name, value in network.run.get("versions", {}).items()
-    )
-    yield f"Trained by `regnet train` with {versions}."
+    if network.training is not None:
+        yield "## Training"
+        yield markdown_table(("training", "value"), network.training.facts.items(), left=(0, 1))
+        yield f"Trained by `regnet train` with {', '.join(network.training.versions)}."
 
 
-def _is_used(value):
-    return isinstance(value, str) or (isinstance(value, (bool, int, float)) and value != 0)
-
-
-def _accuracy(network) -> Iterator[str]:
+def _accuracy(network):
     if network.info is not None and network.info.published:
         yield "## Accuracy"
         rows = [
@@ -156,21 +140,19 @@ def _accuracy(network) -> Iterator[str]:
             for entry in network.info.published
         ]
         yield markdown_table(("measured by", "pixels", "ImageNet top-1 %"), rows)
-    results = network.run.get("results")
-    if not isinstance(results, dict):
-        return
-    yield "## Accuracy"
-    scores = {name: value for name, value in results.items() if isinstance(value, float)}
-    images = network.run.get("data", {}).get("test_images", "the")
-    yield f"Measured on {images} images that were held out from the training."
-    rows = [(name.replace("_", " "), f"{100 * value:.2f}") for name, value in scores.items()]
-    yield markdown_table(("score", "%"), rows)
-    selection = network.run["recipe"].get("selection")
-    if selection is not None:
-        yield "The epoch was selected by these images, so new images may get a lower score."
+    if network.training is not None:
+        yield "## Accuracy"
+        yield f"Measured on {network.training.test_images:,} images held out from the training."
+        rows = [
+            (name.replace("_", " "), f"{100 * value:.2f}")
+            for name, value in network.training.scores.items()
+        ]
+        yield markdown_table(("score", "%"), rows)
+        if network.training.selected:
+            yield "The epoch was selected by these images, so new images may get a lower score."
 
 
-def _usage(network, place, libraries) -> Iterator[str]:
+def _usage(network, place, libraries):
     if not is_hub_name(place):
         yield f"Run these lines in the folder that contains `{place}`."
     usages = {"timm": _timm, "regnet_tf": _regnet_tf, "Keras": _keras, "KerasHub": _keras_hub}

@@ -3,13 +3,14 @@
 import dataclasses
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from regnet_tf._checks import check
 from regnet_tf._errors import UserError
-from regnet_tf._files import read_json
 from regnet_tf._internals import all_layers
 from regnet_tf._runs import RUN
 from regnet_tf._trained import load_trained
@@ -18,10 +19,12 @@ from regnet_tf.facts import facts_of
 from regnet_tf.layers import Head, Stage, Stem
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.published import WeightsInfo, is_tag, weights_info
+from regnet_tf.sharing.training import Training, training_of
 from regnet_tf.variants import RegNetConfig
 from regnet_tf.weights import Checkpoint, find_weights
 
 _USUAL_SIZE = 224  # pixels, where a network takes any
+_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")  # as the hub writes their names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +43,8 @@ class SharedNetwork:
         preprocessing: from a photograph to the network's input.
         assumed: whether the preprocessing is unknown, and ImageNet's is assumed.
         licence: name of the licence, or None.
-        run: content of `run.json` of the run that trained it; empty if unknown.
+        training: how it was trained and tested, or None.
         info: facts about published weights, or None.
-        base: tag of the published weights that the training began with, or None.
     """
 
     name: str
@@ -56,9 +58,8 @@ class SharedNetwork:
     preprocessing: Preprocessing
     assumed: bool
     licence: str | None
-    run: dict[str, Any]
+    training: Training | None
     info: WeightsInfo | None
-    base: str | None
 
     @classmethod
     def load(cls, source: str | os.PathLike, licence: str | None = None) -> "SharedNetwork":
@@ -70,18 +71,21 @@ class SharedNetwork:
                 the training began with.
 
         Raises:
-            UserError: for another source, or a network that does not tell its configuration.
+            UserError: for another source, a network that does not tell its configuration, or a
+                name that is no licence's.
             OSError: for weights that cannot be read.
         """
+        ok = licence is None or _LICENCE.fullmatch(licence)
+        check("--licence", licence, ok, "in lower case, such as apache-2.0")
         found, trained = find_weights(source, argument="RUN"), load_trained(source)
         model = trained.model
         checkpoint = Checkpoint.of_model(str(source), model)
         if checkpoint.config is None:
             raise UserError(f"{source} does not tell its configuration (`facts_of`).")
-        run = {} if trained.folder is None else read_json(trained.folder / RUN, "recipe")
+        training = None if trained.folder is None else training_of(trained.folder / RUN)
         info = weights_info(str(source)) if is_tag(str(source)) else None
-        base = _base_of(run)
-        origin = info or (weights_info(base) if base else None)
+        base = training.base if training else None
+        origin = info or (weights_info(base) if is_tag(base) else None)
         size, channels = model.inputs[0].shape[1::2]
         known = checkpoint.preprocessing(size)
         preprocessing = known or Preprocessing(image_size=size or _USUAL_SIZE)
@@ -98,9 +102,8 @@ class SharedNetwork:
             preprocessing=preprocessing.with_channels(channels or preprocessing.channels),
             assumed=known is None,
             licence=licence or (origin.licence if origin else None),
-            run=run,
+            training=training,
             info=info,
-            base=base,
         )
 
     @property
@@ -108,13 +111,6 @@ class SharedNetwork:
         """Input pixels per pixel of the last feature map; dilation makes it smaller."""
         layers = [layer for layer in all_layers(self.model) if isinstance(layer, (Stem, Stage))]
         return math.prod(layer.stride for layer in layers)
-
-
-def _base_of(run):
-    """Returns the tag of the weights that a run began with, or None."""
-    network = run.get("recipe", {}).get("network", {})
-    weights = network.get("weights")
-    return weights if is_tag(weights) else None
 
 
 def _kind(model):

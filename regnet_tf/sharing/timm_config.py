@@ -16,7 +16,6 @@ from regnet_tf.class_names import imagenet_synsets, readable
 from regnet_tf.layers import checked_class_names
 from regnet_tf.preprocessing import INTERPOLATIONS, Preprocessing
 from regnet_tf.variants import VARIANTS, RegNetConfig, get_config
-from regnet_tf.widths import StageConfig
 
 CONFIG_FILE = "config.json"
 
@@ -92,11 +91,11 @@ def _arguments(config):
     return arguments, unknown
 
 
-def _shapes(stages: tuple[StageConfig, ...]) -> list[tuple[int, ...]]:
+def _shapes(stages):
     return [(one.width, one.depth, one.inner_width, one.group_width) for one in stages]
 
 
-def _stages_of_timm(config: RegNetConfig) -> list[tuple[int, ...]]:
+def _stages_of_timm(config):
     """Returns the shapes of the stages that timm generates, in float32 as it does."""
     first, slope, multiplier = (
         np.float32(value)
