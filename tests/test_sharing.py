@@ -8,9 +8,10 @@ import huggingface_hub
 import keras
 import numpy as np
 import pytest
-from conftest import TAG
+from conftest import TAG, TESTS
 from networks import with_statistics
 from PIL import Image
+from regnet_command.pushing import _beside
 from regnet_command.weights import main
 
 import regnet_tf
@@ -25,6 +26,7 @@ from regnet_tf.sharing.timm_config import architecture_of, described, timm_confi
 from regnet_tf.weights import config_of
 from training.loop.directory import write_run
 from training.recipes import get_recipe
+from training.recipes.choosing import fitted_to_weights
 
 CONFIG = RegNetConfig(
     name="mine",
@@ -307,10 +309,11 @@ def test_licences(run, without_keras_hub, tmp_path):
 
 
 def test_published_weights_keep_their_licence(hub, without_keras_hub, tmp_path):
-    write_folder(TAG, tmp_path)
-    card = (tmp_path / "README.md").read_text()
+    folder = tmp_path / "shared"
+    write_folder(TAG, folder)
+    card = (folder / "README.md").read_text()
     assert "license: mit\n" in card and f"published as `timm/{TAG}`" in card and "68.7" in card
-    content = json.loads((tmp_path / "config.json").read_text())
+    content = json.loads((folder / "config.json").read_text())
     assert content["architecture"] == "regnetx_002" and "model_args" not in content
     assert content["label_names"][0] == "n01440764"
     assert content["label_descriptions"]["n01440764"] == "tench"
@@ -403,8 +406,7 @@ def fake(without_keras_hub, tmp_path, monkeypatch):
 
 def test_push_and_read_back(fake, run, scores, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "mine-hub"
-    words = ("push", str(run), NAME, "--folder", str(folder), "--private")
-    assert main([*words]) == 0
+    assert main(["push", str(run), NAME, "--folder", str(folder), "--private"]) == 0
     printed = capsys.readouterr().out
     assert str(folder / "model.keras") in printed and "No licence is stated" in printed
     assert "Uploaded: https://huggingface.co/someone/insects" in printed and fake.private
@@ -414,6 +416,31 @@ def test_push_and_read_back(fake, run, scores, tmp_path, monkeypatch, capsys):
     assert (config_of(NAME), load_trained(NAME).name) == (CONFIG, "insects")
     (tmp_path / "cache/models--someone--insects/snapshots" / ("1" * 40) / "model.keras").unlink()
     assert facts_of(load_trained(NAME).model).class_names == NAMES  # by timm's files
+
+
+@pytest.mark.kerashub
+def test_keras_hub_reads_it_by_name(fake, written, monkeypatch):
+    keras_hub = pytest.importorskip("keras_hub")
+    fake.upload_folder("someone/insects", written, None, "")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    classifier = keras_hub.models.ImageClassifier.from_preset(NAME)
+    assert classifier.num_classes == len(NAMES)
+
+
+def test_fine_tuning_from_a_name(fake, written, monkeypatch):
+    fake.upload_folder("someone/insects", written, ["*.keras"], "")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    recipe = fitted_to_weights(get_recipe("smoke"), NAME, {})
+    assert recipe.network.config.identity == CONFIG.identity
+    assert recipe.images.mean == PREPROCESSING.mean
+
+
+def test_the_folder_is_beside_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ("", "net.keras", TAG, "hf://someone/insects", str(tmp_path / "mine"))
+    found = [str(_beside(name)) for name in names]
+    beside = f"{tmp_path}-hub"
+    assert found == [beside, "net-hub", f"{TAG}-hub", "insects-hub", str(tmp_path / "mine-hub")]
 
 
 def test_a_card_on_the_hub_is_kept(fake, run, tmp_path, capsys):
@@ -446,6 +473,7 @@ def test_nothing_is_sent_offline(fake, run, tmp_path, monkeypatch, capsys):
         ((NAME,), "You are not logged in to the Hugging Face hub: run `hf auth login`"),
         (("hf://insects",), "is hf://user/name. Received: 'hf://insects'"),
         (("DIR", "--private"), "`--private` must be given with hf://user/name alone"),
+        ((str(TESTS),), "holds other files, which would be shared. Name another folder"),
     ],
 )
 def test_errors_before_anything_is_written(

@@ -83,7 +83,9 @@ def _push(options):
 
 def _beside(source):
     """Returns the folder beside a run or file; for a tag or a name on the hub, here."""
-    path = Path(source.rstrip("/\\"))
-    path = path.with_suffix("") if path.suffix == ".keras" else path
-    here = path.name if not path.parent.exists() else path
-    return Path(f"{here}-hub")
+    path = Path(source)
+    if path.name in ("", ".."):
+        path = path.resolve()
+    if not path.parent.exists():
+        path = Path(path.name)
+    return path.with_name(f"{path.name.removesuffix('.keras')}-hub")

@@ -143,11 +143,9 @@ def _accuracy(network):
     if network.training is not None:
         yield "## Accuracy"
         yield f"Measured on {network.training.test_images:,} images held out from the training."
-        rows = [
-            (name.replace("_", " "), f"{100 * value:.2f}")
-            for name, value in network.training.scores.items()
-        ]
-        yield markdown_table(("score", "%"), rows)
+        scores = network.training.scores.items()
+        shares = [(name.replace("_", " "), f"{100 * value:.2f}") for name, value in scores]
+        yield markdown_table(("score", "%"), shares)
         if network.training.selected:
             yield "The epoch was selected by these images, so new images may get a lower score."
 

@@ -5,13 +5,16 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from regnet_tf._errors import MissingPackageError
+from regnet_tf._errors import MissingPackageError, UserError
 from regnet_tf._files import naming_file, read_json, replacing, write_json
 from regnet_tf.readers import write_state_dict
 from regnet_tf.sharing.card import LIBRARIES, model_card
 from regnet_tf.sharing.hub import CARD
 from regnet_tf.sharing.network import SharedNetwork
 from regnet_tf.sharing.timm_config import CONFIG_FILE, timm_config
+
+#: The first file that is written. It tells a folder of this module from others.
+_FIRST = "model.safetensors"
 
 
 class Written(NamedTuple):
@@ -32,28 +35,29 @@ def write_folder(
     place: str | None = None,
     licence: str | None = None,
 ) -> Written:
-    """Writes a trained network and its model card into a folder. Files of it are replaced.
+    """Writes a trained network and its model card into a folder.
 
     Args:
         source: a tag, a folder that `regnet train` wrote, or a `.keras` file.
-        folder: the folder, which is created.
+        folder: a new or empty folder; or one that this function wrote, whose files are replaced.
         place: `hf://user/name` where it will be, for the model card; default: the folder's name.
         licence: name of the licence; default: that of published weights, also of those that the
             training began with.
 
     Raises:
-        UserError: for another source, or if the folder cannot be written.
+        UserError: for another source, a folder with other files, or one that cannot be written.
         OSError: for weights that cannot be read.
     """
+    _check_folder(folder)
     network = SharedNetwork.load(source, licence)
     with naming_file(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    write_state_dict(folder / _FIRST, network.state_dict)
     with replacing(folder / "model.keras") as partial:
         if network.file is None:
             network.model.save(partial)
         else:
             shutil.copyfile(network.file, partial)
-    write_state_dict(folder / "model.safetensors", network.state_dict)
     of_keras_hub, note_of_keras_hub = _write_preset(network, folder)
     of_timm, note_of_timm = timm_config(
         network.config,
@@ -78,6 +82,13 @@ def write_folder(
         partial.write_text(card, encoding="utf-8")
     notes = [note_of_timm, note_of_keras_hub, *_notes(network)]
     return Written(_files(reads), tuple(note for note in notes if note))
+
+
+def _check_folder(folder):
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} must be a folder. It is a file.")
+    if folder.exists() and any(folder.iterdir()) and not (folder / _FIRST).is_file():
+        raise UserError(f"{folder} holds other files, which would be shared. Name another folder.")
 
 
 def _write_preset(network, folder):
@@ -108,11 +119,8 @@ def _notes(network):
 
 
 def _files(reads):
-    files = {"model.keras": "for regnet_tf and Keras"}
-    if reads["timm"]:
-        files["model.safetensors"] = "for timm"
-    else:
-        files["model.safetensors"] = "weights in timm's names"
+    of_timm = "for timm" if reads["timm"] else "weights in timm's names"
+    files = {"model.keras": "for regnet_tf and Keras", _FIRST: of_timm}
     if reads["KerasHub"]:
         files["model.weights.h5"] = "for KerasHub, with the .json files"
     files[CONFIG_FILE] = "the network, its input and its classes"
