@@ -217,7 +217,7 @@ def test_a_network_that_timm_cannot_express_is_shared_with_the_others(without_ke
     network(CONFIG.replace(stem_stride=1), class_names=NAMES).save(tmp_path / "net.keras")
     folder = tmp_path / "shared"
     written = write_folder(tmp_path / "net.keras", folder)
-    assert "timm cannot express stem_stride=1" in written.notes
+    assert written.notes[0].startswith("timm cannot express stem_stride=1; config.json names no")
     assert "The network does not know its preprocessing; ImageNet's was written." in written.notes
     content = json.loads((folder / "config.json").read_text())
     assert "architecture" not in content and content["num_classes"] == len(NAMES)
@@ -349,9 +349,11 @@ def photo(written, tmp_path, monkeypatch):
 
 
 def test_code_of_the_card(written, photo, capsys):
-    for library in ("regnet_tf", "Keras"):
-        exec(blocks(written, library), {})
-        assert "'bee'" in capsys.readouterr().out
+    exec(blocks(written, "Keras"), {})
+    assert "'bee'" in capsys.readouterr().out
+    *lines, last = blocks(written, "regnet_tf").splitlines()
+    assert last in blocks(written, "Keras")  # it takes seconds
+    exec("\n".join(lines), {})
 
 
 def test_code_of_the_card_for_timm(written, timm, photo, capsys):

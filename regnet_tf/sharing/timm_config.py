@@ -151,7 +151,7 @@ def timm_config(
         arguments |= {"output_stride": output_stride} if dilated else {}
         found |= {"model_args": arguments} if arguments else {}
     except UserError as error:
-        reason = str(error)
+        reason = f"{error}; config.json names no architecture."
     found["num_classes"] = classes
     if class_names:
         words = {name: readable(name) for name in class_names}
