@@ -211,15 +211,9 @@ class _Norm(NamedTuple):
 
 def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, activated):
     """See `regnet_tf.ops.batch_norm_training`; for one replica."""
-    convert = tf.convert_to_tensor
-    norm = _Norm(
-        convert(gamma),
-        convert(beta),
-        convert(moving_mean),
-        convert(moving_variance),
-        1 - momentum,
-        epsilon,
-    )
+    # The gradient's operation takes float32 alone, and variables can be shorter.
+    wide = (tf.cast(one, tf.float32) for one in (gamma, beta, moving_mean, moving_variance))
+    norm = _Norm(*wide, 1 - momentum, epsilon)
     if has_accelerator() or x.dtype != tf.float32:
         y, *moved = _fused_norm(x, norm)[:3]
     elif onednn() in ("avx2", "sse41") or (onednn() == "avx512" and x.shape[-1] % _VECTOR):
@@ -233,7 +227,7 @@ def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, 
         some = tf.size(x) > 0
         before = norm.moving_mean, norm.moving_variance
         moved = [tf.where(some, new, old) for new, old in zip(moved, before, strict=True)]
-    return y, *moved
+    return y, *(tf.cast(one, moving_mean.dtype) for one in moved)
 
 
 def _fused_norm(x, norm):

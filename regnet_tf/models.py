@@ -35,7 +35,7 @@ _log = logging.getLogger("regnet_tf")
 #: Total strides of a network: 32 in the published networks, 8 and 16 with dilation.
 OUTPUT_STRIDES = (8, 16, 32)
 
-Weights = bool | str | os.PathLike | None
+Weights = Checkpoint | bool | str | os.PathLike | None
 InputShape = tuple[int | None, int | None, int] | None
 Activation = str | Callable | None
 

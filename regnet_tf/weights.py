@@ -180,12 +180,15 @@ class Checkpoint:
     told: Preprocessing | None = None
 
     @classmethod
-    def find(cls, weights: bool | str | os.PathLike, variant: str | None = None) -> "Checkpoint":
+    def find(
+        cls, weights: "Checkpoint | bool | str | os.PathLike", variant: str | None = None
+    ) -> "Checkpoint":
         """Finds and reads the weights that a `weights` argument selects.
 
         Args:
             weights: True or "imagenet", a tag, a folder that `regnet train` wrote, the path of a
-                file, or a name on the hub, as `build_regnet` takes them.
+                file, or a name on the hub, as `build_regnet` takes them; or a checkpoint, which is
+                returned.
             variant: any name of the network that will take the weights. With "imagenet" it must be
                 the name of a known variant.
 
@@ -193,6 +196,8 @@ class Checkpoint:
             ValueError: for an unknown tag, a tag of another network, or a damaged file.
             OSError: for a file that is missing or cannot be downloaded.
         """
+        if isinstance(weights, cls):
+            return weights
         origin = str(weights)
         if weights is True or weights == "imagenet":
             origin = best_weights(str(variant))

@@ -168,10 +168,21 @@ def test_timm_prepares_images_alike(written, timm, tmp_path):
             {},
         ),
         ({"activation": "hard_silu"}, {"input_shape": (64, 64, 1)}),
+        ({"preactivation": True, "shortcut": "average"}, {}),
+        (
+            {
+                "bottleneck_ratio": 4,
+                "group_width": 4,
+                "linear_output": True,
+                "shortcut": "none",
+                "final_width": 64,
+            },
+            {},
+        ),
         ({"drop_path_rate": 0.1}, {"output_stride": 16}),
         ({}, {"include_top": False, "pooling": "avg"}),
     ],
-    ids=["torchvision", "bottleneck", "group", "gray", "dilated", "headless"],
+    ids=["torchvision", "bottleneck", "group", "gray", "V", "Z", "dilated", "headless"],
 )
 def test_timm_builds_other_networks(changes, arguments, timm, without_keras_hub, tmp_path):
     if not arguments.get("include_top", True):
@@ -189,6 +200,8 @@ def test_named_networks_have_timms_names():
     assert architecture_of(regnet_tf.get_config("regnety_004")) == ("regnety_004", {})
     changed = regnet_tf.get_config("RegNetX-400MF-tv", drop_path_rate=0.2)
     assert architecture_of(changed) == ("regnetx_004_tv", {})
+    for name in ("regnetz_005", "regnetz_c16", "regnetv_064"):
+        assert architecture_of(regnet_tf.get_config(name)) == (name, {})
 
 
 @pytest.mark.parametrize(
@@ -197,6 +210,7 @@ def test_named_networks_have_timms_names():
         ({"stem_stride": 1, "stride": 1}, "stride=1, stem_stride=1"),
         ({"depth": 3}, "3 stages instead of 4"),
         ({"activation": "leaky_relu"}, "activation='leaky_relu'"),
+        ({"stem_type": "tiered"}, "stem_type='tiered'"),
         ({"quantum": 4, "initial_width": 12}, "quantum=4"),
         ({"bottleneck_ratio": 2, "group_width": 9}, "these widths, which it rounds"),
     ],
@@ -361,7 +375,7 @@ def test_code_of_the_card_for_timm(written, timm, photo, capsys):
     assert "tensor([[" in capsys.readouterr().out
 
 
-@pytest.mark.kerashub
+@pytest.mark.keras_hub
 def test_code_of_the_card_for_keras_hub(written, photo, capsys):
     pytest.importorskip("keras_hub")
     exec(blocks(written, "KerasHub"), {})
@@ -420,7 +434,7 @@ def test_push_and_read_back(fake, run, scores, tmp_path, monkeypatch, capsys):
     assert facts_of(load_trained(NAME).model).class_names == NAMES  # by timm's files
 
 
-@pytest.mark.kerashub
+@pytest.mark.keras_hub
 def test_keras_hub_reads_it_by_name(fake, written, monkeypatch):
     keras_hub = pytest.importorskip("keras_hub")
     fake.upload_folder("someone/insects", written, None, "")

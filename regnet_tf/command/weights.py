@@ -14,8 +14,9 @@ _EPILOG = """\
 examples:
   regnet weights list "regnety_032.*"
   regnet weights info regnety_032.ra_in1k
-  regnet weights convert RegNetX-200MF regnetx_002.pycls_in1k x200.keras
-  regnet weights convert regnety_032 checkpoint.pth y.safetensors --names torchvision
+  regnet weights convert regnetx_002.pycls_in1k x200.keras
+  regnet weights convert regnety_032.ra_in1k --to keras_hub presets/regnety_032
+  regnet weights convert checkpoint.pth y.npz --variant regnety_032 --names torchvision
   regnet weights push runs/mine hf://user/name"""
 
 
@@ -48,16 +49,30 @@ def _parser():
     info.add_argument("tag", help="tag, such as regnety_032.ra_in1k")
     info.set_defaults(run=_info)
     convert = actions.add_parser(
-        "convert", help="convert a weight file to another format or naming"
+        "convert", help="convert weights to another format, naming or library"
     )
-    convert.add_argument("variant", help="network by any of its names")
     convert.add_argument("source", help="a tag, a run, or a file of weights")
-    convert.add_argument("target", type=Path, help="path that ends in .keras, .safetensors or .npz")
+    convert.add_argument(
+        "target",
+        type=Path,
+        help="path that ends in .keras, .safetensors or .npz; a folder with --to keras_hub",
+    )
+    convert.add_argument(
+        "--to",
+        choices=("file", "keras_hub"),
+        default="file",
+        help="what to write: a file, or a preset of KerasHub (default: file)",
+    )
+    convert.add_argument(
+        "--variant",
+        metavar="NAME",
+        help="network by any of its names; needed where the source does not tell it",
+    )
     convert.add_argument(
         "--names",
         choices=SOURCES,
         default="timm",
-        help="library whose names to use (default: timm)",
+        help="library whose names to use in .safetensors and .npz files (default: timm)",
     )
     convert.set_defaults(run=_convert)
     add_push(actions)
@@ -77,18 +92,36 @@ def _info(options):
 
 
 def _convert(options):
-    from regnet_tf._files import replacing
+    from regnet_tf._errors import UserError
     from regnet_tf.models import build_regnet
+    from regnet_tf.published import weights_info
+    from regnet_tf.weights import Checkpoint
+
+    if options.to == "keras_hub":
+        from regnet_tf.keras_hub import write_preset  # before the weights are read
+    checkpoint = Checkpoint.find(options.source, options.variant)
+    config = options.variant or checkpoint.config
+    if config is None:
+        raise UserError(f"{options.source} does not tell its network. Give --variant NAME.")
+    model = build_regnet(config, weights=checkpoint, include_top=checkpoint.classes > 0)
+    if options.to == "keras_hub":
+        info = weights_info(checkpoint.tag) if checkpoint.tag else None
+        write_preset(model, options.target, info)
+    else:
+        _write_file(model, options.target, options.names)
+    print(f"Written: {options.target}")
+
+
+def _write_file(model, target, names):
+    from regnet_tf._files import replacing
     from regnet_tf.porting import to_state_dict
     from regnet_tf.readers import write_state_dict
 
-    model = build_regnet(options.variant, weights=options.source)
-    if options.target.suffix == ".keras":
-        with replacing(options.target) as path:
+    if target.suffix == ".keras":
+        with replacing(target) as path:
             model.save(path)
     else:
-        write_state_dict(options.target, to_state_dict(model, options.names))
-    print(f"Written: {options.target}")
+        write_state_dict(target, to_state_dict(model, names))
 
 
 def weights_table(pattern: str = "*") -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from regnet_tf import RegNetConfig, StageConfig, backbone, feature_info
 
-pytestmark = pytest.mark.kerashub
+pytestmark = pytest.mark.keras_hub
 
 CONFIG = RegNetConfig(
     explicit_stages=tuple(StageConfig(width, 1, 8) for width in (16, 16, 24, 24)),
@@ -37,7 +37,7 @@ class Scenes(NamedTuple):
 
 @pytest.fixture(scope="module")
 def hub():
-    return pytest.importorskip("keras_hub", reason="the extra `kerashub` is not installed")
+    return pytest.importorskip("keras_hub", reason="the extra `keras_hub` is not installed")
 
 
 @pytest.fixture(scope="module")
