@@ -207,7 +207,7 @@ def test_named_networks_have_timms_names():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"stem_stride": 1, "stride": 1}, "stride=1, stem_stride=1"),
+        ({"stem_stride": 1, "stride": 1}, "stem_stride=1, stride=1"),
         ({"depth": 3}, "3 stages instead of 4"),
         ({"activation": "leaky_relu"}, "activation='leaky_relu'"),
         ({"stem_type": "tiered"}, "stem_type='tiered'"),
