@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from regnet_tf._errors import nearest
 from regnet_tf.class_names import imagenet_synsets
@@ -23,6 +23,27 @@ _log = logging.getLogger("regnet_tf")
 
 #: Licences that allow commercial use.
 FREE_LICENCES = ("mit", "apache-2.0", "bsd-3-clause")
+
+
+class PublishedSet(NamedTuple):
+    """A data set with published accuracies: its title and its number of images."""
+
+    title: str
+    images: int
+
+
+#: ImageNet's validation set, in `PUBLISHED_SETS`.
+IMAGENET = "imagenet2012"
+
+#: Data sets with published accuracies, by their names in tensorflow-datasets.
+PUBLISHED_SETS = {
+    IMAGENET: PublishedSet("ImageNet", 50_000),
+    "imagenet2012_real": PublishedSet("ImageNet-ReaL", 50_000),
+    "imagenet_v2": PublishedSet("ImageNetV2", 10_000),
+    "imagenet_a": PublishedSet("ImageNet-A", 7_500),
+    "imagenet_r": PublishedSet("ImageNet-R", 30_000),
+    "imagenet_sketch": PublishedSet("ImageNet-Sketch", 50_889),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +63,8 @@ class WeightsInfo:
         std: standard deviation per channel for normalization, on the same scale.
         licence: licence as the hub states it.
         origin: the project that trained it, if not the hub repository's.
-        published: accuracies in percent and how each was measured, by source.
+        published: accuracies in percent, each with its data set (a key of `PUBLISHED_SETS`), its
+            source, and how it was measured.
     """
 
     tag: str
@@ -69,10 +91,27 @@ class WeightsInfo:
         """Whether the licence allows commercial use."""
         return self.licence in FREE_LICENCES
 
+    def accuracies(self, dataset: str = IMAGENET) -> list[dict]:
+        """Returns the published accuracies on a data set.
+
+        Args:
+            dataset: a key of `PUBLISHED_SETS`.
+        """
+        return [entry for entry in self.published if entry["dataset"] == dataset]
+
+    def best_accuracy(self, dataset: str = IMAGENET) -> dict | None:
+        """Returns the entry of `published` with the highest top-1 accuracy on a data set, or None.
+
+        Args:
+            dataset: a key of `PUBLISHED_SETS`.
+        """
+        return max(self.accuracies(dataset), key=lambda entry: entry["top1"], default=None)
+
     @property
     def top1(self) -> float | None:
         """The best published ImageNet top-1 accuracy in percent, if any is published."""
-        return max((entry["top1"] for entry in self.published), default=None)
+        best = self.best_accuracy()
+        return None if best is None else best["top1"]
 
     @property
     def class_names(self) -> tuple[str, ...] | None:

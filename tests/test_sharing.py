@@ -24,6 +24,7 @@ from regnet_tf.sharing import folder as writing
 from regnet_tf.sharing.folder import write_folder
 from regnet_tf.sharing.timm_config import architecture_of, described, timm_config
 from regnet_tf.weights import config_of
+from training.evaluation.jobs import jobs_of
 from training.loop.directory import write_run
 from training.recipes import get_recipe
 from training.recipes.choosing import fitted_to_weights
@@ -326,7 +327,11 @@ def test_published_weights_keep_their_licence(hub, without_keras_hub, tmp_path):
     folder = tmp_path / "shared"
     write_folder(TAG, folder)
     card = (folder / "README.md").read_text()
-    assert "license: mit\n" in card and f"published as `timm/{TAG}`" in card and "68.7" in card
+    assert (
+        "license: mit\n" in card
+        and f"published as `timm/{TAG}`" in card
+        and "| ImageNet | timm | 224 | 68.76 |" in card
+    )
     content = json.loads((folder / "config.json").read_text())
     assert content["architecture"] == "regnetx_002" and "model_args" not in content
     assert content["label_names"][0] == "n01440764"
@@ -499,6 +504,11 @@ def test_errors_before_anything_is_written(
     monkeypatch.chdir(tmp_path)
     assert main(["push", str(run), *words]) == 2
     assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_evaluation_takes_a_name():
+    (job,) = jobs_of([NAME])
+    assert (job.model, job.folder) == (NAME, "insects")
 
 
 def test_names_that_cannot_be_read(hub, monkeypatch, caplog):

@@ -88,7 +88,10 @@ def _info(options):
 
     info = weights_info(options.tag)
     for field in dataclasses.fields(info):
-        print(f"{field.name:18}  {getattr(info, field.name)}")
+        if field.name != "published":
+            print(f"{field.name:18}  {getattr(info, field.name)}")
+    if info.published:
+        print(f"\nPublished accuracies:\n\n{_accuracies_table(info)}")
 
 
 def _convert(options):
@@ -125,18 +128,40 @@ def _write_file(model, target, names):
 
 
 def weights_table(pattern: str = "*") -> str:
-    """Returns a markdown table of the weights whose tag matches a shell-style pattern."""
-    from regnet_tf.published import list_weights, weights_info
+    """Returns a markdown table of the weights whose tag matches a shell-style pattern.
 
+    It has the best published top-1 accuracy on each data set.
+    """
+    from regnet_tf.published import IMAGENET, PUBLISHED_SETS, list_weights, weights_info
+
+    others = {name: one.title for name, one in PUBLISHED_SETS.items() if name != IMAGENET}
     columns = ["tag", "licence", "classes", "pixels", "top-1 %", "measured by, pixels"]
     rows = []
     for tag in list_weights(pattern):
         info = weights_info(tag)
-        best = max(info.published, key=lambda entry: entry["top1"], default=None)
-        accuracy = ("", "") if best is None else (f"{best['top1']:.2f}", _measured_by(best))
-        rows.append([f"`{tag}`", info.licence, info.classes, info.image_size, *accuracy])
-    return markdown_table(columns, rows, left=(0, 1, 5))
+        best = info.best_accuracy()
+        by = "" if best is None else f"{best['source']}, {best['image_size']}"
+        row = [f"`{tag}`", info.licence, info.classes, info.image_size, _top1(best), by]
+        rows.append([*row, *(_top1(info.best_accuracy(name)) for name in others)])
+    return markdown_table([*columns, *others.values()], rows, left=(0, 1, 5))
 
 
-def _measured_by(entry):
-    return f"{entry['source']}, {entry['image_size']}"
+def _top1(entry):
+    return "" if entry is None else f"{entry['top1']:.2f}"
+
+
+def _accuracies_table(info):
+    from regnet_tf.published import PUBLISHED_SETS
+
+    columns = ["data set", "measured by", "pixels", "top-1 %", "top-5 %"]
+    rows = [
+        [
+            PUBLISHED_SETS[entry["dataset"]].title,
+            entry["source"],
+            entry["image_size"],
+            f"{entry['top1']:.3f}",
+            f"{entry['top5']:.3f}",
+        ]
+        for entry in info.published
+    ]
+    return markdown_table(columns, rows, left=(0, 1))

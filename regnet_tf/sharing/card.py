@@ -3,7 +3,7 @@
 from regnet_tf._errors import printable
 from regnet_tf._markdown import markdown_table
 from regnet_tf.costs import complexity
-from regnet_tf.published import weights_info
+from regnet_tf.published import PUBLISHED_SETS, weights_info
 from regnet_tf.sharing.hub import is_hub_name, repository_of
 from regnet_tf.sharing.network import SharedNetwork
 
@@ -136,10 +136,15 @@ def _accuracy(network):
     if network.info is not None and network.info.published:
         yield "## Accuracy"
         rows = [
-            (entry["source"], entry["image_size"], f"{entry['top1']:.2f}")
+            (
+                PUBLISHED_SETS[entry["dataset"]].title,
+                entry["source"],
+                entry["image_size"],
+                f"{entry['top1']:.2f}",
+            )
             for entry in network.info.published
         ]
-        yield markdown_table(("measured by", "pixels", "ImageNet top-1 %"), rows)
+        yield markdown_table(("data", "measured by", "pixels", "top-1 %"), rows, left=(0, 1))
     if network.training is not None:
         yield "## Accuracy"
         yield f"Measured on {network.training.test_images:,} images held out from the training."
