@@ -12,9 +12,9 @@ from regnet_tf._predictors import Predictor, is_of_pixels, lines_of, of_keras
 from regnet_tf._trained import load_trained
 from regnet_tf.layers import checked_class_names
 from regnet_tf.preprocessing import Preprocessing
+from regnet_tf.published import is_tag
 from regnet_tf.runtimes.opening import has_runtime, open_file
 from regnet_tf.sharing.hub import NETWORK_FILES, is_hub_name
-from regnet_tf.weights import is_tag
 
 _USUAL_SIZE = 224  # pixels, where a network takes any
 _ROUNDING = 1e-3  # of probabilities, in 16 bits

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import keras
 
 from regnet_tf._errors import UserError
+from regnet_tf._keras_files import load_model
 from regnet_tf._runs import RUN
+from regnet_tf.finding import config_of, find_weights
 from regnet_tf.models import build_regnet
-from regnet_tf.weights import config_of, find_weights, load_model
 
 
 class Trained(NamedTuple):

@@ -22,13 +22,14 @@ from regnet_tf._checks import (
 from regnet_tf._errors import UserError, nearest
 from regnet_tf._internals import all_layers
 from regnet_tf.costs import complexity
+from regnet_tf.finding import config_of
 from regnet_tf.layers import FinalConv, Head, Stage, Stem, checked_class_names
 from regnet_tf.options import BLOCK_OPTIONS
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.published import is_tag
 from regnet_tf.sharing.hub import is_hub_name
 from regnet_tf.variants import VARIANTS, RegNetConfig, get_config, is_variant
-from regnet_tf.weights import Checkpoint, config_of
+from regnet_tf.weights import Checkpoint
 
 _log = logging.getLogger("regnet_tf")
 

@@ -21,7 +21,8 @@ from regnet_tf import (
 )
 from regnet_tf._errors import UserError
 from regnet_tf._trained import load_trained
-from regnet_tf.weights import Checkpoint, config_of, preprocessing_of
+from regnet_tf.finding import config_of, preprocessing_of
+from regnet_tf.weights import Checkpoint
 from training.loop.directory import write_run
 
 X = RegNetConfig(

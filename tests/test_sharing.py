@@ -20,10 +20,10 @@ from regnet_tf._errors import UserError
 from regnet_tf._opening import is_network, open_predictor
 from regnet_tf._torch import import_timm
 from regnet_tf._trained import load_trained
+from regnet_tf.finding import config_of
 from regnet_tf.sharing import folder as writing
 from regnet_tf.sharing.folder import write_folder
 from regnet_tf.sharing.timm_config import architecture_of, described, timm_config
-from regnet_tf.weights import config_of
 from training.evaluation.jobs import jobs_of
 from training.loop.directory import write_run
 from training.recipes import get_recipe

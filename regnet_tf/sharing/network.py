@@ -16,12 +16,13 @@ from regnet_tf._runs import RUN
 from regnet_tf._trained import load_trained
 from regnet_tf.decoders import PixelClassifier
 from regnet_tf.facts import facts_of
+from regnet_tf.finding import find_weights
 from regnet_tf.layers import Head, Stage, Stem
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.published import WeightsInfo, is_tag, weights_info
 from regnet_tf.sharing.training import Training, training_of
 from regnet_tf.variants import RegNetConfig
-from regnet_tf.weights import Checkpoint, find_weights
+from regnet_tf.weights import Checkpoint
 
 _USUAL_SIZE = 224  # pixels, where a network takes any
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")  # as the hub writes their names
