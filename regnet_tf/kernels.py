@@ -212,8 +212,14 @@ class _Norm(NamedTuple):
 def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, activated):
     """See `regnet_tf.ops.batch_norm_training`; for one replica."""
     # The gradient's operation takes float32 alone, and variables can be shorter.
-    wide = (tf.cast(one, tf.float32) for one in (gamma, beta, moving_mean, moving_variance))
-    norm = _Norm(*wide, 1 - momentum, epsilon)
+    norm = _Norm(
+        tf.cast(gamma, tf.float32),
+        tf.cast(beta, tf.float32),
+        tf.cast(moving_mean, tf.float32),
+        tf.cast(moving_variance, tf.float32),
+        1 - momentum,
+        epsilon,
+    )
     if has_accelerator() or x.dtype != tf.float32:
         y, *moved = _fused_norm(x, norm)[:3]
     elif onednn() in ("avx2", "sse41") or (onednn() == "avx512" and x.shape[-1] % _VECTOR):

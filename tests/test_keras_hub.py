@@ -56,11 +56,13 @@ PREPROCESSING = Preprocessing(image_size=32, crop_fraction=0.9)
 def harness():
     """KerasHub's test case. Without the package grain, it lacks its check in a grain pipeline."""
     with pytest.MonkeyPatch.context() as patch:
-        if importlib.util.find_spec("grain") is None:
+        has_grain = importlib.util.find_spec("grain") is not None
+        if not has_grain:
             patch.setitem(sys.modules, "grain", types.ModuleType("grain"))
         test_case = pytest.importorskip("keras_hub.src.tests.test_case").TestCase
-        if not hasattr(sys.modules["grain"], "MapDataset"):
-            patch.setattr(test_case, "run_grain_preprocessing_test", lambda *_: None)
+        if not has_grain:
+            skip = {"run_grain_preprocessing_test": lambda *_: None}
+            test_case = type("TestCase", (test_case,), skip)
         yield test_case()
 
 
@@ -223,11 +225,15 @@ def test_presets_round_trip(network, logits, preset, tmp_path):
     np.testing.assert_array_equal(backbone(prepared), trunk(prepared))
 
 
-def test_parts_of_a_preset(preset):
+def test_parts_of_a_preset(preset, logits):
     preprocessor = hub_library.models.ImageClassifierPreprocessor.from_preset(str(preset))
     np.testing.assert_array_equal(preprocessor(IMAGES), PREPROCESSING(IMAGES))
     larger = hub_library.layers.ImageConverter.from_preset(str(preset), image_size=(64, 64))
     np.testing.assert_array_equal(larger(IMAGES), PREPROCESSING.replace(image_size=64)(IMAGES))
+    options = {"preprocessor": preprocessor, "activation": "softmax"}
+    classifier = hub_library.models.ImageClassifier.from_preset(str(preset), **options)
+    probabilities = classifier(preprocessor(IMAGES))
+    np.testing.assert_allclose(probabilities, keras.ops.softmax(logits), atol=1e-6)
     metadata = json.loads((preset / "metadata.json").read_text())
     assert metadata["tasks"] == ["ImageClassifier"]
 
@@ -320,9 +326,6 @@ def test_images_of_other_kinds():
     expected = converter()(IMAGES)
     np.testing.assert_array_equal(converter()(IMAGES.astype("float64")), expected)
     np.testing.assert_array_equal(converter()(IMAGES[0]), expected[0])
-    lists = converter()([IMAGES[0], IMAGES[1][:33]])
-    np.testing.assert_array_equal(lists[0], expected[0])
-    np.testing.assert_array_equal(lists[1], PREPROCESSING(IMAGES[1][:33])[0])
     batches = tf.data.Dataset.from_tensor_slices(IMAGES).batch(4).map(converter())
     np.testing.assert_array_equal(batches.get_single_element(), expected)
     gray = Preprocessing(image_size=32, mean=(0.5,), std=(0.25,))
