@@ -22,7 +22,8 @@ from regnet_tf._checks import (
 from regnet_tf._errors import nearest
 from regnet_tf._internals import all_layers
 from regnet_tf.costs import complexity
-from regnet_tf.layers import Head, Stage, Stem, checked_class_names
+from regnet_tf.layers import FinalConv, Head, Stage, Stem, checked_class_names
+from regnet_tf.options import BLOCK_OPTIONS
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.published import is_tag, weights_info
 from regnet_tf.variants import VARIANTS, RegNetConfig, get_config
@@ -209,21 +210,20 @@ def _checked_classes(include_top, classes, class_names):
 
 
 def _trunk(config, x, preprocessing, output_stride, synchronized, remat, dtype):
-    """Applies stem and stages to a tensor."""
-    options = {
-        "activation": config.activation,
-        "normalization": config.normalization,
-        "synchronized": synchronized,
-        "dtype": dtype,
-    }
+    """Applies everything before pooling to a tensor: stem, stages and last convolution."""
+    shared = {"synchronized": synchronized, "dtype": dtype}
+    norm = {"activation": config.activation, "normalization": config.normalization, **shared}
     x = Stem(
         config.stem_width,
         config.stem_stride,
+        config.stem_type,
+        config.preactivation,
         network=config,
         preprocessing=preprocessing,
         name="stem",
-        **options,
+        **norm,
     )(x)
+    blocks = {option: getattr(config, option) for option in BLOCK_OPTIONS}
     reached, dilation = config.stem_stride, 1
     pairs = zip(config.stages, config.drop_path_rates(), strict=True)
     for number, (stage, drop_path_rates) in enumerate(pairs, start=1):
@@ -234,18 +234,22 @@ def _trunk(config, x, preprocessing, output_stride, synchronized, remat, dtype):
             stage.group_width,
             stage.stride,
             stage.bottleneck_ratio,
-            config.se_ratio,
             drop_path_rates,
             dilation=dilation,
             replace_stride_with_dilation=replaced,
             remat=remat,
             name=f"stage_{number}",
-            **options,
+            **shared,
+            **blocks,
         )(x)
         if replaced:
             dilation *= stage.stride
         else:
             reached *= stage.stride
+    if config.final_width:
+        return FinalConv(config.final_width, name="final_conv", **norm)(x)
+    if config.linear_output or config.preactivation:
+        return keras.layers.Activation(config.activation, name="final_activation", dtype=dtype)(x)
     return x
 
 

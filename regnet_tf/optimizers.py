@@ -12,9 +12,10 @@ from regnet_tf._internals import StepHook, adam_moments, variable_index
 #: The values of `undecayed`, with the variables that have no weight decay.
 UNDECAYED = {
     "none": lambda variable: False,
-    "normalization": lambda variable: "/norm/" in variable.path,
+    "normalization": lambda variable: bool(_NORM.search(variable.path)),
     "vectors": lambda variable: len(variable.shape) < 2,
 }
+_NORM = re.compile(r"/norm(_\d)?/")
 _STEM = re.compile(r"(?:^|/)stem/")
 _BLOCK = re.compile(r"(?:^|/)stage_(\d+)/block_(\d+)/")
 

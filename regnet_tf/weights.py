@@ -213,7 +213,7 @@ class Checkpoint:
                 raise UserError(f"`weights` {origin} must hold one RegNet. It holds {found}.")
         head = next((layer for layer in layers if isinstance(layer, Head)), None)
         stem = next(layer for layer in layers if isinstance(layer, Stem))
-        if stem.conv.normalization is None:
+        if stem.normalization is None:
             raise UserError(
                 f"`weights` {origin} must have normalization layers. They were folded into the"
                 " kernels by `fuse`; pass the network before that."

@@ -20,7 +20,7 @@ from regnet_tf import (
     XBlock,
     YBlock,
 )
-from regnet_tf.variants import ACTIVATIONS
+from regnet_tf.options import ACTIVATIONS
 
 # Per layer: arguments other than the defaults, input shape, output shape.
 LAYERS = {
