@@ -227,6 +227,24 @@ def test_presets_round_trip(network, logits, preset, tmp_path):
     np.testing.assert_array_equal(backbone(prepared), trunk(prepared))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"preactivation": True, "shortcut": "average"},
+        {"linear_output": True, "shortcut": "none", "final_width": 24, "stem_type": "tiered"},
+        {"normalization": "evonorm", "activation": "silu", "stem_width": 16},
+    ],
+    ids=["V", "Z", "EvoNorm"],
+)
+def test_networks_with_other_layers(changes):
+    changed = CONFIG.replace(**changes)
+    network = with_statistics(build_regnet(changed, classes=3, classifier_activation=None))
+    classifier = RegNetImageClassifier.from_network(network)
+    images = PREPROCESSING(IMAGES)
+    np.testing.assert_array_equal(classifier(images), network(images))
+    assert RegNetBackbone.from_config(classifier.backbone.get_config()).config == changed
+
+
 def test_parts_of_a_preset(preset, logits):
     preprocessor = hub_library.models.ImageClassifierPreprocessor.from_preset(str(preset))
     np.testing.assert_array_equal(preprocessor(IMAGES), PREPROCESSING(IMAGES))
