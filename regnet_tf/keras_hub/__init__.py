@@ -11,9 +11,9 @@ registered names.
 `import regnet_tf` does not import KerasHub.
 """
 
-from regnet_tf._errors import import_optional
+from regnet_tf import _errors
 
-import_optional("keras_hub", extra="keras_hub")
+_errors.import_optional("keras_hub", extra="keras_hub")
 
 from regnet_tf.keras_hub.backbone import RegNetBackbone
 from regnet_tf.keras_hub.classifier import RegNetImageClassifier

@@ -68,6 +68,7 @@ class RegNetImageConverter(ImageConverter):
     """
 
     backbone_cls = RegNetBackbone
+    resizing: keras.layers.Resizing
 
     def __init__(
         self,

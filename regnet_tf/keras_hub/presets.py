@@ -72,7 +72,7 @@ def _card(network, info, head):
     parts = [
         "\n".join(["---", *metadata, "---"]),
         f"# {network.name}",
-        f"{facts_of(network).config.name}, a RegNet, as a preset of KerasHub.",
+        f"{network.get_layer('stem').network.name}, a RegNet, as a preset of KerasHub.",
         *(["The licence is not stated."] if info is None else _of_published(info)),
         f"```python\nimport keras_hub\nimport regnet_tf.keras_hub\n\n{use}\n```",
     ]
