@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+from unittest import mock
 
 import huggingface_hub
 import keras
@@ -241,6 +242,27 @@ def test_a_network_that_timm_cannot_express_is_shared_with_the_others(without_ke
     assert facts_of(load_trained(folder).model).class_names == NAMES
 
 
+@pytest.mark.keras_hub
+def test_networks_with_other_layers(tmp_path):
+    pytest.importorskip("keras_hub")
+    trunk = regnet_tf.backbone(CONFIG, input_shape=(64, 64, 3))
+    nets = {
+        "segmentation": regnet_tf.segmentation_model(trunk, 2, width=8, class_names=("no", "yes")),
+        "inner": keras.Sequential([keras.Input((64, 64, 3)), network(), keras.layers.Dense(2)]),
+    }
+    for name, model in nets.items():
+        model.save(tmp_path / f"{name}.keras")
+        written = write_folder(tmp_path / f"{name}.keras", tmp_path / name)
+        assert any(note.startswith("timm and KerasHub read stem") for note in written.notes)
+        content = json.loads((tmp_path / name / "config.json").read_text())
+        assert content["architecture"] == "regnety_002"
+        assert ("registered_name" in content) == (name == "segmentation")
+        assert load_trained(tmp_path / name).model.output_shape == model.output_shape
+    card = (tmp_path / "segmentation" / "README.md").read_text()
+    assert "segments images into 2 classes" in card and "`yes`" in card
+    assert "models.Backbone.from_preset" in card and "build_regnet" not in card
+
+
 def test_reading_a_folder_back(written, scores):
     assert is_network(written) and config_of(written) == CONFIG
     for model in (build_regnet(str(written), weights=True), open_predictor(written).model):
@@ -388,21 +410,27 @@ def test_code_of_the_card_for_keras_hub(written, photo, capsys):
 
 
 class FakeHub:
-    """The part of the hub's client that uploads; the client finds what it holds in its cache."""
+    """What the hub's client does; it finds in its cache what was uploaded.
+
+    Attributes:
+        api: stands in for the client; its methods take the same arguments.
+        fails: what it raises, or None.
+    """
 
     def __init__(self, cache):
         self.cache, self.files, self.private, self.fails = cache, set(), None, None
+        self.api = mock.create_autospec(huggingface_hub.HfApi, instance=True)
+        self.api.create_repo.side_effect = self.create_repo
+        self.api.file_exists.side_effect = lambda repository, file: file in self.files
+        self.api.upload_folder.side_effect = self.upload
 
-    def create_repo(self, repo_id, private, exist_ok):
+    def create_repo(self, repository, private, exist_ok):
         assert exist_ok
         if self.fails:
             raise self.fails
         self.private = private
 
-    def file_exists(self, repo_id, filename):
-        return filename in self.files
-
-    def upload_folder(self, repo_id, folder_path, ignore_patterns, commit_message):
+    def upload(self, repo_id, folder_path, ignore_patterns=None, commit_message=""):
         repository = self.cache / f"models--{repo_id.replace('/', '--')}"
         snapshot = repository / "snapshots" / ("1" * 40)
         ignore = shutil.ignore_patterns(*ignore_patterns or ())
@@ -418,7 +446,7 @@ def fake(without_keras_hub, tmp_path, monkeypatch):
     import huggingface_hub.constants
 
     fake = FakeHub(tmp_path / "cache")
-    monkeypatch.setattr(huggingface_hub, "HfApi", lambda library_name: fake)
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda library_name: fake.api)
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: "token")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
@@ -442,14 +470,21 @@ def test_push_and_read_back(fake, run, scores, tmp_path, monkeypatch, capsys):
 @pytest.mark.keras_hub
 def test_keras_hub_reads_it_by_name(fake, written, monkeypatch):
     keras_hub = pytest.importorskip("keras_hub")
-    fake.upload_folder("someone/insects", written, None, "")
+    fake.upload("someone/insects", written)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     classifier = keras_hub.models.ImageClassifier.from_preset(NAME)
     assert classifier.num_classes == len(NAMES)
 
 
+def test_timm_reads_it_by_name(fake, written, timm, monkeypatch):
+    fake.upload("someone/insects", written)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    model = timm.create_model("hf-hub:someone/insects", pretrained=True)
+    assert model.num_classes == len(NAMES)
+
+
 def test_fine_tuning_from_a_name(fake, written, monkeypatch):
-    fake.upload_folder("someone/insects", written, ["*.keras"], "")
+    fake.upload("someone/insects", written, ["*.keras"])
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     recipe = fitted_to_weights(get_recipe("smoke"), NAME, {})
     assert recipe.network.config.identity == CONFIG.identity

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from regnet_tf._errors import MissingPackageError, UserError
+from regnet_tf._errors import MissingPackageError, UserError, first_line
 from regnet_tf._files import naming_file, read_json, replacing, write_json
 from regnet_tf.readers import write_state_dict
 from regnet_tf.sharing.card import LIBRARIES, model_card
@@ -100,7 +100,12 @@ def _write_preset(network, folder):
         from regnet_tf.keras_hub import write_preset
     except MissingPackageError as error:
         return {}, f"KerasHub cannot read it. {error}"
-    write_preset(network.model, folder)
+    try:
+        write_preset(network.model, folder)
+    except UserError:  # it could not be written
+        raise
+    except ValueError as error:  # a network within another model
+        return {}, f"KerasHub cannot read it. {first_line(error)}"
     return read_json(folder / CONFIG_FILE), None
 
 
@@ -112,8 +117,8 @@ def _first_convolution(state_dict):
 def _notes(network):
     if network.assumed:
         yield "The network does not know its preprocessing; ImageNet's was written."
-    if network.kind == "segmentation":
-        yield "timm and KerasHub read the network without its decoder."
+    if network.has_other_layers:
+        yield "timm and KerasHub read stem, stages and head, without the network's other layers."
     if network.licence is None:
         yield "No licence is stated. --licence states one, such as mit or apache-2.0."
 

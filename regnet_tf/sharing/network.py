@@ -108,6 +108,12 @@ class SharedNetwork:
         )
 
     @property
+    def has_other_layers(self) -> bool:
+        """Whether the model has weights besides those of stem, stages and head, as decoders."""
+        counters = sum(name.endswith("num_batches_tracked") for name in self.state_dict)
+        return len(self.model.weights) > len(self.state_dict) - counters
+
+    @property
     def output_stride(self) -> int:
         """Input pixels per pixel of the last feature map; dilation makes it smaller."""
         layers = [layer for layer in all_layers(self.model) if isinstance(layer, (Stem, Stage))]
