@@ -113,9 +113,9 @@ def build_regnet(
 
     Returns:
         A `keras.Model` with the layers `stem`, `stage_1` ..., `pool` and `head`; between the last
-        two a layer `dropout` if its rate is above 0. Output shape
-        `(batch, classes)`; without the head `(batch, channels)` or
-        `(batch, height / stride, width / stride, channels)`.
+        two a layer `dropout` if its rate is above 0; before `pool` a layer `final_conv` or
+        `final_activation` in RegNetV and RegNetZ. Output shape `(batch, classes)`; without the head
+        `(batch, channels)` or `(batch, height / stride, width / stride, channels)`.
 
     Raises:
         ValueError: for an unknown variant (the message lists the nearest names); if an argument is
@@ -367,6 +367,19 @@ RegNetY8_0GF = _model_function("regnety_080")
 RegNetY12GF = _model_function("regnety_120")
 RegNetY16GF = _model_function("regnety_160")
 RegNetY32GF = _model_function("regnety_320")
+RegNetV4_0GF = _model_function("regnetv_040")
+RegNetV6_4GF = _model_function("regnetv_064")
+RegNetZ500MF = _model_function("regnetz_005")
+RegNetZ4_0GF = _model_function("regnetz_040")
+RegNetZ4_0GFh = _model_function("regnetz_040_h")
+RegNetZB16 = _model_function("regnetz_b16")
+RegNetZB16evos = _model_function("regnetz_b16_evos")
+RegNetZC16 = _model_function("regnetz_c16")
+RegNetZC16evos = _model_function("regnetz_c16_evos")
+RegNetZD8 = _model_function("regnetz_d8")
+RegNetZD8evos = _model_function("regnetz_d8_evos")
+RegNetZD32 = _model_function("regnetz_d32")
+RegNetZE8 = _model_function("regnetz_e8")
 
 
 def freeze(model: keras.Model, upto: str) -> None:

@@ -11,7 +11,7 @@ from regnet_tf._internals import all_layers
 from regnet_tf._keras_files import load_model, shape_of_weights
 from regnet_tf.facts import at_size, facts_of
 from regnet_tf.finding import check_variant, find_weights, published_preprocessing
-from regnet_tf.layers import Head, Stage, Stem
+from regnet_tf.layers import FinalConv, Head, Stage, Stem
 from regnet_tf.porting import count_classes, load_state_dict, to_state_dict
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.published import best_weights, download, is_tag, weights_info
@@ -200,7 +200,7 @@ class Checkpoint:
         """Reads a `.weights.h5` file by a copy of the network with the file's channels and head."""
         layers = all_layers(model)
         stem = next(layer for layer in layers if isinstance(layer, Stem))
-        last = [layer for layer in layers if isinstance(layer, Stage)][-1]
+        last = [layer for layer in layers if isinstance(layer, (Stage, FinalConv))][-1]
         trunk = keras.Model(stem.input, last.output, name="trunk")
         images = keras.Input((None, None, self.channels))
         x = keras.models.clone_model(trunk, input_tensors=images).output
