@@ -40,7 +40,8 @@ def test_weights_convert(tmp_path, capsys):
     source, target = tmp_path / "a.npz", tmp_path / "b.safetensors"
     state_dict = regnet_tf.to_state_dict(regnet_tf.build_regnet("regnetx_002"), "pycls")
     regnet_tf.write_state_dict(source, state_dict)
-    main(["weights", "convert", "regnetx_002", str(source), str(target), "--names", "torchvision"])
+    options = ["--variant", "regnetx_002", "--names", "torchvision"]
+    main(["weights", "convert", str(source), str(target), *options])
     assert str(target) in capsys.readouterr().out
     converted = regnet_tf.read_state_dict(target)
     stem = state_dict["stem.conv.weight"][:, ::-1]

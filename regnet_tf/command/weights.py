@@ -1,4 +1,4 @@
-"""`regnet weights`: lists published weights, describes one of them, and converts files."""
+"""`regnet weights`: lists, describes and converts weights, and shares trained networks."""
 
 import argparse
 import dataclasses
@@ -7,14 +7,17 @@ from pathlib import Path
 from regnet_tf._markdown import markdown_table
 from regnet_tf.sources import SOURCES
 
+from .pushing import add_push
 from .starting import run
 
 _EPILOG = """\
 examples:
   regnet weights list "regnety_032.*"
   regnet weights info regnety_032.ra_in1k
-  regnet weights convert RegNetX-200MF regnetx_002.pycls_in1k x200.keras
-  regnet weights convert regnety_032 checkpoint.pth y.safetensors --names torchvision"""
+  regnet weights convert regnetx_002.pycls_in1k x200.keras
+  regnet weights convert regnety_032.ra_in1k --to keras_hub presets/regnety_032
+  regnet weights convert checkpoint.pth y.npz --variant regnety_032 --names torchvision
+  regnet weights push runs/mine hf://user/name"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,13 +28,14 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    return run(lambda: options.run(options), parser, only_prints=options.run is not _convert)
+    only_prints = options.run in (_list, _info)
+    return run(lambda: options.run(options), parser, only_prints=only_prints)
 
 
 def _parser():
     parser = argparse.ArgumentParser(
         prog="regnet weights",
-        description="Lists and converts published weights.",
+        description="Lists and converts published weights, and shares trained networks.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,18 +49,33 @@ def _parser():
     info.add_argument("tag", help="tag, such as regnety_032.ra_in1k")
     info.set_defaults(run=_info)
     convert = actions.add_parser(
-        "convert", help="convert a weight file to another format or naming"
+        "convert", help="convert weights to another format, naming or library"
     )
-    convert.add_argument("variant", help="network by any of its names")
     convert.add_argument("source", help="a tag, a run, or a file of weights")
-    convert.add_argument("target", type=Path, help="path that ends in .keras, .safetensors or .npz")
+    convert.add_argument(
+        "target",
+        type=Path,
+        help="path that ends in .keras, .safetensors or .npz; a folder with --to keras_hub",
+    )
+    convert.add_argument(
+        "--to",
+        choices=("file", "keras_hub"),
+        default="file",
+        help="what to write: a file, or a preset of KerasHub (default: file)",
+    )
+    convert.add_argument(
+        "--variant",
+        metavar="NAME",
+        help="network by any of its names; needed where the source does not tell it",
+    )
     convert.add_argument(
         "--names",
         choices=SOURCES,
         default="timm",
-        help="library whose names to use (default: timm)",
+        help="library whose names to use in .safetensors and .npz files (default: timm)",
     )
     convert.set_defaults(run=_convert)
+    add_push(actions)
     return parser
 
 
@@ -76,18 +95,36 @@ def _info(options):
 
 
 def _convert(options):
-    from regnet_tf._files import replacing
+    from regnet_tf._errors import UserError
     from regnet_tf.models import build_regnet
+    from regnet_tf.published import weights_info
+    from regnet_tf.weights import Checkpoint
+
+    if options.to == "keras_hub":
+        from regnet_tf.keras_hub import write_preset  # before the weights are read
+    checkpoint = Checkpoint.find(options.source, options.variant)
+    config = options.variant or checkpoint.config
+    if config is None:
+        raise UserError(f"{options.source} does not tell its network. Give --variant NAME.")
+    model = build_regnet(config, weights=checkpoint, include_top=checkpoint.classes > 0)
+    if options.to == "keras_hub":
+        info = weights_info(checkpoint.tag) if checkpoint.tag else None
+        write_preset(model, options.target, info)
+    else:
+        _write_file(model, options.target, options.names)
+    print(f"Written: {options.target}")
+
+
+def _write_file(model, target, names):
+    from regnet_tf._files import replacing
     from regnet_tf.porting import to_state_dict
     from regnet_tf.readers import write_state_dict
 
-    model = build_regnet(options.variant, weights=options.source)
-    if options.target.suffix == ".keras":
-        with replacing(options.target) as path:
+    if target.suffix == ".keras":
+        with replacing(target) as path:
             model.save(path)
     else:
-        write_state_dict(options.target, to_state_dict(model, options.names))
-    print(f"Written: {options.target}")
+        write_state_dict(target, to_state_dict(model, names))
 
 
 def weights_table(pattern: str = "*") -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from regnet_tf import Preprocessing
 from regnet_tf._errors import UserError, nearest
 from regnet_tf.published import is_tag, list_weights, weights_info
+from regnet_tf.sharing.hub import is_hub_name
 
 from .published import published_setting
 
@@ -18,7 +19,7 @@ class Job:
     """One network in one setting.
 
     Attributes:
-        model: tag or path.
+        model: tag, path, or name on the Hugging Face hub.
         folder: folder for the results, below `--out`.
         preprocessing: None for the network's own.
         published: published accuracy to compare with, an entry of the weights' table, or None.
@@ -34,7 +35,7 @@ def jobs_of(models: Iterable[str], dataset: str | None = None) -> list[Job]:
     """Returns the jobs for some networks.
 
     Args:
-        models: tags, patterns of tags, "all", or paths.
+        models: tags, patterns of tags, "all", paths, or names on the Hugging Face hub.
         dataset: the key of `regnet_tf.published.PUBLISHED_SETS` whose published settings are
             wanted; None for the network's own setting.
 
@@ -44,7 +45,8 @@ def jobs_of(models: Iterable[str], dataset: str | None = None) -> list[Job]:
     tags: list[str] = []
     for name in models:
         pattern = "*" if name == "all" else name
-        matched = [pattern] if is_tag(pattern) or Path(name).exists() else list_weights(pattern)
+        one = is_tag(pattern) or is_hub_name(pattern) or Path(name).exists()
+        matched = [pattern] if one else list_weights(pattern)
         if not matched:
             raise UserError(
                 f"`model` must be a tag of published weights, a pattern of them, or a path."
