@@ -63,7 +63,8 @@ def write_preset(
 
 def _card(network, info, head):
     """Returns the model card: metadata of the hub, then markdown."""
-    metadata = ["library_name: keras-hub", "pipeline_tag: image-classification"]
+    task = "image-classification" if head else "image-feature-extraction"
+    metadata = ["library_name: keras-hub", f"pipeline_tag: {task}"]
     if info is not None and info.licence in _HUB_LICENCES:
         metadata.append(f"license: {info.licence}")
     elif info is not None:
