@@ -30,6 +30,7 @@ BLOCK_OPTIONS = (
 class NetworkOptions:
     """Base of `RegNetConfig`, which describes these fields, and of design spaces."""
 
+    name: str
     stem_width: int = 32
     stem_stride: int = 2
     stem_type: str = "single"
@@ -46,12 +47,12 @@ class NetworkOptions:
 
     @property
     def options(self) -> dict:
-        """The fields of this class -> their values."""
-        return {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(NetworkOptions)
-        }
+        """All fields of this class but the name -> their values."""
+        _, *fields = dataclasses.fields(NetworkOptions)
+        return {field.name: getattr(self, field.name) for field in fields}
 
     def _check_options(self):
+        check("name", self.name, isinstance(self.name, str) and self.name, "a text")
         check_int("stem_width", self.stem_width, minimum=1, maximum=MAX_WIDTH)
         check_stem(self.stem_width, self.stem_stride, self.stem_type)
         check_int("final_width", self.final_width, minimum=0, maximum=MAX_WIDTH)

@@ -121,7 +121,6 @@ class RegNetConfig(NetworkOptions):
 
     def __post_init__(self):
         plain(self)
-        check("name", self.name, isinstance(self.name, str) and self.name, "a text")
         if self.explicit_stages is None:
             self._check_generator()
         else:

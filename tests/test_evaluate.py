@@ -22,7 +22,9 @@ from regnet_tf._predictors import Predictor, with_names
 from regnet_tf.class_names import imagenet_classes, imagenet_synsets
 from training import evaluate
 from training.data import load
+from training.evaluation.jobs import jobs_of
 from training.evaluation.matching import match_classes, matched
+from training.evaluation.published import published_set
 from training.evaluation.testing import FILES
 from training.loop.directory import write_run
 from training.loop.loading import load_for
@@ -196,7 +198,10 @@ def test_a_data_set_of_some_of_the_classes(network, photos, truth, tmp_path):
     assert result["recall"].keys() == result["support"].keys() == {"3", "7"}
     labels, scores = (one[:100] for one in truth)
     kept = np.isin(labels, (3, 7))
-    assert result["accuracy"] == pytest.approx(accuracy(labels[kept], scores[kept]), abs=1e-6)
+    expected = ((scores[:, 3] < scores[:, 7])[kept] == (labels[kept] == 7)).mean()
+    assert result["accuracy"] == pytest.approx(expected, abs=1e-6)
+    assert expected != accuracy(labels[kept], scores[kept])  # over all classes
+    assert "Only the scores of the data set's 2 of 10 classes count" in result["summary"]
 
 
 def test_networks_that_do_not_know_their_classes(network, labels, truth, tmp_path, capsys):
@@ -264,7 +269,7 @@ def test_networks_of_several_classes_an_image(tmp_path):
     predictor = Predictor(
         "net", 4, lambda images: scores[images], False, None, tuple("abcd"), None, independent=True
     )
-    data = SimpleNamespace(target="classes", class_names=("c", "a"))
+    data = SimpleNamespace(target="classes", class_names=("c", "a"), any_class=False)
     numbers = tf.data.Dataset.from_tensor_slices((np.arange(60), has)).batch(60)
     chosen, batches = matched(predictor, data, numbers)
     ((images, labels),) = batches
@@ -440,9 +445,9 @@ def test_published_accuracies(hub, photographs, tmp_path, capsys):
     arguments = (TAG, "--data", photographs, "--out", tmp_path / "out")
     assert command(*arguments, "--compare-published") == 0
     printed = capsys.readouterr()
-    assert "of the 50,000 images of ImageNet's validation set" in printed.err
+    assert "of the 50,000 images of ImageNet; " in printed.err
     rows = list(csv.DictReader((tmp_path / "out" / "published.csv").read_text().splitlines()))
-    published = regnet_tf.weights_info(TAG).published
+    published = regnet_tf.weights_info(TAG).accuracies("imagenet2012")
     assert [row["by"] for row in rows] == [entry["source"] for entry in published]
     assert [float(row["published"]) for row in rows] == [entry["top1"] for entry in published]
     assert {row["by"]: row["interpolation"] for row in rows} == {
@@ -454,9 +459,11 @@ def test_published_accuracies(hub, photographs, tmp_path, capsys):
     model = regnet_tf.build_regnet(TAG, weights=True)
     files = sorted(photographs.rglob("*.jpeg"))
     labels = np.array([3, 3, 500, 500, 999, 999])
+    others = np.setdiff1d(np.arange(1000), labels)
     for row in rows:
         preprocessing = Preprocessing(interpolation=row["interpolation"])
         scores = model.predict(preprocessing(files), verbose=0)
+        scores[:, others] = 0  # classes that the data set lacks
         assert float(row["here"]) == pytest.approx(100 * accuracy(labels, scores), abs=0.001)
         folder = tmp_path / "out" / TAG / f"{row['by']}_224"
         taken = {line["taken_for"] for line in table(folder / "confusion.csv")}
@@ -465,13 +472,35 @@ def test_published_accuracies(hub, photographs, tmp_path, capsys):
         assert float(row["difference"]) == pytest.approx(difference, abs=0.002)
     assert TAG in printed.out and (tmp_path / "out" / "published.md").is_file()
 
+    # A folder with the name of another data set, whose accuracies are published, too.
+    photographs.rename(tmp_path / "imagenet-r")
+    arguments = (TAG, "--data", tmp_path / "imagenet-r", "--out", tmp_path / "out")
+    assert command(*arguments, "--compare-published") == 0
+    assert "of the 30,000 images of ImageNet-R; " in capsys.readouterr().err
+    (row,) = table(tmp_path / "out" / "published.csv")
+    assert (row["by"], float(row["published"])) == ("timm", 28.840)
+
 
 def test_every_published_accuracy_has_a_setting():
-    options = evaluate._parser().parse_args(["all", "--compare-published"])
-    jobs = evaluate._jobs(options)
-    published = [len(regnet_tf.weights_info(tag).published) for tag in regnet_tf.list_weights()]
-    assert len(jobs) == sum(published) == 108
-    assert len({job.folder for job in jobs}) == len(jobs)
+    for dataset, count in {
+        "imagenet2012": 130,
+        **dict.fromkeys(("imagenet2012_real", "imagenet_v2", "imagenet_a", "imagenet_sketch"), 67),
+    }.items():
+        jobs = jobs_of(["all"], dataset)
+        assert len(jobs) == len({job.folder for job in jobs}) == count
+        assert all(job.published["dataset"] == dataset for job in jobs)
+
+
+def test_published_sets_by_name():
+    for data, expected in {
+        "imagenet_a": "imagenet_a",
+        "imagenet_r:0.2.0": "imagenet_r",
+        "data/imagenet-r": "imagenet_r",
+        "photographs": "imagenet2012",
+        None: "imagenet2012",
+    }.items():
+        assert published_set(data) == expected
+    assert published_set("val", real_labels=True) == "imagenet2012_real"
 
 
 def named(outputs, classes=None):
@@ -512,6 +541,7 @@ def test_errors_are_one_line(run, tmp_path, capsys):
         ([text, "--data", "digits"], "text.keras is damaged"),
         ([tmp_path / "no.tflite", "--data", "digits"], "no.tflite cannot be read"),
         ([tmp_path / "weights", "--data", "digits"], "needs a `variant`"),
+        ([run, "--real-labels", text], "--real-labels needs --data"),
         ([run, "--image-size", "40"], "`image_size` must be 32"),
         ([run, "--interpolation", "nearest"], "`interpolation` must be one of"),
     ):

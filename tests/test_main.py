@@ -25,12 +25,15 @@ def test_variants(capsys):
 
 def test_weights_list_and_info(capsys):
     main(["weights", "list", "regnety_032.*"])
-    assert "| `regnety_032.ra_in1k` | apache-2.0 | 1000 | 224 | 82.72 | timm, 288 |" in (
-        capsys.readouterr().out
-    )
-    assert weights_table().count("\n") == 62
+    row = "| `regnety_032.ra_in1k` | apache-2.0 | 1000 | 224 | 82.72 | timm, 288 |"
+    assert f"{row} 87.94 | 72.78 | 26.17 | 45.88 | 33.42 |" in capsys.readouterr().out
+    assert weights_table().count("\n") == 73
     main(["weights", "info", "regnety_032.ra_in1k"])
-    assert "timm/regnety_032.ra_in1k" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "timm/regnety_032.ra_in1k" in printed
+    assert "| ImageNet-A | timm | 288 | 26.173 | 61.013 |" in printed
+    main(["weights", "info", "regnety_320.seer"])  # without published accuracies
+    assert "|" not in capsys.readouterr().out
 
 
 def test_weights_convert(tmp_path, capsys):

@@ -44,8 +44,8 @@ def assert_taps(features, golden, tap, tolerance):
         assert found.shape == (batch, rows, columns, channels)
         std = golden[f"{tap}_std"][number]
         for name, value, share in (
-            ("mean", found.mean(), 0.1),
-            ("std", found.std(), 0.1),
+            ("mean", found.mean(dtype="float64"), 0.1),
+            ("std", found.std(dtype="float64"), 0.1),
             ("first", found[0, 0, 0, :8], 0.5),
             ("last", found[0, -1, -1, :8], 0.5),
         ):

@@ -82,9 +82,9 @@ def test_heat_is_where_the_answer_comes_from(half):
         input_tensor=images,
     )
     stem, block = trunk.get_layer("stem"), trunk.get_layer("stage_1").blocks[0]
-    kernel = np.zeros(stem.convs[0].kernel.shape)
+    kernel = np.zeros(stem.conv.kernel.shape)
     kernel[1, 1, 0, 0] = kernel[1, 1, 2, 1] = 1  # red to channel 0, blue to channel 1
-    stem.convs[0].kernel.assign(kernel)
+    stem.conv.kernel.assign(kernel)
     block.conv_3.kernel.assign(np.zeros(block.conv_3.kernel.shape))
     block.shortcut.kernel.assign(np.eye(8)[None, None])
     pooled = keras.layers.GlobalAveragePooling2D()(trunk.output)

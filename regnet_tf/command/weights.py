@@ -1,4 +1,4 @@
-"""`regnet weights`: lists published weights, describes one of them, and converts files."""
+"""`regnet weights`: lists, describes and converts weights, and shares trained networks."""
 
 import argparse
 import dataclasses
@@ -7,6 +7,7 @@ from pathlib import Path
 from regnet_tf._markdown import markdown_table
 from regnet_tf.sources import SOURCES
 
+from .pushing import add_push
 from .starting import run
 
 _EPILOG = """\
@@ -15,7 +16,8 @@ examples:
   regnet weights info regnety_032.ra_in1k
   regnet weights convert regnetx_002.pycls_in1k x200.keras
   regnet weights convert regnety_032.ra_in1k --to keras_hub presets/regnety_032
-  regnet weights convert checkpoint.pth y.npz --variant regnety_032 --names torchvision"""
+  regnet weights convert checkpoint.pth y.npz --variant regnety_032 --names torchvision
+  regnet weights push runs/mine hf://user/name"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,13 +28,14 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    return run(lambda: options.run(options), parser, only_prints=options.run is not _convert)
+    only_prints = options.run in (_list, _info)
+    return run(lambda: options.run(options), parser, only_prints=only_prints)
 
 
 def _parser():
     parser = argparse.ArgumentParser(
         prog="regnet weights",
-        description="Lists and converts published weights.",
+        description="Lists and converts published weights, and shares trained networks.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -72,6 +75,7 @@ def _parser():
         help="library whose names to use in .safetensors and .npz files (default: timm)",
     )
     convert.set_defaults(run=_convert)
+    add_push(actions)
     return parser
 
 
@@ -84,7 +88,10 @@ def _info(options):
 
     info = weights_info(options.tag)
     for field in dataclasses.fields(info):
-        print(f"{field.name:18}  {getattr(info, field.name)}")
+        if field.name != "published":
+            print(f"{field.name:18}  {getattr(info, field.name)}")
+    if info.published:
+        print(f"\nPublished accuracies:\n\n{_accuracies_table(info)}")
 
 
 def _convert(options):
@@ -121,18 +128,40 @@ def _write_file(model, target, names):
 
 
 def weights_table(pattern: str = "*") -> str:
-    """Returns a markdown table of the weights whose tag matches a shell-style pattern."""
-    from regnet_tf.published import list_weights, weights_info
+    """Returns a markdown table of the weights whose tag matches a shell-style pattern.
 
+    It has the best published top-1 accuracy on each data set.
+    """
+    from regnet_tf.published import IMAGENET, PUBLISHED_SETS, list_weights, weights_info
+
+    others = {name: one.title for name, one in PUBLISHED_SETS.items() if name != IMAGENET}
     columns = ["tag", "licence", "classes", "pixels", "top-1 %", "measured by, pixels"]
     rows = []
     for tag in list_weights(pattern):
         info = weights_info(tag)
-        best = max(info.published, key=lambda entry: entry["top1"], default=None)
-        accuracy = ("", "") if best is None else (f"{best['top1']:.2f}", _measured_by(best))
-        rows.append([f"`{tag}`", info.licence, info.classes, info.image_size, *accuracy])
-    return markdown_table(columns, rows, left=(0, 1, 5))
+        best = info.best_accuracy()
+        by = "" if best is None else f"{best['source']}, {best['image_size']}"
+        row = [f"`{tag}`", info.licence, info.classes, info.image_size, _top1(best), by]
+        rows.append([*row, *(_top1(info.best_accuracy(name)) for name in others)])
+    return markdown_table([*columns, *others.values()], rows, left=(0, 1, 5))
 
 
-def _measured_by(entry):
-    return f"{entry['source']}, {entry['image_size']}"
+def _top1(entry):
+    return "" if entry is None else f"{entry['top1']:.2f}"
+
+
+def _accuracies_table(info):
+    from regnet_tf.published import PUBLISHED_SETS
+
+    columns = ["data set", "measured by", "pixels", "top-1 %", "top-5 %"]
+    rows = [
+        [
+            PUBLISHED_SETS[entry["dataset"]].title,
+            entry["source"],
+            entry["image_size"],
+            f"{entry['top1']:.3f}",
+            f"{entry['top5']:.3f}",
+        ]
+        for entry in info.published
+    ]
+    return markdown_table(columns, rows, left=(0, 1))

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from regnet_tf._checks import MAX_WIDTH, check, check_int, check_stride, plain
+from regnet_tf._checks import MAX_WIDTH, check_int, check_stride, plain
 from regnet_tf.options import NetworkOptions
 
 
@@ -10,13 +10,11 @@ from regnet_tf.options import NetworkOptions
 class Frame(NetworkOptions):
     """Fields that all networks of a design space share; `DesignSpace` describes them."""
 
-    name: str
     quantum: int = 8
     stride: int = 2
 
     def __post_init__(self):
         plain(self)
-        check("name", self.name, isinstance(self.name, str) and self.name, "a text")
         check_int("quantum", self.quantum, minimum=1, maximum=MAX_WIDTH)
         check_stride("stride", self.stride)
         self._check_options()

@@ -66,10 +66,14 @@ class Stem(Composite):
         self.synchronized = synchronized
         shapes = stem_convolutions(width, stride, stem_type)
         names = ["conv"] if len(shapes) == 1 else ["conv_1", "conv_2", "conv_3"]
-        self.convs = [
-            self._conv(name, filters=filters, stride=stride, kernel_size=3)
-            for name, (filters, stride) in zip(names, shapes, strict=True)
-        ]
+        for name, (filters, stride) in zip(names, shapes, strict=True):
+            setattr(self, name, self._conv(name, filters=filters, stride=stride, kernel_size=3))
+        self._names = tuple(names)
+
+    @property
+    def convs(self) -> list:
+        """The convolutions: `conv`, or `conv_1` to `conv_3`."""
+        return [getattr(self, name) for name in self._names]
 
     def _conv(self, name, **shape):
         if self.preactivation:
