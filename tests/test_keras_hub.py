@@ -314,6 +314,15 @@ def test_presets_are_uploaded_and_loaded_by_name(remote, preset, logits, tmp_pat
     np.testing.assert_array_equal(classifier.predict(IMAGES, verbose=0), logits)
 
 
+def test_kerashub_replaces_the_card_where_the_hub_has_none(remote, preset, tmp_path):
+    """As the guide warns."""
+    local = shutil.copytree(preset, tmp_path / "local")
+    (local / "README.md").write_text("---\nlicense: mit\n---\n")
+    hub_library.upload_preset("hf://user/tiny", str(local))
+    assert "license: mit" not in (remote / "README.md").read_text()
+    assert not (local / "README.md").exists()
+
+
 def plain_converter(transform):
     """The converter of a golden transform, without normalization."""
     preprocessing = Preprocessing(**SPEC["transforms"][transform])
