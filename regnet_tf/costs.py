@@ -83,7 +83,7 @@ def complexity_by_part(
     channels: int = 3,
     include_top: bool = True,
 ) -> dict[str, Complexity]:
-    """Counts the cost of each part: `stem`, `stage_1` and so on, `head`.
+    """Counts the cost of each part: `stem`, `stage_1` and so on, `final_conv` if any, `head`.
 
     It takes the arguments of `complexity`.
 
@@ -143,12 +143,11 @@ def count_parts(
         size, width_in = strided(size, stage.stride), stage.width
         others = _block(options, stage, size, width_in, 1) * (stage.depth - 1)
         parts[f"stage_{number}"] = first + others
-    parts["head"] = Complexity()
     if options.final_width:
-        parts["head"] += _conv(size, 1, width_in, options.final_width)
-        parts["head"] += _norm(options, options.final_width)
+        parts["final_conv"] = _conv(size, 1, width_in, options.final_width)
+        parts["final_conv"] += _norm(options, options.final_width)
         width_in = options.final_width
-    parts["head"] += _conv((1, 1), 1, width_in, classes, bias=True)
+    parts["head"] = _conv((1, 1), 1, width_in, classes, bias=True)
     return parts
 
 

@@ -9,13 +9,14 @@ from regnet_tf import ops as regnet_ops
 from regnet_tf._checks import check, check_choice, check_number
 from regnet_tf._internals import StepHook, adam_moments, variable_index
 
+_NORM = re.compile(r"/norm(_\d)?/")
+
 #: The values of `undecayed`, with the variables that have no weight decay.
 UNDECAYED = {
     "none": lambda variable: False,
     "normalization": lambda variable: bool(_NORM.search(variable.path)),
     "vectors": lambda variable: len(variable.shape) < 2,
 }
-_NORM = re.compile(r"/norm(_\d)?/")
 _STEM = re.compile(r"(?:^|/)stem/")
 _BLOCK = re.compile(r"(?:^|/)stage_(\d+)/block_(\d+)/")
 

@@ -44,16 +44,17 @@ class Source:
     def names(self, gated: bool, averaged: bool, preactivated: bool) -> dict[str, Names]:
         """Returns our layer -> the source's names, for networks with these kinds of blocks."""
         names = {**self.outside, **self.layers, "head": self.head}
-        names |= (self.gated if gated else {}) | (self.preactivated if preactivated else {})
+        for applies, changes in ((gated, self.gated), (preactivated, self.preactivated)):
+            names |= dict(changes) if applies else {}
         if averaged:
-            shortcut, (old, new) = names["shortcut"], self.averaged
-            several = isinstance(shortcut, tuple)
-            names["shortcut"] = (
-                (shortcut[0].replace(old, new), shortcut[1].replace(old, new))
-                if several
-                else shortcut.replace(old, new)
-            )
+            names["shortcut"] = self._averaged(names["shortcut"])
         return names
+
+    def _averaged(self, names: Names) -> Names:
+        if isinstance(names, str):
+            return names.replace(*self.averaged)
+        conv, norm = (name.replace(*self.averaged) for name in names)
+        return conv, norm
 
     @property
     def head_names(self):

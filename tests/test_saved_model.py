@@ -369,6 +369,14 @@ NETWORKS = {
     ),
     "RegNetX": lambda: built(CONFIG.replace(se_ratio=0.0)),
     "group norm": lambda: built(CONFIG.replace(normalization="group", activation="silu")),
+    "RegNetV": lambda: built(CONFIG.replace(preactivation=True, shortcut="average")),
+    "RegNetZ": lambda: built(
+        CONFIG.replace(
+            **{"shortcut": "none", "linear_output": True, "bottleneck_in": True},
+            **{"stem_type": "tiered", "final_width": 32, "activation": "silu"},
+        )
+    ),
+    "evonorm": lambda: built(CONFIG.replace(normalization="evonorm", activation="silu")),
     "any size": lambda: built(input_shape=(None, None, 3)),
 }
 

@@ -72,8 +72,10 @@ class Candidates:
         """Returns the `Complexity` of all networks; its fields are arrays `(networks,)`."""
         columns = (self.widths, self.depths, self.group_widths, self.bottleneck_ratios)
         stages = [
-            StageArrays(*stage, self.space.stride)
-            for stage in zip(*(column.T for column in columns), strict=True)
+            StageArrays(width, depth, group_width, ratio, self.space.stride)
+            for width, depth, group_width, ratio in zip(
+                *(column.T for column in columns), strict=True
+            )
         ]
         return total(count_parts(self.space, stages, (image_size, image_size), classes))
 

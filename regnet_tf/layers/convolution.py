@@ -1,5 +1,7 @@
 """Convolutions, with and without normalization."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -107,7 +109,8 @@ class ConvNorm(Conv):
         self.activation = activation
         self.normalization = normalization
         self.synchronized = synchronized
-        self.norm, self._activate = None, keras.activations.get(activation)
+        self.norm: Any = None
+        self._activate = keras.activations.get(activation)
         if normalization is not None:
             self.norm, self._activate = add_normalization(
                 self, "norm", normalization, self.filters, activation, synchronized

@@ -1,5 +1,8 @@
 """Normalization layers."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -132,7 +135,14 @@ class EvoNorm(keras.layers.Layer):
         return {**super().get_config(), "activated": self.activated, "epsilon": self.epsilon}
 
 
-def add_normalization(owner: Composite, name, kind, filters, activation, synchronized):
+def add_normalization(
+    owner: Composite,
+    name: str,
+    kind: str,
+    filters: int,
+    activation: str | None,
+    synchronized: bool,
+) -> tuple[Any, Callable]:
     """Makes a normalization layer, and the activation after it.
 
     Args:
