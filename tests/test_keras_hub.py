@@ -177,7 +177,8 @@ np.save("logits.npy", model(np.load("batch.npy")))
     golden = np.load(GOLDEN / "timm_regnetx_002.npz")["logits"]
     assert np.abs(np.load(tmp_path / "logits.npy") - golden).max() <= 2e-5 * golden.std()
     card = (folder / "README.md").read_text()
-    assert card.startswith("---\nlibrary_name: keras-hub\n") and "\nlicense: mit\n---" in card
+    assert card.startswith("---\n") and "\nlicense: mit\n" in card
+    assert "\nlibrary_name: keras-hub\n" in card and 'ImageClassifier.from_preset("preset")' in card
     assert "facebookresearch/pycls" in card and "| pycls | 224 |" in card
     assert (folder / "labels.txt").read_text().split()[:2] == ["n01440764", "n01443537"]
 
@@ -190,7 +191,7 @@ def test_runs_are_converted(network, logits, tmp_path):
     classifier = hub_library.models.ImageClassifier.from_preset(str(folder))
     np.testing.assert_array_equal(classifier.predict(IMAGES, verbose=0), logits)
     assert (folder / "labels.txt").read_text() == "a\nb c\nd\n"
-    assert "The licence is not stated." in (folder / "README.md").read_text()
+    assert "No licence is stated." in (folder / "README.md").read_text()
 
 
 def test_networks_without_a_head_are_backbones(tmp_path):
@@ -301,15 +302,25 @@ def remote(tmp_path, monkeypatch):
 
 def test_presets_are_uploaded_and_loaded_by_name(remote, preset, logits, tmp_path):
     local = shutil.copytree(preset, tmp_path / "local")
+    (local / "README.md").write_text("---\nlicense: mit\n---\n")
     remote.mkdir()
     shutil.copy(local / "README.md", remote)  # or KerasHub would write a card of its own
     hub_library.upload_preset("hf://user/tiny", str(local))
     assert sorted(path.name for path in local.iterdir()) == sorted(
         path.name for path in remote.iterdir()
     )
-    assert "The licence is not stated." in (remote / "README.md").read_text()
+    assert "license: mit" in (remote / "README.md").read_text()
     classifier = hub_library.models.ImageClassifier.from_preset("hf://user/tiny")
     np.testing.assert_array_equal(classifier.predict(IMAGES, verbose=0), logits)
+
+
+def test_kerashub_replaces_the_card_where_the_hub_has_none(remote, preset, tmp_path):
+    """As the guide warns."""
+    local = shutil.copytree(preset, tmp_path / "local")
+    (local / "README.md").write_text("---\nlicense: mit\n---\n")
+    hub_library.upload_preset("hf://user/tiny", str(local))
+    assert "license: mit" not in (remote / "README.md").read_text()
+    assert not (local / "README.md").exists()
 
 
 def plain_converter(transform):

@@ -95,21 +95,20 @@ def _info(options):
 
 
 def _convert(options):
-    from regnet_tf._errors import UserError
+    from regnet_tf._errors import UserError, import_optional
     from regnet_tf.models import build_regnet
-    from regnet_tf.published import weights_info
+    from regnet_tf.sharing.folder import write_keras_hub
     from regnet_tf.weights import Checkpoint
 
     if options.to == "keras_hub":
-        from regnet_tf.keras_hub import write_preset  # before the weights are read
+        import_optional("keras_hub", extra="keras_hub")  # before the weights are read
     checkpoint = Checkpoint.find(options.source, options.variant)
     config = options.variant or checkpoint.config
     if config is None:
         raise UserError(f"{options.source} does not tell its network. Give --variant NAME.")
     model = build_regnet(config, weights=checkpoint, include_top=checkpoint.classes > 0)
     if options.to == "keras_hub":
-        info = weights_info(checkpoint.tag) if checkpoint.tag else None
-        write_preset(model, options.target, info)
+        write_keras_hub(model, options.source, options.target)
     else:
         _write_file(model, options.target, options.names)
     print(f"Written: {options.target}")

@@ -29,10 +29,6 @@ class RegNetBackbone(FeaturePyramidBackbone):
 
     Raises:
         ValueError: for an unknown variant, or an argument out of range.
-
-    Examples:
-        >>> RegNetBackbone("RegNetX-200MF").output_shape
-        (None, None, None, 368)
     """
 
     def __init__(

@@ -113,6 +113,8 @@ def _about(network):
         ("standard deviation", ", ".join(f"{value:.4g}" for value in preprocessing.std)),
     ]
     yield markdown_table(("input", "value"), rows, left=(0, 1))
+    if network.assumed:
+        yield "The preprocessing is unknown. These are the numbers usual for ImageNet."
     if network.class_names:
         shown = ", ".join(f"`{printable(name)}`" for name in network.class_names[:_SHOWN_CLASSES])
         more = len(network.class_names) - _SHOWN_CLASSES
@@ -163,8 +165,9 @@ def _usage(network, place, libraries):
         lines = "\n".join(usages[library](network, place))
         yield f"### {library}"
         yield f"```python\n{lines}\n```"
-    yield "### Command line"
-    yield f"```\nregnet predict {place} photo.jpg\n```"
+    if "regnet_tf" in libraries:
+        yield "### Command line"
+        yield f"```\nregnet predict {place} photo.jpg\n```"
 
 
 def _timm(network, place):

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import keras
+
 from regnet_tf._errors import MissingPackageError, UserError, first_line
 from regnet_tf._files import naming_file, read_json, replacing, write_json
 from regnet_tf.readers import write_state_dict
@@ -77,11 +79,33 @@ def write_folder(
         "KerasHub": note_of_keras_hub is None,
     }
     libraries = tuple(name for name in LIBRARIES if reads[name])
+    _write_card(network, folder, place, libraries)
+    notes = [note_of_timm, note_of_keras_hub, *_notes(network)]
+    return Written(_files(reads), tuple(note for note in notes if note))
+
+
+def write_keras_hub(model: keras.Model, source: str | os.PathLike, folder: Path) -> None:
+    """Writes a network and its model card into a folder that KerasHub reads.
+
+    Args:
+        model: made by `build_regnet`.
+        source: where its weights come from: a tag, a run, or a file.
+        folder: the folder; files of another preset in it are replaced.
+
+    Raises:
+        ValueError: for another model, or one made by `fuse`.
+        UserError: if a file cannot be written.
+    """
+    from regnet_tf.keras_hub import write_preset
+
+    write_preset(model, folder)
+    _write_card(SharedNetwork.of_model(model, source, model.name), folder, None, ("KerasHub",))
+
+
+def _write_card(network, folder, place, libraries):
     with replacing(folder / CARD) as partial:
         card = model_card(network, place or folder.resolve().name, libraries)
         partial.write_text(card, encoding="utf-8")
-    notes = [note_of_timm, note_of_keras_hub, *_notes(network)]
-    return Written(_files(reads), tuple(note for note in notes if note))
 
 
 def _check_folder(folder):

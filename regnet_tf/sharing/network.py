@@ -79,11 +79,35 @@ class SharedNetwork:
         ok = licence is None or _LICENCE.fullmatch(licence)
         check("--licence", licence, ok, "in lower case, such as apache-2.0")
         found, trained = find_weights(source, argument="RUN"), load_trained(source)
-        model = trained.model
+        file = found.path if found.kind == "model" else None
+        return cls.of_model(trained.model, source, trained.name, file, licence)
+
+    @classmethod
+    def of_model(
+        cls,
+        model: keras.Model,
+        source: str | os.PathLike,
+        name: str,
+        file: Path | None = None,
+        licence: str | None = None,
+    ) -> "SharedNetwork":
+        """Returns a model with the facts that its source tells.
+
+        Args:
+            model: a model with the layers of one RegNet.
+            source: where its weights come from: a tag, a run, or a file.
+            name: name of the network.
+            file: its `.keras` file, or None.
+            licence: see `load`.
+
+        Raises:
+            UserError: for a network that does not tell its configuration.
+        """
         checkpoint = Checkpoint.of_model(str(source), model)
         if checkpoint.config is None:
             raise UserError(f"{source} does not tell its configuration (`facts_of`).")
-        training = None if trained.folder is None else training_of(trained.folder / RUN)
+        run = Path(source) / RUN if file is None else file.with_name(RUN)
+        training = training_of(run) if run.is_file() else None
         info = weights_info(str(source)) if is_tag(str(source)) else None
         base = training.base if training else None
         origin = info or (weights_info(base) if is_tag(base) else None)
@@ -92,9 +116,9 @@ class SharedNetwork:
         preprocessing = known or Preprocessing(image_size=size or _USUAL_SIZE)
         kind, of_pixels = _kind(model), facts_of(model).class_names
         return cls(
-            name=trained.name,
+            name=name,
             model=model,
-            file=found.path if found.kind == "model" else None,
+            file=file,
             config=checkpoint.config,
             state_dict=checkpoint.state_dict,
             kind=kind,
