@@ -19,7 +19,7 @@ import tensorflow as tf
 import regnet_tf
 from export.examples import Examples
 from export.flatbuffer import read_model, schema
-from export.formats import tflite
+from export.formats import PRECISIONS, tflite
 from export.formats.onnx import write_onnx
 from export.formats.openvino import write_openvino
 from export.formats.saved_model import write_saved_model
@@ -82,7 +82,7 @@ def write(folder):
             path = folder / f"{name}.{kind}.{suffix}"
             write(path, network, source, "float32")
             described[path.name] = OF_KERAS[kind][1](path)
-        for precision in tflite.PRECISIONS:
+        for precision in PRECISIONS:
             path = folder / f"{name}.{precision}.tflite"
             tflite.write_tflite(path, network, source, precision, 1, "float32", "1")
             described[path.name] = of_tflite(path)
