@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import hashlib
 import json
 import os
@@ -54,6 +55,23 @@ def pytest_collection_modifyitems(items):
 def pytest_report_header():
     """What depends on the processor depends on this."""
     return f"oneDNN: {onednn()}, on {_cpu.processor()}"
+
+
+def pytest_collection_finish():
+    """The millions of objects of imported packages stay: no garbage collection looks at them."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_measuring():
+    """Exports measure speed for a moment; 2 s for each file would be most of their time."""
+    from export import exporting
+
+    with pytest.MonkeyPatch.context() as patch:
+        quick = functools.partial(exporting.measure_speed, repeats=1, seconds=0.01)
+        patch.setattr(exporting, "measure_speed", quick)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -202,9 +220,5 @@ def exported(digits_run, tmp_path_factory):
     from export.source import load_source
 
     source, folder = load_source(digits_run), tmp_path_factory.mktemp("exports") / "digits"
-    with pytest.MonkeyPatch.context() as patch:
-        hasty = functools.partial(exporting.measure_speed, repeats=1, seconds=0.01)
-        patch.setattr(exporting, "measure_speed", hasty)
-        formats = ("saved_model", "tflite")
-        facts = exporting.export(source, folder, formats, say=lambda _: None)
+    facts = exporting.export(source, folder, ("saved_model", "tflite"), say=lambda _: None)
     return Exported(folder, source, facts, folder / "serving" / "digits" / "1")

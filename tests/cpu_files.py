@@ -37,15 +37,12 @@ LEVELS = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), "uint8")
 
 
 def networks():
-    """Name -> model: classifiers, feature maps with dilation, and a segmentation network."""
+    """Name -> model: classifiers, and a segmentation network on a dilated backbone."""
     shape = {"input_shape": (SIZE, SIZE, 3)}
     dilated = regnet_tf.backbone(Y, outputs=(1, 2, 3), output_stride=8, **shape)
-    deeper = Y.replace(name="dilated", explicit_stages=(*STAGES, STAGES[1]))
-    deep = regnet_tf.build_regnet(deeper, classes=3, output_stride=8, **shape)
     return {
         "x": regnet_tf.build_regnet(X, classes=3, **shape),
         "y": regnet_tf.build_regnet(Y, classes=3, **shape),
-        "dilated": deep,
         "segmentation": regnet_tf.segmentation_model(dilated, classes=3),
     }
 
