@@ -7,10 +7,13 @@ import hashlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 from typing import Any, NamedTuple
 
+# Shells start background jobs with this signal ignored, which the programs under test would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
@@ -64,13 +67,15 @@ def pytest_collection_finish():
 
 
 @pytest.fixture(autouse=True, scope="session")
-def quick_measuring():
-    """Exports measure speed for a moment; 2 s for each file would be most of their time."""
+def hasty():
+    """Exports measure speed for a moment, and few images are drawn of each run."""
     from export import exporting
+    from training import figures
 
     with pytest.MonkeyPatch.context() as patch:
         quick = functools.partial(exporting.measure_speed, repeats=1, seconds=0.01)
         patch.setattr(exporting, "measure_speed", quick)
+        patch.setattr(figures, "SHEET", 10)
         yield
 
 

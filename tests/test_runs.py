@@ -453,6 +453,7 @@ def synsets():
     return [synset for synset, _ in imagenet_classes()]
 
 
+@pytest.mark.slow
 def test_the_papers_recipe_on_imagenet_and_its_evaluation(miniature_imagenet, tmp_path, capsys):
     data_dir = str(miniature_imagenet.data_dir)
     changes = {
