@@ -12,8 +12,6 @@ import subprocess
 import sys
 from typing import Any, NamedTuple
 
-# Shells start background jobs with this signal ignored, which the programs under test would inherit.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
@@ -31,6 +29,8 @@ TAG = "regnetx_002.pycls_in1k"
 PYTORCH = {"torch", "timm", "torchvision", "transformers"}
 TESTS = pathlib.Path(__file__).parent
 
+# Shells start jobs in the background with this signal ignored, and programs under test inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Two devices for tests of distribution strategies. A GPU's short floats would hide wrong numbers.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
