@@ -295,7 +295,7 @@ def test_run_stopped_around_the_release_ends_as_if_nothing_had_been(
     def save_and_terminate(checkpoints, progress):
         path = save(checkpoints, progress)
         if progress.step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return path
 
     recipe = get_recipe("smoke", _RELEASED)
@@ -350,7 +350,7 @@ def test_run_stops_early_and_keeps_the_best_epoch(tmp_path, capsys, monkeypatch)
         path = save(checkpoints, progress)
         kept.append(checkpoints._variables()["network/head/kernel"].numpy())
         if progress.step == 9:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return path
 
     recipe = get_recipe(

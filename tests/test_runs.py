@@ -180,7 +180,7 @@ def test_stopped_and_killed_run_ends_as_if_nothing_had_been(undisturbed, tmp_pat
     def save_and_terminate(checkpoints, progress):
         path = save(checkpoints, progress)
         if progress.step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return path
 
     with monkeypatch.context() as patch:
