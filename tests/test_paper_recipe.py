@@ -244,7 +244,11 @@ def test_the_average_copies_in_the_warmup():
 
 
 @pytest.mark.parametrize(
-    "name", ["paper", pytest.param("torchvision_v2", marks=pytest.mark.slow), "timm_ra"]
+    "name",
+    [
+        "paper",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("torchvision_v2", "timm_ra")),
+    ],
 )
 def test_recipes_of_imagenet_run(name, tmp_path):
     """On the digits, a few steps."""

@@ -124,7 +124,13 @@ WRAPPERS = [
 ]
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(one, marks=() if one in ("timm", "pycls") else pytest.mark.slow)
+        for one in SOURCES
+    ],
+)
 def test_wrappers_of_names_are_seen_through(source):
     config = SMALL.replace(se_ratio=0) if source == "mmpretrain" else SMALL
     model, other = small(config), small(config)
@@ -214,7 +220,9 @@ def test_names_of_torchs_own_wrappers():
 # Channels.
 
 
-@pytest.mark.parametrize("channels", [1, 2, 4, 5, 6])
+@pytest.mark.parametrize(
+    "channels", [1, 4, *(pytest.param(one, marks=pytest.mark.slow) for one in (2, 5, 6))]
+)
 def test_channels_equal_timm(channels):
     golden = np.load(GOLDEN / "timm_regnetx_002_channels.npz")
     keys = json.loads((GOLDEN / "timm_regnetx_002.keys.json").read_text())["keys"]

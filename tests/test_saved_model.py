@@ -1,5 +1,6 @@
 """The SavedModel as servers see it: without Keras, its signatures, files of every kind."""
 
+import functools
 import io
 import re
 import resource
@@ -47,6 +48,7 @@ np.savez(answers, **given)
 """
 
 
+@functools.cache
 def signatures(path):
     """The signatures, with the object that they live on."""
     loaded = tf.saved_model.load(str(path))
