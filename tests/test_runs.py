@@ -220,6 +220,7 @@ def test_a_run_killed_while_a_file_is_written_loses_nothing(name, written, tmp_p
 # A disk that is full.
 
 
+@pytest.mark.slow
 def test_files_that_do_not_fit_are_named_and_the_run_is_finished_later(written, tmp_path):
     """The system takes no files above a limit: real errors of Keras' and numpy's writers."""
     resource = pytest.importorskip("resource")
