@@ -45,6 +45,7 @@ def test_published_counts(golden_variants, source):
         assert counts(complexity(name)) == [row[key] for key in COUNTS], name
 
 
+@pytest.mark.slow
 def test_built_variants_have_the_counted_parameters(without_values):
     with without_values():
         for key in VARIANTS:

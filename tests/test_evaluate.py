@@ -1,6 +1,8 @@
 """Accuracies of networks in every form, and the table next to the published ones."""
 
+import contextlib
 import csv
+import io
 import json
 import shutil
 import zipfile
@@ -91,10 +93,18 @@ def labels(tmp_path):
     return file
 
 
-def test_a_run_of_training(run, truth, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def evaluated(run, tmp_path_factory):
+    """The folder of the run's evaluation, and what was printed."""
+    out, printed = tmp_path_factory.mktemp("evaluated"), io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert command(run, "--out", out, "--batch-size", 64) == 0
+    return out / "run", printed.getvalue()
+
+
+def test_a_run_of_training(evaluated, truth):
     """Without --data, it is tested on what its training held out."""
-    assert command(run, "--out", tmp_path, "--batch-size", 64) == 0
-    folder = tmp_path / "run"
+    folder, printed = evaluated
     assert {path.name for path in folder.iterdir()} == set(FILES)
     result = json.loads((folder / "evaluation.json").read_text())
     labels, scores = truth
@@ -107,7 +117,6 @@ def test_a_run_of_training(run, truth, tmp_path, capsys):
     assert result["macro_f1"] == pytest.approx(metrics.f1_score(labels, predicted, average="macro"))
     assert (result["images"], result["data"], result["split"]) == (450, "digits", "test")
     assert Preprocessing.from_dict(result["preprocessing"]) == RECIPE.images.preprocessing
-    printed = capsys.readouterr().out
     assert f"Test accuracy {result['accuracy']:.2%}" in printed
     assert str(folder / "classes.csv") in printed and "was trained on" not in printed
 
@@ -123,12 +132,11 @@ def test_a_run_of_training(run, truth, tmp_path, capsys):
     np.testing.assert_allclose(found, scores.max(-1), atol=1e-4)
 
 
-def test_grad_cam_of_mistakes(run, tmp_path):
-    sizes = []
-    for extra in ((), ("--grad-cam", "--overwrite")):
-        assert command(run, "--out", tmp_path, *extra) == 0
-        content = (tmp_path / "run" / "mistakes.png").read_bytes()
-        sizes.append(tf.io.decode_png(content).shape)
+def test_grad_cam_of_mistakes(run, evaluated, tmp_path):
+    assert command(run, "--out", tmp_path, "--grad-cam") == 0
+    folders = (evaluated[0], tmp_path / "run")
+    files = [(folder / "mistakes.png").read_bytes() for folder in folders]
+    sizes = [tf.io.decode_png(content).shape for content in files]
     assert sizes[1][0] > sizes[0][0]  # half the columns, so more rows
 
 
@@ -231,7 +239,7 @@ def test_networks_that_do_not_know_their_classes(network, labels, truth, tmp_pat
     assert "`labels` must hold 10 different names" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [(), ("--scale", "1")])
+@pytest.mark.parametrize("arguments", [(), pytest.param(("--scale", "1"), marks=pytest.mark.slow)])
 def test_a_network_that_normalizes_its_images(network, truth, tmp_path, arguments, capsys):
     """Its accuracy is what Keras' own evaluation finds on levels."""
     inputs = keras.Input((32, 32, 3))
@@ -323,23 +331,32 @@ def test_what_is_there_is_not_computed_again(run, tmp_path, monkeypatch, capsys)
     def loading(*_):
         raise AssertionError
 
-    shutil.copytree(run, tmp_path / "run")
-    run = tmp_path / "run"
+    run = shutil.copytree(run, tmp_path / "run")
     arguments = (run, "--out", tmp_path / "out")
-    tmp_path /= "out"
     assert command(*arguments) == 0
-    (tmp_path / "run" / "classes.csv").unlink()
-    assert command(*arguments, "--crop-fraction", "0.5") == 0  # another setting counts anew
-    written = (tmp_path / "run" / "evaluation.json").read_text()
-    assert Preprocessing(**json.loads(written)["preprocessing"]).crop_fraction == 0.5
-    assert command(*arguments, "--overwrite") == 0
     monkeypatch.setattr(evaluate, "_predictor", loading)
     capsys.readouterr()
     assert command(*arguments) == 0
     assert "evaluated earlier" in capsys.readouterr().out
+    file = tmp_path / "out" / "run" / "classes.csv"
+    content = file.read_bytes()
+    file.unlink()
+    with pytest.raises(AssertionError):
+        command(*arguments)
+    file.write_bytes(content)
+    for more in (["--overwrite"], ["--crop-fraction", "0.5"]):  # another setting counts anew
+        with pytest.raises(AssertionError):
+            command(*arguments, *more)
     (run / "model.keras").touch()  # a new network
     with pytest.raises(AssertionError):
         command(*arguments)
+
+
+def test_a_setting_is_written(run, tmp_path):
+    arguments = (run, "--out", tmp_path, "--crop-fraction", "0.5")
+    assert command(*arguments) == 0
+    written = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert Preprocessing(**written["preprocessing"]).crop_fraction == 0.5
 
 
 def test_saved_model(network, truth, labels, tmp_path):
@@ -388,7 +405,9 @@ def test_saved_model_that_normalizes_itself(network, truth, tmp_path):
     np.testing.assert_allclose(predictor.scores(crops), truth[1], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("batch", [None, 1, 8])
+@pytest.mark.parametrize(
+    "batch", [8, *(pytest.param(one, marks=pytest.mark.slow) for one in (None, 1))]
+)
 def test_tflite(network, truth, labels, tmp_path, batch):
     """Also with a fixed batch, which its runtime accepts alone."""
     pytest.importorskip("ai_edge_litert")

@@ -132,8 +132,10 @@ def test_unknown_program(regnet):
     ("words", "message"),
     [
         (["train", "--recipe", "digitz"], "regnet train: error: "),
-        (["verify", "nowhere"], "regnet verify: error: "),
-        (["data", "inspect", "nowhere"], "regnet data inspect: error: "),
+        *(
+            pytest.param([*name.split(), "nowhere"], f"regnet {name}: error: ", marks=marks)
+            for name, marks in (("verify", ()), ("data inspect", pytest.mark.slow))
+        ),
     ],
 )
 def test_errors_of_programs_are_one_line(regnet, tmp_path, words, message):

@@ -615,7 +615,7 @@ def test_fit_on_two_devices(two_devices):
         np.testing.assert_allclose(found, array, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("synchronized", [False, True])
+@pytest.mark.parametrize("synchronized", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_fit_where_a_device_gets_no_images(two_devices, synchronized):
     """The last of 9 images in batches of 4."""
     x, y = images(9, 16, 16, 3), np.arange(9) % 5
