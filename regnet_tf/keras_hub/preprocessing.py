@@ -1,6 +1,5 @@
 """Preparing images for the backbone, as `regnet_tf.Preprocessing` does it, inside KerasHub."""
 
-import math
 from typing import Any
 
 import keras
@@ -108,11 +107,9 @@ class RegNetImageConverter(ImageConverter):
     @classmethod
     def from_preprocessing(cls, preprocessing: Preprocessing) -> "RegNetImageConverter":
         """Returns the converter that prepares images as a `Preprocessing` does."""
-        size, resized = preprocessing.image_size, preprocessing.shorter_side
-        fraction = preprocessing.crop_fraction or size / resized
-        if math.floor(size / fraction) < resized:  # the quotient was rounded up
-            fraction = math.nextafter(fraction, 0)
+        size = preprocessing.image_size
         scale, offset = (one.tolist() for one in preprocessing.scale_and_offset())
+        fraction = preprocessing.kept_fraction
         return cls((size, size), fraction, preprocessing.interpolation, scale, offset)
 
     def get_config(self) -> dict:

@@ -165,7 +165,7 @@ def timm_config(
         "input_size": [preprocessing.channels, size, size],
         "fixed_input_size": False,
         "interpolation": "bilinear" if bilinear else preprocessing.interpolation,
-        "crop_pct": _crop_fraction(preprocessing),
+        "crop_pct": preprocessing.kept_fraction,
         "crop_mode": "center",
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),
@@ -176,17 +176,6 @@ def timm_config(
         **({"license": licence} if licence else {}),
     }
     return found, reason
-
-
-def _crop_fraction(preprocessing):
-    """Returns timm's `crop_pct`, for which it resizes to the same side."""
-    size, side = preprocessing.image_size, preprocessing.shorter_side
-    if preprocessing.crop_fraction is not None:
-        return preprocessing.crop_fraction
-    fraction = size / side
-    while math.floor(size / fraction) < side:
-        fraction = math.nextafter(fraction, 0)
-    return fraction
 
 
 class Described(NamedTuple):
