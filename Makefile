@@ -20,12 +20,13 @@ CHECK_TESTS = $(addprefix tests/test_,checks.py class_names.py costs.py files.py
 check: lint
 	$(BIN)/python -m pytest --quiet --durations=0 --durations-min=5 $(CHECK_TESTS)
 
-# What computes with TensorFlow's kernels, with oneDNN held to AVX2, and without oneDNN. `make test`
-# runs it as TensorFlow runs on this processor, and compares what it exports under all of them.
+# What computes with TensorFlow's kernels, with oneDNN held to AVX2, and without oneDNN; and files
+# that are exported under all of them. `make test` runs as TensorFlow runs on this processor.
 CPU_TESTS = $(addprefix tests/test_,decoders.py fusion.py layers.py models.py ops.py remat.py)
 test-cpus: $(VENV)/test.installed
 	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(CPU_TESTS)
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest $(CPU_TESTS)
+	$(BIN)/python -m pytest -m "" tests/test_cpus.py
 
 # The oldest versions that setup.cfg promises on one Python, and the newest ones on another. Choose
 # the Pythons with OLDEST_PYTHON=python3.11 NEWEST_PYTHON=python3.13.

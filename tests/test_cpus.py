@@ -32,7 +32,8 @@ def described(folder):
     return json.loads((folder / "described.json").read_text())
 
 
-@pytest.mark.parametrize("regime", ["native", "off", pytest.param("avx2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("regime", ["native", "off", "avx2"])
 def test_regimes_are_what_they_are_called(files, regime):
     found = described(files(regime))["onednn"]
     if regime == "native":
@@ -41,13 +42,15 @@ def test_regimes_are_what_they_are_called(files, regime):
         assert found == regime
 
 
-@pytest.mark.parametrize("regime", ["off", pytest.param("avx2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("regime", ["avx2", "off"])
 def test_the_same_operations_everywhere(files, regime):
     expected, found = described(files("native"))["files"], described(files(regime))["files"]
     assert len(expected) == 2 * 9
     assert found == expected
 
 
+@pytest.mark.slow
 def test_one_operation_for_each_convolution(files):
     found, count = described(files("off"))["files"], 1 + 3 * 3 + 2  # stem, three blocks, shortcuts
     for kind in ("float32", "int8", "keras"):
@@ -62,9 +65,10 @@ def test_one_operation_for_each_convolution(files):
         assert of_openvino["Convolution"] + of_openvino["GroupConvolution"] == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("here", "there"),
-    [("off", "native"), pytest.param("native", "off", marks=pytest.mark.slow)],
+    [("off", "native"), ("native", "off")],
 )
 def test_files_of_one_regime_answer_alike_in_another(files, run_python, here, there):
     variables = {**REGIMES[here], "PYTHONPATH": str(TESTS.parent)}
