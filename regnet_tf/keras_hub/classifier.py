@@ -30,6 +30,17 @@ class RegNetImageClassifier(ImageClassifier):
     backbone_cls = RegNetBackbone
     preprocessor_cls = RegNetImageClassifierPreprocessor
 
+    def __init__(
+        self,
+        backbone: RegNetBackbone,
+        num_classes: int,
+        preprocessor: RegNetImageClassifierPreprocessor | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            backbone=backbone, num_classes=num_classes, preprocessor=preprocessor, **kwargs
+        )
+
     @classmethod
     def from_network(cls, network: keras.Model, **kwargs: Any) -> "RegNetImageClassifier":
         """Returns the classifier with the weights and the preprocessing of a network.

@@ -128,6 +128,9 @@ class RegNetImageClassifierPreprocessor(ImageClassifierPreprocessor):
     backbone_cls = RegNetBackbone
     image_converter_cls = RegNetImageConverter
 
+    def __init__(self, image_converter: RegNetImageConverter | None = None, **kwargs: Any):
+        super().__init__(image_converter=image_converter, **kwargs)
+
     @classmethod
     def from_network(cls, network: keras.Model) -> "RegNetImageClassifierPreprocessor | None":
         """Returns the preprocessor for the stem of a network; None if the network knows none.

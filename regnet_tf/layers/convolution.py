@@ -92,7 +92,7 @@ class ConvNorm(Conv):
 
     Args:
         filters: number of output channels.
-        *args: the other arguments of `Conv`.
+        kernel_size: side of the kernel, odd.
         activation: one of `regnet_tf.options.ACTIVATIONS`, or None.
         normalization: "batch", "group" (groups of 16 channels), "evonorm" (see `EvoNorm`, which
             replaces the activation), or None for a bias instead. Networks made by `fuse` have None.
@@ -102,8 +102,16 @@ class ConvNorm(Conv):
     Input and output shape: those of `Conv`.
     """
 
-    def __init__(self, *args, activation=None, normalization="batch", synchronized=False, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        filters,
+        kernel_size=1,
+        activation=None,
+        normalization="batch",
+        synchronized=False,
+        **kwargs,
+    ):
+        super().__init__(filters, kernel_size, **kwargs)
         check_choice("activation", activation, (None, *ACTIVATIONS))
         check_choice("normalization", normalization, (None, *NORMALIZATIONS))
         self.activation = activation
