@@ -26,10 +26,11 @@ FREE_LICENCES = ("mit", "apache-2.0", "bsd-3-clause")
 
 
 class PublishedSet(NamedTuple):
-    """A data set with published accuracies: its title and its number of images."""
+    """A data set with published accuracies: its title and its numbers of images and classes."""
 
     title: str
     images: int
+    classes: int = 1000
 
 
 #: ImageNet's validation set, in `PUBLISHED_SETS`.
@@ -40,8 +41,8 @@ PUBLISHED_SETS = {
     IMAGENET: PublishedSet("ImageNet", 50_000),
     "imagenet2012_real": PublishedSet("ImageNet-ReaL", 50_000),
     "imagenet_v2": PublishedSet("ImageNetV2", 10_000),
-    "imagenet_a": PublishedSet("ImageNet-A", 7_500),
-    "imagenet_r": PublishedSet("ImageNet-R", 30_000),
+    "imagenet_a": PublishedSet("ImageNet-A", 7_500, classes=200),
+    "imagenet_r": PublishedSet("ImageNet-R", 30_000, classes=200),
     "imagenet_sketch": PublishedSet("ImageNet-Sketch", 50_889),
 }
 

@@ -206,10 +206,14 @@ def test_a_data_set_of_some_of_the_classes(network, photos, truth, tmp_path):
     assert result["recall"].keys() == result["support"].keys() == {"3", "7"}
     labels, scores = (one[:100] for one in truth)
     kept = np.isin(labels, (3, 7))
+    assert result["accuracy"] == pytest.approx(accuracy(labels[kept], scores[kept]), abs=1e-6)
+    assert "were compared" not in result["summary"]
+    arguments = ("--data", photos, "--out", tmp_path / "out", "--only-its-classes", "--overwrite")
+    assert command(tmp_path / "net.keras", *arguments) == 0
+    result = json.loads((tmp_path / "out" / "net.keras" / "evaluation.json").read_text())
     expected = ((scores[:, 3] < scores[:, 7])[kept] == (labels[kept] == 7)).mean()
     assert result["accuracy"] == pytest.approx(expected, abs=1e-6)
-    assert expected != accuracy(labels[kept], scores[kept])  # over all classes
-    assert "Only the scores of the data set's 2 of 10 classes count" in result["summary"]
+    assert "Only the scores of the data set's 2 of 10 classes were compared" in result["summary"]
 
 
 def test_networks_that_do_not_know_their_classes(network, labels, truth, tmp_path, capsys):
@@ -277,7 +281,9 @@ def test_networks_of_several_classes_an_image(tmp_path):
     predictor = Predictor(
         "net", 4, lambda images: scores[images], False, None, tuple("abcd"), None, independent=True
     )
-    data = SimpleNamespace(target="classes", class_names=("c", "a"), any_class=False)
+    data = SimpleNamespace(
+        target="classes", class_names=("c", "a"), any_class=False, only_its_classes=False
+    )
     numbers = tf.data.Dataset.from_tensor_slices((np.arange(60), has)).batch(60)
     chosen, batches = matched(predictor, data, numbers)
     ((images, labels),) = batches
@@ -320,7 +326,7 @@ def test_a_table_of_several_classes_an_image(photos, tmp_path):
 
 def test_maps_keep_their_ignored_pixels():
     predictor = Predictor("net", 3, None, False, None, tuple("abc"), None, of_pixels=True)
-    data = SimpleNamespace(target="pixels", class_names=("c", "a"))
+    data = SimpleNamespace(target="pixels", class_names=("c", "a"), only_its_classes=False)
     maps = np.array([[[0, 1], [255, 0]]])
     _, batches = matched(predictor, data, tf.data.Dataset.from_tensors((0, maps)))
     ((_, labels),) = batches

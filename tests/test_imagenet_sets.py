@@ -129,7 +129,9 @@ def test_only_the_classes_of_imagenet_a_are_compared(saved, images, scores, tmp_
     result = evaluation(tmp_path / "out")
     assert (result["accuracy"], result["top5_accuracy"]) == (0.5, 0.75)
     assert list(result["support"]) == list(classes)
-    assert "Only the scores of the data set's 200 of 1,000 classes count." in result["notes"]
+    assert (
+        "Only the scores of the data set's 200 of 1,000 classes were compared." in result["notes"]
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """`regnet evaluate`: measures trained networks and compares published accuracies."""
 
 import argparse
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -31,8 +32,7 @@ The extras export, onnx and openvino install what runs .tflite, .onnx and .xml:
 pip install 'regnet_tf[onnx]'.
 --data accepts "digits", a folder with a folder of images for each class, or any other data set that
 regnet train accepts. Without it, a run is tested on the images that its training held out.
-Classes are matched by name with the network's, such as ImageNet's synsets (n01440764 ...). Only the
-scores of the data set's classes are compared, as is usual for imagenet_a and imagenet_r.
+Classes are matched by name with the network's, such as ImageNet's synsets (n01440764 ...).
 
 Each network gets a folder in --out, with evaluation.json, tables and pictures. Networks that have
 one are not evaluated again."""
@@ -95,6 +95,12 @@ def _parser():
     )
     add_preprocessing_options(parser)
     add(
+        "--only-its-classes",
+        action="store_true",
+        help="compare only the scores of the data set's classes; always so for imagenet_a and"
+        " imagenet_r",
+    )
+    add(
         "--real-labels",
         metavar="FILE",
         type=Path,
@@ -129,11 +135,13 @@ def _given_data(options, target=None, dataset=None):
     from regnet_tf.preprocessing import MAX_PIXELS
 
     from .data import load
-    from .evaluation.published import about_size
+    from .evaluation.published import about_size, is_subset
     from .evaluation.real_labels import with_real_labels
 
     limit = options.max_pixels or MAX_PIXELS
     found = load(options.data, options.data_dir, target=target, max_pixels=limit)
+    if options.only_its_classes or is_subset(options.data):
+        found = dataclasses.replace(found, only_its_classes=True)
     data, split = _with_split(found, options)
     if dataset and (line := about_size(dataset, data.name, split.size)):
         print(line, file=sys.stderr)
@@ -232,6 +240,7 @@ def _evaluated(job, data, options):
         "split": options.split,
         "images": split.size,
         "any_class": data.any_class,
+        "only_its_classes": data.only_its_classes,
         "grad_cam": options.grad_cam,
     }
     asked = preprocessing_changes(options) or options.labels

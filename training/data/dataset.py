@@ -19,6 +19,8 @@ class DataSet:
         test: the test split, or None.
         any_class: whether any one of several classes of an image is a right answer, instead of all
             of them.
+        only_its_classes: whether only the scores of its classes are compared, if a network has
+            more, as is usual for ImageNet-A and ImageNet-R.
         notes: lines about what was assumed or left out.
     """
 
@@ -27,6 +29,7 @@ class DataSet:
     train: Split | None
     test: Split | None
     any_class: bool = False
+    only_its_classes: bool = False
     notes: tuple[str, ...] = ()
 
     def __post_init__(self):
@@ -59,5 +62,6 @@ class CompleteDataSet(DataSet):
             train=data.train,
             test=data.test,
             any_class=data.any_class,
+            only_its_classes=data.only_its_classes,
             notes=data.notes,
         )

@@ -66,8 +66,8 @@ def matched(
 ) -> tuple[Predictor, tf.data.Dataset]:
     """Returns a network and batches whose labels are the network's outputs.
 
-    Of whole images, only the outputs of the data set's classes are kept. So only their scores are
-    compared, as is usual for ImageNet-A and ImageNet-R.
+    For several classes an image, and for data sets with `only_its_classes`, only the outputs of
+    the data set's classes are kept.
 
     Args:
         predictor: a `Predictor`.
@@ -79,7 +79,7 @@ def matched(
     """
     places = match_classes(data.class_names, predictor)
     ordered = (places == np.arange(len(places))).all()
-    if data.target != "pixels":
+    if data.target == "classes" or data.only_its_classes:
         same = ordered and len(places) == predictor.classes
         return predictor if same else predictor.selected(places), batches
     if ordered:
@@ -93,9 +93,10 @@ def matched(
 def about_selected(predictor: Predictor, data: DataSet) -> list[str]:
     """Returns a sentence about the classes that were not compared, in a list; [] for none."""
     count = len(data.class_names)
-    if data.target == "pixels" or count == predictor.classes:
+    if not data.only_its_classes or count == predictor.classes:
         return []
-    return [f"Only the scores of the data set's {count:,} of {predictor.classes:,} classes count."]
+    of = f"{count:,} of {predictor.classes:,}"
+    return [f"Only the scores of the data set's {of} classes were compared."]
 
 
 def _first(names):

@@ -28,6 +28,11 @@ def published_set(data: str | None, real_labels: bool = False) -> str:
     return name if name in PUBLISHED_SETS else IMAGENET
 
 
+def is_subset(data: str) -> bool:
+    """Whether a data set, by its name as in `published_set`, has some of ImageNet's classes."""
+    return PUBLISHED_SETS[published_set(data)].classes < PUBLISHED_SETS[IMAGENET].classes
+
+
 def about_size(dataset: str, name: str, images: int) -> str | None:
     """Returns a line if a data set has another number of images than the published one, or None.
 
