@@ -1,6 +1,8 @@
 """OpenVINO files: graph, exactness against Keras, texts inside, integers, OpenVINO Model API."""
 
 import collections
+import ctypes
+import gc
 import json
 import re
 import resource
@@ -26,6 +28,8 @@ from regnet_tf import (
     segmentation_model,
 )
 from regnet_tf._errors import UserError
+from regnet_tf._signal_stack import kept_signal_stack
+from regnet_tf.runtimes import open_file
 
 openvino = pytest.importorskip("openvino")
 
@@ -69,6 +73,7 @@ def source_of(model, labels=(), **changes):
     return Source("tiny", model, PREPROCESSING.replace(**changes), labels, examples)
 
 
+@kept_signal_stack()
 def opened(path):
     """A function from images to arrays by name, in float32 on every processor."""
     options = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -89,6 +94,25 @@ def written(tmp_path_factory):
     network, path = Network(source.model), tmp_path_factory.mktemp("openvino") / "tiny.xml"
     write_openvino(path, network, source, "float32")
     return source, network, path
+
+
+def signal_stack():
+    """Address, flags and size of the stack on which this thread receives signals."""
+    words = (ctypes.c_size_t * 3)()
+    assert ctypes.CDLL(None).sigaltstack(None, words) == 0
+    return list(words)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="OpenVINO does it on Linux")
+def test_signals_can_be_received_after_two_networks(written):
+    """OpenVINO would leave a freed stack, and the next signal would end the process."""
+    before = signal_stack()
+    older, newer = open_file(written[2]), open_file(written[2])
+    del older
+    gc.collect()
+    del newer
+    gc.collect()
+    assert signal_stack() == before
 
 
 def test_graph(written):

@@ -12,6 +12,7 @@ from regnet_tf._checks import check_choice
 from regnet_tf._environment import environment_variables
 from regnet_tf._errors import UserError, first_line, import_optional
 from regnet_tf._files import LABELS_FILE, replacing
+from regnet_tf._signal_stack import kept_signal_stack
 
 from ..descriptions import descriptions
 from .base import Format, one_for_each_precision
@@ -119,6 +120,7 @@ def _reason(error):
     return next((line[3:] for line in lines if line.startswith("-- ")), first_line(error))
 
 
+@kept_signal_stack()
 def _quantized(model, images):
     """Returns a model in 8-bit integers, calibrated on images, uint8.
 
