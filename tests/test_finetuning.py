@@ -285,8 +285,9 @@ def rows_of(folder):
         return [[float(row[column]) for column in columns] for row in csv.DictReader(file)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("step", [2, 3, 4])
+@pytest.mark.parametrize(
+    "step", [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_run_stopped_around_the_release_ends_as_if_nothing_had_been(
     step, released, tmp_path, monkeypatch
 ):

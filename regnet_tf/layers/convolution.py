@@ -93,11 +93,13 @@ class ConvNorm(Conv):
     Args:
         filters: number of output channels.
         kernel_size: side of the kernel, odd.
+        stride: stride along both axes.
+        groups: number of groups; must divide the input channels and `filters`.
+        dilation: dilation along both axes.
         activation: one of `regnet_tf.options.ACTIVATIONS`, or None.
         normalization: "batch", "group" (groups of 16 channels), "evonorm" (see `EvoNorm`, which
             replaces the activation), or None for a bias instead. Networks made by `fuse` have None.
         synchronized: whether batch normalization computes its statistics over all replicas.
-        **kwargs: the other arguments of `Conv`.
 
     Input and output shape: those of `Conv`.
     """
@@ -106,12 +108,15 @@ class ConvNorm(Conv):
         self,
         filters,
         kernel_size=1,
+        stride=1,
+        groups=1,
+        dilation=1,
         activation=None,
         normalization="batch",
         synchronized=False,
         **kwargs,
     ):
-        super().__init__(filters, kernel_size, **kwargs)
+        super().__init__(filters, kernel_size, stride, groups, dilation, **kwargs)
         check_choice("activation", activation, (None, *ACTIVATIONS))
         check_choice("normalization", normalization, (None, *NORMALIZATIONS))
         self.activation = activation
