@@ -42,6 +42,8 @@ from regnet_tf.widths import (
 
 _STAGE = {field.name for field in dataclasses.fields(StageConfig)}
 _STAGE_NEEDS = {"width", "depth", "group_width"}
+#: Options that are always in the identity of a network; the others where they are not the default.
+_ALWAYS = ("stem_width", "stem_stride", "activation", "normalization")
 _GENERATOR = ("depth", "initial_width", "width_slope", "width_multiplier", "group_width")
 
 
@@ -244,7 +246,12 @@ class RegNetConfig(NetworkOptions):
             [stage.width, stage.depth, stage.inner_width, stage.group_width, stage.stride]
             for stage in self.stages
         ]
-        shape = self.options
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        shape = {
+            field: value
+            for field, value in self.options.items()
+            if field in _ALWAYS or value != defaults[field]
+        }
         shape |= {field: float(getattr(self, field)) for field in ("se_ratio", "drop_path_rate")}
         text = json.dumps({"stages": stages, **shape}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
