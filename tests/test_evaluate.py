@@ -478,11 +478,9 @@ def test_published_accuracies(hub, photographs, tmp_path, capsys):
     model = regnet_tf.build_regnet(TAG, weights=True)
     files = sorted(photographs.rglob("*.jpeg"))
     labels = np.array([3, 3, 500, 500, 999, 999])
-    others = np.setdiff1d(np.arange(1000), labels)
     for row in rows:
         preprocessing = Preprocessing(interpolation=row["interpolation"])
         scores = model.predict(preprocessing(files), verbose=0)
-        scores[:, others] = 0  # classes that the data set lacks
         assert float(row["here"]) == pytest.approx(100 * accuracy(labels, scores), abs=0.001)
         folder = tmp_path / "out" / TAG / f"{row['by']}_224"
         taken = {line["taken_for"] for line in table(folder / "confusion.csv")}

@@ -41,7 +41,7 @@ def check_openvino(network, source, precisions):
             "OpenVINO int8 needs calibration images. Give --calibration with a folder of"
             " photographs or an .npz file, or omit int8: --precision float32"
         )
-    with _without_reports():
+    with _kept_to_itself():
         import_optional("openvino", _EXTRA)
         if "int8" in precisions:
             import_optional("nncf", _EXTRA)
@@ -100,7 +100,7 @@ def _converted(network, preprocessing):
     size = preprocessing.image_size
     traced = network.traced(None, (size, size))
     try:
-        with _without_reports():
+        with _kept_to_itself():
             model = openvino.convert_model(traced)
     except Exception as error:  # the converter may raise any exception
         raise UserError(f"The network cannot be converted to OpenVINO: {_reason(error)}") from error
@@ -149,7 +149,7 @@ def _quantized(model, images):
     nncf.set_log_level(logging.ERROR)
     try:
         with (
-            _without_reports(),
+            _kept_to_itself(),
             open(os.devnull, "w") as null,
             contextlib.redirect_stdout(null),  # progress bars
         ):
@@ -213,12 +213,19 @@ def _model_info(source, network, model):
     }
 
 
-def _without_reports():
-    """Keeps OpenVINO and NNCF from telling their makers about their use.
+@contextlib.contextmanager
+def _kept_to_itself():
+    """Keeps OpenVINO and NNCF from reaching beyond this program, and this module.
 
-    They do so without asking, unless they run in continuous integration.
+    They tell their makers about their use without asking, unless they run in continuous
+    integration. After an error, OpenVINO's converter leaves all warnings of the program muted.
     """
-    return environment_variables({"CI": "true"})
+    level = logging.root.level
+    try:
+        with environment_variables({"CI": "true"}):
+            yield
+    finally:
+        logging.root.setLevel(level)
 
 
 def _check(job, precision):
