@@ -275,8 +275,10 @@ def test_weights_are_integers(integers):
 
 def test_integers_are_the_same_again_and_silent(integers, tmp_path, capfd):
     source, network, path = integers
+    before = [log.level for log in (logging.root, *logging.root.handlers)]
     write_openvino(tmp_path / "x.xml", network, source, "int8")
     assert capfd.readouterr() == ("", "")
+    assert [log.level for log in (logging.root, *logging.root.handlers)] == before
     for suffix in (".xml", ".bin"):
         again = (tmp_path / "x").with_suffix(suffix)
         assert again.read_bytes() == path.with_suffix(suffix).read_bytes()

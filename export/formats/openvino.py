@@ -146,13 +146,13 @@ def _quantized(model, images):
         )
 
     known = ranges.RangeEstimatorParametersSet
-    nncf.set_log_level(logging.ERROR)
     try:
         with (
             _kept_to_itself(),
             open(os.devnull, "w") as null,
             contextlib.redirect_stdout(null),  # progress bars
         ):
+            nncf.set_log_level(logging.ERROR)
             models = [quantized(one) for one in (known.MINMAX, known.MEAN_MINMAX)]
     except Exception as error:  # NNCF may raise any exception
         raise UserError(f"The network cannot be converted to int8: {_reason(error)}") from error
@@ -218,14 +218,16 @@ def _kept_to_itself():
     """Keeps OpenVINO and NNCF from reaching beyond this program, and this module.
 
     They tell their makers about their use without asking, unless they run in continuous
-    integration. After an error, OpenVINO's converter leaves all warnings of the program muted.
+    integration. NNCF, and OpenVINO's converter after an error, leave the program's warnings muted.
     """
-    level = logging.root.level
+    logs = (logging.root, *logging.root.handlers)
+    levels = [log.level for log in logs]
     try:
         with environment_variables({"CI": "true"}):
             yield
     finally:
-        logging.root.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def _check(job, precision):
