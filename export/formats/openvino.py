@@ -220,7 +220,7 @@ def _kept_to_itself():
     They tell their makers about their use without asking, unless they run in continuous
     integration. NNCF, and OpenVINO's converter after an error, leave the program's warnings muted.
     """
-    logs = (logging.root, *logging.root.handlers)
+    logs: list[logging.Logger | logging.Handler] = [logging.root, *logging.root.handlers]
     levels = [log.level for log in logs]
     try:
         with environment_variables({"CI": "true"}):
