@@ -1,10 +1,10 @@
 # `make demo` trains a small RegNet on real digits and exports it, `make test` runs the tests,
-# `make lint` checks style and types; each sets itself up.
+# `make check` is for every commit: style, types and the core's tests. Each sets itself up.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-cpus test-versions test-all browser hostile coverage notebooks lint docs clean
+.PHONY: demo check test test-cpus test-versions test-all browser hostile coverage notebooks lint docs clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/regnet train --recipe digits --out runs/digits --overwrite
@@ -14,13 +14,19 @@ demo: $(VENV)/demo.installed
 test: $(VENV)/test.installed
 	$(BIN)/python -m pytest
 
-# What depends on the processor, with oneDNN held to AVX2, and without oneDNN. `make test` runs it as
-# TensorFlow runs on this processor.
-CPU_TESTS = $(addprefix tests/test_,backbones.py decoders.py fusion.py layers.py models.py onnx.py \
-	openvino.py ops.py paper_recipe.py remat.py saved_model.py segmentation.py tflite.py)
+# Less than a minute: style, types, and tests of the library's core.
+CHECK_TESTS = $(addprefix tests/test_,checks.py class_names.py costs.py files.py layers.py \
+	structure.py widths.py)
+check: lint
+	$(BIN)/python -m pytest --quiet --durations=0 --durations-min=5 $(CHECK_TESTS)
+
+# What computes with TensorFlow's kernels, with oneDNN held to AVX2, and without oneDNN; and files
+# that are exported under all of them. `make test` runs as TensorFlow runs on this processor.
+CPU_TESTS = $(addprefix tests/test_,decoders.py fusion.py layers.py models.py ops.py remat.py)
 test-cpus: $(VENV)/test.installed
 	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(CPU_TESTS)
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest $(CPU_TESTS)
+	$(BIN)/python -m pytest -m "" tests/test_cpus.py
 
 # The oldest versions that setup.cfg promises on one Python, and the newest ones on another. Choose
 # the Pythons with OLDEST_PYTHON=python3.11 NEWEST_PYTHON=python3.13.

@@ -5,9 +5,9 @@ from importlib import resources
 
 from regnet_tf import VARIANTS, Preprocessing, complexity, list_weights, weights_info
 from regnet_tf._markdown import COST_COLUMNS, cost_cells, markdown_table
-from regnet_tf.published import best_weights
+from regnet_tf.published import IMAGENET, PUBLISHED_SETS, best_weights
 
-FAMILIES = ("RegNetX", "RegNetY")
+FAMILIES = ("RegNetX", "RegNetY", "RegNetV", "RegNetZ")
 MODES = {"train": "training", "forward": "inference"}
 
 _HEAD = """\
@@ -40,7 +40,8 @@ _STRUCTURE = """\
 The numbers of the width generator (depth d, initial width w_0, slope w_a, multiplier w_m, group
 width g), and the stages that it makes of them. `build_regnet` and `get_config` take the key, which
 is timm's, and [many other names](reference/configurations.md#configurations). Variants in `-tv`
-have torchvision's rounding of widths; `-sgn` has group normalization and SiLU.
+have torchvision's rounding of widths; `-sgn` has group normalization and SiLU, `-evos` EvoNorm-S0.
+Networks without these numbers have their stages given one by one, as in timm's `byobnet.py`.
 """
 
 _WEIGHTS = """\
@@ -57,6 +58,18 @@ These are accuracies on ImageNet-1k's validation set, as published by the source
 not measure them. Measure them with
 [`regnet evaluate --compare-published`](commands.md#regnet.evaluate). The tables say to how many
 pixels the shorter side of an image is resized. The network sees the square in its middle.
+"""
+
+_OTHER_SETS = """\
+Top-1 accuracies in percent on other test sets, as published by the source, for the largest square
+of the tables above. Read the sets' own pages for what they are:
+[ImageNet-ReaL](https://github.com/google-research/reassessed-imagenet),
+[ImageNetV2](https://github.com/modestyachts/ImageNetV2) (matched frequency),
+[ImageNet-A](https://github.com/hendrycks/natural-adv-examples),
+[ImageNet-R](https://github.com/hendrycks/imagenet-r) and
+[ImageNet-Sketch](https://github.com/HaohanWang/ImageNet-Sketch). In ImageNet-ReaL any one of an
+image's labels is right. On ImageNet-A and ImageNet-R, only the scores of their 200 classes count.
+[Evaluation](guides/training.md#other-test-sets-of-imagenet) says how to measure them.
 """
 
 _SPEED = """\
@@ -89,6 +102,9 @@ def page(records: list[dict]) -> str:
     parts.append(f"## Published accuracies\n\n{_ACCURACIES}")
     for family in FAMILIES:
         parts.append(f"### Accuracies of {family}\n\n{_accuracies_table(family)}\n")
+    parts.append(f"## Other test sets\n\n{_OTHER_SETS}")
+    for family in FAMILIES:
+        parts.append(f"### {family} on other test sets\n\n{_other_sets_table(family)}\n")
     if records:
         parts += [_SPEED, *map(_record_section, records)]
     return "\n".join(parts)
@@ -124,7 +140,9 @@ def _best_accuracy(key):
         info = weights_info(best_weights(key))
     except ValueError:
         return "", "", ""
-    best = max(info.published, key=lambda entry: entry["top1"])
+    best = info.best_accuracy()
+    if best is None:
+        return "", "", f"`{info.tag}`"
     return f"{best['top1']:.2f}", f"{best['source']}, {best['image_size']}", f"`{info.tag}`"
 
 
@@ -134,7 +152,8 @@ def _structure_table(family):
     rows = []
     for key, variant in _variants(family).items():
         stages = variant.config.stages
-        rows.append([variant.display_name, f"`{key}`", *variant[1:6]])
+        numbers = ("" if number is None else number for number in variant[1:6])
+        rows.append([variant.display_name, f"`{key}`", *numbers])
         for field in ("width", "depth", "group_width"):
             rows[-1].append(", ".join(str(getattr(stage, field)) for stage in stages))
     return markdown_table(columns, rows, left=(0, 1, 7, 8, 9))
@@ -172,13 +191,27 @@ def _accuracies_table(family):
     columns += ["top-1 (%)", "top-5 (%)"]
     rows = []
     for info in _infos(family):
-        for entry in info.published:
+        for entry in info.accuracies():
             size = {name: entry.get(name) for name in ("crop_fraction", "resize_size")}
             shorter = Preprocessing(image_size=entry["image_size"], **size).shorter_side
             row = [f"`{info.tag}`", entry["source"], shorter, entry["image_size"]]
             row += [entry["interpolation"], f"{entry['top1']:.3f}", f"{entry['top5']:.3f}"]
             rows.append(row)
     return markdown_table(columns, rows, left=(0, 1, 4))
+
+
+def _other_sets_table(family):
+    names = [name for name in PUBLISHED_SETS if name != IMAGENET]
+    columns = ["tag", "published by, pixels", *(PUBLISHED_SETS[name].title for name in names)]
+    rows = []
+    for info in _infos(family):
+        bests = [info.best_accuracy(name) for name in names]
+        known = [best for best in bests if best is not None]
+        if known:
+            by = f"{known[0]['source']}, {known[0]['image_size']}"
+            cells = ("" if best is None else f"{best['top1']:.3f}" for best in bests)
+            rows.append([f"`{info.tag}`", by, *cells])
+    return markdown_table(columns, rows, left=(0, 1))
 
 
 def _speeds_of_networks(records):

@@ -22,8 +22,11 @@ from regnet_tf.facts import Facts, facts_of
 from regnet_tf.fusion import fuse
 from regnet_tf.layers import (
     BatchNorm,
+    Conv,
     ConvNorm,
     DropPath,
+    EvoNorm,
+    FinalConv,
     Head,
     SqueezeExcite,
     Stage,
@@ -32,6 +35,8 @@ from regnet_tf.layers import (
     YBlock,
 )
 from regnet_tf.models import (
+    RegNetV4_0GF,
+    RegNetV6_4GF,
     RegNetX1_6GF,
     RegNetX3_2GF,
     RegNetX4_0GF,
@@ -56,6 +61,17 @@ from regnet_tf.models import (
     RegNetY400MF,
     RegNetY600MF,
     RegNetY800MF,
+    RegNetZ4_0GF,
+    RegNetZ4_0GFh,
+    RegNetZ500MF,
+    RegNetZB16,
+    RegNetZB16evos,
+    RegNetZC16,
+    RegNetZC16evos,
+    RegNetZD8,
+    RegNetZD8evos,
+    RegNetZD32,
+    RegNetZE8,
     build_regnet,
     freeze,
     freeze_normalization,

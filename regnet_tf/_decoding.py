@@ -45,7 +45,8 @@ def decode(image_bytes, channels, exif_orientation, max_pixels, origin, webp=Tru
     try:
         with tf.device("/CPU:0"):
             content = limited(tf.convert_to_tensor(image_bytes), max_pixels)
-            image = _decoded(content, 4 if channels == 4 else 3, webp)
+            decoded = _decoded if tf.executing_eagerly() else _decoded_in_graph
+            image = decoded(content, 4 if channels == 4 else 3, webp)
             if channels == 1:
                 image = _gray(image)
             if exif_orientation:
@@ -89,6 +90,10 @@ def _decoded(content, channels, webp):
     branches = [lambda decoder=decoder: decoder(content, channels) for decoder in decoders]
     kind = kind_of(content)
     return tf.switch_case(tf.where(kind < len(decoders), kind, 0), branches)
+
+
+#: Traced once for each number of channels, for all graphs.
+_decoded_in_graph = tf.function(_decoded, autograph=False)
 
 
 def _gray(rgb):

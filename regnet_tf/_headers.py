@@ -39,9 +39,19 @@ def size_of(content):
 
     They are 0 if the header is damaged. For a damaged JPEG, TensorFlow may raise an error.
     """
+    return (_size_by_kind if tf.executing_eagerly() else _size_in_graph)(content)
+
+
+def _size_by_kind(content):
     readers = (_jpeg, _png, _bmp, _gif, _webp)
     branches = [lambda reader=reader: reader(content) for reader in readers]
     return tf.switch_case(kind_of(content), branches)
+
+
+#: Traced once, for all graphs.
+_size_in_graph = tf.function(
+    _size_by_kind, input_signature=[tf.TensorSpec([], tf.string)], autograph=False
+)
 
 
 def first_frame(gif):

@@ -62,7 +62,9 @@ def shape_of_weights(path: Path) -> tuple[int, int]:
     try:
         with h5py.File(path) as file:
             _check_datasets(file, path, _is_counter)
-            stem, head = (file.get(f"layers/{name}/vars/0") for name in ("stem/conv", "head"))
+            names = ("stem/conv", "stem/conv_1", "head")
+            single, first, head = (file.get(f"layers/{name}/vars/0") for name in names)
+            stem = first if single is None else single
             if isinstance(stem, h5py.Dataset) and stem.ndim == 4:
                 classes = head.shape[-1] if isinstance(head, h5py.Dataset) and head.ndim else 0
                 return stem.shape[2], classes

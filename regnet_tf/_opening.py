@@ -12,8 +12,9 @@ from regnet_tf._predictors import Predictor, is_of_pixels, lines_of, of_keras
 from regnet_tf._trained import load_trained
 from regnet_tf.layers import checked_class_names
 from regnet_tf.preprocessing import Preprocessing
+from regnet_tf.published import is_tag
 from regnet_tf.runtimes.opening import has_runtime, open_file
-from regnet_tf.weights import is_tag
+from regnet_tf.sharing.hub import NETWORK_FILES, is_hub_name
 
 _USUAL_SIZE = 224  # pixels, where a network takes any
 _ROUNDING = 1e-3  # of probabilities, in 16 bits
@@ -22,17 +23,16 @@ _ROUNDING = 1e-3  # of probabilities, in 16 bits
 def is_network(source: str | Path) -> bool:
     """Whether a word names a network that `open_predictor` opens without a variant."""
     path = Path(source)
-    if is_tag(source) or path.suffix == ".keras" or has_runtime(path):
+    if is_tag(source) or is_hub_name(source) or path.suffix == ".keras" or has_runtime(path):
         return True
-    return any((path / file).is_file() for file in ("model.keras", "run.json"))
+    return any((path / file).is_file() for file in ("model.keras", "run.json", *NETWORK_FILES))
 
 
 def open_predictor(source: str | Path, variant: str | None = None) -> Predictor:
-    """Opens a network from a tag or a path.
+    """Opens a network from a tag, a path or a name on the Hugging Face hub.
 
     Args:
-        source: a tag of `regnet_tf.list_weights`; a folder written by `regnet train`; a `.keras`
-            file; a weight file of `variant`; or what `regnet_tf.runtimes.open_file` opens, which
+        source: see `load_trained`; or what `regnet_tf.runtimes.open_file` opens, which
             normalizes its images itself if it takes uint8.
         variant: name of the network of a weight file.
 

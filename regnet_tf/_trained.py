@@ -7,9 +7,10 @@ from typing import NamedTuple
 import keras
 
 from regnet_tf._errors import UserError
+from regnet_tf._keras_files import load_model
 from regnet_tf._runs import RUN
+from regnet_tf.finding import config_of, find_weights
 from regnet_tf.models import build_regnet
-from regnet_tf.weights import find_weights, load_model
 
 
 class Trained(NamedTuple):
@@ -27,12 +28,12 @@ class Trained(NamedTuple):
 
 
 def load_trained(source: str | os.PathLike, variant: str | None = None) -> Trained:
-    """Loads a network from a tag or a path.
+    """Loads a network from a tag, a path or a name on the Hugging Face hub.
 
     Args:
-        source: a tag of `list_weights`; a folder that `regnet train` wrote; a `.keras` file;
-            or a weight file or folder of `variant`.
-        variant: name of the network, needed for a weight file or folder.
+        source: a tag of `list_weights`; a folder that `regnet train` or `regnet weights push`
+            wrote; a `.keras` file; a weight file or folder; or `hf://user/name`.
+        variant: name of the network, if the weights do not tell it.
 
     Raises:
         UserError: for any other source, or a `.keras` file that cannot be read.
@@ -46,6 +47,8 @@ def load_trained(source: str | os.PathLike, variant: str | None = None) -> Train
         name = path.stem if path == Path(source) else Path(source).resolve().name
         is_run = path.with_name(RUN).is_file()
         return Trained(name, load_model(path), path.parent if is_run else None)
-    if variant is None:
+    config = variant or config_of(source)
+    if config is None:
         raise UserError(f"{source} needs a `variant`, the name of the network of these weights.")
-    return Trained(found.path.stem, build_regnet(variant, weights=str(source)))
+    name = Path(source).stem if found.path.is_file() else Path(source).name
+    return Trained(name, build_regnet(config, weights=str(source)))

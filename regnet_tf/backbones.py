@@ -38,18 +38,8 @@ class BackboneModel(keras.Model):
 
     @property
     def pyramid_outputs(self) -> dict[str, keras.KerasTensor]:
-        """The outputs by stride, as KerasHub's models read them from their `image_encoder`.
-
-        Returns:
-            `{"P2": ..., "P5": ...}`: symbolic tensors, the coarsest last. Pn has stride `2**n`. If
-            dilation gives several levels the same stride, Pn is the highest of these levels.
-        """
-        levels = _levels_info(self).items()
-        return {
-            f"P{info.stride.bit_length() - 1}": self.output[level]
-            for level, info in levels
-            if level in self.output
-        }
+        """The outputs by stride, as KerasHub's models read them from their `image_encoder`."""
+        return pyramid_outputs(self)
 
 
 def backbone(
@@ -140,6 +130,27 @@ def feature_layers(model: keras.Model) -> dict[str, keras.KerasTensor]:
         ValueError: for a model without a stem and stages.
     """
     return {level: layer.output for level, layer in _levels(model).items()}
+
+
+def pyramid_outputs(model: keras.Model) -> dict[str, keras.KerasTensor]:
+    """Returns the feature maps by stride, as KerasHub names them.
+
+    Args:
+        model: as for `feature_info`.
+
+    Returns:
+        `{"P2": ..., "P5": ...}`: symbolic tensors, the coarsest last. Pn has stride `2**n`. If
+        dilation gives several levels the same stride, Pn is the highest of these levels.
+
+    Raises:
+        ValueError: for a model without a stem and stages.
+    """
+    maps = model.output if isinstance(model.output, dict) else feature_layers(model)
+    return {
+        f"P{info.stride.bit_length() - 1}": maps[level]
+        for level, info in _levels_info(model).items()
+        if level in maps
+    }
 
 
 def feature_info(model: keras.Model) -> dict[str, FeatureInfo]:

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.resources
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -83,6 +84,21 @@ def imagenet_classes() -> tuple[tuple[str, str], ...]:
 def imagenet_synsets() -> tuple[str, ...]:
     """Returns the synsets of ImageNet's 1000 classes in label order."""
     return tuple(synset for synset, _ in imagenet_classes())
+
+
+@functools.cache
+def imagenet_subset(name: str) -> tuple[str, ...] | None:
+    """Returns the synsets of a data set with some of ImageNet's classes, in label order.
+
+    Args:
+        name: name of the data set in tensorflow-datasets, such as "imagenet_a".
+
+    Returns:
+        The synsets; None for any other data set.
+    """
+    file = importlib.resources.files("regnet_tf") / "data" / "imagenet_subsets.json"
+    synsets = json.loads(file.read_text(encoding="utf-8")).get(name)
+    return None if synsets is None else tuple(synsets)
 
 
 def readable(class_name: str) -> str:

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from regnet_tf._checks import MAX_SIDE, MAX_WIDTH, check, check_int
+from regnet_tf.options import NetworkOptions, stem_convolutions
 from regnet_tf.variants import RegNetConfig, get_config
+from regnet_tf.widths import inner_width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +83,7 @@ def complexity_by_part(
     channels: int = 3,
     include_top: bool = True,
 ) -> dict[str, Complexity]:
-    """Counts the cost of each part: `stem`, `stage_1` and so on, `head`.
+    """Counts the cost of each part: `stem`, `stage_1` and so on, `final_conv` if any, `head`.
 
     It takes the arguments of `complexity`.
 
@@ -110,26 +112,41 @@ def complexity_by_part(
 
 
 def count_parts(
-    config: Any, stages: Iterable, size: tuple[int, int], classes: int, channels: int = 3
+    options: NetworkOptions,
+    stages: Iterable,
+    size: tuple[int, int],
+    classes: int,
+    channels: int = 3,
 ) -> dict[str, Complexity]:
     """Counts the cost of each part, without checks.
 
     Args:
-        config: an object with `stem_width`, `stem_stride`, `se_ratio` and `normalization`.
-        stages: for each stage an object with `width`, `depth`, `inner_width`, `groups` and
-            `stride`: a `StageConfig`, or the same with arrays `(networks,)` except the stride.
+        options: what the blocks of the network share.
+        stages: for each stage an object with `width`, `depth`, `group_width`, `bottleneck_ratio`
+            and `stride`: a `StageConfig`, or the same with arrays `(networks,)` except the stride.
         size: `(height, width)` of the image.
         classes: outputs of the head.
         channels: channels of the image.
     """
-    size = strided(size, config.stem_stride)
-    parts = {"stem": _conv_norm(config, size, 3, channels, config.stem_width)}
-    width_in = config.stem_width
+    parts = {"stem": Complexity()}
+    width_in: Any = channels
+    for width, stride in stem_convolutions(
+        options.stem_width, options.stem_stride, options.stem_type
+    ):
+        size = strided(size, stride)
+        parts["stem"] += _conv(size, 3, width_in, width)
+        if not options.preactivation:
+            parts["stem"] += _norm(options, width)
+        width_in = width
     for number, stage in enumerate(stages, 1):
-        first = _block(config, stage, size, width_in, stage.stride)
+        first = _block(options, stage, size, width_in, stage.stride)
         size, width_in = strided(size, stage.stride), stage.width
-        others = _block(config, stage, size, width_in, 1) * (stage.depth - 1)
+        others = _block(options, stage, size, width_in, 1) * (stage.depth - 1)
         parts[f"stage_{number}"] = first + others
+    if options.final_width:
+        parts["final_conv"] = _conv(size, 1, width_in, options.final_width)
+        parts["final_conv"] += _norm(options, options.final_width)
+        width_in = options.final_width
     parts["head"] = _conv((1, 1), 1, width_in, classes, bias=True)
     return parts
 
@@ -139,36 +156,48 @@ def total(parts: Mapping[str, Complexity]) -> Complexity:
     return functools.reduce(Complexity.__add__, parts.values())
 
 
-def _block(config, stage, size_in, width_in, stride):
+def _block(options, stage, size_in, width_in, stride):
     """Returns the cost of one block of a stage."""
-    size, inner, width = strided(size_in, stride), stage.inner_width, stage.width
-    cost = _conv_norm(config, size_in, 1, width_in, inner)
-    cost += _conv_norm(config, size, 3, inner, inner, stage.groups)
-    if config.se_ratio:
-        squeeze = squeeze_width(width_in, config.se_ratio)
+    size, width, before = strided(size_in, stride), stage.width, options.preactivation
+    inner = inner_width(width_in if options.bottleneck_in else width, stage.bottleneck_ratio)
+    cost = _conv(size_in, 1, width_in, inner)
+    cost += _conv(size, 3, inner, inner, inner // stage.group_width)
+    cost += _conv(size, 1, inner, width)
+    cost += _norm(options, inner) + _norm(options, inner)
+    cost += _norm(options, width_in) if before else _norm(options, width, activated=False)
+    if options.se_ratio:
+        squeeze = squeeze_width(width_in, options.se_ratio, options.se_quantum)
         cost += _conv((1, 1), 1, inner, squeeze, bias=True)
         cost += _conv((1, 1), 1, squeeze, inner, bias=True)
-    cost += _conv_norm(config, size, 1, inner, width)
-    shortcut = _conv_norm(config, size, 1, width_in, width)
+    if options.shortcut == "none":
+        return cost
+    shortcut = _conv(size, 1, width_in, width)
+    if not before:
+        shortcut += _norm(options, width, activated=False)
     return cost + shortcut * (1 if stride != 1 else width_in != width)
 
 
-def _conv_norm(config, size, kernel, width_in, width_out, groups=1):
-    """Returns the cost of a convolution and its normalization.
+def _norm(options, width, activated=True):
+    """Returns the cost of a normalization.
 
-    Only batch normalization has moving statistics.
+    Only batch normalization has moving statistics. EvoNorm's activation has a third parameter.
     """
-    norm = 2 if config.normalization == "batch" else 0
-    conv = _conv(size, kernel, width_in, width_out, groups)
-    return conv + Complexity(parameters=2 * width_out, statistics=norm * width_out)
+    per_channel = 3 if options.normalization == "evonorm" and activated else 2
+    moving = 2 if options.normalization == "batch" else 0
+    return Complexity(parameters=per_channel * width, statistics=moving * width)
 
 
-def squeeze_width(width_in: int | np.ndarray, se_ratio: float) -> int | np.ndarray:
+def squeeze_width(
+    width_in: int | np.ndarray, se_ratio: float, quantum: int = 1
+) -> int | np.ndarray:
     """Returns the channels between the two layers of squeeze-and-excitation.
 
-    They are a share of the block's *input* channels.
+    They are a share of the block's *input* channels, rounded to a multiple of the quantum. The
+    authors round halves to even; timm rounds them up where it has a quantum.
     """
-    width = np.maximum(1, np.round(np.multiply(width_in, se_ratio))).astype(int)
+    width = np.multiply(width_in, se_ratio)
+    rounded = np.round(width) if quantum == 1 else (width + quantum / 2) // quantum * quantum
+    width = np.maximum(quantum, rounded).astype(int)
     return width if width.ndim else int(width)
 
 

@@ -16,7 +16,7 @@ from regnet_tf import ops as regnet_ops
 from regnet_tf._checks import MAX_WIDTH, check, check_choice, check_int, check_number
 from regnet_tf._composite import Composite
 from regnet_tf.layers import ClassNames, ConvNorm
-from regnet_tf.variants import ACTIVATIONS, NORMALIZATIONS
+from regnet_tf.options import ACTIVATIONS, NORMALIZATIONS
 
 _register = keras.saving.register_keras_serializable(package="regnet_tf")
 

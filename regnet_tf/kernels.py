@@ -187,6 +187,7 @@ def _conv2d_undilated(x, kernel, dilation, padding):
 
 def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
     """See `regnet_tf.ops.batch_norm_inference`; for 4 axes and floats of at most 32 bits."""
+    gamma, beta, mean, variance = _float32(gamma, beta, mean, variance)
     return tf.raw_ops.FusedBatchNormV3(
         x=x,
         scale=gamma,
@@ -196,6 +197,13 @@ def batch_norm_inference(x, gamma, beta, mean, variance, epsilon):
         epsilon=epsilon,
         is_training=False,
     ).y
+
+
+def _float32(
+    gamma: tf.Tensor, beta: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns vectors as the fused operations take them; variables can be shorter floats."""
+    return tuple(tf.cast(one, tf.float32) for one in (gamma, beta, mean, variance))
 
 
 class _Norm(NamedTuple):
@@ -211,15 +219,7 @@ class _Norm(NamedTuple):
 
 def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, epsilon, activated):
     """See `regnet_tf.ops.batch_norm_training`; for one replica."""
-    convert = tf.convert_to_tensor
-    norm = _Norm(
-        convert(gamma),
-        convert(beta),
-        convert(moving_mean),
-        convert(moving_variance),
-        1 - momentum,
-        epsilon,
-    )
+    norm = _Norm(*_float32(gamma, beta, moving_mean, moving_variance), 1 - momentum, epsilon)
     if has_accelerator() or x.dtype != tf.float32:
         y, *moved = _fused_norm(x, norm)[:3]
     elif onednn() in ("avx2", "sse41") or (onednn() == "avx512" and x.shape[-1] % _VECTOR):
@@ -233,7 +233,7 @@ def batch_norm_training(x, gamma, beta, moving_mean, moving_variance, momentum, 
         some = tf.size(x) > 0
         before = norm.moving_mean, norm.moving_variance
         moved = [tf.where(some, new, old) for new, old in zip(moved, before, strict=True)]
-    return y, *moved
+    return y, *(tf.cast(one, moving_mean.dtype) for one in moved)
 
 
 def _fused_norm(x, norm):

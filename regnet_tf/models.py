@@ -19,13 +19,16 @@ from regnet_tf._checks import (
     check_number,
     is_int,
 )
-from regnet_tf._errors import nearest
+from regnet_tf._errors import UserError, nearest
 from regnet_tf._internals import all_layers
 from regnet_tf.costs import complexity
-from regnet_tf.layers import Head, Stage, Stem, checked_class_names
+from regnet_tf.finding import config_of
+from regnet_tf.layers import FinalConv, Head, Stage, Stem, checked_class_names
+from regnet_tf.options import BLOCK_OPTIONS
 from regnet_tf.preprocessing import Preprocessing
-from regnet_tf.published import is_tag, weights_info
-from regnet_tf.variants import VARIANTS, RegNetConfig, get_config
+from regnet_tf.published import is_tag
+from regnet_tf.sharing.hub import is_hub_name
+from regnet_tf.variants import VARIANTS, RegNetConfig, get_config, is_variant
 from regnet_tf.weights import Checkpoint
 
 _log = logging.getLogger("regnet_tf")
@@ -33,7 +36,7 @@ _log = logging.getLogger("regnet_tf")
 #: Total strides of a network: 32 in the published networks, 8 and 16 with dilation.
 OUTPUT_STRIDES = (8, 16, 32)
 
-Weights = bool | str | os.PathLike | None
+Weights = Checkpoint | bool | str | os.PathLike | None
 InputShape = tuple[int | None, int | None, int] | None
 Activation = str | Callable | None
 
@@ -69,15 +72,17 @@ def build_regnet(
     255.
 
     Args:
-        config: a `RegNetConfig`; a variant's name, as `get_config` takes it; or a tag of published
-            weights, such as "regnety_032.ra_in1k". With a tag, `weights=True` loads its weights.
+        config: a `RegNetConfig`; a variant's name, as `get_config` takes it; a tag of published
+            weights, such as "regnety_032.ra_in1k"; or a path or name of weights that tell their
+            network, such as "hf://user/name". With the last two, `weights=True` loads the weights.
         include_top: whether to include the head, which makes the network a classifier.
         weights: None for random initialization; True or "imagenet" for the best ImageNet-1k weights
             of the variant with a free licence; a tag (see `list_weights`); or a path. A path may
             be a weight file (see `read_state_dict`), a folder as the Hugging Face hub stores it, a
             `.keras` file of a model with these layers, the folder of a run that trained one, or a
-            `.weights.h5` file of a model built by this function. For other channels than red,
-            green and blue, the stem's weights are adapted (see `load_state_dict`).
+            `.weights.h5` file of a model built by this function. "hf://user/name" is a repository
+            on the hub. For other channels than red, green and blue, the stem's weights are adapted
+            (see `load_state_dict`).
         input_tensor: a Keras tensor to build on, instead of a new input.
         input_shape: `(height, width, channels)`; height and width may be None. Default
             `(None, None, 3)`.
@@ -108,9 +113,9 @@ def build_regnet(
 
     Returns:
         A `keras.Model` with the layers `stem`, `stage_1` ..., `pool` and `head`; between the last
-        two a layer `dropout` if its rate is above 0. Output shape
-        `(batch, classes)`; without the head `(batch, channels)` or
-        `(batch, height / stride, width / stride, channels)`.
+        two a layer `dropout` if its rate is above 0; before `pool` a layer `final_conv` or
+        `final_activation` in RegNetV and RegNetZ. Output shape `(batch, classes)`; without the head
+        `(batch, channels)` or `(batch, height / stride, width / stride, channels)`.
 
     Raises:
         ValueError: for an unknown variant (the message lists the nearest names); if an argument is
@@ -170,12 +175,13 @@ def find_config(
     """Returns the configuration and the weights that the arguments of `build_regnet` select.
 
     Args:
-        config: a `RegNetConfig`, a variant's name or a tag.
-        weights: as in `build_regnet`; True for a tag's weights. False counts as None.
+        config: as in `build_regnet`.
+        weights: as in `build_regnet`; True for those that `config` names. False counts as None.
         changes: fields of the configuration to change.
 
     Raises:
-        ValueError: for an unknown name or field.
+        ValueError: for an unknown name or field, or weights that do not tell their network.
+        OSError: for weights that cannot be read.
     """
     unknown = sorted(set(changes) - _CONFIG_FIELDS)
     if unknown:
@@ -188,10 +194,12 @@ def find_config(
     if isinstance(config, RegNetConfig):
         return config.replace(**changes), weights
     check("config", config, isinstance(config, str), "a RegNetConfig or a variant's name")
-    if is_tag(config):
-        weights = config if weights is True else weights
-        config = weights_info(config).variant
-    return get_config(config, **changes), weights
+    if is_variant(config) or not (is_tag(config) or is_hub_name(config) or os.path.exists(config)):
+        return get_config(config, **changes), weights
+    told = config_of(config)
+    if told is None:
+        raise UserError(f"{config} does not tell its network. Pass a RegNetConfig or a variant.")
+    return told.replace(**changes), config if weights is True else weights
 
 
 _CONFIG_FIELDS = {field.name for field in dataclasses.fields(RegNetConfig)} - {"name"}
@@ -209,21 +217,20 @@ def _checked_classes(include_top, classes, class_names):
 
 
 def _trunk(config, x, preprocessing, output_stride, synchronized, remat, dtype):
-    """Applies stem and stages to a tensor."""
-    options = {
-        "activation": config.activation,
-        "normalization": config.normalization,
-        "synchronized": synchronized,
-        "dtype": dtype,
-    }
+    """Applies everything before pooling to a tensor: stem, stages and last convolution."""
+    shared = {"synchronized": synchronized, "dtype": dtype}
+    norm = {"activation": config.activation, "normalization": config.normalization, **shared}
     x = Stem(
         config.stem_width,
         config.stem_stride,
+        config.stem_type,
+        config.preactivation,
         network=config,
         preprocessing=preprocessing,
         name="stem",
-        **options,
+        **norm,
     )(x)
+    blocks = {option: getattr(config, option) for option in BLOCK_OPTIONS}
     reached, dilation = config.stem_stride, 1
     pairs = zip(config.stages, config.drop_path_rates(), strict=True)
     for number, (stage, drop_path_rates) in enumerate(pairs, start=1):
@@ -234,18 +241,22 @@ def _trunk(config, x, preprocessing, output_stride, synchronized, remat, dtype):
             stage.group_width,
             stage.stride,
             stage.bottleneck_ratio,
-            config.se_ratio,
             drop_path_rates,
             dilation=dilation,
             replace_stride_with_dilation=replaced,
             remat=remat,
             name=f"stage_{number}",
-            **options,
+            **shared,
+            **blocks,
         )(x)
         if replaced:
             dilation *= stage.stride
         else:
             reached *= stage.stride
+    if config.final_width:
+        return FinalConv(config.final_width, name="final_conv", **norm)(x)
+    if config.linear_output or config.preactivation:
+        return keras.layers.Activation(config.activation, name="final_activation", dtype=dtype)(x)
     return x
 
 
@@ -356,6 +367,19 @@ RegNetY8_0GF = _model_function("regnety_080")
 RegNetY12GF = _model_function("regnety_120")
 RegNetY16GF = _model_function("regnety_160")
 RegNetY32GF = _model_function("regnety_320")
+RegNetV4_0GF = _model_function("regnetv_040")
+RegNetV6_4GF = _model_function("regnetv_064")
+RegNetZ500MF = _model_function("regnetz_005")
+RegNetZ4_0GF = _model_function("regnetz_040")
+RegNetZ4_0GFh = _model_function("regnetz_040_h")
+RegNetZB16 = _model_function("regnetz_b16")
+RegNetZB16evos = _model_function("regnetz_b16_evos")
+RegNetZC16 = _model_function("regnetz_c16")
+RegNetZC16evos = _model_function("regnetz_c16_evos")
+RegNetZD8 = _model_function("regnetz_d8")
+RegNetZD8evos = _model_function("regnetz_d8_evos")
+RegNetZD32 = _model_function("regnetz_d32")
+RegNetZE8 = _model_function("regnetz_e8")
 
 
 def freeze(model: keras.Model, upto: str) -> None:

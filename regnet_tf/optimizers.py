@@ -9,10 +9,12 @@ from regnet_tf import ops as regnet_ops
 from regnet_tf._checks import check, check_choice, check_number
 from regnet_tf._internals import StepHook, adam_moments, variable_index
 
+_NORM = re.compile(r"/norm(_\d)?/")
+
 #: The values of `undecayed`, with the variables that have no weight decay.
 UNDECAYED = {
     "none": lambda variable: False,
-    "normalization": lambda variable: "/norm/" in variable.path,
+    "normalization": lambda variable: bool(_NORM.search(variable.path)),
     "vectors": lambda variable: len(variable.shape) < 2,
 }
 _STEM = re.compile(r"(?:^|/)stem/")

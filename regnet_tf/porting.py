@@ -14,7 +14,7 @@ import numpy as np
 from regnet_tf._checks import check, check_choice
 from regnet_tf._internals import all_layers
 from regnet_tf._values import check_real, tell_odd_values
-from regnet_tf.layers import Head, Stage, Stem
+from regnet_tf.layers import FinalConv, Head, Stage, Stem, YBlock
 from regnet_tf.sources import SOURCES, Source
 
 if TYPE_CHECKING:
@@ -29,14 +29,16 @@ _PART = re.compile(
     r"\b(_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module|block\d+-part\d+)\."
 )
 _PATH = re.compile(
-    r"(?P<stem>stem/conv)|(?P<head>head)"
-    r"|stage_(?P<stage>\d+)/block_(?P<block>\d+)/(?P<layer>conv_\d|shortcut|se/reduce|se/expand)"
+    r"(?P<outside>stem/conv(_\d)?|final_conv|head)/"
+    r"|stage_(?P<stage>\d+)/block_(?P<block>\d+)/"
+    r"(?P<layer>conv_\d|norm_\d|shortcut|se/reduce|se/expand)/"
 )
 _NORM = {
-    "norm/gamma": "weight",
-    "norm/beta": "bias",
-    "norm/moving_mean": "running_mean",
-    "norm/moving_variance": "running_var",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+    "v": "v",
 }
 
 
@@ -130,6 +132,7 @@ def load_state_dict(
     check_choice("source", source, ("auto", *SOURCES))
     unnamed = [name for name in state_dict if not isinstance(name, str)]
     check("state_dict", unnamed[:3], not unnamed, "named by texts")
+    source = _file_of_timm(model) if source == "timm" else source
     tried = SOURCES if source == "auto" else [source]
     matches = {name: _match(model, state_dict, SOURCES[name]) for name in tried}
     source = max(matches, key=lambda name: len(matches[name].known))
@@ -163,6 +166,13 @@ def load_state_dict(
     for port in wanted:
         port.variable.assign(port.to_ours(tensors[port], rules.bgr))
     return source
+
+
+def _file_of_timm(model):
+    """Returns the key of timm's names for a network: those of `byobnet.py` for its RegNetZ."""
+    stages = [layer for layer in all_layers(model) if isinstance(layer, Stage)]
+    is_lettered = any(block.bottleneck_in for stage in stages for block in stage.blocks)
+    return "timm_byobnet" if is_lettered else "timm"
 
 
 def _to_float32(tensor):
@@ -246,7 +256,7 @@ def to_state_dict(model: "keras.Model", source: str = "timm") -> dict[str, np.nd
         Names -> float32 arrays, and the batch counters that PyTorch expects (int64 zeros).
     """
     check_choice("source", source, SOURCES)
-    rules = SOURCES[source]
+    rules = SOURCES[_file_of_timm(model) if source == "timm" else source]
     state_dict = {}
     for port in _ports(model, rules):
         state_dict[port.name] = port.to_source(rules.bgr)
@@ -279,37 +289,47 @@ def _some(names, most=8):
 
 def _ports(model: "keras.Model", rules: Source) -> Iterator[_Port]:
     """Yields every variable of the model with the source's name and shape for it."""
-    ours = [layer for layer in all_layers(model) if isinstance(layer, (Stem, Stage, Head))]
-    variables = [variable for layer in ours for variable in layer.variables]
-    gated = any("/se/" in variable.path for variable in variables)
-    layers = {**rules.layers, **(rules.gated if gated else {})}
-    for variable in variables:
+    kinds = (Stem, Stage, FinalConv, Head)
+    ours = [layer for layer in all_layers(model) if isinstance(layer, kinds)]
+    names = rules.names(**_kinds_of_blocks(ours))
+    stem_is_read = False
+    for variable in (variable for layer in ours for variable in layer.variables):
         match = _PATH.search(variable.path)
         if match is None:
             continue  # state of a random generator
-        weight = variable.path[match.end() + 1 :]
-        name = _source_name(match, weight, rules, layers)
+        weight = variable.path[match.end() :]
         shape = tuple(variable.shape)
         if weight == "kernel":
             shape = (shape[-1], shape[-2], *shape[:-2])
             if (match["layer"] or "").startswith("se/"):
                 shape += (1, 1)  # a fully connected layer here, a 1x1 convolution there
-        is_stem_kernel = bool(match["stem"]) and weight == "kernel"
-        yield _Port(variable, name, shape, is_stem_kernel, bool(match["head"]))
+        is_stem_kernel = weight == "kernel" and not stem_is_read
+        stem_is_read |= is_stem_kernel
+        name = _source_name(match, weight, rules, names)
+        yield _Port(variable, name, shape, is_stem_kernel, match["outside"] == "head")
 
 
-def _source_name(match, weight, rules, layers):
+def _kinds_of_blocks(layers):
+    """Returns the arguments of `Source.names` for the blocks of a network."""
+    blocks = [block for stage in layers if isinstance(stage, Stage) for block in stage.blocks]
+    return {
+        "gated": any(isinstance(block, YBlock) for block in blocks),
+        "averaged": any(block.shortcut_type == "average" for block in blocks),
+        "preactivated": any(block.preactivation for block in blocks),
+    }
+
+
+def _source_name(match, weight, rules, names):
     """Names a tensor: `stage_1/block_2/conv_1` and `norm/gamma` -> `s1.b2.conv1.bn.weight`."""
-    if match["head"]:
-        return f"{rules.head}.{'weight' if weight == 'kernel' else weight}"
-    prefix, names = "", rules.stem
-    if not match["stem"]:
+    prefix = ""
+    if not match["outside"]:
         stage, block = int(match["stage"]), int(match["block"])
         prefix = rules.block.format(
             stage=stage, stage0=stage - 1, res=stage + 1, block=block, block0=block - 1
         )
-        names = layers.get(match["layer"], match["layer"])
-    if isinstance(names, str):
-        return f"{prefix}{names}.{'weight' if weight == 'kernel' else weight}"
-    conv, norm = names
-    return f"{prefix}{conv}.weight" if weight == "kernel" else f"{prefix}{norm}.{_NORM[weight]}"
+    layer = match["outside"] or match["layer"]
+    of_layer = names.get(layer, layer)
+    conv, norm = of_layer if isinstance(of_layer, tuple) else (of_layer, of_layer)
+    if weight in ("kernel", "bias"):
+        return f"{prefix}{conv}.{'weight' if weight == 'kernel' else weight}"
+    return f"{prefix}{norm}.{_NORM[weight.removeprefix('norm/')]}"

@@ -123,7 +123,17 @@ class Preprocessing:
         """Length of the shorter side after resizing, in pixels."""
         if self.resize_size is not None:
             return self.resize_size
-        return math.floor(self.image_size / (self.crop_fraction or DEFAULT_CROP_FRACTION))
+        return math.floor(self.image_size / self.kept_fraction)
+
+    @property
+    def kept_fraction(self) -> float:
+        """Part of the shorter side that is kept; `shorter_side` follows from it exactly."""
+        if self.resize_size is None:
+            return self.crop_fraction or DEFAULT_CROP_FRACTION
+        fraction = self.image_size / self.resize_size
+        if math.floor(self.image_size / fraction) < self.resize_size:  # it was rounded up
+            fraction = math.nextafter(fraction, 0)
+        return fraction
 
     def __call__(self, source: Any) -> "tf.Tensor":
         """Prepares one or more images as a batch for the network.

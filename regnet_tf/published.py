@@ -4,29 +4,47 @@ Each row describes a checkpoint on the Hugging Face hub, named `variant.tag` as 
 the preprocessing, the licence and the accuracies that the source publishes.
 """
 
-import contextlib
 import dataclasses
 import json
 import logging
-import re
 from fnmatch import fnmatch
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from regnet_tf._errors import nearest
-from regnet_tf._files import read_json, replacing, sha256_of
 from regnet_tf.class_names import imagenet_synsets
 from regnet_tf.preprocessing import Preprocessing
+from regnet_tf.sharing.hub import Unavailable, fetch
 from regnet_tf.variants import variant_key
 
 _log = logging.getLogger("regnet_tf")
 
-_SHA256 = re.compile("[0-9a-f]{64}")
-
 #: Licences that allow commercial use.
 FREE_LICENCES = ("mit", "apache-2.0", "bsd-3-clause")
+
+
+class PublishedSet(NamedTuple):
+    """A data set with published accuracies: its title and its numbers of images and classes."""
+
+    title: str
+    images: int
+    classes: int = 1000
+
+
+#: ImageNet's validation set, in `PUBLISHED_SETS`.
+IMAGENET = "imagenet2012"
+
+#: Data sets with published accuracies, by their names in tensorflow-datasets.
+PUBLISHED_SETS = {
+    IMAGENET: PublishedSet("ImageNet", 50_000),
+    "imagenet2012_real": PublishedSet("ImageNet-ReaL", 50_000),
+    "imagenet_v2": PublishedSet("ImageNetV2", 10_000),
+    "imagenet_a": PublishedSet("ImageNet-A", 7_500, classes=200),
+    "imagenet_r": PublishedSet("ImageNet-R", 30_000, classes=200),
+    "imagenet_sketch": PublishedSet("ImageNet-Sketch", 50_889),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +64,8 @@ class WeightsInfo:
         std: standard deviation per channel for normalization, on the same scale.
         licence: licence as the hub states it.
         origin: the project that trained it, if not the hub repository's.
-        published: accuracies in percent and how each was measured, by source.
+        published: accuracies in percent, each with its data set (a key of `PUBLISHED_SETS`), its
+            source, and how it was measured.
     """
 
     tag: str
@@ -73,10 +92,27 @@ class WeightsInfo:
         """Whether the licence allows commercial use."""
         return self.licence in FREE_LICENCES
 
+    def accuracies(self, dataset: str = IMAGENET) -> list[dict]:
+        """Returns the published accuracies on a data set.
+
+        Args:
+            dataset: a key of `PUBLISHED_SETS`.
+        """
+        return [entry for entry in self.published if entry["dataset"] == dataset]
+
+    def best_accuracy(self, dataset: str = IMAGENET) -> dict | None:
+        """Returns the entry of `published` with the highest top-1 accuracy on a data set, or None.
+
+        Args:
+            dataset: a key of `PUBLISHED_SETS`.
+        """
+        return max(self.accuracies(dataset), key=lambda entry: entry["top1"], default=None)
+
     @property
     def top1(self) -> float | None:
         """The best published ImageNet top-1 accuracy in percent, if any is published."""
-        return max((entry["top1"] for entry in self.published), default=None)
+        best = self.best_accuracy()
+        return None if best is None else best["top1"]
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -169,71 +205,11 @@ def download(tag: str) -> Path:
     info = weights_info(tag)
     if not info.is_free:
         _log.warning("%s is licensed %s: not for every use.", tag, info.licence)
-    from huggingface_hub import hf_hub_download
-
     try:
-        path = hf_hub_download(info.hub_repository, "model.safetensors")
-    except Exception as error:  # the client raises its own, requests', httpx' and OS errors
+        return fetch(info.hub_repository, "model.safetensors")
+    except Unavailable as error:
         raise OSError(
-            f"{tag} is not in the cache and could not be downloaded ({type(error).__name__})."
+            f"{tag} is not in the cache and could not be downloaded ({error})."
             f" Fetch model.safetensors of {info.hub_repository} where you are online, and pass its"
             " path: weights='FOLDER/model.safetensors'; or copy the hub's cache folder (HF_HOME)."
         ) from error
-    _verify(Path(path), info.hub_repository)
-    return Path(path)
-
-
-def _verify(path, repository):
-    """Raises OSError unless the file has the SHA-256 that the hub states."""
-    stated = _stated_sha256(path, repository)
-    if stated is None:
-        _log.info("%s was not checked: nothing states its SHA-256.", path)
-        return
-    actual = sha256_of(path)
-    if actual != stated:
-        raise OSError(
-            f"{path} is damaged: its SHA-256 is {actual}, the hub states {stated}."
-            " Delete it to download it again."
-        )
-
-
-def _stated_sha256(path: Path, repository: str) -> str | None:
-    """Returns the SHA-256 that the hub states for a file in its cache; None if nothing tells.
-
-    The cache names a large file by its SHA-256 and links to it. Where it cannot link, as on
-    Windows, it holds the file itself. Then the hub is asked. Its answer is kept in the cache for
-    times without a connection.
-    """
-    if _SHA256.fullmatch(path.resolve().name):
-        return path.resolve().name
-    commit, folder = path.parent.name, path.parents[2]
-    kept = folder / "sha256" / commit
-    stated = _listed_sha256(folder / "trees" / f"{commit}.json", path.name)
-    if stated is None and kept.is_file():
-        stated = kept.read_text(encoding="ascii", errors="replace")
-    elif stated is None:
-        stated = _asked_sha256(repository, path.name, commit)
-        if stated is not None:
-            with contextlib.suppress(OSError):  # the cache may be read-only
-                kept.parent.mkdir(exist_ok=True)
-                with replacing(kept) as partial:
-                    partial.write_text(stated)
-    return stated if isinstance(stated, str) and _SHA256.fullmatch(stated) else None
-
-
-def _listed_sha256(listing: Path, name: str) -> str | None:
-    """Returns a file's SHA-256 from the hub's listing of a commit, which newer clients keep."""
-    try:
-        return read_json(listing)["files"][name]["lfs_sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _asked_sha256(repository: str, name: str, commit: str) -> str | None:
-    """Asks the hub for a file's SHA-256; returns None without a connection."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
-
-    try:
-        return get_hf_file_metadata(hf_hub_url(repository, name, revision=commit)).etag
-    except Exception:  # the client raises its own, requests', httpx' and OS errors
-        return None

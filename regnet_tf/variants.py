@@ -2,7 +2,9 @@
 
 Sources of the numbers: pycls' `configs/dds_baselines` (the 24 of the paper), torchvision's
 `models/regnet.py` (`_tv`, and RegNetY-128GF), ClassyVision's SEER models (64, 128 and 256 GF),
-timm's `models/regnet.py` (`regnety_040_sgn`).
+timm's `models/regnet.py` (`regnety_040_sgn`, RegNetV, RegNetZ named by flops) and
+`models/byobnet.py` (RegNetZ named by letters). RegNetZ follows "Fast and Accurate Model Scaling"
+(Dollar et al. 2021).
 """
 
 import dataclasses
@@ -25,6 +27,7 @@ from regnet_tf._checks import (
     replaced,
 )
 from regnet_tf._errors import nearest_names
+from regnet_tf.options import NORM_GROUP_WIDTH, NetworkOptions, stem_convolutions
 from regnet_tf.widths import (
     MAX_DEPTH,
     WIDTH_ROUNDINGS,
@@ -34,19 +37,18 @@ from regnet_tf.widths import (
     check_bottleneck_ratio,
     check_generator,
     generate_stages,
+    inner_width,
 )
 
-ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hard_silu", "mish")
-NORMALIZATIONS = ("batch", "group")
-GROUP_NORM_WIDTH = 16  # channels per group of group normalization, as timm's regnety_040_sgn
 _STAGE = {field.name for field in dataclasses.fields(StageConfig)}
 _STAGE_NEEDS = {"width", "depth", "group_width"}
+#: Options that are always in the identity of a network; the others where they are not the default.
+_ALWAYS = ("stem_width", "stem_stride", "activation", "normalization")
 _GENERATOR = ("depth", "initial_width", "width_slope", "width_multiplier", "group_width")
-_SHAPE = ("stem_width", "stem_stride", "activation", "normalization")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RegNetConfig:
+class RegNetConfig(NetworkOptions):
     """Defines one network, except its head and its weights.
 
     The stages come from the width generator (`depth`, `initial_width`, `width_slope`,
@@ -66,11 +68,25 @@ class RegNetConfig:
         stride: stride of each generated stage's first block, 1 or 2.
         explicit_stages: a sequence of `StageConfig` (or of their fields as dicts) instead of the
             generator's numbers.
-        se_ratio: squeeze width / block input width; 0 means no squeeze-and-excitation (RegNetX).
         stem_width: channels of the stem.
-        stem_stride: 2, or 1 for small images.
-        activation: one of `ACTIVATIONS`.
-        normalization: "batch", or "group" (groups of 16 channels).
+        stem_stride: 2, or 1 for small images; also 4 with three convolutions.
+        stem_type: "single" for one 3x3 convolution; "deep" for three of equal width; "tiered" for
+            three, the first two with 3/8 and 1/2 of the width.
+        se_ratio: squeeze width / block input width; 0 means no squeeze-and-excitation (RegNetX).
+        se_quantum: squeeze widths are rounded to multiples of it.
+        se_activation: activation within squeeze-and-excitation; None for that of the blocks.
+        shortcut: what blocks that change resolution or width add to their output: "conv" for a 1x1
+            convolution of the input, "average" for one after 2x2 average pooling, "none" for
+            nothing (RegNetZ).
+        linear_output: whether blocks end without an activation (RegNetZ).
+        bottleneck_in: whether the inner width is a multiple of a block's input width instead of its
+            output width.
+        preactivation: whether normalization and activation are before the convolutions of a block
+            (RegNetV). The stem is then a bare convolution.
+        final_width: channels of a 1x1 convolution after the last stage; 0 for none.
+        activation: one of `regnet_tf.options.ACTIVATIONS`.
+        normalization: "batch", "group", or "evonorm" (EvoNorm-S0, whose activation is learned); the
+            latter two normalize groups of 16 channels.
         drop_path_rate: stochastic depth rate of the last block; the rate grows linearly from 0 at
             the first block.
 
@@ -103,27 +119,17 @@ class RegNetConfig:
     rounding: str = "nearest"
     stride: int = 2
     explicit_stages: tuple[StageConfig, ...] | None = None
-    se_ratio: float = 0.0
-    stem_width: int = 32
-    stem_stride: int = 2
-    activation: str = "relu"
-    normalization: str = "batch"
     drop_path_rate: float = 0.0
 
     def __post_init__(self):
         plain(self)
-        check("name", self.name, isinstance(self.name, str) and self.name, "a text")
         if self.explicit_stages is None:
             self._check_generator()
         else:
             self._check_explicit_stages()
-        check_number("se_ratio", self.se_ratio, minimum=0, below=MAX_WIDTH)
-        check_int("stem_width", self.stem_width, minimum=1, maximum=MAX_WIDTH)
-        check_stride("stem_stride", self.stem_stride)
-        check_choice("activation", self.activation, ACTIVATIONS)
-        check_choice("normalization", self.normalization, NORMALIZATIONS)
+        self._check_options()
         check_number("drop_path_rate", self.drop_path_rate, minimum=0, below=1)
-        self._check_group_norm()
+        self._check_widths()
 
     def _check_generator(self):
         for field in _GENERATOR:
@@ -155,15 +161,24 @@ class RegNetConfig:
         stages = (StageConfig(**stage) if isinstance(stage, dict) else stage for stage in given)
         object.__setattr__(self, "explicit_stages", tuple(stages))
 
-    def _check_group_norm(self):
-        if self.normalization != "group":
-            return
-        widths = [self.stem_width]
+    def _check_widths(self):
+        """Raises ValueError unless the widths suit the groups of convolutions and normalization."""
+        stem = stem_convolutions(self.stem_width, self.stem_stride, self.stem_type)
+        widths = [width for width, _ in stem]
         for stage in self.stages:
+            if self.bottleneck_in:
+                inner, group_width = (
+                    inner_width(widths[-1], stage.bottleneck_ratio),
+                    stage.group_width,
+                )
+                allowed = f"a divisor of the inner width {inner} of a stage's first block"
+                check("group_width", group_width, inner % group_width == 0, allowed)
+                widths.append(inner)
             widths += [stage.inner_width, stage.width]
-        fits = all(width % GROUP_NORM_WIDTH == 0 for width in widths)
-        allowed = f"'batch' unless all widths are multiples of {GROUP_NORM_WIDTH} (here {widths})"
-        check("normalization", self.normalization, fits, allowed)
+        widths.append(self.final_width)
+        fits = all(width % NORM_GROUP_WIDTH == 0 for width in widths)
+        allowed = f"'batch' unless all widths are multiples of {NORM_GROUP_WIDTH} (here {widths})"
+        check("normalization", self.normalization, fits or self.normalization == "batch", allowed)
 
     @property
     def stages(self) -> tuple[StageConfig, ...]:
@@ -231,7 +246,12 @@ class RegNetConfig:
             [stage.width, stage.depth, stage.inner_width, stage.group_width, stage.stride]
             for stage in self.stages
         ]
-        shape = {field: getattr(self, field) for field in _SHAPE}
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        shape = {
+            field: value
+            for field, value in self.options.items()
+            if field in _ALWAYS or value != defaults[field]
+        }
         shape |= {field: float(getattr(self, field)) for field in ("se_ratio", "drop_path_rate")}
         text = json.dumps({"stages": stages, **shape}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -242,14 +262,17 @@ class RegNetConfig:
 
 
 class Variant(NamedTuple):
-    """One row of `VARIANTS`: the generator's numbers, and the fields that differ from defaults."""
+    """One row of `VARIANTS`: the generator's numbers, and the fields that differ from defaults.
+
+    Networks that no generator's numbers describe have `explicit_stages` among the options.
+    """
 
     display_name: str
-    depth: int
-    initial_width: int
-    width_slope: float
-    width_multiplier: float
-    group_width: int
+    depth: int | None
+    initial_width: int | None
+    width_slope: float | None
+    width_multiplier: float | None
+    group_width: int | None
     options: dict = {}
 
     @property
@@ -262,12 +285,41 @@ class Variant(NamedTuple):
 
     @property
     def function_name(self) -> str:
-        """Name of the model function of a variant of the paper: `RegNetX1_6GF`."""
+        """Name of the model function of a variant that has one: `RegNetX1_6GF`."""
         return self.display_name.replace("-", "").replace(".", "_")
 
 
 _TORCHVISION = {"rounding": "torchvision"}
 _SGN = {"activation": "silu", "normalization": "group"}
+_V = {"se_ratio": 0.25, "activation": "silu", "preactivation": True}
+_Z = {"se_ratio": 0.25, "activation": "silu", "shortcut": "none", "linear_output": True}
+_Z4 = {**_Z, "bottleneck_ratio": 4}
+_EVOS = {"normalization": "evonorm"}
+
+
+def _lettered(name, widths, depths, group_width, ratio, **options):
+    """Returns the row of a RegNetZ of timm's `byobnet.py`, named by a letter and a group width."""
+    strides = (4 // options.get("stem_stride", 2), 2, 2, 2)
+    stages = tuple(
+        StageConfig(width, depth, group_width, stride, ratio)
+        for width, depth, stride in zip(widths, depths, strides, strict=True)
+    )
+    squeeze = {"se_ratio": ratio / 4, "se_quantum": 8, "se_activation": "relu"}
+    options = {**_Z, **squeeze, "bottleneck_in": True, "explicit_stages": stages, **options}
+    return Variant(name, None, None, None, None, None, options)
+
+
+def _small_z(name, ratio, **options):
+    widths, depths = (48, 96, 192, 288), (2, 6, 12, 2)
+    return _lettered(name, widths, depths, 16, ratio, final_width=1536, **options)
+
+
+def _large_z(name, group_width, stem_type="tiered", **options):
+    stem = {"stem_width": 64, "stem_stride": 4, "stem_type": stem_type}
+    widths, depths = (64, 128, 256, 384), (3, 6, 12, 3)
+    sizes = {"widths": widths, "depths": depths, "final_width": 1792, **stem, **options}
+    return _lettered(name, group_width=group_width, ratio=4, **sizes)
+
 
 #: timm's key -> row. d, w_0, w_a, w_m, g.
 VARIANTS = {
@@ -302,6 +354,25 @@ VARIANTS = {
     "regnety_640": Variant("RegNetY-64GF", 20, 352, 147.48, 2.4, 328),
     "regnety_1280": Variant("RegNetY-128GF", 27, 456, 160.83, 2.52, 264),
     "regnety_2560": Variant("RegNetY-256GF", 27, 640, 230.83, 2.53, 373),
+    "regnetv_040": Variant("RegNetV-4.0GF", 22, 96, 31.41, 2.24, 64, _V),
+    "regnetv_064": Variant(
+        "RegNetV-6.4GF", 25, 112, 33.22, 2.27, 72, {**_V, "shortcut": "average"}
+    ),
+    "regnetz_005": Variant("RegNetZ-500MF", 21, 16, 10.7, 2.51, 4, {**_Z4, "final_width": 1024}),
+    "regnetz_040": Variant("RegNetZ-4.0GF", 28, 48, 14.5, 2.226, 8, _Z4),
+    "regnetz_040_h": Variant(
+        "RegNetZ-4.0GF-h", 28, 48, 14.5, 2.226, 8, {**_Z4, "final_width": 1536}
+    ),
+    "regnetz_b16": _small_z("RegNetZ-B16", 3),
+    "regnetz_b16_evos": _small_z("RegNetZ-B16-evos", 3, **_EVOS),
+    "regnetz_c16": _small_z("RegNetZ-C16", 4),
+    "regnetz_c16_evos": _small_z("RegNetZ-C16-evos", 4, **_EVOS),
+    "regnetz_d8": _large_z("RegNetZ-D8", 8),
+    "regnetz_d8_evos": _large_z("RegNetZ-D8-evos", 8, "deep", **_EVOS),
+    "regnetz_d32": _large_z("RegNetZ-D32", 32),
+    "regnetz_e8": _large_z(
+        "RegNetZ-E8", 8, widths=(96, 192, 384, 512), depths=(3, 8, 16, 3), final_width=2048
+    ),
 }
 
 
@@ -381,9 +452,10 @@ def _names() -> dict[str, str]:
             names[spelling.replace("-", "").replace(".", "_")] = key  # functions
         names[key] = key
         names[key.replace("_", "", 1)] = key  # keras.applications
-        names[re.sub("^regnet([xy])_", r"regnet-\1-", key)] = key  # Hugging Face
+        names[re.sub("^regnet([vxyz])_", r"regnet-\1-", key)] = key  # Hugging Face
     for key, variant in VARIANTS.items():
-        if "sgn" not in key and f"{key}_tv" not in VARIANTS:
+        of_torchvision = re.fullmatch(r"regnet[xy]_\d+(_tv)?", key)
+        if of_torchvision and f"{key}_tv" not in VARIANTS:
             display = variant.display_name.removesuffix("-tv").lower().replace(".0gf", "gf")
             letter, size = display.removeprefix("regnet").split("-")
             names[f"regnet_{letter}_{size.replace('.', '_')}"] = key  # torchvision

@@ -1,139 +1,23 @@
-"""Finds, reads and loads weights of every kind: published ones, files, and trained networks."""
+"""Reads and loads weights of every kind: published ones, files, and trained networks."""
 
 import dataclasses
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import keras
 
-from regnet_tf._errors import UserError, first_line, nearest
+from regnet_tf._errors import UserError, first_line
 from regnet_tf._internals import all_layers
-from regnet_tf._keras_files import load_model, saved_config, shape_of_weights
+from regnet_tf._keras_files import load_model, shape_of_weights
 from regnet_tf.facts import at_size, facts_of
-from regnet_tf.layers import Head, Stage, Stem
+from regnet_tf.finding import check_variant, find_weights, published_preprocessing
+from regnet_tf.layers import FinalConv, Head, Stage, Stem
 from regnet_tf.porting import count_classes, load_state_dict, to_state_dict
 from regnet_tf.preprocessing import Preprocessing
-from regnet_tf.published import best_weights, download, is_tag, list_weights, weights_info
-from regnet_tf.readers import SUFFIXES, read_state_dict
-from regnet_tf.variants import RegNetConfig, get_config, is_variant, variant_key
-
-#: Suffix of the files of Keras that hold weights alone.
-KERAS_WEIGHTS = ".weights.h5"
-
-
-class Found(NamedTuple):
-    """What a tag or a path stands for.
-
-    Attributes:
-        kind: "tag"; "model" for a `.keras` file, also that of a run; "weights" for a `.weights.h5`
-            file; "state dict" for a weight file or a folder of the Hugging Face hub.
-        path: the file or folder; the text itself for a tag.
-    """
-
-    kind: str
-    path: Path
-
-
-def find_weights(weights: str | os.PathLike, argument: str = "weights") -> Found:
-    """Finds out what a tag or a path stands for. The files are not read.
-
-    Args:
-        weights: the tag or path.
-        argument: the user's name for it, for errors.
-
-    Raises:
-        FileNotFoundError: for a file that does not exist.
-        UserError: for a run that has not saved a network yet, and for a text that is neither a tag
-            nor a path.
-    """
-    text, path = str(weights), Path(weights)
-    if is_tag(text):
-        return Found("tag", path)
-    if (path / "model.keras").is_file():
-        return Found("model", path / "model.keras")
-    if any((path / name).exists() for name in ("recipe.json", "run.json", "checkpoints")):
-        raise UserError(f"{text} holds no trained network yet (model.keras).")
-    kinds = {".keras": "model", KERAS_WEIGHTS: "weights"}
-    kinds |= dict.fromkeys((*SUFFIXES, ".h5"), "state dict")
-    kind = next((kinds[suffix] for suffix in kinds if text.endswith(suffix)), None)
-    if kind is None and not path.exists() and "/" not in text and "\\" not in text:
-        raise UserError(
-            f"`{argument}` must be a tag of published weights or a path. Received: {text!r}."
-            + nearest(text, list_weights(), count=4)
-            + " `list_weights()` gives all tags."
-        )
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {text}")
-    return Found(kind or "state dict", path)
-
-
-def config_of(weights: str | os.PathLike) -> RegNetConfig | None:
-    """Returns the configuration of a tag, a run or a `.keras` file; None for other files.
-
-    The weights are not read.
-
-    Raises:
-        UserError, FileNotFoundError: see `find_weights`; also for a damaged file.
-    """
-    found = find_weights(weights)
-    if found.kind == "tag":
-        return get_config(weights_info(str(weights)).variant)
-    network = _of_stem(found, "network")
-    return None if network is None else RegNetConfig.from_dict(network)
-
-
-def preprocessing_of(weights: str | os.PathLike, size: int) -> Preprocessing | None:
-    """Returns the preprocessing of images for a tag, a run or a `.keras` file; None if unknown.
-
-    The weights are not read.
-
-    Args:
-        weights: the tag or path.
-        size: side of the network's images in pixels; see `Checkpoint.preprocessing`.
-
-    Raises:
-        UserError, FileNotFoundError: as `config_of`.
-    """
-    found = find_weights(weights)
-    if found.kind == "tag":
-        return _published_preprocessing(str(weights), size)
-    known = _of_stem(found, "preprocessing")
-    return None if known is None else at_size(Preprocessing.from_dict(known), size)
-
-
-def check_variant(tag: str, variant: str) -> None:
-    """Raises a ValueError if a tag's weights are of another network than a known variant."""
-    own = weights_info(tag).variant
-    if is_variant(variant) and own != variant_key(variant):
-        raise ValueError(f"`weights` of {variant} cannot be {tag}, which are weights of {own}")
-
-
-def _published_preprocessing(tag: str, size: int | None) -> Preprocessing:
-    """Returns the preprocessing of the published test for its image size, else of the training."""
-    info = weights_info(tag)
-    return info.preprocessing(test=size in (None, info.test_image_size))
-
-
-def _of_stem(found: Found, entry: str) -> dict | None:
-    """Returns an entry of a saved model's stem as a dict; None if it or the stem is missing."""
-    if found.kind != "model":
-        return None
-    stems = _stems(saved_config(found.path))
-    return next((stem[entry] for stem in stems if stem.get(entry) is not None), None)
-
-
-def _stems(config: Any) -> Iterator[dict]:
-    """Yields the configurations of the stems of a saved model."""
-    if isinstance(config, dict):
-        if config.get("registered_name") == "regnet_tf>Stem":
-            inner = config.get("config")
-            if isinstance(inner, dict):
-                yield inner
-        config = list(config.values())
-    for part in config if isinstance(config, list) else ():
-        yield from _stems(part)
+from regnet_tf.published import best_weights, download, is_tag, weights_info
+from regnet_tf.readers import read_state_dict
+from regnet_tf.sharing.timm_config import described
+from regnet_tf.variants import RegNetConfig, get_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +34,7 @@ class Checkpoint:
         model: the Keras model of a run or a `.keras` file.
         path: path of a `.weights.h5` file.
         channels: number of input channels in a `.weights.h5` file.
+        told: preprocessing that a folder as the hub stores it tells.
     """
 
     origin: str
@@ -161,14 +46,18 @@ class Checkpoint:
     model: keras.Model | None = None
     path: Path | None = None
     channels: int | None = None
+    told: Preprocessing | None = None
 
     @classmethod
-    def find(cls, weights: bool | str | os.PathLike, variant: str | None = None) -> "Checkpoint":
+    def find(
+        cls, weights: "Checkpoint | bool | str | os.PathLike", variant: str | None = None
+    ) -> "Checkpoint":
         """Finds and reads the weights that a `weights` argument selects.
 
         Args:
-            weights: True or "imagenet", a tag, a folder that `regnet train` wrote, or the path of
-                a file, as `build_regnet` takes them.
+            weights: True or "imagenet", a tag, a folder that `regnet train` wrote, the path of a
+                file, or a name on the hub, as `build_regnet` takes them; or a checkpoint, which is
+                returned.
             variant: any name of the network that will take the weights. With "imagenet" it must be
                 the name of a known variant.
 
@@ -176,6 +65,8 @@ class Checkpoint:
             ValueError: for an unknown tag, a tag of another network, or a damaged file.
             OSError: for a file that is missing or cannot be downloaded.
         """
+        if isinstance(weights, cls):
+            return weights
         origin = str(weights)
         if weights is True or weights == "imagenet":
             origin = best_weights(str(variant))
@@ -183,12 +74,11 @@ class Checkpoint:
         if found.kind == "tag":
             return cls._published(origin, variant)
         if found.kind == "model":
-            return cls._of_model(origin, load_model(found.path))
+            return cls.of_model(origin, load_model(found.path))
         if found.kind == "weights":
             channels, classes = shape_of_weights(found.path)
             return cls(origin, classes=classes, path=found.path, channels=channels)
-        state_dict = read_state_dict(found.path)
-        return cls(origin, classes=count_classes(state_dict), state_dict=state_dict)
+        return cls._of_state_dict(origin, read_state_dict(found.path), described(found.path))
 
     @classmethod
     def _published(cls, tag, variant):
@@ -201,7 +91,29 @@ class Checkpoint:
         return cls(tag, tag, get_config(info.variant), classes, names, state_dict)
 
     @classmethod
-    def _of_model(cls, origin, model):
+    def _of_state_dict(cls, origin, state_dict, told):
+        classes = count_classes(state_dict)
+        names = told.class_names if len(told.class_names or ()) == classes else None
+        return cls(
+            origin,
+            config=told.config,
+            classes=classes,
+            class_names=names,
+            state_dict=state_dict,
+            told=told.preprocessing,
+        )
+
+    @classmethod
+    def of_model(cls, origin: str, model: keras.Model) -> "Checkpoint":
+        """Returns the weights of a model.
+
+        Args:
+            origin: the user's name for it.
+            model: a model with the layers of one RegNet.
+
+        Raises:
+            UserError: for another model, or one whose normalization is folded.
+        """
         layers = all_layers(model)
         for kind in (Stem, Head):
             found = sum(isinstance(layer, kind) for layer in layers)
@@ -209,7 +121,7 @@ class Checkpoint:
                 raise UserError(f"`weights` {origin} must hold one RegNet. It holds {found}.")
         head = next((layer for layer in layers if isinstance(layer, Head)), None)
         stem = next(layer for layer in layers if isinstance(layer, Stem))
-        if stem.conv.normalization is None:
+        if stem.normalization is None:
             raise UserError(
                 f"`weights` {origin} must have normalization layers. They were folded into the"
                 " kernels by `fuse`; pass the network before that."
@@ -231,10 +143,10 @@ class Checkpoint:
                 published test's gets the part of the image that training has kept.
         """
         if self.tag is not None:
-            return _published_preprocessing(self.tag, size)
+            return published_preprocessing(self.tag, size)
         stems = [] if self.model is None else all_layers(self.model)
-        known = [stem.preprocessing for stem in stems if isinstance(stem, Stem)]
-        return at_size(known[0], size) if known and known[0] else None
+        known = [stem.preprocessing for stem in stems if isinstance(stem, Stem)] or [self.told]
+        return at_size(known[0], size) if known[0] else None
 
     def load_into(self, model: keras.Model, unnamed_head: bool = True) -> str | None:
         """Loads the weights into a network of `build_regnet`.
@@ -288,7 +200,7 @@ class Checkpoint:
         """Reads a `.weights.h5` file by a copy of the network with the file's channels and head."""
         layers = all_layers(model)
         stem = next(layer for layer in layers if isinstance(layer, Stem))
-        last = [layer for layer in layers if isinstance(layer, Stage)][-1]
+        last = [layer for layer in layers if isinstance(layer, (Stage, FinalConv))][-1]
         trunk = keras.Model(stem.input, last.output, name="trunk")
         images = keras.Input((None, None, self.channels))
         x = keras.models.clone_model(trunk, input_tensors=images).output

@@ -6,7 +6,7 @@ form a stage. Stage widths are then fitted to the group width.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,12 +65,18 @@ class StageConfig:
     @property
     def inner_width(self) -> int:
         """Channels of the 3x3 convolution."""
-        return max(1, round(self.width * self.bottleneck_ratio))
+        return inner_width(self.width, self.bottleneck_ratio)
 
     @property
     def groups(self) -> int:
         """Number of groups of the 3x3 convolution."""
         return self.inner_width // self.group_width
+
+
+def inner_width(width: Any, bottleneck_ratio: Any) -> Any:
+    """Returns the channels of a block's 3x3 convolution; of arrays, an array."""
+    inner = np.maximum(1, np.round(np.multiply(width, bottleneck_ratio))).astype(int)
+    return inner if inner.ndim else int(inner)
 
 
 class BlockWidths(NamedTuple):

@@ -2,10 +2,12 @@
 
 import contextlib
 import functools
+import gc
 import hashlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 from typing import Any, NamedTuple
@@ -27,6 +29,8 @@ TAG = "regnetx_002.pycls_in1k"
 PYTORCH = {"torch", "timm", "torchvision", "transformers"}
 TESTS = pathlib.Path(__file__).parent
 
+# Shells start jobs in the background with this signal ignored, and programs under test inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Two devices for tests of distribution strategies. A GPU's short floats would hide wrong numbers.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
@@ -54,6 +58,25 @@ def pytest_collection_modifyitems(items):
 def pytest_report_header():
     """What depends on the processor depends on this."""
     return f"oneDNN: {onednn()}, on {_cpu.processor()}"
+
+
+def pytest_collection_finish():
+    """The millions of objects of imported packages stay: no garbage collection looks at them."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def hasty():
+    """Exports measure speed for a moment, and few images are drawn of each run."""
+    from export import exporting
+    from training import figures
+
+    with pytest.MonkeyPatch.context() as patch:
+        quick = functools.partial(exporting.measure_speed, repeats=1, seconds=0.01)
+        patch.setattr(exporting, "measure_speed", quick)
+        patch.setattr(figures, "SHEET", 10)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -202,9 +225,5 @@ def exported(digits_run, tmp_path_factory):
     from export.source import load_source
 
     source, folder = load_source(digits_run), tmp_path_factory.mktemp("exports") / "digits"
-    with pytest.MonkeyPatch.context() as patch:
-        hasty = functools.partial(exporting.measure_speed, repeats=1, seconds=0.01)
-        patch.setattr(exporting, "measure_speed", hasty)
-        formats = ("saved_model", "tflite")
-        facts = exporting.export(source, folder, formats, say=lambda _: None)
+    facts = exporting.export(source, folder, ("saved_model", "tflite"), say=lambda _: None)
     return Exported(folder, source, facts, folder / "serving" / "digits" / "1")

@@ -1,5 +1,6 @@
 """Feature maps: timm's numbers, dilation, weights, saving, fusing, what is refused."""
 
+import itertools
 import json
 import pathlib
 
@@ -56,13 +57,19 @@ def assert_same(found, expected, tolerance=0.0):
 # timm's `features_only` networks.
 
 
-@pytest.mark.parametrize("output_stride", [8, 16, 32])
-@pytest.mark.parametrize("variant", ["regnetx_002", "regnety_004"])
+@pytest.mark.parametrize(
+    "variant, output_stride",
+    [
+        *itertools.product(("regnetx_002", "regnety_004"), (8, 16, 32)),
+        ("regnetv_064", 8),  # with average pooling in a dilated stage
+        ("regnetz_040_h", 16),
+    ],
+)
 def test_features_of_timm(variant, output_stride):
     """Stem and stages, and the logits of the classifier on them."""
     keys = json.loads((GOLDEN / f"timm_{variant}.keys.json").read_text())["keys"]
-    state_dict = {name: golden_weights.fill(name, shape) for name, shape in keys}
     golden = dict(np.load(GOLDEN / "features" / f"timm_{variant}_os{output_stride}.npz"))
+    state_dict = golden_weights.state_dict(keys, golden)
     for name in ("shape", "mean", "std", "first", "last"):
         golden[f"tap_{name}"] = golden[name]
     for prefix, tap in (("", "tap"), ("odd_", "odd")):
@@ -81,8 +88,9 @@ def test_features_of_timm(variant, output_stride):
     ):
         outputs = features(tapped, images)
         logits = golden[f"{prefix}logits"]
-        assert np.abs(outputs.pop("logits") - logits).max() <= 2e-5 * logits.std()
-        assert_taps(outputs.values(), golden, tap, 2e-5)
+        tolerance = 5e-5 if variant == "regnetv_064" else 2e-5
+        assert np.abs(outputs.pop("logits") - logits).max() <= tolerance * logits.std()
+        assert_taps(outputs.values(), golden, tap, tolerance)
 
 
 # Levels and dilation.

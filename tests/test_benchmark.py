@@ -81,6 +81,7 @@ def test_memory_of_a_training_step():
     assert 50 < memory["step"] < memory["peak"] < 10_000
 
 
+@pytest.mark.slow
 def test_table_of_features(tmp_path, capsys):
     out = tmp_path / "features.json"
     options = "--features --variant regnetx_002 --batch-size 1 --image-size 64 --repeats 1"

@@ -355,6 +355,7 @@ def test_an_environment_of_its_own(tmp_path, compare, fakes, monkeypatch):
         install(bad, tmp_path / "environments", os.environ)
 
 
+@pytest.mark.slow
 def test_the_same_library_with_other_variables(tmp_path, compare, fakes, monkeypatch):
     other = fake("other", packages=("pip",), requirements=("pip",))
     changes = {"variables": (("FAKE_MEMORY", "7"),), "same_as": "other"}

@@ -206,7 +206,7 @@ def segmentation():
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize:UserWarning")
-@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+@pytest.mark.parametrize("mode", ["int8", "float8", pytest.param("int4", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("make", [gated, segmentation])
 def test_quantized_networks_are_saved(make, mode, tmp_path):
     model = make()

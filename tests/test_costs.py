@@ -32,16 +32,20 @@ CONFIGS = {
 }
 
 
+SOURCES = ("timm", "timm_byobnet", "torchvision", "pycls", "huggingface", "mmpretrain")
+
+
 def counts(found):
     return [found.parameters, found.statistics, found.flops, found.multiply_adds, found.activations]
 
 
-@pytest.mark.parametrize("source", ["timm", "torchvision", "pycls", "huggingface", "mmpretrain"])
+@pytest.mark.parametrize("source", SOURCES)
 def test_published_counts(golden_variants, source):
     for name, row in golden_variants[source].items():
         assert counts(complexity(name)) == [row[key] for key in COUNTS], name
 
 
+@pytest.mark.slow
 def test_built_variants_have_the_counted_parameters(without_values):
     with without_values():
         for key in VARIANTS:

@@ -263,7 +263,7 @@ def test_data_set_that_is_not_prepared(tmp_path):
 
 
 def test_data_set_of_no_labelled_images(tmp_path):
-    with pytest.raises(UserError, match="holds no images with one label each"):
+    with pytest.raises(UserError, match="holds no images with labels"):
         load("imdb_reviews", data_dir=str(tmp_path))
 
 

@@ -1,6 +1,8 @@
 """Accuracies of networks in every form, and the table next to the published ones."""
 
+import contextlib
 import csv
+import io
 import json
 import shutil
 import zipfile
@@ -22,7 +24,9 @@ from regnet_tf._predictors import Predictor, with_names
 from regnet_tf.class_names import imagenet_classes, imagenet_synsets
 from training import evaluate
 from training.data import load
+from training.evaluation.jobs import jobs_of
 from training.evaluation.matching import match_classes, matched
+from training.evaluation.published import published_set
 from training.evaluation.testing import FILES
 from training.loop.directory import write_run
 from training.loop.loading import load_for
@@ -89,10 +93,18 @@ def labels(tmp_path):
     return file
 
 
-def test_a_run_of_training(run, truth, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def evaluated(run, tmp_path_factory):
+    """The folder of the run's evaluation, and what was printed."""
+    out, printed = tmp_path_factory.mktemp("evaluated"), io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert command(run, "--out", out, "--batch-size", 64) == 0
+    return out / "run", printed.getvalue()
+
+
+def test_a_run_of_training(evaluated, truth):
     """Without --data, it is tested on what its training held out."""
-    assert command(run, "--out", tmp_path, "--batch-size", 64) == 0
-    folder = tmp_path / "run"
+    folder, printed = evaluated
     assert {path.name for path in folder.iterdir()} == set(FILES)
     result = json.loads((folder / "evaluation.json").read_text())
     labels, scores = truth
@@ -105,7 +117,6 @@ def test_a_run_of_training(run, truth, tmp_path, capsys):
     assert result["macro_f1"] == pytest.approx(metrics.f1_score(labels, predicted, average="macro"))
     assert (result["images"], result["data"], result["split"]) == (450, "digits", "test")
     assert Preprocessing.from_dict(result["preprocessing"]) == RECIPE.images.preprocessing
-    printed = capsys.readouterr().out
     assert f"Test accuracy {result['accuracy']:.2%}" in printed
     assert str(folder / "classes.csv") in printed and "was trained on" not in printed
 
@@ -121,12 +132,11 @@ def test_a_run_of_training(run, truth, tmp_path, capsys):
     np.testing.assert_allclose(found, scores.max(-1), atol=1e-4)
 
 
-def test_grad_cam_of_mistakes(run, tmp_path):
-    sizes = []
-    for extra in ((), ("--grad-cam", "--overwrite")):
-        assert command(run, "--out", tmp_path, *extra) == 0
-        content = (tmp_path / "run" / "mistakes.png").read_bytes()
-        sizes.append(tf.io.decode_png(content).shape)
+def test_grad_cam_of_mistakes(run, evaluated, tmp_path):
+    assert command(run, "--out", tmp_path, "--grad-cam") == 0
+    folders = (evaluated[0], tmp_path / "run")
+    files = [(folder / "mistakes.png").read_bytes() for folder in folders]
+    sizes = [tf.io.decode_png(content).shape for content in files]
     assert sizes[1][0] > sizes[0][0]  # half the columns, so more rows
 
 
@@ -197,6 +207,13 @@ def test_a_data_set_of_some_of_the_classes(network, photos, truth, tmp_path):
     labels, scores = (one[:100] for one in truth)
     kept = np.isin(labels, (3, 7))
     assert result["accuracy"] == pytest.approx(accuracy(labels[kept], scores[kept]), abs=1e-6)
+    assert "were compared" not in result["summary"]
+    arguments = ("--data", photos, "--out", tmp_path / "out", "--only-its-classes", "--overwrite")
+    assert command(tmp_path / "net.keras", *arguments) == 0
+    result = json.loads((tmp_path / "out" / "net.keras" / "evaluation.json").read_text())
+    expected = ((scores[:, 3] < scores[:, 7])[kept] == (labels[kept] == 7)).mean()
+    assert result["accuracy"] == pytest.approx(expected, abs=1e-6)
+    assert "Only the scores of the data set's 2 of 10 classes were compared" in result["summary"]
 
 
 def test_networks_that_do_not_know_their_classes(network, labels, truth, tmp_path, capsys):
@@ -226,7 +243,7 @@ def test_networks_that_do_not_know_their_classes(network, labels, truth, tmp_pat
     assert "`labels` must hold 10 different names" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [(), ("--scale", "1")])
+@pytest.mark.parametrize("arguments", [(), pytest.param(("--scale", "1"), marks=pytest.mark.slow)])
 def test_a_network_that_normalizes_its_images(network, truth, tmp_path, arguments, capsys):
     """Its accuracy is what Keras' own evaluation finds on levels."""
     inputs = keras.Input((32, 32, 3))
@@ -264,7 +281,9 @@ def test_networks_of_several_classes_an_image(tmp_path):
     predictor = Predictor(
         "net", 4, lambda images: scores[images], False, None, tuple("abcd"), None, independent=True
     )
-    data = SimpleNamespace(target="classes", class_names=("c", "a"))
+    data = SimpleNamespace(
+        target="classes", class_names=("c", "a"), any_class=False, only_its_classes=False
+    )
     numbers = tf.data.Dataset.from_tensor_slices((np.arange(60), has)).batch(60)
     chosen, batches = matched(predictor, data, numbers)
     ((images, labels),) = batches
@@ -307,7 +326,7 @@ def test_a_table_of_several_classes_an_image(photos, tmp_path):
 
 def test_maps_keep_their_ignored_pixels():
     predictor = Predictor("net", 3, None, False, None, tuple("abc"), None, of_pixels=True)
-    data = SimpleNamespace(target="pixels", class_names=("c", "a"))
+    data = SimpleNamespace(target="pixels", class_names=("c", "a"), only_its_classes=False)
     maps = np.array([[[0, 1], [255, 0]]])
     _, batches = matched(predictor, data, tf.data.Dataset.from_tensors((0, maps)))
     ((_, labels),) = batches
@@ -318,23 +337,26 @@ def test_what_is_there_is_not_computed_again(run, tmp_path, monkeypatch, capsys)
     def loading(*_):
         raise AssertionError
 
-    shutil.copytree(run, tmp_path / "run")
-    run = tmp_path / "run"
+    run = shutil.copytree(run, tmp_path / "run")
     arguments = (run, "--out", tmp_path / "out")
-    tmp_path /= "out"
     assert command(*arguments) == 0
-    (tmp_path / "run" / "classes.csv").unlink()
-    assert command(*arguments, "--crop-fraction", "0.5") == 0  # another setting counts anew
-    written = (tmp_path / "run" / "evaluation.json").read_text()
-    assert Preprocessing(**json.loads(written)["preprocessing"]).crop_fraction == 0.5
-    assert command(*arguments, "--overwrite") == 0
     monkeypatch.setattr(evaluate, "_predictor", loading)
     capsys.readouterr()
     assert command(*arguments) == 0
     assert "evaluated earlier" in capsys.readouterr().out
+    for more in (["--overwrite"], ["--crop-fraction", "0.5"]):  # another setting counts anew
+        with pytest.raises(AssertionError):
+            command(*arguments, *more)
     (run / "model.keras").touch()  # a new network
     with pytest.raises(AssertionError):
         command(*arguments)
+
+
+def test_a_setting_is_written(run, tmp_path):
+    arguments = (run, "--out", tmp_path, "--crop-fraction", "0.5")
+    assert command(*arguments) == 0
+    written = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert Preprocessing(**written["preprocessing"]).crop_fraction == 0.5
 
 
 def test_saved_model(network, truth, labels, tmp_path):
@@ -383,7 +405,9 @@ def test_saved_model_that_normalizes_itself(network, truth, tmp_path):
     np.testing.assert_allclose(predictor.scores(crops), truth[1], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("batch", [None, 1, 8])
+@pytest.mark.parametrize(
+    "batch", [8, *(pytest.param(one, marks=pytest.mark.slow) for one in (None, 1))]
+)
 def test_tflite(network, truth, labels, tmp_path, batch):
     """Also with a fixed batch, which its runtime accepts alone."""
     pytest.importorskip("ai_edge_litert")
@@ -440,9 +464,9 @@ def test_published_accuracies(hub, photographs, tmp_path, capsys):
     arguments = (TAG, "--data", photographs, "--out", tmp_path / "out")
     assert command(*arguments, "--compare-published") == 0
     printed = capsys.readouterr()
-    assert "of the 50,000 images of ImageNet's validation set" in printed.err
+    assert "of the 50,000 images of ImageNet; " in printed.err
     rows = list(csv.DictReader((tmp_path / "out" / "published.csv").read_text().splitlines()))
-    published = regnet_tf.weights_info(TAG).published
+    published = regnet_tf.weights_info(TAG).accuracies("imagenet2012")
     assert [row["by"] for row in rows] == [entry["source"] for entry in published]
     assert [float(row["published"]) for row in rows] == [entry["top1"] for entry in published]
     assert {row["by"]: row["interpolation"] for row in rows} == {
@@ -465,13 +489,35 @@ def test_published_accuracies(hub, photographs, tmp_path, capsys):
         assert float(row["difference"]) == pytest.approx(difference, abs=0.002)
     assert TAG in printed.out and (tmp_path / "out" / "published.md").is_file()
 
+    # A folder with the name of another data set, whose accuracies are published, too.
+    photographs.rename(tmp_path / "imagenet-r")
+    arguments = (TAG, "--data", tmp_path / "imagenet-r", "--out", tmp_path / "out")
+    assert command(*arguments, "--compare-published") == 0
+    assert "of the 30,000 images of ImageNet-R; " in capsys.readouterr().err
+    (row,) = table(tmp_path / "out" / "published.csv")
+    assert (row["by"], float(row["published"])) == ("timm", 28.840)
+
 
 def test_every_published_accuracy_has_a_setting():
-    options = evaluate._parser().parse_args(["all", "--compare-published"])
-    jobs = evaluate._jobs(options)
-    published = [len(regnet_tf.weights_info(tag).published) for tag in regnet_tf.list_weights()]
-    assert len(jobs) == sum(published) == 108
-    assert len({job.folder for job in jobs}) == len(jobs)
+    for dataset, count in {
+        "imagenet2012": 130,
+        **dict.fromkeys(("imagenet2012_real", "imagenet_v2", "imagenet_a", "imagenet_sketch"), 67),
+    }.items():
+        jobs = jobs_of(["all"], dataset)
+        assert len(jobs) == len({job.folder for job in jobs}) == count
+        assert all(job.published["dataset"] == dataset for job in jobs)
+
+
+def test_published_sets_by_name():
+    for data, expected in {
+        "imagenet_a": "imagenet_a",
+        "imagenet_r:0.2.0": "imagenet_r",
+        "data/imagenet-r": "imagenet_r",
+        "photographs": "imagenet2012",
+        None: "imagenet2012",
+    }.items():
+        assert published_set(data) == expected
+    assert published_set("val", real_labels=True) == "imagenet2012_real"
 
 
 def named(outputs, classes=None):
@@ -512,6 +558,7 @@ def test_errors_are_one_line(run, tmp_path, capsys):
         ([text, "--data", "digits"], "text.keras is damaged"),
         ([tmp_path / "no.tflite", "--data", "digits"], "no.tflite cannot be read"),
         ([tmp_path / "weights", "--data", "digits"], "needs a `variant`"),
+        ([run, "--real-labels", text], "--real-labels needs --data"),
         ([run, "--image-size", "40"], "`image_size` must be 32"),
         ([run, "--interpolation", "nearest"], "`interpolation` must be one of"),
     ):

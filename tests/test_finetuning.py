@@ -143,6 +143,7 @@ def test_command_fine_tunes_and_says_what_it_does(photos, source, capsys, tmp_pa
     }
 
 
+@pytest.mark.slow
 def test_weights_are_read_once_and_not_by_a_run_that_resumes(
     photos, source, tmp_path, monkeypatch, capsys
 ):
@@ -182,6 +183,7 @@ def test_weights_of_another_network_are_refused_before_they_are_read():
         )
 
 
+@pytest.mark.slow
 def test_head_is_new_for_other_classes(source, capsys, tmp_path):
     changes = {**_TINY, "data.name": "digits", "data.classes": ("0", "1"), "schedule.max_steps": 1}
     recipe = choosing.fitted_to_weights(get_recipe("finetune", changes), source, changes)
@@ -295,7 +297,7 @@ def test_run_stopped_around_the_release_ends_as_if_nothing_had_been(
     def save_and_terminate(checkpoints, progress):
         path = save(checkpoints, progress)
         if progress.step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return path
 
     recipe = get_recipe("smoke", _RELEASED)
@@ -350,7 +352,7 @@ def test_run_stops_early_and_keeps_the_best_epoch(tmp_path, capsys, monkeypatch)
         path = save(checkpoints, progress)
         kept.append(checkpoints._variables()["network/head/kernel"].numpy())
         if progress.step == 9:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return path
 
     recipe = get_recipe(

@@ -1,6 +1,5 @@
 """Formats of an export: which are written, which stay, and what happens if one fails."""
 
-import functools
 import json
 import shutil
 
@@ -23,15 +22,6 @@ pytest.importorskip("openvino")
 pytest.importorskip("tf2onnx")
 
 FLOAT32 = ("SavedModel", "TFLite float32", "ONNX float32", "OpenVINO float32")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def hasty():
-    """Measuring takes longest."""
-    with pytest.MonkeyPatch.context() as patch:
-        speed = functools.partial(exporting.measure_speed, repeats=1, seconds=0.01)
-        patch.setattr(exporting, "measure_speed", speed)
-        yield
 
 
 @pytest.fixture(scope="module")

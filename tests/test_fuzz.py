@@ -39,8 +39,8 @@ from regnet_tf.layers import (
     XBlock,
     YBlock,
 )
+from regnet_tf.options import ACTIVATIONS
 from regnet_tf.runtimes import open_file
-from regnet_tf.variants import ACTIVATIONS
 from training.loop.checkpoints import Checkpoints, Progress
 from training.recipes import RECIPES, Recipe
 from training.recipes.recipe import FIELD_TYPES, PARTS

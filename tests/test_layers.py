@@ -13,6 +13,7 @@ from regnet_tf import (
     BatchNorm,
     ConvNorm,
     DropPath,
+    EvoNorm,
     Head,
     SqueezeExcite,
     Stage,
@@ -20,7 +21,9 @@ from regnet_tf import (
     XBlock,
     YBlock,
 )
-from regnet_tf.variants import ACTIVATIONS
+from regnet_tf._internals import sublayers
+from regnet_tf.layers.blocks import AveragePooling
+from regnet_tf.options import ACTIVATIONS
 
 # Per layer: arguments other than the defaults, input shape, output shape.
 LAYERS = {
@@ -638,3 +641,91 @@ def test_folded_normalization_is_exact(monkeypatch, groups, stride, dilation):
         scale = np.abs(expected).max()
         np.testing.assert_allclose(one, expected, rtol=0, atol=2e-6 * scale)
         np.testing.assert_allclose(other, one, rtol=0, atol=2e-6 * scale)
+
+
+# Options of RegNetV and RegNetZ. Golden logits of published networks are in test_porting.py.
+
+
+def test_evonorm_by_hand():
+    layer = EvoNorm()
+    x = 3 * np.asarray(normal(2, 3, 5, 32))
+    layer.build(x.shape)
+    gamma, beta, v = (np.asarray(normal(32)) for _ in range(3))
+    for variable, value in ((layer.gamma, gamma), (layer.beta, beta), (layer.v, v)):
+        variable.assign(value)
+    wide = x.astype("float64")
+    deviations = np.sqrt(wide.reshape(2, 15, 2, 16).var((1, 3), keepdims=True) + 1e-3)
+    activated = wide / (1 + np.exp(-wide * v))
+    expected = (activated.reshape(2, 15, 2, 16) / deviations).reshape(x.shape) * gamma + beta
+    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+    with pytest.raises(ValueError, match="groups of 16 channels"):
+        EvoNorm().build((1, 4, 4, 24))
+
+
+@pytest.mark.parametrize("stride, last", [(2, 7.0), (1, 7 / 4)])
+def test_average_pooling_at_odd_sides(stride, last):
+    """As timm's: the corner has one pixel at stride 2, and three zeros beside it at stride 1."""
+    x = np.arange(9, dtype="float32").reshape(1, 3, 3, 1)
+    x[0, -1, -1] = 7
+    found = np.asarray(AveragePooling(stride)(x))[0, :, :, 0]
+    assert found.shape == ((2, 2) if stride == 2 else (3, 3))
+    assert (found[0, 0], found[-1, -1]) == (2.0, last)
+
+
+@pytest.mark.parametrize(
+    "options, names",
+    [
+        ({"shortcut": "none"}, {"conv_1", "conv_2", "conv_3"}),
+        ({"shortcut": "average"}, {"conv_1", "conv_2", "conv_3", "shortcut", "pool"}),
+        (
+            {"preactivation": True},
+            {"norm_1", "conv_1", "conv_2", "norm_3", "conv_3", "shortcut"},
+        ),
+    ],
+)
+def test_layers_of_a_block_that_changes_its_shape(options, names):
+    block = XBlock(16, 8, stride=2, **options)
+    x = normal(2, 5, 5, 8)
+    assert block(x).shape == block.compute_output_shape(x.shape) == (2, 3, 3, 16)
+    assert {layer.name for layer in sublayers(block)} == names
+    copy = XBlock.from_config(block.get_config())
+    copy.build(x.shape)
+    copy.set_weights(block.get_weights())
+    np.testing.assert_array_equal(copy(x), block(x))
+
+
+def test_a_block_without_shortcut_drops_no_path():
+    """There would be nothing left of an image."""
+    for stride, dropped in ((2, False), (1, True)):
+        block = XBlock(8, 8, stride=stride, shortcut="none", drop_path_rate=0.9)
+        block.build((1, 4, 4, 8))
+        assert (block.drop_path is not None) == dropped
+
+
+def test_activation_after_the_sum():
+    """Blocks with a linear output or preactivation have negative outputs, others have none."""
+    x = normal(4, 4, 4, 8)
+    for options, negative in (
+        ({}, False),
+        ({"linear_output": True}, True),
+        ({"preactivation": True}, True),
+    ):
+        assert (np.asarray(XBlock(8, 8, **options)(x)).min() < 0) == negative
+
+
+def test_inner_width_from_the_input():
+    for bottleneck_in, inner in ((True, 32), (False, 64)):
+        block = YBlock(16, 8, bottleneck_ratio=4, bottleneck_in=bottleneck_in, se_quantum=8)
+        block.build((1, 4, 4, 8))
+        assert block.conv_2.filters == inner
+        assert block.gate.squeeze_width == 8  # a quarter of 8, and at least the quantum
+
+
+def test_stems_of_three_convolutions():
+    for stem_type, widths in (("tiered", [6, 8, 16]), ("deep", [16, 16, 16])):
+        stem = Stem(16, 4, stem_type)
+        assert stem(normal(1, 9, 9, 3)).shape == (1, 3, 3, 16)
+        assert [conv.filters for conv in stem.convs] == widths
+        assert [conv.stride for conv in stem.convs] == [2, 1, 2]
+    with pytest.raises(ValueError, match="`stem_stride` must be 1 or 2"):
+        Stem(16, 4)

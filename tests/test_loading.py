@@ -21,7 +21,8 @@ from regnet_tf import (
 )
 from regnet_tf._errors import UserError
 from regnet_tf._trained import load_trained
-from regnet_tf.weights import Checkpoint, config_of, preprocessing_of
+from regnet_tf.finding import config_of, preprocessing_of
+from regnet_tf.weights import Checkpoint
 from training.loop.directory import write_run
 
 X = RegNetConfig(
@@ -273,7 +274,7 @@ def test_paths_that_hold_nothing(tmp_path):
         tmp_path / "run": "holds no trained network yet",
         tmp_path / "absent.keras": "There is no file",
         tmp_path / "bad.keras": "bad.keras is damaged|bad.keras cannot be read",
-        "regnetx_002.pyclz": "must be a tag of published weights or a path.*Nearest: regnetx_002",
+        "regnetx_002.pyclz": "must be a tag of published weights.*Nearest: regnetx_002",
     }
     for path, message in cases.items():
         for function in (Checkpoint.find, config_of, load_trained):

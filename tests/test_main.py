@@ -25,19 +25,23 @@ def test_variants(capsys):
 
 def test_weights_list_and_info(capsys):
     main(["weights", "list", "regnety_032.*"])
-    assert "| `regnety_032.ra_in1k` | apache-2.0 | 1000 | 224 | 82.72 | timm, 288 |" in (
-        capsys.readouterr().out
-    )
-    assert weights_table().count("\n") == 62
+    row = "| `regnety_032.ra_in1k` | apache-2.0 | 1000 | 224 | 82.72 | timm, 288 |"
+    assert f"{row} 87.94 | 72.78 | 26.17 | 45.88 | 33.42 |" in capsys.readouterr().out
+    assert weights_table().count("\n") == 73
     main(["weights", "info", "regnety_032.ra_in1k"])
-    assert "timm/regnety_032.ra_in1k" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "timm/regnety_032.ra_in1k" in printed
+    assert "| ImageNet-A | timm | 288 | 26.173 | 61.013 |" in printed
+    main(["weights", "info", "regnety_320.seer"])  # without published accuracies
+    assert "|" not in capsys.readouterr().out
 
 
 def test_weights_convert(tmp_path, capsys):
     source, target = tmp_path / "a.npz", tmp_path / "b.safetensors"
     state_dict = regnet_tf.to_state_dict(regnet_tf.build_regnet("regnetx_002"), "pycls")
     regnet_tf.write_state_dict(source, state_dict)
-    main(["weights", "convert", "regnetx_002", str(source), str(target), "--names", "torchvision"])
+    options = ["--variant", "regnetx_002", "--names", "torchvision"]
+    main(["weights", "convert", str(source), str(target), *options])
     assert str(target) in capsys.readouterr().out
     converted = regnet_tf.read_state_dict(target)
     stem = state_dict["stem.conv.weight"][:, ::-1]
@@ -128,8 +132,10 @@ def test_unknown_program(regnet):
     ("words", "message"),
     [
         (["train", "--recipe", "digitz"], "regnet train: error: "),
-        (["verify", "nowhere"], "regnet verify: error: "),
-        (["data", "inspect", "nowhere"], "regnet data inspect: error: "),
+        *(
+            pytest.param([*name.split(), "nowhere"], f"regnet {name}: error: ", marks=marks)
+            for name, marks in (("verify", ()), ("data inspect", pytest.mark.slow))
+        ),
     ],
 )
 def test_errors_of_programs_are_one_line(regnet, tmp_path, words, message):

@@ -108,6 +108,10 @@ def test_published_weights():
     )
     assert "| `regnety_032.ra_in1k` | timm | 288 | 288 | bicubic | 82.724 | 96.426 |" in text
     assert "| `regnetx_002.pycls_in1k` | pycls | 256 | 224 | bilinear, no antialiasing |" in text
+    accuracies = "88.949 | 74.460 | 40.000 | 50.317 | 36.973"
+    assert f"| `regnetz_040_h.ra3_in1k` | timm, 320 | {accuracies} |" in text
+    assert "| `regnetz_040_h.ra3_in1k` | timm | 320 | 320 | bicubic | 84.498 | 97.006 |" in text
+    assert lines(text, "| RegNetZ-D8 | `regnetz_d8` |  |  |  |  |  | 64, 128, 256, 384 |")
 
 
 def test_the_command_writes_the_page(tmp_path, capsys):

@@ -137,13 +137,17 @@ FUNCTIONS = [
         "4_0GF", "6_4GF", "8_0GF", "12GF", "16GF", "32GF",
     )
 ]  # fmt: skip
+FUNCTIONS += ["RegNetV4_0GF", "RegNetV6_4GF", "RegNetZ500MF", "RegNetZ4_0GF", "RegNetZ4_0GFh"]
+FUNCTIONS += [f"RegNetZ{size}" for size in ("B16", "C16", "D8", "D32", "E8")]
+FUNCTIONS += [f"RegNetZ{size}evos" for size in ("B16", "C16", "D8")]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_function_names(name):
     function = getattr(regnet_tf, name)
     assert function.__name__ == name
-    display = re.sub(r"([XY])", r"\1-", name).replace("_", ".")
+    display = re.sub(r"(?<=RegNet)([V-Z])", r"\1-", name).replace("_", ".")
+    display = re.sub(r"(h|evos)$", r"-\1", display)
     assert display in function.__doc__
     assert f"{complexity(name).parameters / 1e6:.1f} million parameters" in function.__doc__
 
@@ -169,20 +173,21 @@ def test_the_range_that_docstrings_tell(include):
 
 
 def test_there_are_no_other_functions():
-    assert sorted(name for name in vars(regnet_tf) if re.match("RegNet[XY]", name)) == sorted(
+    assert sorted(name for name in vars(regnet_tf) if re.match("RegNet[V-Z]", name)) == sorted(
         FUNCTIONS
     )
 
 
 def test_functions_build(without_values):
     small = [name for name in FUNCTIONS if complexity(name).parameters < 8e6]
-    assert len(small) == 8
+    assert len(small) == 9
     parts = ["images", "stem", "stage_1", "stage_2", "stage_3", "stage_4", "pool", "head"]
     with without_values():
         models = {name: getattr(regnet_tf, name)(classes=10) for name in small}
     for name, model in models.items():
         assert model.output_shape == (None, 10)
-        assert [layer.name for layer in model.layers] == parts
+        names = [layer.name for layer in model.layers]
+        assert [part for part in names if not part.startswith("final_")] == parts
         widths = [layer.output.shape[-1] for layer in model.layers[2:6]]
         assert widths == [stage.width for stage in get_config(name).stages]
 
@@ -610,7 +615,7 @@ def test_fit_on_two_devices(two_devices):
         np.testing.assert_allclose(found, array, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("synchronized", [False, True])
+@pytest.mark.parametrize("synchronized", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_fit_where_a_device_gets_no_images(two_devices, synchronized):
     """The last of 9 images in batches of 4."""
     x, y = images(9, 16, 16, 3), np.arange(9) % 5

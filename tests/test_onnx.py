@@ -252,7 +252,17 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("fpn of an odd size", "unet", "dilated", "transparent"),
+        *("own gates", "pixel features", "rescaling"),
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in ("fpn", "any size", "gray", "features", "sigmoid")
+        ),
+    ],
+)
 def test_other_networks(kind, tmp_path):
     keras.utils.set_random_seed(0)
     make, size, transpositions = OTHERS[kind]

@@ -1,7 +1,10 @@
 """OpenVINO files: graph, exactness against Keras, texts inside, integers, OpenVINO Model API."""
 
 import collections
+import ctypes
+import gc
 import json
+import logging
 import re
 import resource
 import sys
@@ -26,6 +29,8 @@ from regnet_tf import (
     segmentation_model,
 )
 from regnet_tf._errors import UserError
+from regnet_tf._signal_stack import kept_signal_stack
+from regnet_tf.runtimes import open_file
 
 openvino = pytest.importorskip("openvino")
 
@@ -69,6 +74,7 @@ def source_of(model, labels=(), **changes):
     return Source("tiny", model, PREPROCESSING.replace(**changes), labels, examples)
 
 
+@kept_signal_stack()
 def opened(path):
     """A function from images to arrays by name, in float32 on every processor."""
     options = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -89,6 +95,25 @@ def written(tmp_path_factory):
     network, path = Network(source.model), tmp_path_factory.mktemp("openvino") / "tiny.xml"
     write_openvino(path, network, source, "float32")
     return source, network, path
+
+
+def signal_stack():
+    """Address, flags and size of the stack on which this thread receives signals."""
+    words = (ctypes.c_size_t * 3)()
+    assert ctypes.CDLL(None).sigaltstack(None, words) == 0
+    return list(words)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="OpenVINO does it on Linux")
+def test_signals_can_be_received_after_two_networks(written):
+    """OpenVINO would leave a freed stack, and the next signal would end the process."""
+    before = signal_stack()
+    older, newer = open_file(written[2]), open_file(written[2])
+    del older
+    gc.collect()
+    del newer
+    gc.collect()
+    assert signal_stack() == before
 
 
 def test_graph(written):
@@ -250,8 +275,10 @@ def test_weights_are_integers(integers):
 
 def test_integers_are_the_same_again_and_silent(integers, tmp_path, capfd):
     source, network, path = integers
+    before = [log.level for log in (logging.root, *logging.root.handlers)]
     write_openvino(tmp_path / "x.xml", network, source, "int8")
     assert capfd.readouterr() == ("", "")
+    assert [log.level for log in (logging.root, *logging.root.handlers)] == before
     for suffix in (".xml", ".bin"):
         again = (tmp_path / "x").with_suffix(suffix)
         assert again.read_bytes() == path.with_suffix(suffix).read_bytes()
@@ -270,6 +297,7 @@ def test_unknown_operations_are_named(tmp_path):
     ):
         with pytest.raises(UserError, match=r"cannot be converted to OpenVINO: .*: Erfinv$"):
             check()
+        assert logging.root.level == logging.WARNING  # OpenVINO would leave it at errors
     assert not list(tmp_path.iterdir())
 
 

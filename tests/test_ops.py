@@ -237,6 +237,19 @@ def test_batch_norm_keeps_float32_statistics_of_short_floats(dtype):
         assert_close(one, expected, dtype)
 
 
+@pytest.mark.short_floats
+def test_batch_norm_of_short_variables():
+    """As under the policy "bfloat16", whose variables are short, too."""
+    short = [tf.cast(one, "bfloat16") for one in tensors(norm_arguments(images=64), "bfloat16")]
+    x, gamma, beta, _ = rounded = [one.numpy().astype("float64") for one in short]
+    for one, expected in zip(norm_and_gradients(*short), reference_norm(*rounded), strict=True):
+        assert one.dtype == "bfloat16"
+        assert_close(one, expected, "bfloat16")
+    variance = np.abs(gamma)
+    y = batch_norm_inference(*short[:3], short[2], tf.abs(short[1]), EPSILON)
+    assert_close(y, (x - beta) / np.sqrt(variance + EPSILON) * gamma + beta, "bfloat16")
+
+
 @pytest.mark.parametrize("activation", [None, "relu"])
 def test_the_graph_optimizer_takes_normalization_before_a_sum(activation):
     """In a training step of a block. What it cannot compute makes TensorFlow drop all it did."""

@@ -244,10 +244,14 @@ def test_the_average_copies_in_the_warmup():
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param("paper", marks=pytest.mark.slow), "torchvision_v2", "timm_ra"]
+    "name",
+    [
+        "paper",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("torchvision_v2", "timm_ra")),
+    ],
 )
 def test_recipes_of_imagenet_run(name, tmp_path):
-    """On the digits, a few steps; the paper's also runs in `test_runs.py`."""
+    """On the digits, a few steps."""
     from training.loop.train import train_and_evaluate
 
     smoke = get_recipe("smoke")

@@ -44,8 +44,8 @@ def assert_taps(features, golden, tap, tolerance):
         assert found.shape == (batch, rows, columns, channels)
         std = golden[f"{tap}_std"][number]
         for name, value, share in (
-            ("mean", found.mean(), 0.1),
-            ("std", found.std(), 0.1),
+            ("mean", found.mean(dtype="float64"), 0.1),
+            ("std", found.std(dtype="float64"), 0.1),
             ("first", found[0, 0, 0, :8], 0.5),
             ("last", found[0, -1, -1, :8], 0.5),
         ):
@@ -55,18 +55,27 @@ def assert_taps(features, golden, tap, tolerance):
         assert np.abs(found[0].mean((0, 1)) - by_channel).max() <= 0.5 * tolerance * std, part
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+#: `test_models.py` compares these with the same logits.
+ELSEWHERE = ("timm_regnety_004", "timm_regnetx_004_tv", "timm_regnety_040_sgn")
+
+
+@pytest.mark.parametrize(
+    "network",
+    [pytest.param(one, marks=pytest.mark.slow if one in ELSEWHERE else ()) for one in NETWORKS],
+)
 def test_published_networks(network):
     """Logits and the outputs of stem and stages; once eagerly, once as `predict` compiles it."""
     keys = json.loads((GOLDEN / f"{network}.keys.json").read_text())
-    state_dict = {name: golden_weights.fill(name, shape) for name, shape in keys["keys"]}
     golden = np.load(GOLDEN / f"{network}.npz")
+    state_dict = golden_weights.state_dict(keys["keys"], golden)
     model = build_regnet(keys["variant"], classifier_activation=None)
     source = load_state_dict(model, state_dict)
-    assert source == keys["source"]
+    assert source.removesuffix("_byobnet") == keys["source"]
     layers = ("stem", "stage_1", "stage_2", "stage_3", "stage_4", "head")
     tapped = keras.Model(model.input, [model.get_layer(layer).output for layer in layers])
-    tolerance = 5e-5 if network.endswith("sgn") else 2e-5
+    tolerance = 5e-5 if network in ("timm_regnety_040_sgn", "timm_regnetv_064") else 2e-5
+    # timm's statistics of EvoNorm err more.
+    of_taps = 5e-5 if network.endswith("evos") else tolerance
     batch, odd = golden_weights.input_batch(), golden_weights.input_odd()
     if SOURCES[source].bgr:  # the network was fed these numbers as blue, green, red
         batch, odd = batch[..., ::-1], odd[..., ::-1]
@@ -76,7 +85,7 @@ def test_published_networks(network):
     ):
         *features, found = outputs
         assert np.abs(found - golden[logits]).max() <= tolerance * golden[logits].std()
-        assert_taps(features, golden, tap, tolerance)
+        assert_taps(features, golden, tap, of_taps)
 
     back = to_state_dict(model, source)
     assert back.keys() == state_dict.keys()
@@ -124,7 +133,13 @@ WRAPPERS = [
 ]
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(one, marks=() if one in ("timm", "pycls") else pytest.mark.slow)
+        for one in SOURCES
+    ],
+)
 def test_wrappers_of_names_are_seen_through(source):
     config = SMALL.replace(se_ratio=0) if source == "mmpretrain" else SMALL
     model, other = small(config), small(config)
@@ -214,7 +229,9 @@ def test_names_of_torchs_own_wrappers():
 # Channels.
 
 
-@pytest.mark.parametrize("channels", [1, 2, 4, 5, 6])
+@pytest.mark.parametrize(
+    "channels", [1, 4, *(pytest.param(one, marks=pytest.mark.slow) for one in (2, 5, 6))]
+)
 def test_channels_equal_timm(channels):
     golden = np.load(GOLDEN / "timm_regnetx_002_channels.npz")
     keys = json.loads((GOLDEN / "timm_regnetx_002.keys.json").read_text())["keys"]

@@ -14,7 +14,6 @@ from regnet_tf import _images
 from regnet_tf.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    INTERPOLATIONS,
     Preprocessing,
     decode_image,
     load_image,
@@ -204,7 +203,9 @@ class Server(tf.Module):
         return self.preprocessing(image_bytes)
 
 
-@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "pycls"])
+@pytest.mark.parametrize(
+    "interpolation", ["bicubic", "pycls", pytest.param("bilinear", marks=pytest.mark.slow)]
+)
 def test_eager_data_and_exported_agree_in_every_bit(tmp_path, interpolation):
     preprocessing = Preprocessing(image_size=64, interpolation=interpolation)
     paths = [str(path) for path in PHOTOS]
@@ -501,7 +502,9 @@ def test_another_backend_is_served_without_tensorflow(run_python):
     assert run_python("-c", program, KERAS_BACKEND="numpy").strip() == "False"
 
 
-@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize(
+    "interpolation", ["bicubic", "pycls", pytest.param("bilinear", marks=pytest.mark.slow)]
+)
 def test_strips_change_no_bit(interpolation, monkeypatch):
     """Large images are resampled in strips, so that their memory is bounded."""
     rng = np.random.default_rng(0)

@@ -180,7 +180,7 @@ def test_stopped_and_killed_run_ends_as_if_nothing_had_been(undisturbed, tmp_pat
     def save_and_terminate(checkpoints, progress):
         path = save(checkpoints, progress)
         if progress.step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         return path
 
     with monkeypatch.context() as patch:
@@ -220,6 +220,7 @@ def test_a_run_killed_while_a_file_is_written_loses_nothing(name, written, tmp_p
 # A disk that is full.
 
 
+@pytest.mark.slow
 def test_files_that_do_not_fit_are_named_and_the_run_is_finished_later(written, tmp_path):
     """The system takes no files above a limit: real errors of Keras' and numpy's writers."""
     resource = pytest.importorskip("resource")
@@ -453,6 +454,7 @@ def synsets():
     return [synset for synset, _ in imagenet_classes()]
 
 
+@pytest.mark.slow
 def test_the_papers_recipe_on_imagenet_and_its_evaluation(miniature_imagenet, tmp_path, capsys):
     data_dir = str(miniature_imagenet.data_dir)
     changes = {

@@ -94,8 +94,7 @@ def test_images_of_any_size(form, of_pixels, written):
         np.testing.assert_allclose(runtime(levels), expected(model, levels), atol=1e-5)
 
 
-@pytest.mark.parametrize("of_pixels", [False, True], ids=["of images", "of pixels"])
-@pytest.mark.parametrize("batch", [None, 2])
+@pytest.mark.parametrize(("batch", "of_pixels"), [(None, True), (2, False)])
 @pytest.mark.parametrize("form", BOTH)
 def test_channels_first(form, batch, of_pixels, tmp_path):
     """As PyTorch writes files: normalized floats. Maps are returned with their channels last."""

@@ -1,5 +1,6 @@
 """The SavedModel as servers see it: without Keras, its signatures, files of every kind."""
 
+import functools
 import io
 import re
 import resource
@@ -47,6 +48,7 @@ np.savez(answers, **given)
 """
 
 
+@functools.cache
 def signatures(path):
     """The signatures, with the object that they live on."""
     loaded = tf.saved_model.load(str(path))
@@ -106,7 +108,7 @@ def check(given, expected):
 # TensorFlow alone.
 
 
-@pytest.mark.parametrize("onednn", ["1", "0"])
+@pytest.mark.parametrize("onednn", ["1", pytest.param("0", marks=pytest.mark.slow)])
 def test_runs_without_keras(onednn, exported, files, expected, tmp_path, run_python):
     assert len(set(expected["images/probabilities"].argmax(-1))) > 1
     np.save(tmp_path / "images.npy", exported.source.examples.test[:8])
@@ -369,16 +371,28 @@ NETWORKS = {
     ),
     "RegNetX": lambda: built(CONFIG.replace(se_ratio=0.0)),
     "group norm": lambda: built(CONFIG.replace(normalization="group", activation="silu")),
+    "RegNetV": lambda: built(CONFIG.replace(preactivation=True, shortcut="average")),
+    "RegNetZ": lambda: built(
+        CONFIG.replace(
+            **{"shortcut": "none", "linear_output": True, "bottleneck_in": True},
+            **{"stem_type": "tiered", "final_width": 32, "activation": "silu"},
+        )
+    ),
+    "evonorm": lambda: built(CONFIG.replace(normalization="evonorm", activation="silu")),
     "any size": lambda: built(input_shape=(None, None, 3)),
+}
+
+
+#: `test_export_networks.py` has networks like the slow ones.
+MARKS = {
+    "mixed_bfloat16": pytest.mark.short_floats,
+    **dict.fromkeys(("pooled", "logits", "sigmoid", "new head", "RegNetX"), pytest.mark.slow),
 }
 
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        pytest.param(kind, marks=[pytest.mark.short_floats] if "float" in kind else [])
-        for kind in NETWORKS
-    ],
+    [pytest.param(kind, marks=MARKS.get(kind, ())) for kind in NETWORKS],
 )
 def test_networks_of_every_kind(kind, tmp_path):
     model = NETWORKS[kind]()

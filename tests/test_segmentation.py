@@ -205,6 +205,7 @@ def test_the_network_starts_from_the_one_trained_before(finished, few_scenes, mo
         train_and_evaluate(recipe, again, verbose=0)
 
 
+@pytest.mark.slow
 def test_a_run_stopped_in_pretraining_goes_on_there(finished, few_scenes, tmp_path, monkeypatch):
     """The first run, once more, stopped after two steps of the classifier."""
     _, run = finished

@@ -336,7 +336,7 @@ def test_kill_and_resume(tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert lines_of(folder)
-    wait_for(lambda: not any(pathlib.Path(f"/proc/{pid}/exe").exists() for pid in workers), 20)
+    wait_for(lambda: not any(pathlib.Path(f"/proc/{pid}/exe").exists() for pid in workers), 120)
     with open(folder / "results.jsonl", "ab") as file:
         file.write(b'{"identity": "cut')
     said = []
@@ -365,12 +365,15 @@ def test_on_ray_with_a_killed_worker(tiny, tiny_file, tmp_path):
     check_complete(folder, tiny)
 
 
-def test_terminated(tiny_file, tmp_path):
-    folder = tmp_path / "out"
-    process = start(tiny_file, "--out", folder, "--threads", 1)
+def test_terminated(tmp_path):
+    """Its networks would train for hours, so the signal is never too late."""
+    recipe = TINY["recipe"] | {"schedule.epochs": 100_000}
+    path, folder = tmp_path / "long.json", tmp_path / "out"
+    path.write_text(json.dumps(TINY | {"recipe": recipe}))
+    process = start(path, "--out", folder, "--threads", 1)
     wait_for(lambda: (folder / "spec.json").exists() or process.poll() is not None)
     process.send_signal(signal.SIGINT)
-    output = process.communicate(timeout=60)[0].decode()
+    output = process.communicate(timeout=300)[0].decode()
     assert process.returncode == 130 and "Run the same command again to resume" in output, output
 
 

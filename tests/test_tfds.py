@@ -260,7 +260,7 @@ def test_prepare_from_the_command_line(miniature_imagenet, tmp_path, capsys):
         ("imagenet2021", "has no data set called 'imagenet2021'. Nearest: imagenet2012"),
         ("imagenet_v2/best", "imagenet_v2/best does not exist: BuilderConfig best not found"),
         ("mnist:9.9.9", "mnist:9.9.9 does not exist: Dataset mnist cannot be loaded at version"),
-        ("imdb_reviews", "imdb_reviews holds no images with one label each."),
+        ("imdb_reviews", "imdb_reviews holds no images with labels."),
     ],
 )
 def test_what_can_not_be_prepared(name, expected, tmp_path, capsys):

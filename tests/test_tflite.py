@@ -12,7 +12,7 @@ from sklearn.datasets import load_sample_images
 from export import integers
 from export.checks import Checks
 from export.examples import Examples
-from export.formats import Settings, tflite
+from export.formats import PRECISIONS, Settings, tflite
 from export.network import Network
 from export.source import Source
 from regnet_tf import Preprocessing, RegNetConfig, StageConfig, build_regnet
@@ -68,7 +68,7 @@ def written(request, tmp_path_factory):
     network = Network(model)
     folder = tmp_path_factory.mktemp("tflite")
     files, layers = {}, {}
-    for precision in tflite.PRECISIONS:
+    for precision in PRECISIONS:
         files[precision] = folder / f"{precision}.tflite"
         layers[precision] = tflite.write_tflite(
             files[precision], network, source, precision, 1, "float32", "1"
@@ -82,13 +82,13 @@ def operations(file):
     return interpreter, interpreter._get_ops_details()
 
 
-@pytest.mark.parametrize("precision", tflite.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_builtin_operations_alone(written, precision):
     _, ops = operations(written[2][precision])
     assert {op["op_name"] for op in ops} <= BUILTIN
 
 
-@pytest.mark.parametrize("precision", tflite.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_xnnpack_runs_every_convolution(written, precision):
     """The weights of each are an input of a delegate's node; the grouped ones are not split."""
     interpreter, ops = operations(written[2][precision])
@@ -100,7 +100,7 @@ def test_xnnpack_runs_every_convolution(written, precision):
     assert all(op["inputs"][1] in delegated for op in convolutions)
 
 
-@pytest.mark.parametrize("precision", tflite.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_signature(written, precision):
     interpreter = Interpreter(str(written[2][precision]))
     runner = interpreter.get_signature_runner("serving_default")
@@ -138,7 +138,7 @@ def test_sizes(written):
 def test_errors_of_layers(written):
     """One for each layer with a kernel; that of the stem is about the rounding of its output."""
     source, network, _, layers = written
-    assert [layers[precision] for precision in tflite.PRECISIONS[:3]] == [None] * 3
+    assert [layers[precision] for precision in PRECISIONS[:3]] == [None] * 3
     assert {one["layer"] for one in layers["int8"]} == set(network.layers)
     assert all(0 < one["error"] < 1 for one in layers["int8"])
     stem = next(one["error"] for one in layers["int8"] if one["layer"] == "stem/conv")
@@ -211,7 +211,7 @@ def test_features_of_integers(config, tmp_path):
 
 
 @pytest.mark.mediapipe
-@pytest.mark.parametrize("precision", tflite.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_mediapipe_names_the_class(written, precision):
     """As an app does it, on images of the network's size, which MediaPipe need not resize."""
     mediapipe = pytest.importorskip("mediapipe")

@@ -1,18 +1,24 @@
 """Configurations and the names of the published ones."""
 
 import dataclasses
+import itertools
 import json
 import re
 
 import pytest
 
 from regnet_tf import VARIANTS, RegNetConfig, StageConfig, get_config, list_variants
-from regnet_tf.variants import ACTIVATIONS, variant_key
+from regnet_tf.costs import squeeze_width
+from regnet_tf.options import ACTIVATIONS
+from regnet_tf.variants import variant_key
 
 PAPER = ["002", "004", "006", "008", "016", "032", "040", "064", "080", "120", "160", "320"]
 OTHERS = [
     "regnetx_004_tv", "regnety_008_tv", "regnety_080_tv",
     "regnety_640", "regnety_1280", "regnety_2560", "regnety_040_sgn",
+    "regnetv_040", "regnetv_064", "regnetz_005", "regnetz_040", "regnetz_040_h",
+    "regnetz_b16", "regnetz_b16_evos", "regnetz_c16", "regnetz_c16_evos",
+    "regnetz_d8", "regnetz_d8_evos", "regnetz_d32", "regnetz_e8",
 ]  # fmt: skip
 GROUP_NORM_STAGES = (StageConfig(16, 1, 8), StageConfig(32, 1, 8))
 STAGES = (StageConfig(16, 1, 8), StageConfig(32, 2, 16, stride=1, bottleneck_ratio=0.5))
@@ -29,21 +35,54 @@ def test_variants_are_complete():
     assert sorted(VARIANTS) == sorted(paper + OTHERS)
 
 
-@pytest.mark.parametrize("key", VARIANTS)
+GENERATED = [key for key, variant in VARIANTS.items() if variant.depth is not None]
+SHORTCUTS = {"conv1x1": "conv", "avg": "average", None: "none"}
+
+
+@pytest.mark.parametrize("key", GENERATED)
 def test_variants_are_timms(golden_variants, key):
     row = golden_variants["timm"][key]
     found = get_config(key)
     generator = row["cfg"]
     assert (found.depth, found.initial_width) == (generator["depth"], generator["w0"])
     assert (found.width_slope, found.width_multiplier) == (generator["wa"], generator["wm"])
-    assert (found.group_width, found.bottleneck_ratio) == (generator["group_size"], 1.0)
+    assert found.group_width == generator["group_size"]
+    assert found.bottleneck_ratio == generator["bottle_ratio"]
     assert (found.se_ratio, found.stem_width) == (generator["se_ratio"], generator["stem_width"])
     assert (found.activation, found.stem_stride) == (generator["act_layer"], 2)
     assert found.normalization == ("group" if "Group" in generator["norm_layer"] else "batch")
+    assert found.preactivation == generator.get("preact", False)
+    assert found.linear_output == generator.get("linear_out", False)
+    assert found.shortcut == SHORTCUTS[generator.get("downsample", "conv1x1")]
+    assert found.final_width == generator.get("num_features", 0)
     assert [stage.width for stage in found.stages] == row["stage_widths"]
     assert [stage.depth for stage in found.stages] == row["stage_depths"]
     assert [stage.group_width for stage in found.stages] == row["stage_group_widths"]
     assert found.total_depth == generator["depth"]
+    assert found.total_stride == 32
+
+
+@pytest.mark.parametrize("key", sorted({*VARIANTS} - {*GENERATED}))
+def test_lettered_variants_are_timms(golden_variants, key):
+    row = golden_variants["timm_byobnet"][key]
+    found, expected = get_config(key), row["cfg"]
+    assert [
+        {"d": stage.depth, "c": stage.width, "s": stage.stride, "gs": stage.group_width}
+        | {"br": stage.bottleneck_ratio}
+        for stage in found.stages
+    ] == expected["blocks"]
+    assert (found.stem_width, found.final_width) == (expected["stem_chs"], expected["num_features"])
+    assert found.stem_type == {"3x3": "single"}.get(*[expected["stem_type"]] * 2)
+    assert found.activation == expected["act_layer"]
+    evonorm = expected["norm_layer"] == "EvoNorm2dS0a"
+    assert found.normalization == ("evonorm" if evonorm else "batch")
+    assert found.bottleneck_in and expected["block_kwargs"]["bottle_in"]
+    assert found.linear_output and expected["block_kwargs"]["linear_out"]
+    widths = [found.stem_width, *(stage.width for stage in found.stages)]
+    squeezed = [squeeze_width(width, found.se_ratio, found.se_quantum) for width in widths]
+    assert row["stage_se_widths_first_and_rest"] == [
+        list(pair) for pair in itertools.pairwise(squeezed)
+    ]
     assert found.total_stride == 32
 
 
@@ -149,7 +188,7 @@ def test_json_round_trip_of_explicit_stages():
 
 
 def test_from_dict_names_unknown_fields():
-    with pytest.raises(ValueError, match=r"has the fields name, depth.* Received: width"):
+    with pytest.raises(ValueError, match=r"has the fields name, .*depth.* Received: width"):
         RegNetConfig.from_dict({**config().to_dict(), "width": 8})
 
 
@@ -174,6 +213,14 @@ def test_identity_changes_with_whatever_changes_the_network():
         config(stem_width=16),
         config(stem_stride=1),
         config(activation="silu"),
+        config(stem_type="deep"),
+        config(se_ratio=0.25, se_quantum=8),
+        config(se_ratio=0.25, se_activation="silu"),
+        config(shortcut="average"),
+        config(linear_output=True),
+        config(bottleneck_in=True),
+        config(preactivation=True),
+        config(final_width=64),
         RegNetConfig(explicit_stages=GROUP_NORM_STAGES),
         RegNetConfig(explicit_stages=GROUP_NORM_STAGES, normalization="group"),
         config(drop_path_rate=0.1),
@@ -212,7 +259,7 @@ def test_drop_path_rates_grow_linearly():
 def test_replace():
     one = config()
     assert one.replace(depth=5) == config(depth=5)
-    with pytest.raises(ValueError, match=r"has the fields name, depth.* Received: depht, width"):
+    with pytest.raises(ValueError, match=r"has the fields name, .*depth.* Received: depht, width"):
         one.replace(width=3, depht=5)
     with pytest.raises(ValueError, match=r"`depth` must be .* Received: depth=0"):
         one.replace(depth=0)

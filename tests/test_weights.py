@@ -1,6 +1,7 @@
 """The table of published weights, loading, and preparing images for them."""
 
 import importlib.util
+import itertools
 import json
 import logging
 from types import SimpleNamespace
@@ -14,13 +15,13 @@ import regnet_tf
 from regnet_tf import Preprocessing, build_regnet, list_weights, preprocessing_for, weights_info
 from regnet_tf._torch import import_timm
 from regnet_tf.class_names import imagenet_synsets
-from regnet_tf.published import best_weights, download
+from regnet_tf.published import PUBLISHED_SETS, best_weights, download
 from regnet_tf.variants import VARIANTS
 
 
 def test_every_row_is_of_a_known_variant():
     tags = list_weights()
-    assert len(tags) == 61
+    assert len(tags) == 72
     for tag in tags:
         info = weights_info(tag)
         assert info.variant in VARIANTS
@@ -36,9 +37,10 @@ def test_rows_equal_timms_table():
     _, timm = import_timm()
     rows = {
         f"{name}.{tag}": config
-        for name, versions in timm.models.regnet.default_cfgs.items()
+        for module in (timm.models.regnet, timm.models.byobnet)
+        for name, versions in module.default_cfgs.items()
         for tag, config in versions.cfgs.items()
-        if name in VARIANTS and tag != "untrained"
+        if name.startswith("regnet") and tag != "untrained"
     }
     assert set(rows) == set(list_weights())
     for tag, config in rows.items():
@@ -47,8 +49,37 @@ def test_rows_equal_timms_table():
         assert info.image_size == config.input_size[1]
         assert info.test_image_size == (config.test_input_size or config.input_size)[1]
         assert info.crop_fraction == config.crop_pct
+        assert info.test_crop_fraction == (config.test_crop_pct or config.crop_pct)
         assert (info.interpolation, info.licence) == (config.interpolation, config.license)
         assert (info.mean, info.std) == (tuple(config.mean), tuple(config.std))
+
+
+def test_accuracies_by_data_set():
+    """Rows of timm's tables."""
+    for tag, dataset, top1, top5 in (
+        ("regnetz_040_h.ra3_in1k", "imagenet2012", 84.498, 97.006),
+        ("regnetz_e8.ra3_in1k", "imagenet2012_real", 89.378, 98.459),
+        ("regnetv_064.ra3_in1k", "imagenet_v2", 73.460, 91.600),
+        ("regnety_1280.swag_ft_in1k", "imagenet_a", 83.907, 96.200),
+        ("regnetz_c16_evos.ch_in1k", "imagenet_r", 44.143, 61.073),
+        ("regnetx_002.pycls_in1k", "imagenet_sketch", 16.953, 32.241),
+    ):
+        best = weights_info(tag).best_accuracy(dataset)
+        assert (best["source"], best["top1"], best["top5"]) == ("timm", top1, top5)
+    assert weights_info("regnetz_d8.ra3_in1k").top1 == 84.042
+    sets = {name: [] for name in PUBLISHED_SETS}
+    for tag in list_weights():
+        entries = weights_info(tag).published
+        found = {entry["dataset"] for entry in entries}
+        assert found in (set(), set(PUBLISHED_SETS))
+        assert all(entry["top1"] < entry["top5"] < 100 for entry in entries)
+        for name in found:
+            sets[name].append(weights_info(tag).best_accuracy(name)["top1"])
+    for easier, harder in itertools.pairwise(
+        ("imagenet2012_real", "imagenet2012", "imagenet_v2", "imagenet_sketch")
+    ):
+        assert (np.array(sets[easier]) > np.array(sets[harder])).all()
+    assert weights_info("regnety_320.seer").best_accuracy() is None
 
 
 @pytest.mark.parametrize(
@@ -73,7 +104,7 @@ def test_variants_without_free_weights_say_so():
 def test_unknown_tags_get_the_nearest():
     with pytest.raises(ValueError, match=r"Nearest: regnety_032\.ra_in1k"):
         weights_info("regnety_032.ra_in1")
-    with pytest.raises(ValueError, match="must be a tag of published weights or a path"):
+    with pytest.raises(ValueError, match="must be a tag of published weights"):
         build_regnet("regnetx_002", weights="regnetx_002.pycls")
     with pytest.raises(ValueError, match=r"cannot be regnety_004\.tv2_in1k, which are weights"):
         build_regnet("regnetx_002", weights="regnety_004.tv2_in1k")

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 from regnet_command import add_preprocessing_options, preprocessing_changes, run, start
 
 if TYPE_CHECKING:
-    from regnet_tf import Preprocessing
     from regnet_tf._predictors import Predictor
 
 _EPILOG = """\
@@ -20,6 +18,8 @@ examples:
   regnet evaluate runs/mine --data photos/test --grad-cam
   regnet evaluate regnety_032.ra_in1k --data imagenet2012
   regnet evaluate all --data imagenet2012 --compare-published
+  regnet evaluate regnetz_d8.ra3_in1k --data imagenet_a --compare-published
+  regnet evaluate regnety_032.ra_in1k --data val --real-labels real.json
   regnet evaluate net.tflite --data photos/test --labels labels.txt
 
 MODEL is one of
@@ -37,8 +37,6 @@ Classes are matched by name with the network's, such as ImageNet's synsets (n014
 Each network gets a folder in --out, with evaluation.json, tables and pictures. Networks that have
 one are not evaluated again."""
 
-_IMAGENET = 50_000  # images of the validation set that published accuracies refer to
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status.
@@ -53,11 +51,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _evaluate(options):
-    from .evaluation.published import write_comparison
+    from regnet_tf._errors import UserError
 
-    jobs = _jobs(options)
+    from .evaluation.jobs import jobs_of
+    from .evaluation.published import published_set, write_comparison
+
+    dataset = None
+    if options.real_labels and not options.data:
+        raise UserError("--real-labels needs --data, a folder of ImageNet's validation images.")
+    if options.compare_published:
+        dataset = published_set(options.data, bool(options.real_labels))
+    jobs = jobs_of(options.model, dataset)
     data = {job.model: None if options.data else _own_data(job.model, options) for job in jobs}
-    given = _given_data(options) if options.data else None
+    given = _given_data(options, dataset=dataset) if options.data else None
     rows = [_evaluated(job, given or data[job.model], options) for job in jobs]
     if options.compare_published:
         write_comparison(rows, options.out)
@@ -89,9 +95,21 @@ def _parser():
     )
     add_preprocessing_options(parser)
     add(
+        "--only-its-classes",
+        action="store_true",
+        help="compare only the scores of the data set's classes; always so for imagenet_a and"
+        " imagenet_r",
+    )
+    add(
+        "--real-labels",
+        metavar="FILE",
+        type=Path,
+        help="real.json of ImageNet-ReaL, for a folder of ImageNet's validation images",
+    )
+    add(
         "--compare-published",
         action="store_true",
-        help="evaluate with each published preprocessing, and print a table",
+        help="evaluate with each published preprocessing of the data set, and print a table",
     )
     add("--grad-cam", action="store_true", help="draw heat maps (Grad-CAM) next to the mistakes")
     add("--batch-size", metavar="N", type=int, default=50, help="images per batch (default: 50)")
@@ -106,82 +124,29 @@ def _parser():
     return parser
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One network in one setting.
-
-    Attributes:
-        model: tag or path.
-        folder: folder for the results, below `--out`.
-        preprocessing: None for the network's own.
-        published: published accuracy to compare with, an entry of the weights' table, or None.
-    """
-
-    model: str
-    folder: str
-    preprocessing: "Preprocessing | None" = None
-    published: dict | None = None
-
-
-def _jobs(options):
-    """Returns the jobs that the command line asks for."""
-    from regnet_tf._errors import UserError, nearest
-    from regnet_tf.weights import is_tag, list_weights, weights_info
-
-    from .evaluation.published import published_setting
-
-    tags: list[str] = []
-    for name in options.model:
-        pattern = "*" if name == "all" else name
-        matched = [pattern] if is_tag(pattern) or Path(name).exists() else list_weights(pattern)
-        if not matched:
-            raise UserError(
-                f"`model` must be a tag of published weights, a pattern of them, or a path."
-                f" Received: {name!r}.{nearest(name, list_weights())}"
-            )
-        tags += matched
-    if not options.compare_published:
-        return [Job(tag, _folder_name(tag)) for tag in dict.fromkeys(tags)]
-    jobs = []
-    for tag in dict.fromkeys(tags):
-        if not is_tag(tag):
-            raise UserError(f"No accuracy is published for {tag}.")
-        for entry in weights_info(tag).published:
-            preprocessing = published_setting(weights_info(tag), entry)
-            folder = f"{tag}/{entry['source']}_{preprocessing.image_size}"
-            jobs.append(Job(tag, folder, preprocessing, entry))
-    if not jobs:
-        raise UserError(f"No accuracy is published for {', '.join(tags)}.")
-    return jobs
-
-
-def _folder_name(model):
-    """Returns the folder name of a model: a tag itself, or the last parts of a path."""
-    path = Path(os.path.abspath(model)) if Path(model).name in ("", "..") else Path(model)
-    name = path.parent.name + "_" + path.stem if path.stem == "model" else path.name
-    return re.sub(r"[^\w.-]", "_", name.strip("_")) or "model"
-
-
-def _given_data(options, target=None):
+def _given_data(options, target=None, dataset=None):
     """Loads the data set of `--data`; returns it with the requested split.
 
     Args:
         options: of the command line.
         target: "pixels" for the masks of a data set that has labels, too.
+        dataset: the published data set whose number of images is compared, or None.
     """
     from regnet_tf.preprocessing import MAX_PIXELS
 
     from .data import load
+    from .evaluation.published import about_size, is_subset
+    from .evaluation.real_labels import with_real_labels
 
     limit = options.max_pixels or MAX_PIXELS
     found = load(options.data, options.data_dir, target=target, max_pixels=limit)
+    if options.only_its_classes or is_subset(options.data):
+        found = dataclasses.replace(found, only_its_classes=True)
     data, split = _with_split(found, options)
-    if options.compare_published and split.size != _IMAGENET:
-        print(
-            f"Published accuracies are of the {_IMAGENET:,} images of ImageNet's validation set;"
-            f" {data.name} has {split.size:,}.",
-            file=sys.stderr,
-        )
+    if dataset and (line := about_size(dataset, data.name, split.size)):
+        print(line, file=sys.stderr)
+    if options.real_labels:
+        return _with_split(with_real_labels(data, options.real_labels), options)
     return data, split
 
 
@@ -274,6 +239,8 @@ def _evaluated(job, data, options):
         "data": data.name,
         "split": options.split,
         "images": split.size,
+        "any_class": data.any_class,
+        "only_its_classes": data.only_its_classes,
         "grad_cam": options.grad_cam,
     }
     asked = preprocessing_changes(options) or options.labels

@@ -12,6 +12,7 @@ from regnet_tf._checks import check_choice
 from regnet_tf._environment import environment_variables
 from regnet_tf._errors import UserError, first_line, import_optional
 from regnet_tf._files import LABELS_FILE, replacing
+from regnet_tf._signal_stack import kept_signal_stack
 
 from ..descriptions import descriptions
 from .base import Format, one_for_each_precision
@@ -40,7 +41,7 @@ def check_openvino(network, source, precisions):
             "OpenVINO int8 needs calibration images. Give --calibration with a folder of"
             " photographs or an .npz file, or omit int8: --precision float32"
         )
-    with _without_reports():
+    with _kept_to_itself():
         import_optional("openvino", _EXTRA)
         if "int8" in precisions:
             import_optional("nncf", _EXTRA)
@@ -99,7 +100,7 @@ def _converted(network, preprocessing):
     size = preprocessing.image_size
     traced = network.traced(None, (size, size))
     try:
-        with _without_reports():
+        with _kept_to_itself():
             model = openvino.convert_model(traced)
     except Exception as error:  # the converter may raise any exception
         raise UserError(f"The network cannot be converted to OpenVINO: {_reason(error)}") from error
@@ -119,6 +120,7 @@ def _reason(error):
     return next((line[3:] for line in lines if line.startswith("-- ")), first_line(error))
 
 
+@kept_signal_stack()
 def _quantized(model, images):
     """Returns a model in 8-bit integers, calibrated on images, uint8.
 
@@ -144,13 +146,13 @@ def _quantized(model, images):
         )
 
     known = ranges.RangeEstimatorParametersSet
-    nncf.set_log_level(logging.ERROR)
     try:
         with (
-            _without_reports(),
+            _kept_to_itself(),
             open(os.devnull, "w") as null,
             contextlib.redirect_stdout(null),  # progress bars
         ):
+            nncf.set_log_level(logging.ERROR)
             models = [quantized(one) for one in (known.MINMAX, known.MEAN_MINMAX)]
     except Exception as error:  # NNCF may raise any exception
         raise UserError(f"The network cannot be converted to int8: {_reason(error)}") from error
@@ -211,12 +213,21 @@ def _model_info(source, network, model):
     }
 
 
-def _without_reports():
-    """Keeps OpenVINO and NNCF from telling their makers about their use.
+@contextlib.contextmanager
+def _kept_to_itself():
+    """Keeps OpenVINO and NNCF from reaching beyond this program, and this module.
 
-    They do so without asking, unless they run in continuous integration.
+    They tell their makers about their use without asking, unless they run in continuous
+    integration. NNCF, and OpenVINO's converter after an error, leave the program's warnings muted.
     """
-    return environment_variables({"CI": "true"})
+    logs: list[logging.Logger | logging.Handler] = [logging.root, *logging.root.handlers]
+    levels = [log.level for log in logs]
+    try:
+        with environment_variables({"CI": "true"}):
+            yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def _check(job, precision):

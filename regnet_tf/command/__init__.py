@@ -57,7 +57,7 @@ PROGRAMS = {
     "ask": Program("regnet_tf.export.client.command", "send photographs to a model server"),
     "show": Program("regnet_command.show", "print the stages and costs of a network"),
     "variants": Program("regnet_command.variants", "list the networks of the paper"),
-    "weights": Program("regnet_command.weights", "list and convert published weights"),
+    "weights": Program("regnet_command.weights", "list, convert and share weights"),
     "data": Program("regnet_tf.training.data_command", "prepare and look at a data set"),
     "sweep": Program("regnet_tf.training.sweep.command", "train and compare many networks"),
     "benchmark": Program("regnet_tf.training.benchmark.command", "measure training and inference"),

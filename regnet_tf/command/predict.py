@@ -96,8 +96,8 @@ def _split(words):
     """Returns the network and the words for images."""
     from regnet_tf._errors import UserError, nearest
     from regnet_tf._opening import is_network
+    from regnet_tf.published import list_weights
     from regnet_tf.variants import VARIANTS, is_variant
-    from regnet_tf.weights import list_weights
 
     first, *others = words
     path = Path(first)
@@ -133,8 +133,8 @@ def _opened(network, options):
     from regnet_tf._errors import UserError
     from regnet_tf._opening import open_predictor
     from regnet_tf._predictors import with_names, with_preprocessing
+    from regnet_tf.published import best_weights
     from regnet_tf.variants import is_variant
-    from regnet_tf.weights import best_weights
 
     source = network if Path(network).exists() or not is_variant(network) else best_weights(network)
     predictor = with_names(open_predictor(source), options.labels)

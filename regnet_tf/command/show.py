@@ -155,6 +155,9 @@ def stage_table(config: RegNetConfig, image_size: int = 224, classes: int = 1000
         shape = (stage.width, stage.depth, stage.group_width, stage.groups)
         ratio, costs = f"{stage.bottleneck_ratio:g}", _costs(parts[f"stage_{number}"])
         rows.append((f"stage {number}", *shape, ratio, stage.stride, size[0], *costs))
+    if config.final_width:
+        final = (config.final_width, *empty, 1, size[0])
+        rows.append(("final conv", *final, *_costs(parts["final_conv"])))
     rows.append(("head", classes, *empty, "", "", *_costs(parts["head"])))
     rows.append(("total", "", config.total_depth, *empty, "", *_costs(total(parts))))
     return _aligned(rows)

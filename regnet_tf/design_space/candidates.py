@@ -8,7 +8,7 @@ import numpy as np
 from regnet_tf.costs import Complexity, count_parts, total
 from regnet_tf.design_space.frame import Frame
 from regnet_tf.variants import RegNetConfig
-from regnet_tf.widths import StageConfig
+from regnet_tf.widths import StageConfig, inner_width
 
 
 class StageArrays(NamedTuple):
@@ -16,8 +16,8 @@ class StageArrays(NamedTuple):
 
     width: np.ndarray
     depth: np.ndarray
-    inner_width: np.ndarray
-    groups: np.ndarray
+    group_width: np.ndarray
+    bottleneck_ratio: np.ndarray
     stride: int
 
 
@@ -60,7 +60,7 @@ class Candidates:
     @property
     def inner_widths(self) -> np.ndarray:
         """Channels of the 3x3 convolutions, `(networks, stages)`."""
-        return np.maximum(1, np.round(self.widths * self.bottleneck_ratios).astype(int))
+        return inner_width(self.widths, self.bottleneck_ratios)
 
     @property
     def keys(self) -> list[bytes]:
@@ -70,11 +70,10 @@ class Candidates:
 
     def complexity(self, image_size: int = 224, classes: int = 1000) -> Complexity:
         """Returns the `Complexity` of all networks; its fields are arrays `(networks,)`."""
-        inner = self.inner_widths
-        columns = (self.widths, self.depths, inner, inner // self.group_widths)
+        columns = (self.widths, self.depths, self.group_widths, self.bottleneck_ratios)
         stages = [
-            StageArrays(width, depth, inner_width, groups, self.space.stride)
-            for width, depth, inner_width, groups in zip(
+            StageArrays(width, depth, group_width, ratio, self.space.stride)
+            for width, depth, group_width, ratio in zip(
                 *(column.T for column in columns), strict=True
             )
         ]
@@ -82,15 +81,16 @@ class Candidates:
 
     def configs(self) -> list[RegNetConfig]:
         """Returns the networks as configurations, named after the design space."""
-        frame = {"name": self.space.name, **self.space.frame}
+        shared = {"name": self.space.name, **self.space.options}
         if self.generators is None:
             return [
-                RegNetConfig(explicit_stages=self._stages(row), **frame) for row in range(len(self))
+                RegNetConfig(explicit_stages=self._stages(row), **shared)
+                for row in range(len(self))
             ]
-        frame |= {"quantum": self.space.quantum, "stride": self.space.stride}
+        shared |= {"quantum": self.space.quantum, "stride": self.space.stride}
         fields, columns = list(self.generators), self.generators.values()
         return [
-            RegNetConfig(**dict(zip(fields, row, strict=True)), **frame)
+            RegNetConfig(**dict(zip(fields, row, strict=True)), **shared)
             for row in zip(*(column.tolist() for column in columns), strict=True)
         ]
 

@@ -36,11 +36,10 @@ class DesignSpace(Frame, abc.ABC):
             are 1, 0.5, 0.25 here.
         group_widths: choices of channels per group of the 3x3 convolutions.
         stride: stride of each stage's first block, 1 or 2.
-        se_ratio: squeeze width / block input width; 0 for none.
-        stem_width: channels of the stem.
-        stem_stride: 2, or 1 for small images.
-        activation: one of `regnet_tf.variants.ACTIVATIONS`.
         image_size: default height and width of the images for which costs are counted, in pixels.
+
+    The options that all its networks share are those of `RegNetConfig`, from `stem_width` to
+    `normalization`.
 
     Raises:
         ValueError: if a field is out of range; it names the field.
@@ -89,7 +88,7 @@ class DesignSpace(Frame, abc.ABC):
 
     @abc.abstractmethod
     def _holds(self, config: RegNetConfig) -> bool:
-        """Whether a configuration with the fields of `frame` is a member."""
+        """Whether a configuration with the options of the space is a member."""
 
     def sample(self, rng: np.random.Generator) -> RegNetConfig:
         """Draws one network of the space.
@@ -109,10 +108,9 @@ class DesignSpace(Frame, abc.ABC):
     def contains(self, config: RegNetConfig) -> bool:
         """Whether a configuration is a member; name and stochastic depth are ignored."""
         check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig")
-        framed = all(getattr(config, field) == value for field, value in self.frame.items())
-        framed = framed and config.normalization == self.normalization
-        framed = framed and all(stage.stride == self.stride for stage in config.stages)
-        return framed and len(config.stages) == self.stages and self._holds(config)
+        shared = config.options == self.options
+        shared = shared and all(stage.stride == self.stride for stage in config.stages)
+        return shared and len(config.stages) == self.stages and self._holds(config)
 
     def __contains__(self, config):
         return self.contains(config)

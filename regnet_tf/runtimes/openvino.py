@@ -8,6 +8,7 @@ import numpy as np
 from regnet_tf._cpu import available_cores
 from regnet_tf._errors import UserError, first_line, import_optional
 from regnet_tf._files import FACTS_FILE, LABELS_FILE
+from regnet_tf._signal_stack import kept_signal_stack
 from regnet_tf.runtimes.runtime import (
     Runtime,
     main_output,
@@ -36,7 +37,8 @@ def open_openvino(path: Path, threads: int | None = None) -> Runtime:
         if not path.read_bytes().lstrip().startswith(b"<"):  # OpenVINO reads any format
             raise ValueError("it holds no XML")
         model = openvino.Core().read_model(path)
-        request = openvino.compile_model(model, "CPU", settings).create_infer_request()
+        with kept_signal_stack():
+            request = openvino.compile_model(model, "CPU", settings).create_infer_request()
         source = the_input(path, model.inputs)
         outputs = {_name(port, number): port for number, port in enumerate(model.outputs)}
         places = {name: number for number, name in enumerate(outputs)}

@@ -11,7 +11,7 @@ from sklearn.datasets import load_sample_images
 
 import regnet_tf
 from export.examples import Examples
-from export.formats import tflite
+from export.formats import PRECISIONS, tflite
 from export.network import Network
 from export.source import Source
 from regnet_tf import Preprocessing
@@ -138,7 +138,7 @@ def _onnx(precision):
 
 #: Kind of file -> suffix and function that writes it.
 WRITERS = {
-    **{f"TFLite {precision}": _tflite(precision) for precision in tflite.PRECISIONS},
+    **{f"TFLite {precision}": _tflite(precision) for precision in PRECISIONS},
     "TFLite features": (
         ".tflite",
         lambda path, network, source: tflite.write_embedder(path, network, source, 1),

@@ -1,4 +1,7 @@
-"""A little of each part of the hostile suite: no fault."""
+"""A little of each part of the hostile suite: no fault.
+
+It is slow. `test_fuzz.py`, `test_headers.py`, `test_runs.py` and `test_starting.py` stand for it.
+"""
 
 import json
 import subprocess
@@ -26,6 +29,7 @@ def report(tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["configurations", "damage", "bombs", "kills", "interrupts"])
 def test_no_fault(part, report):
     cases = [case for case in report["cases"] if case["part"] == part]

@@ -84,7 +84,7 @@ def load(
     elif "/" in name and not tfds_catalog.is_known(name):
         raise UserError(f"There is no folder {name}.")
     elif tfds_catalog.is_known(name):
-        loaded = Loaded(*tfds_catalog.load(name, data_dir, target))
+        loaded = _of_tfds(name, data_dir, target)
     else:
         known = [*EMBEDDED, fashion_mnist.NAME, *tfds_catalog.known()]
         near = nearest_names(name, known) or list(EMBEDDED)
@@ -109,6 +109,13 @@ def target_of(name: str | Path, data_dir: str | Path | None = None) -> str:
     if path.is_dir() and csv_labels.find(path) is None:
         return "pixels" if masks.has_masks(path) else "class"
     return load(name, data_dir).target
+
+
+def _of_tfds(name, data_dir, target):
+    """Loads a data set of tensorflow-datasets. Any one of several labels is a right answer."""
+    loaded = Loaded(*tfds_catalog.load(name, data_dir, target))
+    split = loaded.train or loaded.test
+    return loaded._replace(any_class=split is not None and split.target == "classes")
 
 
 def _of_files(path, test_share, split_seed, skip_damaged, max_pixels):

@@ -17,6 +17,10 @@ class DataSet:
         class_names: names of the classes that were kept.
         train: the training split, or None.
         test: the test split, or None.
+        any_class: whether any one of several classes of an image is a right answer, instead of all
+            of them.
+        only_its_classes: whether only the scores of its classes are compared, if a network has
+            more, as is usual for ImageNet-A and ImageNet-R.
         notes: lines about what was assumed or left out.
     """
 
@@ -24,6 +28,8 @@ class DataSet:
     class_names: tuple[str, ...]
     train: Split | None
     test: Split | None
+    any_class: bool = False
+    only_its_classes: bool = False
     notes: tuple[str, ...] = ()
 
     def __post_init__(self):
@@ -55,5 +61,7 @@ class CompleteDataSet(DataSet):
             class_names=data.class_names,
             train=data.train,
             test=data.test,
+            any_class=data.any_class,
+            only_its_classes=data.only_its_classes,
             notes=data.notes,
         )

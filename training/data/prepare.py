@@ -17,7 +17,8 @@ ARCHIVES = {
     "imagenet2012": {
         "ILSVRC2012_img_train.tar": 147_897_477_120,
         "ILSVRC2012_img_val.tar": 6_744_924_160,
-    }
+    },
+    "imagenet2012_real": {"ILSVRC2012_img_val.tar": 6_744_924_160},
 }
 
 # Disk space, as a multiple of the archives' size. For photographs of ImageNet's size the prepared

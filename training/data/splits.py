@@ -9,9 +9,18 @@ Split = TableSplit | TfdsSplit
 
 
 class Loaded(NamedTuple):
-    """What a loader found: names of the classes, both splits (or None), and lines to print."""
+    """What a loader found.
+
+    Attributes:
+        class_names: names of the classes.
+        train: the training split, or None.
+        test: the test split, or None.
+        notes: lines to print.
+        any_class: as in `DataSet`.
+    """
 
     class_names: tuple[str, ...]
     train: Split | None
     test: Split | None
     notes: tuple[str, ...] = ()
+    any_class: bool = False

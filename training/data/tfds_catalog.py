@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from regnet_tf._errors import UserError, import_optional, nearest
+from regnet_tf.class_names import imagenet_subset
 
 from .maps import IGNORED, decode_map
 from .parallel import parallel_map
@@ -41,6 +42,8 @@ class TfdsSplit:
         image_key: key of the image in an example.
         label_key: key of the label in an example.
         masks: the `Masks` that are the labels, or None.
+        kept: the labels of the data set's classes, in the order of the classes; None if they are
+            the numbers of the classes.
     """
 
     builder: Any
@@ -48,11 +51,14 @@ class TfdsSplit:
     image_key: str
     label_key: str
     masks: Masks | None = None
+    kept: tuple[int, ...] | None = None
 
     @property
     def target(self) -> str:
-        """What has classes: "class" of an image, or "pixels"."""
-        return "class" if self.masks is None else "pixels"
+        """What has classes: "class" or "classes" of an image, or "pixels"."""
+        if self.masks is not None:
+            return "pixels"
+        return "classes" if _are_several(self._label) else "class"
 
     @property
     def paths(self) -> None:
@@ -61,7 +67,7 @@ class TfdsSplit:
 
     @property
     def size(self) -> int:
-        """The number of images."""
+        """The number of images; of several labels an image, with those that have none."""
         return self.builder.info.splits[self.name].num_examples
 
     def examples(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
@@ -108,11 +114,18 @@ class TfdsSplit:
         )
 
     @property
+    def _label(self):
+        return self.builder.info.features[self.label_key]
+
+    @property
     def _files(self):
         return [str(path) for path in self.builder.info.splits[self.name].filepaths]
 
     def _examples(self, records, shard):
-        """Parses serialized examples to (encoded image, label or encoded mask)."""
+        """Parses serialized examples to (encoded image, label or encoded mask).
+
+        Images without any of several labels are left out.
+        """
         tfds = import_optional("tensorflow_datasets")
         index, count = shard
         features = self.builder.info.features
@@ -122,10 +135,24 @@ class TfdsSplit:
         def parse(record):
             example = features.deserialize_example(record, decoders=decoders)
             label = example[self.label_key]
-            return example[self.image_key], label if self.masks else tf.cast(label, tf.int64)
+            return example[self.image_key], label if self.masks else self._as_number(label)
 
         records = records.shard(count, index) if count > 1 else records
-        return parallel_map(records, parse)
+        examples = parallel_map(records, parse)
+        if self.target != "classes":
+            return examples
+        return examples.filter(lambda _, label: tf.reduce_any(label > 0))
+
+    def _as_number(self, label):
+        """Returns the number of a label's class; of several labels a vector of 0 and 1."""
+        label = tf.cast(label, tf.int64)
+        if _are_several(self._label):
+            return tf.reduce_max(tf.one_hot(label, self._label.num_classes, dtype=tf.uint8), 0)
+        if self.kept is None:
+            return label
+        numbers = np.full(self._label.num_classes, -1)
+        numbers[list(self.kept)] = np.arange(len(self.kept))
+        return tf.gather(tf.constant(numbers, tf.int64), label)
 
     def _with_maps(self, examples):
         """Decodes the masks, if these are the labels, to maps of classes."""
@@ -143,7 +170,7 @@ class TfdsSplit:
 
 
 def load(name, data_dir, target=None):
-    """Loads a prepared data set.
+    """Loads a prepared data set. ImageNet-A and ImageNet-R have 200 of ImageNet's classes.
 
     Args:
         name: name in tensorflow-datasets, such as "imagenet2012" or "imagenet_v2/topimages".
@@ -176,8 +203,11 @@ def load(name, data_dir, target=None):
     names = builder.info.splits
     keys = (keys[0], keys[1] if masks is None else masks.key)
     class_names = features[keys[1]].names if masks is None else masks.class_names
+    subset, kept = imagenet_subset(builder.name), None
+    if subset is not None:
+        class_names, kept = subset, tuple(map(class_names.index, subset))
     splits = [
-        TfdsSplit(builder, kind, *keys, masks) if kind in names else None
+        TfdsSplit(builder, kind, *keys, masks, kept) if kind in names else None
         for kind in ("train", "validation" if "validation" in names else "test")
     ]
     return tuple(class_names), *splits
@@ -195,7 +225,7 @@ def find(name, data_dir=None):
 
     Raises:
         UserError: if tensorflow-datasets is missing; if it lacks the data set (with the nearest
-            names) or configuration; or if the data set is not one of images with one label each.
+            names) or configuration; or if the data set is not one of images with labels.
     """
     tfds = import_optional("tensorflow_datasets")
     if not is_known(name):
@@ -208,7 +238,7 @@ def find(name, data_dir=None):
         raise UserError(f"{name} does not exist: {_reason(error)}") from error
     features, keys = builder.info.features, builder.info.supervised_keys
     if not keys or not _are_image_and_label(tfds, features, keys):
-        raise UserError(f"{name} holds no images with one label each.")
+        raise UserError(f"{name} holds no images with labels.")
     return builder
 
 
@@ -238,7 +268,13 @@ def _reason(error):
 
 
 def _are_image_and_label(tfds, features, keys):
-    """Returns whether an example is a uint8 image with a class label."""
+    """Returns whether an example is a uint8 image with a class label, or with several."""
     image, label = (features[key] for key in keys[:2])
     is_image = isinstance(image, tfds.features.Image) and np.dtype(image.np_dtype) == np.uint8
+    label = label.feature if _are_several(label) else label
     return is_image and isinstance(label, tfds.features.ClassLabel)
+
+
+def _are_several(label):
+    """Returns whether a feature is a sequence of labels."""
+    return isinstance(label, import_optional("tensorflow_datasets").features.Sequence)

@@ -28,7 +28,7 @@ def task_for(predictor: Predictor, data: DataSet) -> Task:
         )
     if predictor.of_pixels:
         return Segmentation()
-    if data.target == "classes":
+    if data.target == "classes" and not data.any_class:
         return MultiLabel()
     return Classification(independent=predictor.independent)
 
@@ -66,7 +66,8 @@ def matched(
 ) -> tuple[Predictor, tf.data.Dataset]:
     """Returns a network and batches whose labels are the network's outputs.
 
-    For several classes an image, only the outputs of the data set's classes are kept.
+    For several classes an image, and for data sets with `only_its_classes`, only the outputs of
+    the data set's classes are kept.
 
     Args:
         predictor: a `Predictor`.
@@ -77,14 +78,25 @@ def matched(
         UserError: as in `match_classes`.
     """
     places = match_classes(data.class_names, predictor)
-    if data.target == "classes":
-        return predictor.selected(places), batches
-    if (places == np.arange(len(places))).all():
+    ordered = (places == np.arange(len(places))).all()
+    if data.target == "classes" or data.only_its_classes:
+        same = ordered and len(places) == predictor.classes
+        return predictor if same else predictor.selected(places), batches
+    if ordered:
         return predictor, batches
     # Numbers of no class, such as 255 for an ignored pixel, stay as they are.
     table = np.full(max(256, len(places)), 255, "int64")
     table[: len(places)] = places
     return predictor, batches.map(lambda images, labels: (images, tf.gather(table, labels)))
+
+
+def about_selected(predictor: Predictor, data: DataSet) -> list[str]:
+    """Returns a sentence about the classes that were not compared, in a list; [] for none."""
+    count = len(data.class_names)
+    if not data.only_its_classes or count == predictor.classes:
+        return []
+    of = f"{count:,} of {predictor.classes:,}"
+    return [f"Only the scores of the data set's {of} classes were compared."]
 
 
 def _first(names):

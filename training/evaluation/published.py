@@ -6,8 +6,48 @@ from pathlib import Path
 from regnet_tf import Preprocessing, WeightsInfo
 from regnet_tf._files import print_paths, replacing
 from regnet_tf._markdown import markdown_table
+from regnet_tf.published import IMAGENET, PUBLISHED_SETS
 
 _COLUMNS = ("model", "by", "pixels", "of", "interpolation", "published", "here", "difference")
+
+
+def published_set(data: str | None, real_labels: bool = False) -> str:
+    """Returns the data set of the published accuracies to compare with.
+
+    Args:
+        data: name of a data set, or path of a folder whose name is that of the data set, such as
+            "imagenet_a" or "imagenet-a".
+        real_labels: whether the images have the labels of ImageNet-ReaL.
+
+    Returns:
+        A key of `PUBLISHED_SETS`: ImageNet's validation set if the name is none of them.
+    """
+    if real_labels:
+        return "imagenet2012_real"
+    name = Path((data or "").partition(":")[0]).name.lower().replace("-", "_")
+    return name if name in PUBLISHED_SETS else IMAGENET
+
+
+def is_subset(data: str) -> bool:
+    """Whether a data set, by its name as in `published_set`, has some of ImageNet's classes."""
+    return PUBLISHED_SETS[published_set(data)].classes < PUBLISHED_SETS[IMAGENET].classes
+
+
+def about_size(dataset: str, name: str, images: int) -> str | None:
+    """Returns a line if a data set has another number of images than the published one, or None.
+
+    Args:
+        dataset: a key of `PUBLISHED_SETS`.
+        name: name of the data set that is tested on.
+        images: its number of images.
+    """
+    published = PUBLISHED_SETS[dataset]
+    if images == published.images:
+        return None
+    return (
+        f"Published accuracies are of the {published.images:,} images of {published.title};"
+        f" {name} has {images:,}."
+    )
 
 
 def published_setting(info: WeightsInfo, entry: dict) -> Preprocessing:

@@ -18,7 +18,7 @@ from ..data.splits import Split
 from ..figures import write_figure
 from ..tasks import FILES as OF_TASKS
 from ..tasks import Evaluation
-from .matching import matched, task_for
+from .matching import about_selected, matched, task_for
 
 #: The files of an evaluation. The first one is written last.
 FILES = {"evaluation.json": "scores, setting, speed", **OF_TASKS}
@@ -53,32 +53,36 @@ def evaluate(
     task = task_for(predictor, data)
     preprocessing, normalized = predictor.known_preprocessing, predictor.normalized
     batches = test_batches(split, preprocessing, batch_size, normalized=normalized)
+    selected = about_selected(predictor, data)
     predictor, batches = matched(predictor, data, batches)
     title, names = f"{predictor.name}, {data.name}", predictor.class_names or ()
     counted = _Counted(batches, split.size, verbose)
     with naming_damaged_files(split, max_pixels=preprocessing.max_pixels):
         found = task.evaluate(predictor, counted, split.paths, names, title, grad_cam)
-    speed = {"images_per_second": split.size / counted.seconds}
-    summary = {"summary": task.summary(found.results)}
-    return found._replace(results=_of_data_set(found.results, data) | summary | speed)
+    results = found.results | {"notes": [*selected, *found.results["notes"]]}
+    speed = {"images_per_second": counted.images / counted.seconds}
+    summary = {"summary": task.summary(results)}
+    return found._replace(results=_of_data_set(results, data) | summary | speed)
 
 
 class _Counted:
     """Batches with a progress bar and the time that they took.
 
     Attributes:
+        images: number of images.
         seconds: time from the first to the last batch.
     """
 
     def __init__(self, batches: tf.data.Dataset, count: int, verbose: int) -> None:
         self._batches = batches
         self._bar = keras.utils.Progbar(count, unit_name="image", verbose=verbose)
-        self.seconds = 0.0
+        self.images, self.seconds = 0, 0.0
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         start = time.perf_counter()
         for images, labels in self._batches:
             yield images, labels
+            self.images += len(images)
             self._bar.add(len(images))
         self.seconds = time.perf_counter() - start
 

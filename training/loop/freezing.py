@@ -28,7 +28,8 @@ def set_frozen(model: keras.Model, network: Network, epoch: int, step: int = 0) 
     if not released:
         last = network.freeze
         if last == TRUNK:
-            last = f"stage_{len(network.config.stages)}"
+            own = [f"stage_{len(network.config.stages)}", "final_conv"]
+            last = [layer.name for layer in model.layers if layer.name in own][-1]
         regnet_tf.freeze(model, last)
     elif (epoch, step) == (network.frozen_epochs, 0):
         model.optimizer.restart()

@@ -15,7 +15,7 @@ from regnet_tf._files import read_json, write_csv
 from regnet_tf._locking import writing_to
 from regnet_tf._predictors import of_keras
 from regnet_tf._runs import RUN
-from regnet_tf.weights import find_weights
+from regnet_tf.finding import find_weights
 
 from ..data.batches import limited_test_batches
 from ..data.checking import check_files, naming_damaged_files

@@ -80,7 +80,8 @@ def fitted_to_weights(
         UserError: if the weights do not tell their network, and `changes` does not either.
         ValueError: if the weights are published ones of another network than `changes` names.
     """
-    from regnet_tf.weights import check_variant, config_of, is_tag, preprocessing_of
+    from regnet_tf.finding import check_variant, config_of, preprocessing_of
+    from regnet_tf.published import is_tag
 
     found: dict[str, Any] = {"network.weights": os.fspath(weights)}
     variant = changes.get("network.config")

@@ -35,7 +35,8 @@ def processes(tasks, workers, address):
         Return values of `train_network`. If a network's worker died twice, its result is "failed".
     """
     waiting = deque((task, 1) for task in tasks)
-    idle = [Worker() for _ in range(min(workers, len(tasks)))]
+    started = [Worker() for _ in range(min(workers, len(tasks)))]
+    idle = [*started]
     running: dict[concurrent.futures.Future, tuple[Worker, dict, int]] = {}
     try:
         while waiting or running:
@@ -51,12 +52,13 @@ def processes(tasks, workers, address):
                     yield future.result()
                     continue
                 worker.kill()
-                idle.append(Worker())
+                started.append(Worker())
+                idle.append(started[-1])
                 if attempt < ATTEMPTS:
                     waiting.appendleft((task, attempt + 1))
                 else:
                     died = f"the worker died {ATTEMPTS} times: {first_line(error)}"
                     yield result_of(task, [], died)
     finally:
-        for worker in [*idle, *(worker for worker, *_ in running.values())]:
+        for worker in started:  # also one whose task was being submitted when a signal came
             worker.kill()

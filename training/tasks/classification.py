@@ -24,6 +24,9 @@ _LISTED = 5  # predictions of an image in the table
 class Classification(Classifier):
     """Names the class of an image. The network's outputs are probabilities `(batch, classes)`.
 
+    In the final test an image may have several right classes, as in ImageNet-ReaL. Its true class
+    is then the right one with the highest probability.
+
     Args:
         independent: whether the outputs are sigmoids, for binary cross-entropy, instead of a
             softmax.
@@ -82,6 +85,7 @@ class Classification(Classifier):
     ) -> Evaluation:
         """Returns `results`, with all figures and tables. See `Task.evaluate`."""
         labels, all_scores, examples, worst = tested(predictor, batches, _shown)
+        labels = _true_class(labels, all_scores)
         confusion = scores.confusion_matrix(labels, all_scores.argmax(-1), len(class_names))
         outcome = results(labels, all_scores, class_names)
         sheet = figures.Sheet(predictor, class_names, paths)
@@ -114,7 +118,18 @@ class Classification(Classifier):
 
 def _shown(image, label, scores, index):
     guess = int(scores.argmax())
-    return figures.Shown(image, int(label), guess, scores[guess], index)
+    return figures.Shown(image, int(_true_class(label, scores)), guess, scores[guess], index)
+
+
+def _true_class(labels, scores):
+    """Returns the true classes, of several right ones those with the highest scores.
+
+    So a prediction is right if it is among the right classes, and one of the first five is right
+    if any of them is.
+    """
+    if np.ndim(labels) < np.ndim(scores):
+        return labels
+    return np.where(np.asarray(labels) > 0, scores, -np.inf).argmax(-1)
 
 
 def results(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> dict:

@@ -8,7 +8,7 @@ import pytest
 
 from regnet_tf import RegNetConfig, StageConfig, backbone, feature_info
 
-pytestmark = pytest.mark.kerashub
+pytestmark = pytest.mark.keras_hub
 
 CONFIG = RegNetConfig(
     explicit_stages=tuple(StageConfig(width, 1, 8) for width in (16, 16, 24, 24)),
@@ -37,7 +37,7 @@ class Scenes(NamedTuple):
 
 @pytest.fixture(scope="module")
 def hub():
-    return pytest.importorskip("keras_hub", reason="the extra `kerashub` is not installed")
+    return pytest.importorskip("keras_hub", reason="the extra `keras_hub` is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,10 @@ def scenes():
     )
 
 
-def segmenter(hub, output_stride=16):
+def segmenter(hub, output_stride=16, make=backbone):
     """DeepLab V3+ of two classes."""
     trunk = hub.models.DeepLabV3Backbone(
-        image_encoder=backbone(CONFIG, output_stride=output_stride),
+        image_encoder=make(CONFIG, output_stride=output_stride),
         spatial_pyramid_pooling_key=LAST[output_stride],
         low_level_feature_key="P2",
         upsampling_size=output_stride // 4,
@@ -70,6 +70,13 @@ def segmenter(hub, output_stride=16):
         image_shape=(SIZE, SIZE, 3),
     )
     return hub.models.DeepLabV3ImageSegmenter(trunk, num_classes=2)
+
+
+def segmenter_on_preset(hub):
+    """The same on the backbone that presets have."""
+    from regnet_tf.keras_hub import RegNetBackbone
+
+    return segmenter(hub, make=RegNetBackbone)
 
 
 def detector(hub):
@@ -139,7 +146,7 @@ def test_detector_is_trained(hub, scenes):
     assert losses[-1] < 0.5 * losses[0]
 
 
-@pytest.mark.parametrize("make", [segmenter, detector])
+@pytest.mark.parametrize("make", [segmenter, segmenter_on_preset, detector])
 def test_models_are_saved(hub, scenes, make, tmp_path):
     model = make(hub)
     model(scenes.images, training=True)  # statistics of their own
