@@ -22,7 +22,8 @@ check: lint
 
 # What computes with TensorFlow's kernels, with oneDNN held to AVX2, and without oneDNN; and files
 # that are exported under all of them. `make test` runs as TensorFlow runs on this processor.
-CPU_TESTS = $(addprefix tests/test_,decoders.py fusion.py layers.py models.py ops.py remat.py)
+CPU_TESTS = $(addprefix tests/test_,backbones.py decoders.py fusion.py layers.py models.py ops.py \
+	porting.py remat.py)
 test-cpus: $(VENV)/test.installed
 	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(CPU_TESTS)
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest $(CPU_TESTS)

@@ -163,7 +163,7 @@ def _block(options, stage, size_in, width_in, stride):
     cost = _conv(size_in, 1, width_in, inner)
     cost += _conv(size, 3, inner, inner, inner // stage.group_width)
     cost += _conv(size, 1, inner, width)
-    cost += _norm(options, inner) + _norm(options, inner)
+    cost += _norm(options, inner) * 2
     cost += _norm(options, width_in) if before else _norm(options, width, activated=False)
     if options.se_ratio:
         squeeze = squeeze_width(width_in, options.se_ratio, options.se_quantum)

@@ -15,7 +15,8 @@ from keras import ops
 from regnet_tf import ops as regnet_ops
 from regnet_tf._checks import MAX_WIDTH, check, check_choice, check_int, check_number
 from regnet_tf._composite import Composite
-from regnet_tf.layers import ClassNames, ConvNorm
+from regnet_tf.layers import ClassNames
+from regnet_tf.layers.convolution import add_conv
 from regnet_tf.options import ACTIVATIONS, NORMALIZATIONS
 
 _register = keras.saving.register_keras_serializable(package="regnet_tf")
@@ -36,14 +37,8 @@ class _Decoder(Composite):
         self.supports_jit = regnet_ops.supports_jit()
 
     def _conv(self, name, filters, kernel_size, activation):
-        return self.sublayer(
-            ConvNorm,
-            name=name,
-            filters=filters,
-            kernel_size=kernel_size,
-            activation=activation,
-            normalization=self.normalization,
-            synchronized=self.synchronized,
+        return add_conv(
+            self, name=name, filters=filters, kernel_size=kernel_size, activation=activation
         )
 
     def get_config(self):

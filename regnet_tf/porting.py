@@ -33,6 +33,7 @@ _PATH = re.compile(
     r"|stage_(?P<stage>\d+)/block_(?P<block>\d+)/"
     r"(?P<layer>conv_\d|norm_\d|shortcut|se/reduce|se/expand)/"
 )
+_FIRST = ("stem/conv", "stem/conv_1")
 _NORM = {
     "gamma": "weight",
     "beta": "bias",
@@ -132,7 +133,7 @@ def load_state_dict(
     check_choice("source", source, ("auto", *SOURCES))
     unnamed = [name for name in state_dict if not isinstance(name, str)]
     check("state_dict", unnamed[:3], not unnamed, "named by texts")
-    source = _file_of_timm(model) if source == "timm" else source
+    source = _key(model, source)
     tried = SOURCES if source == "auto" else [source]
     matches = {name: _match(model, state_dict, SOURCES[name]) for name in tried}
     source = max(matches, key=lambda name: len(matches[name].known))
@@ -168,11 +169,14 @@ def load_state_dict(
     return source
 
 
-def _file_of_timm(model):
-    """Returns the key of timm's names for a network: those of `byobnet.py` for its RegNetZ."""
-    stages = [layer for layer in all_layers(model) if isinstance(layer, Stage)]
-    is_lettered = any(block.bottleneck_in for stage in stages for block in stage.blocks)
-    return "timm_byobnet" if is_lettered else "timm"
+def _key(model, source):
+    """Returns the key of a source for a network: timm's `byobnet.py` has names of its own."""
+    is_lettered = any(block.bottleneck_in for block in _blocks(all_layers(model)))
+    return "timm_byobnet" if source == "timm" and is_lettered else source
+
+
+def _blocks(layers):
+    return [block for layer in layers if isinstance(layer, Stage) for block in layer.blocks]
 
 
 def _to_float32(tensor):
@@ -256,7 +260,7 @@ def to_state_dict(model: "keras.Model", source: str = "timm") -> dict[str, np.nd
         Names -> float32 arrays, and the batch counters that PyTorch expects (int64 zeros).
     """
     check_choice("source", source, SOURCES)
-    rules = SOURCES[_file_of_timm(model) if source == "timm" else source]
+    rules = SOURCES[_key(model, source)]
     state_dict = {}
     for port in _ports(model, rules):
         state_dict[port.name] = port.to_source(rules.bgr)
@@ -292,7 +296,6 @@ def _ports(model: "keras.Model", rules: Source) -> Iterator[_Port]:
     kinds = (Stem, Stage, FinalConv, Head)
     ours = [layer for layer in all_layers(model) if isinstance(layer, kinds)]
     names = rules.names(**_kinds_of_blocks(ours))
-    stem_is_read = False
     for variable in (variable for layer in ours for variable in layer.variables):
         match = _PATH.search(variable.path)
         if match is None:
@@ -303,15 +306,14 @@ def _ports(model: "keras.Model", rules: Source) -> Iterator[_Port]:
             shape = (shape[-1], shape[-2], *shape[:-2])
             if (match["layer"] or "").startswith("se/"):
                 shape += (1, 1)  # a fully connected layer here, a 1x1 convolution there
-        is_stem_kernel = weight == "kernel" and not stem_is_read
-        stem_is_read |= is_stem_kernel
+        is_stem_kernel = match["outside"] in _FIRST and weight == "kernel"
         name = _source_name(match, weight, rules, names)
         yield _Port(variable, name, shape, is_stem_kernel, match["outside"] == "head")
 
 
 def _kinds_of_blocks(layers):
     """Returns the arguments of `Source.names` for the blocks of a network."""
-    blocks = [block for stage in layers if isinstance(stage, Stage) for block in stage.blocks]
+    blocks = _blocks(layers)
     return {
         "gated": any(isinstance(block, YBlock) for block in blocks),
         "averaged": any(block.shortcut_type == "average" for block in blocks),

@@ -167,12 +167,9 @@ class RegNetConfig(NetworkOptions):
         widths = [width for width, _ in stem]
         for stage in self.stages:
             if self.bottleneck_in:
-                inner, group_width = (
-                    inner_width(widths[-1], stage.bottleneck_ratio),
-                    stage.group_width,
-                )
+                inner = inner_width(widths[-1], stage.bottleneck_ratio)
                 allowed = f"a divisor of the inner width {inner} of a stage's first block"
-                check("group_width", group_width, inner % group_width == 0, allowed)
+                check("group_width", stage.group_width, inner % stage.group_width == 0, allowed)
                 widths.append(inner)
             widths += [stage.inner_width, stage.width]
         widths.append(self.final_width)

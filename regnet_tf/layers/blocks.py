@@ -9,7 +9,7 @@ from keras import ops
 from regnet_tf._checks import MAX_WIDTH, check_choice, check_int, check_number, check_stride
 from regnet_tf._composite import Composite
 from regnet_tf.costs import squeeze_width
-from regnet_tf.layers.convolution import Conv, ConvNorm, fan_out_initializer, strided
+from regnet_tf.layers.convolution import add_conv, fan_out_initializer, strided
 from regnet_tf.layers.normalization import add_normalization
 from regnet_tf.options import ACTIVATIONS, NORMALIZATIONS, check_block_options
 from regnet_tf.widths import StageConfig, inner_width
@@ -224,16 +224,15 @@ class XBlock(Composite):
             "groups": inner // self.shape.group_width,
             "dilation": self.dilation,
         }
-        self.conv_1 = self._conv_norm("conv_1", inner, self.activation)
-        if self.preactivation:
+        bare, activation = self.preactivation, self.activation
+        if bare:
             self.norm_1, self._activate_1 = self._norm("norm_1", channels)
-            self.conv_2 = self.sublayer(Conv, name="conv_2", filters=inner, **conv_2)
             self.norm_3, self._activate_3 = self._norm("norm_3", inner)
-            self.conv_3 = self.sublayer(Conv, name="conv_3", filters=width)
-        else:
-            self.norm_1 = self.norm_3 = None
-            self.conv_2 = self._conv_norm("conv_2", inner, self.activation, **conv_2)
-            self.conv_3 = self._conv_norm("conv_3", width)
+        self.conv_1 = add_conv(self, name="conv_1", filters=inner, activation=activation)
+        self.conv_2 = add_conv(
+            self, name="conv_2", filters=inner, activation=activation, bare=bare, **conv_2
+        )
+        self.conv_3 = add_conv(self, name="conv_3", filters=width, bare=bare)
         self.gate = self._gate(channels)
         self._build_shortcut(input_shape)
 
@@ -257,27 +256,17 @@ class XBlock(Composite):
             averages = self.shortcut_type == "average"
             if averages and (self.stride > 1 or self.dilation > 1):
                 self.pool = self.sublayer(AveragePooling, name="pool", stride=self.stride)
-            options = {"stride": 1 if averages else self.stride}
-            if self.preactivation:
-                width = self.shape.width
-                self.shortcut = self.sublayer(Conv, name="shortcut", filters=width, **options)
-            else:
-                self.shortcut = self._conv_norm("shortcut", self.shape.width, **options)
+            self.shortcut = add_conv(
+                self,
+                name="shortcut",
+                filters=self.shape.width,
+                stride=1 if averages else self.stride,
+                bare=self.preactivation,
+            )
             self.shortcut.build(input_shape)
         if self.drop_path_rate and self.has_shortcut:
             self.drop_path = self.sublayer(DropPath, name="drop_path", rate=self.drop_path_rate)
             self.drop_path.build(self.compute_output_shape(input_shape))
-
-    def _conv_norm(self, name, filters, activation=None, **kwargs):
-        return self.sublayer(
-            ConvNorm,
-            name=name,
-            filters=filters,
-            activation=activation,
-            normalization=self.normalization,
-            synchronized=self.synchronized,
-            **kwargs,
-        )
 
     def _norm(self, name, channels):
         # `fuse` cannot fold it: it does not follow a convolution.

@@ -166,6 +166,28 @@ class FinalConv(ConvNorm):
     """The 1x1 convolution of a RegNetZ between its last stage and pooling."""
 
 
+def add_conv(
+    owner: Any, *, bare: bool = False, activation: str | None = None, **shape: Any
+) -> Conv:
+    """Makes a convolution inside a layer that has `normalization` and `synchronized`.
+
+    Args:
+        owner: the `Composite` that gets it.
+        bare: whether nothing follows the convolution: a `Conv` instead of a `ConvNorm`.
+        activation: activation after the normalization.
+        **shape: name and shape of the convolution.
+    """
+    if bare:
+        return owner.sublayer(Conv, **shape)
+    return owner.sublayer(
+        ConvNorm,
+        activation=activation,
+        normalization=owner.normalization,
+        synchronized=owner.synchronized,
+        **shape,
+    )
+
+
 def strided(size, stride):
     """Returns the output size of a convolution with symmetric padding; None stays None."""
     return None if size is None else -(-size // stride)

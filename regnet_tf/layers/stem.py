@@ -4,7 +4,7 @@ import keras
 
 from regnet_tf._checks import check
 from regnet_tf._composite import Composite
-from regnet_tf.layers.convolution import Conv, ConvNorm
+from regnet_tf.layers.convolution import add_conv
 from regnet_tf.options import check_stem, stem_convolutions
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.variants import RegNetConfig
@@ -67,25 +67,22 @@ class Stem(Composite):
         shapes = stem_convolutions(width, stride, stem_type)
         names = ["conv"] if len(shapes) == 1 else ["conv_1", "conv_2", "conv_3"]
         for name, (filters, stride) in zip(names, shapes, strict=True):
-            setattr(self, name, self._conv(name, filters=filters, stride=stride, kernel_size=3))
+            conv = add_conv(
+                self,
+                bare=preactivation,
+                activation=activation,
+                name=name,
+                filters=filters,
+                stride=stride,
+                kernel_size=3,
+            )
+            setattr(self, name, conv)
         self._names = tuple(names)
 
     @property
     def convs(self) -> list:
         """The convolutions: `conv`, or `conv_1` to `conv_3`."""
         return [getattr(self, name) for name in self._names]
-
-    def _conv(self, name, **shape):
-        if self.preactivation:
-            return self.sublayer(Conv, name=name, **shape)
-        return self.sublayer(
-            ConvNorm,
-            name=name,
-            activation=self.activation,
-            normalization=self.normalization,
-            synchronized=self.synchronized,
-            **shape,
-        )
 
     @property
     def network(self) -> RegNetConfig | None:
