@@ -20,7 +20,7 @@ from regnet_tf.preprocessing import MAX_PIXELS
 
 from . import csv_labels, digit_scenes, digits, fashion_mnist, folder, masks, tfds_catalog
 from .dataset import CompleteDataSet, DataSet
-from .restriction import with_classes, with_few_images
+from .restriction import with_classes, with_few_images, with_held_out
 from .splits import Loaded
 
 __all__ = ["EMBEDDED", "CompleteDataSet", "DataSet", "load", "target_of"]
@@ -44,6 +44,7 @@ def load(
     skip_damaged: bool = False,
     target: str | None = None,
     max_pixels: int = MAX_PIXELS,
+    held_out: float | None = None,
 ) -> DataSet:
     """Loads a data set, or selected classes and images of it.
 
@@ -61,11 +62,13 @@ def load(
         test_share: share of each class to hold out for tests, where a folder or CSV file names no
             test images. None to hold out none: where nothing names a split, all images are test
             images.
-        split_seed: seed of that split.
+        split_seed: seed of this split and of `held_out`.
         skip_damaged: whether to leave out classes without images and images without masks,
             instead of an error. See `training.data.checking` for damaged files.
         target: "pixels" for the masks of a data set of tensorflow-datasets that has labels too.
         max_pixels: largest number of pixels in a mask that is read for its classes.
+        held_out: share of each class of the training images to hold out; they take the place of the
+            test images. None to hold out none.
 
     Raises:
         UserError: if the name is unknown (with the nearest names), a folder is empty, a class is
@@ -94,6 +97,8 @@ def load(
     data = DataSet(name=name, **loaded._asdict())
     if classes is not None:
         data = with_classes(data, classes)
+    if held_out is not None:
+        data = with_held_out(data, held_out, split_seed)
     if images_per_class is not None:
         data = with_few_images(data, images_per_class, seed)
     return data

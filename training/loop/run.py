@@ -175,7 +175,7 @@ class Run:
         prepare = precise_statistics(self.model, self.recipe, self.data, self.strategy)
         say = callbacks.say_epoch(schedule.epochs) if self.verbose else None
         return [
-            callbacks.EpochTest(test, self.task.named_metrics, prepare, self.average),
+            callbacks.EpochTest(test, self.task.named_metrics, schedule, prepare, self.average),
             callbacks.Speed(schedule.batch_size, schedule.epochs, test, say),
         ]
 

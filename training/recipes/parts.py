@@ -47,7 +47,9 @@ class Data:
         images_per_class: number of training images to keep of each class; None for all.
         test_share: share of each class to hold out for tests, where a folder or table of images
             names no test images.
-        split_seed: seed of that split. It is not `seed`, so runs with several seeds are tested on
+        held_out: share of each class of the training images to hold out and to test on instead of
+            the test images, for choices that must not see these. None to test on the test images.
+        split_seed: seed of these splits. It is not `seed`, so runs with several seeds are tested on
             the same images.
         skip_damaged: whether to leave out files that cannot be read, instead of an error.
     """
@@ -56,6 +58,7 @@ class Data:
     classes: tuple[str, ...] | None = None
     images_per_class: int | None = None
     test_share: float = 0.2
+    held_out: float | None = None
     split_seed: int = 0
     skip_damaged: bool = False
 
@@ -66,6 +69,8 @@ class Data:
         check("data.classes", self.classes, ok, "None or two or more names")
         _check_optional_int("data.images_per_class", self.images_per_class)
         check_number("data.test_share", self.test_share, above=0, below=1)
+        if self.held_out is not None:
+            check_number("data.held_out", self.held_out, above=0, below=1)
         check_int("data.split_seed", self.split_seed, minimum=0)
         check_bool("data.skip_damaged", self.skip_damaged)
 
@@ -274,6 +279,8 @@ class Schedule:
             for trying things out; None for whole passes.
         accumulation: number of parts that a batch is trained in, one after the other, to save
             memory. The step takes the mean of their gradients.
+        test_epochs: number of epochs after which the network is tested again. It is always tested
+            after the last epoch.
         last_batch: an incomplete last batch of an epoch is filled with the first images of the
             epoch ("fill"), or left out ("drop"; each epoch leaves out other images).
     """
@@ -289,6 +296,7 @@ class Schedule:
     warmup_factor: float = 0.1
     max_steps: int | None = None
     accumulation: int = 1
+    test_epochs: int = 1
     last_batch: str = "fill"
 
     def __post_init__(self):
@@ -312,6 +320,7 @@ class Schedule:
         fits = self.batch_size % self.accumulation == 0
         allowed = f"a divisor of schedule.batch_size={self.batch_size}"
         check("schedule.accumulation", self.accumulation, fits, allowed)
+        check_int("schedule.test_epochs", self.test_epochs, minimum=1)
         check_choice("schedule.last_batch", self.last_batch, LAST_BATCHES)
 
     @property

@@ -101,7 +101,7 @@ def _train(task):
     prepare = precise_statistics(model, recipe, data, strategy)
     callbacks = [
         keras.callbacks.LambdaCallback(on_train_batch_end=_check_loss),
-        EpochTest(test, task.named_metrics, prepare),
+        EpochTest(test, task.named_metrics, recipe.schedule, prepare),
     ]
     history = fit(model, recipe, data, callbacks=callbacks, verbose=0)
     return [round(1 - accuracy, 6) for accuracy in history["val_accuracy"]]
@@ -115,11 +115,10 @@ def _check_loss(batch, logs):
 @functools.cache
 def _load(data, data_dir, seed):
     """Loads the data set of a recipe once for all networks of a process."""
-    from ..data import CompleteDataSet, load
+    from ..data import CompleteDataSet
+    from ..loop.loading import load_part
 
-    splitting = (data.test_share, data.split_seed, data.skip_damaged)
-    chosen = (data.classes, data.images_per_class, seed)
-    return CompleteDataSet.of(load(data.name, data_dir, *chosen, *splitting))
+    return CompleteDataSet.of(load_part(data, data_dir, seed))
 
 
 def _forget():
