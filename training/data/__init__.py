@@ -78,22 +78,7 @@ def load(
     if images_per_class is not None:
         check_int("images_per_class", images_per_class, minimum=1)
     name = str(name)
-    if name in EMBEDDED:
-        loaded = Loaded(*EMBEDDED[name]())
-    elif Path(name).is_dir() or Path(name).suffix.lower() == ".csv":
-        loaded = _of_files(Path(name), test_share, split_seed, skip_damaged, max_pixels)
-    elif name == fashion_mnist.NAME:
-        loaded = Loaded(*fashion_mnist.load(data_dir))
-    elif "/" in name and not tfds_catalog.is_known(name):
-        raise UserError(f"There is no folder {name}.")
-    elif tfds_catalog.is_known(name):
-        loaded = _of_tfds(name, data_dir, target)
-    else:
-        known = [*EMBEDDED, fashion_mnist.NAME, *tfds_catalog.known()]
-        near = nearest_names(name, known) or list(EMBEDDED)
-        if not tfds_catalog.known():  # tensorflow-datasets is missing; it may have the name
-            import_optional("tensorflow_datasets")
-        raise UserError(f"No data set is called {name!r}. Nearest: {', '.join(near)}.")
+    loaded = _loaded(name, data_dir, test_share, split_seed, skip_damaged, target, max_pixels)
     data = DataSet(name=name, **loaded._asdict())
     if classes is not None:
         data = with_classes(data, classes)
@@ -102,6 +87,25 @@ def load(
     if images_per_class is not None:
         data = with_few_images(data, images_per_class, seed)
     return data
+
+
+def _loaded(name, data_dir, test_share, split_seed, skip_damaged, target, max_pixels):
+    """Loads a whole data set. The arguments are those of `load`."""
+    if name in EMBEDDED:
+        return Loaded(*EMBEDDED[name]())
+    if Path(name).is_dir() or Path(name).suffix.lower() == ".csv":
+        return _of_files(Path(name), test_share, split_seed, skip_damaged, max_pixels)
+    if name == fashion_mnist.NAME:
+        return Loaded(*fashion_mnist.load(data_dir))
+    if "/" in name and not tfds_catalog.is_known(name):
+        raise UserError(f"There is no folder {name}.")
+    if tfds_catalog.is_known(name):
+        return _of_tfds(name, data_dir, target)
+    known = [*EMBEDDED, fashion_mnist.NAME, *tfds_catalog.known()]
+    near = nearest_names(name, known) or list(EMBEDDED)
+    if not tfds_catalog.known():  # tensorflow-datasets is missing; it may have the name
+        import_optional("tensorflow_datasets")
+    raise UserError(f"No data set is called {name!r}. Nearest: {', '.join(near)}.")
 
 
 def target_of(name: str | Path, data_dir: str | Path | None = None) -> str:
