@@ -1,12 +1,17 @@
 """`regnet show`: the stages of a network as a table, its widths as a picture."""
 
 import argparse
+import dataclasses
+import json
 import re
+import sys
 from pathlib import Path
 
 from regnet_tf._checks import check
-from regnet_tf._errors import UserError, import_optional
+from regnet_tf._errors import UserError, import_optional, nearest
+from regnet_tf._files import write_json
 from regnet_tf.costs import complexity, complexity_by_part, strided, total
+from regnet_tf.design_space import RegNetSpace
 from regnet_tf.design_space.budget import TOLERANCE, regnets_of
 from regnet_tf.variants import RegNetConfig, get_config
 from regnet_tf.width_plot import draw_widths
@@ -22,7 +27,17 @@ _GENERATOR = {
     "bottleneck_ratio": (float, "inner width / width (default: 1)"),
 }
 _NEEDED = list(_GENERATOR)[:5]
-_UNITS = {"M": 1e6, "G": 1e9}
+_STEM = {
+    "stem_stride": "of the stem: 1 or 2 (default: 2)",
+    "stem_width": "of the stem (default: 32)",
+}
+#: Fields of the space that `--set` takes; the others have an option.
+_SETTABLE = sorted(
+    {field.name for field in dataclasses.fields(RegNetSpace)}
+    - {"name", "image_size", "se_ratio", *_STEM}
+)
+_UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
+_SMALL = 2  # pixels; a 3x3 convolution sees mostly padding there
 _COSTS = ("parameters", "multiply-adds", "activations")
 _STAGE = (
     "part", "width", "depth", "group width", "groups", "bottleneck", "stride", "pixels", *_COSTS,
@@ -35,7 +50,10 @@ examples:
   regnet show regnety_032 --image-size 288 --out widths.png
   regnet show --depth 22 --initial-width 24 --width-slope 24.48 --width-multiplier 2.54 \\
               --group-width 16
-  regnet show --budget 600MF --se-ratio 0.25"""
+  regnet show --budget 600MF --se-ratio 0.25
+  regnet show --budget 18MF --image-size 28 --classes 10 --set stages=3 --set depths=3,16 \\
+              --stem-stride 1 --max-parameters 700k --se-ratio 0.25 --json net.json
+  regnet train --recipe fashion_mnist --variant net.json"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    only_prints = options.out is None
+    only_prints = options.out is None and options.json is None
     return run(lambda: _show(options), parser, tensorflow=False, only_prints=only_prints)
 
 
@@ -58,15 +76,27 @@ def _parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("name", nargs="?", metavar="NAME", help="a variant, by any of its names")
+    add("name", nargs="?", metavar="NAME", help="a variant, by any of its names, or a JSON file")
     for field, (kind, text) in _GENERATOR.items():
         add(f"--{field.replace('_', '-')}", type=kind, metavar="NUMBER", help=text)
     add("--se-ratio", type=float, metavar="NUMBER", help="of squeeze-and-excitation, such as 0.25")
     add("--budget", metavar="FLOPS", help="search for a network, such as 400MF or 1.6GF")
+    for field, text in _STEM.items():
+        add(f"--{field.replace('_', '-')}", type=int, metavar="N", help=text)
+    add(
+        "--set",
+        metavar="FIELD=VALUE",
+        action="append",
+        default=[],
+        help=f"a limit of the search, such as depths=3,12; one of {', '.join(_SETTABLE)}",
+    )
+    for cost in ("parameters", "activations"):
+        add(f"--max-{cost}", metavar="COUNT", help="limit of the search, such as 700k or 2.5M")
     add("--seed", metavar="N", type=int, default=0, help="of the search (default: 0)")
     add("--image-size", metavar="N", type=int, default=224, help="pixels (default: 224)")
     add("--classes", metavar="N", type=int, default=1000, help="(default: 1000)")
     add("--out", metavar="FILE.png", type=Path, help="draw the widths of its blocks, too")
+    add("--json", metavar="FILE.json", type=Path, help="write the network for --variant FILE.json")
     return parser
 
 
@@ -75,13 +105,21 @@ def _show(options):
     check("--out", str(out), out is None or out.suffix == ".png", "a file that ends in .png")
     if out is not None:
         import_optional("matplotlib.figure", extra="pictures")
+    file = options.json
+    check("--json", str(file), file is None or file.suffix == ".json", "a file that ends in .json")
     config = _chosen(options)
     print(f"{config.name}\n")
     print(stage_table(config, options.image_size, options.classes))
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        draw_widths(config, out)
-        print(f"\nWidths: {out}")
+    print(f"\nPython: {as_python(config)}")
+    _warn(config, options.image_size)
+    for path, write, what in (
+        (out, lambda: draw_widths(config, out), "Widths"),
+        (file, lambda: write_json(file, config.to_dict()), "Configuration, for --variant"),
+    ):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write()
+            print(f"\n{what}: {path}")
 
 
 def _chosen(options: argparse.Namespace) -> RegNetConfig:
@@ -89,6 +127,7 @@ def _chosen(options: argparse.Namespace) -> RegNetConfig:
     fields = [*_GENERATOR, *(() if options.budget else ("se_ratio",))]
     numbers = {field: getattr(options, field) for field in fields}
     numbers = {field: value for field, value in numbers.items() if value is not None}
+    _check_search_options(options)
     if sum(map(bool, (options.name, options.budget, numbers))) != 1:
         raise UserError(
             "Give one of these: a NAME; the numbers --depth, --initial-width, --width-slope,"
@@ -101,17 +140,48 @@ def _chosen(options: argparse.Namespace) -> RegNetConfig:
     missing = [f"--{field.replace('_', '-')}" for field in _NEEDED if field not in numbers]
     if missing:
         raise UserError(f"These numbers are missing: {', '.join(missing)}")
-    return _named(RegNetConfig(**numbers))
+    return _named(RegNetConfig(**numbers, **_stem(options)))
+
+
+def _check_search_options(options):
+    """Raises a UserError for an option that needs a budget, or numbers, without it."""
+    limits = {
+        "--max-parameters": options.max_parameters,
+        "--max-activations": options.max_activations,
+    }
+    given = [name for name, value in {"--set": options.set, **limits}.items() if value]
+    if given and not options.budget:
+        raise UserError(f"{given[0]} limits the search for a network: it needs a --budget")
+    if options.name and _stem(options):
+        raise UserError("--stem-stride and --stem-width go with a --budget or with numbers")
+
+
+def _stem(options):
+    """Returns the given options of the stem."""
+    given = {field: getattr(options, field) for field in _STEM}
+    return {field: value for field, value in given.items() if value is not None}
 
 
 def _searched(options: argparse.Namespace) -> RegNetConfig:
     """The network nearest to the budget; prints the next ones too."""
     setting = {"image_size": options.image_size, "classes": options.classes}
-    flops, se_ratio = parse_flops(options.budget), options.se_ratio or 0.0
-    configs = regnets_of(flops, se_ratio=se_ratio, seed=options.seed, **setting)
+    changes = dict(map(parse_setting, options.set)) | _stem(options)
+    most = {
+        f"max_{cost}": getattr(options, f"max_{cost}") for cost in ("parameters", "activations")
+    }
+    configs = regnets_of(
+        parse_flops(options.budget),
+        se_ratio=options.se_ratio or 0.0,
+        seed=options.seed,
+        changes=changes,
+        **{name: text and parse_count(text, name) for name, text in most.items()},
+        **setting,
+    )
+    changed = "".join(f", {name}={value}" for name, value in (changes | most).items() if value)
     print(
         f"Nearest to {options.budget} of those drawn within {TOLERANCE:.0%}, under the paper's"
-        " final constraints and limits on parameters and activations:\n"
+        f" final constraints and limits on parameters and activations{changed and ', with'}"
+        f"{changed.removeprefix(',')}:\n"
     )
     rows = [("d", "w_0", "w_a", "w_m", "g", "widths", *_COSTS)]
     for config in configs:
@@ -130,6 +200,71 @@ def parse_flops(text: str) -> float:
             f"`--budget` must be flops such as 400MF or 1.6GF. Received: --budget={text!r}"
         )
     return float(found[1]) * _UNITS[found[2]]
+
+
+def parse_count(text: str, name: str) -> float:
+    """Returns a number, of a text such as "700k" or "2.5M".
+
+    Args:
+        text: the text.
+        name: the option's name, for errors.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)", text.upper())
+    option = f"--{name.replace('_', '-')}"
+    check(option, text, found is not None, "a count such as 700k or 2.5M")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def parse_setting(text: str) -> tuple[str, object]:
+    """Returns a field of a `RegNetSpace` and its value, of a text such as "depths=3,12".
+
+    A field that is a tuple in RegNetX takes numbers with commas, the others one number.
+    """
+    field, equals, value = text.partition("=")
+    check("--set", text, equals, "FIELD=VALUE, such as depths=3,12")
+    if field not in _SETTABLE:
+        raise UserError(
+            f"--set: the space has no field {field!r}.{nearest(field, _SETTABLE)}"
+            f" Fields: {', '.join(_SETTABLE)}."
+        )
+    default = next(one.default for one in dataclasses.fields(RegNetSpace) if one.name == field)
+    values = tuple(_value(field, one) for one in value.split(","))
+    if isinstance(default, tuple):
+        return field, values
+    check(f"--set {field}", value, len(values) == 1, "one value")
+    return field, values[0]
+
+
+def _value(field, text):
+    """Returns a JSON value, such as a number; a bare word is a text."""
+    text = text.strip()
+    check(f"--set {field}", text, text, "a value")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def as_python(config: RegNetConfig) -> str:
+    """Returns the call that makes a configuration, with the fields that are not the default."""
+    fields = {field.name: field.default for field in dataclasses.fields(config)}
+    fields = {name: default for name, default in fields.items() if getattr(config, name) != default}
+    return f"RegNetConfig({', '.join(f'{name}={getattr(config, name)!r}' for name in fields)})"
+
+
+def _warn(config, image_size):
+    """Prints a warning if stages work on maps that are too small for 3x3 convolutions."""
+    size, small = strided((image_size,), config.stem_stride), []
+    for number, stage in enumerate(config.stages, 1):
+        size = strided(size, stage.stride)
+        if size[0] <= _SMALL:
+            small.append(f"stage {number} works on {size[0]}x{size[0]} maps")
+    if small:
+        print(
+            f"\nWarning: at {image_size} pixels {' and '.join(small)}, where 3x3 convolutions see"
+            " mostly padding.",
+            file=sys.stderr,
+        )
 
 
 def _named(config):
