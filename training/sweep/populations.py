@@ -33,6 +33,9 @@ class Population:
         errors: test errors, from 0 to 1, `(networks,)`.
         costs: dict from "flops", "parameters" and "activations" to arrays `(networks,)`.
         failed: number of failed networks, which are not included.
+        seconds: duration of all trainings, of failed ones too.
+        threads: numbers of threads of the trainings; empty if they are not recorded.
+        codes: versions of the code of the trainings; empty if they are not recorded.
     """
 
     name: str
@@ -41,6 +44,9 @@ class Population:
     errors: np.ndarray
     costs: dict
     failed: int
+    seconds: float
+    threads: tuple = ()
+    codes: tuple = ()
 
     def __len__(self):
         return len(self.errors)
@@ -128,7 +134,16 @@ def _read(folder, error):
         np.array([result[f"{error}_error"] for result in trained]),
         {name: np.array([result["complexity"][name] for result in trained]) for name in COSTS},
         len(results) - len(trained),
+        sum(result.get("seconds") or 0 for result in results),
+        _recorded(results, "threads"),
+        _recorded(results, "code"),
     )
+
+
+def _recorded(results, field):
+    """Returns the different values of an optional field, as texts."""
+    values = (result.get(field) for result in results)
+    return tuple(dict.fromkeys(str(value) for value in values if value is not None))
 
 
 def _words(field):
