@@ -150,7 +150,7 @@ def best_values(facts):
         facts: the numbers of the populations, of `analysis.json`.
     """
     title = "Best values by the empirical bootstrap: median, 95 % range; dashed: the paper's"
-    figure, grid = panels(len(_OF_PAPER), title, columns=2)
+    figure, grid = panels(len(_OF_PAPER), title, columns=2, sharey=True)
     for axes, (parameter, (label, value)) in zip(grid, _OF_PAPER.items(), strict=True):
         for place, one in enumerate(facts):
             found = one["best_ranges"].get(parameter)
@@ -159,6 +159,7 @@ def best_values(facts):
         if value is not None:
             axes.axvline(value, color=DARK, linestyle="--", linewidth=1)
         axes.set_yticks(range(len(facts)), [one["name"] for one in facts])
+        _whole(axes.xaxis, [one["best_ranges"].get(parameter, {}) for one in facts])
         axes.set(xlabel=label, ylim=(len(facts) - 0.5, -0.5))
     return figure
 
@@ -189,10 +190,18 @@ def parameters(population, place, ranges):
         axes.axvline(median, color=color_of(place))
         axes.scatter(values / scale, 100 * population.errors, s=10, color=DARK, alpha=0.7)
         percent_axis(axes.yaxis)
+        _whole(axes.xaxis, [] if scale > 1 else [found])
         axes.set(xlabel=f"{name} (millions)" if scale > 1 else name)
     for axes in grid[::4]:
         axes.set_ylabel("test error (%)")
     return figure
+
+
+def _whole(axis, ranges):
+    """Gives an axis whole numbers if all ends of the tried ranges are whole."""
+    ends = [one[end] for one in ranges if one for end in ("least", "greatest")]
+    if ends and all(float(end).is_integer() for end in ends):
+        axis.get_major_locator().set_params(integer=True)
 
 
 def percent_axis(axis):
@@ -202,4 +211,4 @@ def percent_axis(axis):
     scale("log")
     axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter("")
+    axis.set_minor_locator(ticker.NullLocator())

@@ -94,11 +94,15 @@ def _overview(populations):
 
 def _statistics(pairs):
     rows = [
-        (p["a"], p["b"], *(f"{p[k]:.3f}" for k in ("statistic", "weighted", "p_value")))
+        (p["a"], p["b"], f"{p['statistic']:.3f}", f"{p['weighted']:.3f}", _p_value(p["p_value"]))
         for p in pairs
     ]
     title = "Kolmogorov-Smirnov statistic: the greatest difference of two distributions"
     return _table(title, ("population", "and", "as they are", "weighted", "p-value"), rows)
+
+
+def _p_value(value):
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _best(best):
@@ -114,11 +118,15 @@ def _best(best):
 
 def _ranges(ranges):
     rows = [
-        (name, *(f"{band[end]:,.4g}" for end in ("low", "median", "high")))
+        (name, *(_number(band[end]) for end in ("low", "median", "high")))
         for name, band in ranges.items()
     ]
     heads = ("parameter", "low", "median", "high")
     return _table("Where the best value lies, by the empirical bootstrap (95 %)", heads, rows)
+
+
+def _number(value):
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _table(title, heads, rows):

@@ -70,11 +70,18 @@ class Population:
         arrays = {name: np.asarray(column, float) for name, column in columns.items()}
         return {name: array for name, array in arrays.items() if np.ptp(array) > 0}
 
+    @property
+    def _shares_group_width(self):
+        return getattr(self.specification.design_space, "shared_group_width", False)
+
     def _stage_columns(self):
         """Returns the fields of each stage; one column for a field that all stages share."""
         columns = {}
         for field in _STAGE_FIELDS:
             rows = np.array([[getattr(s, field) for s in c.stages] for c in self.configs])
+            if field == "group_width" and self._shares_group_width:
+                columns[_words(field)] = rows.max(axis=1)  # narrow stages have less than g
+                continue
             if np.all(rows == rows[:, :1]):
                 columns[_words(field)] = rows[:, 0]
                 continue
