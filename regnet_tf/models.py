@@ -194,8 +194,8 @@ def find_config(
     if isinstance(config, RegNetConfig):
         return config.replace(**changes), weights
     check("config", config, isinstance(config, str), "a RegNetConfig or a variant's name")
-    known = is_variant(config) or is_config_file(config)
-    if known or not (is_tag(config) or is_hub_name(config) or os.path.exists(config)):
+    named = is_variant(config) or is_config_file(config)
+    if named or not (is_tag(config) or is_hub_name(config) or os.path.exists(config)):
         return get_config(config, **changes), weights
     told = config_of(config)
     if told is None:

@@ -116,7 +116,8 @@ def test_findings(analysis):
     facts = json.loads((analysis / "analysis.json").read_text())
     text = "\n".join(facts["findings"])
     assert "RegNetX, digits is better than AnyNetX_A, digits" in text and "p < 0.001" in text
-    assert "RegNetX, digits: the best depth d is" in text and "these networks did not try" in text
+    assert "Best depth d (95 %): RegNetX, digits" in text
+    assert "No network tried the paper's value: RegNetX, digits" in text
     page_text = (analysis / "index.html").read_text()
     assert all(html.escape(one) in page_text for one in facts["findings"])
 
@@ -130,7 +131,8 @@ def test_findings_of_equal_populations(folders):
     facts["best_ranges"]["width multiplier"] |= {"low": 2, "high": 3, "least": 2, "greatest": 3}
     text = "\n".join(findings({"kolmogorov_smirnov": [pair], "populations": [facts, facts]}))
     assert "do not tell which is better" in text
-    assert "width multiplier w_m is 2 to 3, nearly all of the tried 2 to 3" in text
+    assert "width multiplier w_m (95 %): RegNetX, digits 2 to 3 of the tried 2 to 3" in text
+    assert "cannot tell it: RegNetX, digits" in text
 
 
 def test_columns(folders):

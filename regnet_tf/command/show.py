@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from regnet_tf._checks import check
 from regnet_tf._errors import UserError, import_optional, nearest
@@ -169,12 +170,13 @@ def _searched(options: argparse.Namespace) -> RegNetConfig:
     most = {
         f"max_{cost}": getattr(options, f"max_{cost}") for cost in ("parameters", "activations")
     }
+    bounds: dict[str, Any] = {name: parse_count(text, name) for name, text in most.items() if text}
     configs = regnets_of(
         parse_flops(options.budget),
         se_ratio=options.se_ratio or 0.0,
         seed=options.seed,
         changes=changes,
-        **{name: text and parse_count(text, name) for name, text in most.items()},
+        **bounds,
         **setting,
     )
     changed = "".join(f", {name}={value}" for name, value in (changes | most).items() if value)
@@ -211,7 +213,8 @@ def parse_count(text: str, name: str) -> float:
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)", text.upper())
     option = f"--{name.replace('_', '-')}"
-    check(option, text, found is not None, "a count such as 700k or 2.5M")
+    if found is None:
+        raise ValueError(f"`{option}` must be a count such as 700k or 2.5M. Received: {text!r}")
     return float(found[1]) * _UNITS[found[2]]
 
 

@@ -67,6 +67,7 @@ def steps(populations, pairs, seed):
         p_value = "p < 0.001" if pair["p_value"] < 0.001 else f"p = {pair['p_value']:.3f}"
         axes.set_title(f"Kolmogorov-Smirnov {pair['statistic']:.2f}, {p_value}")
         _finish_distribution(axes)
+    _legend(figure, populations)
     return figure
 
 
@@ -85,6 +86,7 @@ def distributions(populations, weights, seed):
             _distribution(axes, population, place, seed, weight)
         axes.set_title(title)
         _finish_distribution(axes)
+    _legend(figure, populations)
     return figure
 
 
@@ -96,15 +98,12 @@ def _distribution(axes, population, place, seed, weights=None):
     axes.fill_between(
         100 * thresholds, band.low, band.high, color=color, alpha=0.15, linewidth=0, step="post"
     )
-    mean = np.average(errors, weights=weights)
-    label = f"{population.name}: mean {mean:.1%}"
-    axes.step(100 * thresholds, shares, color=color, where="post", label=label)
+    axes.step(100 * thresholds, shares, color=color, where="post")
 
 
 def _finish_distribution(axes):
     percent_axis(axes.xaxis)
     axes.set(xlabel="test error (%)", ylabel="share of the networks", ylim=(0, 1.02))
-    axes.legend(loc="lower right")
 
 
 def searches(populations):
@@ -113,12 +112,12 @@ def searches(populations):
     for place, population in enumerate(populations):
         draws = np.arange(1, len(population) + 1)
         errors = 100 * expected_minimum(population.errors, draws)
-        axes.plot(draws, errors, color=color_of(place), label=population.name)
+        axes.plot(draws, errors, color=color_of(place))
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:.0f}")
     percent_axis(axes.yaxis)
     axes.set(xlabel="networks trained", ylabel="test error of the best (%)")
-    axes.legend()
+    _legend(figure, populations)
     return figure
 
 
@@ -131,16 +130,18 @@ def complexities(populations):
             axes.scatter(values, errors, s=12, color=color_of(place), alpha=0.7)
         percent_axis(axes.yaxis)
         axes.set(xlabel=f"{cost} (millions)", ylabel="test error (%)")
-    figure.legend(handles=_handles(populations), loc="outside lower center", ncols=4)
+    _legend(figure, populations)
     return figure
 
 
-def _handles(populations):
+def _legend(figure, populations):
+    """Names the populations below the panels."""
     lines = import_optional("matplotlib.lines")
-    return [
+    handles = [
         lines.Line2D([], [], color=color_of(place), marker="o", linestyle="", label=one.name)
         for place, one in enumerate(populations)
     ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
 
 
 def best_values(facts):

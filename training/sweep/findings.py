@@ -7,7 +7,7 @@ PAPER = {
     "total depth": ("depth d", 20, "about 20 blocks in every regime of flops"),
     "width multiplier": ("width multiplier w_m", 2.5, "about 2.5"),
     "bottleneck ratio": ("bottleneck ratio (inner width / width)", 1, "1"),
-    "group width": ("group width g", None, "at least 16, growing with the flops"),
+    "group width": ("group width g", None, "above 1, growing with the flops"),
 }
 
 
@@ -52,35 +52,54 @@ def _best(populations):
 
 
 def _ranges(populations):
-    """Yields a sentence for each parameter of the paper and each population that varies it."""
+    """Yields the sentences about each parameter of the paper."""
     for parameter, (name, value, claim) in PAPER.items():
-        for one in populations:
-            found = one["best_ranges"].get(parameter)
-            if found is not None:
-                yield _range(one["name"], name, value, claim, found)
+        found = {
+            one["name"]: one["best_ranges"][parameter]
+            for one in populations
+            if parameter in one["best_ranges"]
+        }
+        if found:
+            ranges = "; ".join(f"{who} {_range(one)}" for who, one in found.items())
+            verdict = _verdict(found, value)
+            yield f"Best {name} (95 %): {ranges}. The paper: {claim}.{verdict}"
 
 
-def _range(population, name, value, claim, found):
-    low, high = found["low"], found["high"]
-    text = f"{population}: the best {name} is {low:.4g} to {high:.4g}"
-    tried = f"{found['least']:.4g} to {found['greatest']:.4g}"
-    if high - low >= _WIDE * (found["greatest"] - found["least"]):
-        return (
-            f"{text}, nearly all of the tried {tried}: this many networks cannot tell it."
-            f" The paper: {claim}."
-        )
-    text = f"{text}, of the tried {tried}. The paper: {claim}"
+def _range(found):
+    low, high, least, greatest = (found[k] for k in ("low", "high", "least", "greatest"))
+    return f"{low:.4g} to {high:.4g} of the tried {least:.4g} to {greatest:.4g}"
+
+
+def _verdict(found, value):
+    """Returns sentences on what these ranges tell, and how they agree with the paper's value."""
+    told: dict[str, list[str]] = {}
+    for who, one in found.items():
+        told.setdefault(_outcome(one, value), []).append(who)
+    texts = {
+        "wide": "Nearly all that was tried may be best, so this many networks cannot tell it: {}.",
+        "untried": "No network tried the paper's value: {}.",
+        "agrees": "This agrees with the paper: {}.",
+        "differs": "This differs from the paper: {}.",
+    }
+    return "".join(
+        f" {text.format(', '.join(told[key]))}" for key, text in texts.items() if key in told
+    )
+
+
+def _outcome(one, value):
+    if one["high"] - one["low"] >= _WIDE * (one["greatest"] - one["least"]):
+        return "wide"
     if value is None:
-        return f"{text}."
-    if not found["least"] <= value <= found["greatest"]:
-        return f"{text}, which these networks did not try."
-    return f"{text}, which {'agrees' if low <= value <= high else 'differs'}."
+        return "open"
+    if not one["least"] <= value <= one["greatest"]:
+        return "untried"
+    return "agrees" if one["low"] <= value <= one["high"] else "differs"
 
 
 def _limits(facts):
-    counts = sorted({one["networks"] for one in facts["populations"]})
-    counts = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    counts = [one["networks"] for one in facts["populations"]]
+    span = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else str(counts[0])
     return (
-        f"The populations have {counts} networks each, the paper's 100 to 500. Each network was"
+        f"The populations have {span} networks each, the paper's 100 to 500. Each network was"
         " trained once, so its error includes the chance of its seed."
     )

@@ -96,8 +96,9 @@ def _statistics(pairs):
     rows = [
         (p["a"], p["b"], f"{p['statistic']:.3f}", f"{p['weighted']:.3f}", _p_value(p["p_value"]))
         for p in pairs
+        if p["step"]
     ]
-    title = "Kolmogorov-Smirnov statistic: the greatest difference of two distributions"
+    title = "Kolmogorov-Smirnov statistic, the greatest difference; analysis.json has all pairs"
     return _table(title, ("population", "and", "as they are", "weighted", "p-value"), rows)
 
 
