@@ -65,7 +65,9 @@ def steps(populations, pairs, seed):
         for place in (first, first + 1):
             _distribution(axes, populations[place], place, seed)
         p_value = "p < 0.001" if pair["p_value"] < 0.001 else f"p = {pair['p_value']:.3f}"
-        axes.set_title(f"Kolmogorov-Smirnov {pair['statistic']:.2f}, {p_value}")
+        axes.set_title(
+            f"{pair['a']} - {pair['b']}\nKolmogorov-Smirnov {pair['statistic']:.2f}, {p_value}"
+        )
         _finish_distribution(axes)
     _legend(figure, populations)
     return figure
