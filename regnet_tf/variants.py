@@ -427,6 +427,19 @@ def variant_key(name: str) -> str:
     return known[name.lower()]
 
 
+def variant_or_file(name: str) -> str:
+    """Returns the key of a variant; the path of a configuration's file as it is, once read.
+
+    Raises:
+        ValueError: for an unknown name.
+        UserError: for a file that cannot be read or holds no configuration.
+    """
+    if not is_config_file(name):
+        return variant_key(name)
+    get_config(name)
+    return name
+
+
 def get_config(name: str, **changes: Any) -> RegNetConfig:
     """Returns the configuration of a variant, by any of its names (see `variant_key`).
 

@@ -1,5 +1,7 @@
 """`regnet show`: its table against `complexity`, its picture with Pillow."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,7 +9,9 @@ from regnet_command import main
 from regnet_command.show import parse_count, parse_flops, parse_setting, stage_table
 
 from regnet_tf import RegNetConfig, StageConfig, build_regnet, complexity, get_config
+from regnet_tf._errors import UserError
 from regnet_tf.costs import complexity_by_part
+from regnet_tf.variants import variant_or_file
 from regnet_tf.width_plot import draw_widths
 
 NUMBERS = {
@@ -217,3 +221,12 @@ def test_damaged_files_of_configurations(content, message, tmp_path, capsys):
     assert main(["show", str(path)]) == 2
     error = capsys.readouterr().err
     assert message in error and str(path) in error and error.count("\n") == 1
+
+
+def test_variant_or_file(tmp_path):
+    path = tmp_path / "net.json"
+    path.write_text(json.dumps(get_config("regnetx_002").to_dict()))
+    assert variant_or_file(str(path)) == str(path)
+    assert variant_or_file("RegNetX-200MF") == "regnetx_002"
+    with pytest.raises(UserError, match="cannot be read"):
+        variant_or_file(str(tmp_path / "missing.json"))

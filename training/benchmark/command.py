@@ -108,8 +108,10 @@ def _benchmark(parser, options):
     for name in ("batch_size", "image_size", "repeats", "threads"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    from regnet_tf.variants import variant_or_file
+
     try:
-        variants = list(map(_checked_name, options.variant))
+        variants = list(map(variant_or_file, options.variant))
     except ValueError as error:
         parser.error(str(error))
     if options.threads:
@@ -131,16 +133,6 @@ def _benchmark(parser, options):
             _add_memory(setting, results[-1]["contenders"])
         print(table(results[-1:]), flush=True)
     _write(options, results)
-
-
-def _checked_name(name):
-    """Returns the key of a variant; the path of a configuration's file as it is."""
-    from regnet_tf.variants import get_config, is_config_file, variant_key
-
-    if not is_config_file(name):
-        return variant_key(name)
-    get_config(name)  # raises if the file is missing or damaged
-    return name
 
 
 def _add_memory(setting, rows):
