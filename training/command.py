@@ -130,7 +130,7 @@ def _parser():
     add = parser.add_argument
     add("--recipe", metavar="NAME", help="name of the recipe (default: one that suits the data)")
     add("--list", action="store_true", help="print all recipes and exit")
-    add("--variant", metavar="NAME", help="another network by any name, such as RegNetY-400MF")
+    add("--variant", metavar="NAME", help="another network: any name, or a JSON file")
     add("--data", metavar="NAME", help="a folder of images, a CSV file, or the name of a data set")
     add(
         "--weights",
