@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from regnet_tf._errors import UserError
+from regnet_tf._internals import logits_of
 from regnet_tf._trained import load_trained
 from regnet_tf.facts import facts_of
 from regnet_tf.layers import Head
-from regnet_tf.preprocessing import Preprocessing
 
 from ..data import DataSet
 from ..recipes import Recipe
@@ -121,15 +121,6 @@ class Teacher:
         return (1 - self.weight) * of_labels + self.weight * of_teacher
 
 
-def logits_of(probabilities: tf.Tensor) -> tf.Tensor:
-    """Returns the logits that Keras keeps with the result of a softmax or a sigmoid.
-
-    Keras' own losses take them, too: the logarithm of a probability that is rounded to 0 has no
-    gradient.
-    """
-    return probabilities._keras_logits
-
-
 def _divergence(theirs, ours):
     """Returns the divergence of each image, of the softmax of both logits."""
     probabilities, logarithms = tf.nn.softmax(theirs), tf.nn.log_softmax(theirs)
@@ -189,7 +180,7 @@ def _preprocessing(model, recipe):
     return preprocessing
 
 
-def _renormalization(theirs: Preprocessing, ours: Preprocessing):
+def _renormalization(theirs, ours):
     """Returns factor and summand of each channel, from one normalization to another."""
     (their_mean, their_std), (mean, std) = (
         (np.array(one.mean), np.array(one.std)) for one in (theirs, ours)
