@@ -274,6 +274,7 @@ def test_two_devices_do_what_two_parts_do(teacher_file, data, two_devices):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.short_floats
 def test_mixed_precision(teacher_file, data):
     losses = []
     for precision in ("float32", "mixed_bfloat16"):
