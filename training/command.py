@@ -138,6 +138,12 @@ def _parser():
         help="initial weights to fine-tune: a tag such as regnety_016.tv2_in1k, a weight file, or "
         "the folder of another run",
     )
+    add(
+        "--teacher",
+        metavar="NAME",
+        help="trained network to learn from (distillation): the folder of another run, a .keras "
+        "file or a tag",
+    )
     add("--data-dir", metavar="DIR", help="data directory of tensorflow-datasets")
     add(
         "--out",
@@ -183,6 +189,7 @@ def _changes(options):
         "network.config": options.variant,
         "data.name": options.data,
         "network.weights": options.weights,
+        "distillation.teacher": options.teacher,
         "network.precision": options.precision,
         "seed": options.seed,
     }
