@@ -210,6 +210,29 @@ def test_few_images_are_training_images_chosen_by_the_seed():
     assert chosen(seed=0) == chosen(seed=0) != chosen(seed=1)
 
 
+def test_held_out_training_images_take_the_place_of_the_test_images():
+    whole = load("digits")
+    data = load("digits", held_out=0.25)
+    assert data.train.size + data.test.size == whole.train.size
+    parts = [{image.tobytes() for image in split.items} for split in (data.train, data.test)]
+    assert not parts[0] & parts[1]
+    assert parts[0] | parts[1] == {image.tobytes() for image in whole.train.items}
+    counts = np.bincount(whole.train.labels)
+    np.testing.assert_array_equal(np.bincount(data.test.labels), np.floor(counts / 4 + 0.5))
+    (note,) = data.notes
+    assert "25 % of the training images of each class are held out (seed 0)" in note
+    other = load("digits", held_out=0.25, split_seed=1).test
+    assert {image.tobytes() for image in other.items} != parts[1]
+    few = load("digits", held_out=0.25, images_per_class=3)
+    assert (few.train.size, few.test.size) == (30, data.test.size)
+    assert {image.tobytes() for image in few.train.items} <= parts[0]
+
+
+def test_only_tables_of_classes_hold_out_training_images():
+    with pytest.raises(UserError, match=r"digit_scenes cannot be .* Received: held_out=0.2"):
+        load("digit_scenes", held_out=0.2)
+
+
 def test_parts_that_do_not_exist():
     with pytest.raises(UserError, match=r"`classes` of digits must be among 0, .*: '10', 'x'"):
         load("digits", classes=("1", "10", "x"))

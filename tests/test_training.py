@@ -414,6 +414,17 @@ def test_run_repeats_with_the_seed_and_is_replaced_if_told(finished, tmp_path):
             assert one[name] == other[name]
 
 
+def test_tests_after_some_epochs_only(tmp_path):
+    """Of three epochs, the second and the last one; the best of these two is kept."""
+    changes = {"schedule.epochs": 3, "schedule.test_epochs": 2, "selection.metric": "loss"}
+    run = smoke(tmp_path, {**changes, "data.held_out": 0.5})
+    with (tmp_path / "history.csv").open(newline="") as file:
+        losses = [row["val_loss"] for row in csv.DictReader(file)]
+    assert losses[0] == "" and run["selection"]["epoch"] in (2, 3)
+    assert run["selection"]["value"] == min(map(float, losses[1:]))
+    assert run["data"]["test_images"] == load("digits", held_out=0.5).test.size
+
+
 @pytest.mark.short_floats
 @pytest.mark.slow
 def test_run_in_bfloat16(tmp_path):
@@ -527,3 +538,10 @@ def test_exit_status_of_an_error_without_tensorflows_messages(monkeypatch):
     assert done.returncode == 2
     expected = "regnet train: error: No recipe is called 'digitz'. Nearest: digits, digit_crops.\n"
     assert (done.stdout, done.stderr) == ("", expected)
+
+
+def test_variant_of_a_file(tmp_path):
+    path = tmp_path / "net.json"
+    config = get_config("regnetx_002", stem_width=16)
+    path.write_text(json.dumps(config.to_dict()))
+    assert get_recipe("digits").replace({"network.config": str(path)}).network.config == config

@@ -14,11 +14,13 @@ import tensorflow as tf
 from regnet_tf._errors import UserError
 from regnet_tf._markdown import markdown_table
 
-from ..data import DataSet, load
+from ..data import DataSet
 from ..data.batches import steps_per_epoch, training_batches
 from ..data.table import TableSplit
 from ..loop import strategies
+from ..loop.distillation import Teacher
 from ..loop.fitting import build
+from ..loop.loading import load_part
 
 SYNTHETIC = "synthetic"
 _BUFFERED = 4  # number of batches that may be prefetched before a measurement starts
@@ -107,16 +109,8 @@ def _load(recipe, data_dir):
     name, batch_size = recipe.data.name, recipe.schedule.batch_size
     if name == SYNTHETIC:
         return _synthetic(batch_size, recipe.images.size)
-    wanted = recipe.data
     target = None if recipe.decoder is None else "pixels"
-    data = load(
-        name,
-        data_dir,
-        test_share=wanted.test_share,
-        split_seed=wanted.split_seed,
-        skip_damaged=wanted.skip_damaged,
-        target=target,
-    )
+    data = load_part(recipe.data, data_dir, recipe.seed, target, recipe.images.max_pixels)
     if data.train is None or data.train.size < batch_size:
         raise UserError(f"{data.name} has no {batch_size} images to train on.")
     return data
@@ -124,7 +118,7 @@ def _load(recipe, data_dir):
 
 def _parts(recipe, data, strategy):
     """Returns what to measure: functions of no arguments by name, and the input's batches."""
-    model = build(recipe, data, strategy=strategy)
+    model = build(recipe, data, strategy, Teacher.of(recipe, data, strategy))
     batches = iter(
         strategy.distribute_datasets_from_function(
             lambda context: training_batches(

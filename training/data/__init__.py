@@ -20,7 +20,7 @@ from regnet_tf.preprocessing import MAX_PIXELS
 
 from . import csv_labels, digit_scenes, digits, fashion_mnist, folder, masks, tfds_catalog
 from .dataset import CompleteDataSet, DataSet
-from .restriction import with_classes, with_few_images
+from .restriction import with_classes, with_few_images, with_held_out
 from .splits import Loaded
 
 __all__ = ["EMBEDDED", "CompleteDataSet", "DataSet", "load", "target_of"]
@@ -44,6 +44,7 @@ def load(
     skip_damaged: bool = False,
     target: str | None = None,
     max_pixels: int = MAX_PIXELS,
+    held_out: float | None = None,
 ) -> DataSet:
     """Loads a data set, or selected classes and images of it.
 
@@ -61,11 +62,13 @@ def load(
         test_share: share of each class to hold out for tests, where a folder or CSV file names no
             test images. None to hold out none: where nothing names a split, all images are test
             images.
-        split_seed: seed of that split.
+        split_seed: seed of this split and of `held_out`.
         skip_damaged: whether to leave out classes without images and images without masks,
             instead of an error. See `training.data.checking` for damaged files.
         target: "pixels" for the masks of a data set of tensorflow-datasets that has labels too.
         max_pixels: largest number of pixels in a mask that is read for its classes.
+        held_out: share of each class of the training images to hold out; they take the place of the
+            test images. None to hold out none.
 
     Raises:
         UserError: if the name is unknown (with the nearest names), a folder is empty, a class is
@@ -75,28 +78,34 @@ def load(
     if images_per_class is not None:
         check_int("images_per_class", images_per_class, minimum=1)
     name = str(name)
-    if name in EMBEDDED:
-        loaded = Loaded(*EMBEDDED[name]())
-    elif Path(name).is_dir() or Path(name).suffix.lower() == ".csv":
-        loaded = _of_files(Path(name), test_share, split_seed, skip_damaged, max_pixels)
-    elif name == fashion_mnist.NAME:
-        loaded = Loaded(*fashion_mnist.load(data_dir))
-    elif "/" in name and not tfds_catalog.is_known(name):
-        raise UserError(f"There is no folder {name}.")
-    elif tfds_catalog.is_known(name):
-        loaded = _of_tfds(name, data_dir, target)
-    else:
-        known = [*EMBEDDED, fashion_mnist.NAME, *tfds_catalog.known()]
-        near = nearest_names(name, known) or list(EMBEDDED)
-        if not tfds_catalog.known():  # tensorflow-datasets is missing; it may have the name
-            import_optional("tensorflow_datasets")
-        raise UserError(f"No data set is called {name!r}. Nearest: {', '.join(near)}.")
+    loaded = _loaded(name, data_dir, test_share, split_seed, skip_damaged, target, max_pixels)
     data = DataSet(name=name, **loaded._asdict())
     if classes is not None:
         data = with_classes(data, classes)
+    if held_out is not None:
+        data = with_held_out(data, held_out, split_seed)
     if images_per_class is not None:
         data = with_few_images(data, images_per_class, seed)
     return data
+
+
+def _loaded(name, data_dir, test_share, split_seed, skip_damaged, target, max_pixels):
+    """Loads a whole data set. The arguments are those of `load`."""
+    if name in EMBEDDED:
+        return Loaded(*EMBEDDED[name]())
+    if Path(name).is_dir() or Path(name).suffix.lower() == ".csv":
+        return _of_files(Path(name), test_share, split_seed, skip_damaged, max_pixels)
+    if name == fashion_mnist.NAME:
+        return Loaded(*fashion_mnist.load(data_dir))
+    if "/" in name and not tfds_catalog.is_known(name):
+        raise UserError(f"There is no folder {name}.")
+    if tfds_catalog.is_known(name):
+        return _of_tfds(name, data_dir, target)
+    known = [*EMBEDDED, fashion_mnist.NAME, *tfds_catalog.known()]
+    near = nearest_names(name, known) or list(EMBEDDED)
+    if not tfds_catalog.known():  # tensorflow-datasets is missing; it may have the name
+        import_optional("tensorflow_datasets")
+    raise UserError(f"No data set is called {name!r}. Nearest: {', '.join(near)}.")
 
 
 def target_of(name: str | Path, data_dir: str | Path | None = None) -> str:

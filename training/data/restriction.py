@@ -1,4 +1,4 @@
-"""Data sets restricted to some classes, or to few images of each class."""
+"""Data sets restricted to some classes, to few images of each class, or to training images."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from regnet_tf._errors import UserError
 
 from .dataset import DataSet
+from .splitting import held_out_of_classes
 from .table import TableSplit
 from .tfds_catalog import TfdsSplit
 
@@ -49,6 +50,26 @@ def with_few_images(data: DataSet, images_per_class: int, seed: int) -> DataSet:
                 f"of class {name}. Received: images_per_class={images_per_class}"
             )
     return dataclasses.replace(data, train=train.with_few(images_per_class, seed))
+
+
+def with_held_out(data: DataSet, share: float, seed: int) -> DataSet:
+    """Returns only training images: a share of each class takes the place of the test images.
+
+    Raises:
+        UserError: if the data set has no training images, or cannot be restricted.
+    """
+    train, _ = _tables(data, ("class",), f"held_out={share:g}")
+    if train is None:
+        raise UserError(f"{data.name} has no images to train on.")
+    names = train.paths or [str(place) for place in range(train.size)]
+    chosen = held_out_of_classes(names, train.labels, share, seed)
+    note = (
+        f"{data.name}: {100 * share:.4g} % of the training images of each class are held out"
+        f" (seed {seed}) and take the place of the test images."
+    )
+    return dataclasses.replace(
+        data, train=train.kept(~chosen), test=train.kept(chosen), notes=(*data.notes, note)
+    )
 
 
 def _tables(

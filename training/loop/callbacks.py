@@ -13,7 +13,7 @@ from regnet_command import Stopped
 
 from regnet_tf._errors import UserError
 
-from ..recipes.parts import Selection
+from ..recipes.parts import Schedule, Selection
 from .averaging import ModelAverage
 from .checkpoints import Checkpoints, Progress
 from .directory import write_history
@@ -96,7 +96,8 @@ class Bookkeeping(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         self._progress.history.append(row)
         metric = self._selection.metric
-        self._progress.compare(row[f"val_{metric}"], lower_is_better=metric == "loss")
+        if f"val_{metric}" in row:
+            self._progress.compare(row[f"val_{metric}"], lower_is_better=metric == "loss")
         self._saved_step = None  # save again: history and best step have changed
         self._save()
         self._stop_if_told()
@@ -148,11 +149,12 @@ class KeptMetrics(keras.callbacks.Callback):
 
 
 class EpochTest(keras.callbacks.Callback):
-    """Tests the network after each epoch and adds the results to its logs.
+    """Tests the network after epochs and adds the results to their logs.
 
     Args:
         test: a `training.loop.testing.Test`.
         named: function from the test's means to a dict of results.
+        schedule: the `Schedule` of the recipe. It tells after which epochs to test.
         prepare: function that is called with the epoch before the test, for precise statistics.
         average: a `ModelAverage` to test instead of the network itself, or None.
     """
@@ -161,16 +163,21 @@ class EpochTest(keras.callbacks.Callback):
         self,
         test: Test,
         named: Callable[[Sequence[float]], dict[str, float]],
+        schedule: Schedule,
         prepare: Callable[[int], None] | None = None,
         average: ModelAverage | None = None,
     ) -> None:
         super().__init__()
         self._test = test
         self._named = named
+        self._schedule = schedule
         self._prepare = prepare
         self._average = average
 
     def on_epoch_end(self, epoch, logs=None):
+        done, schedule = epoch + 1, self._schedule
+        if done % schedule.test_epochs and done < schedule.epochs:
+            return
         if self._prepare is not None:
             self._prepare(epoch)
         if self._average is None:

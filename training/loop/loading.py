@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from regnet_tf._errors import UserError
+from regnet_tf.preprocessing import MAX_PIXELS
 
-from ..data import CompleteDataSet, load
+from ..data import CompleteDataSet, DataSet, load
 from ..data.batches import steps_per_epoch
 from ..recipes import Recipe
+from ..recipes.parts import Data
 
 
 def load_for(recipe: Recipe, data_dir: str | Path | None = None) -> CompleteDataSet:
@@ -16,24 +18,35 @@ def load_for(recipe: Recipe, data_dir: str | Path | None = None) -> CompleteData
         UserError: as in `training.data.load`; if the data set lacks a training or a test split; if
             its labels do not fit the recipe's decoder or loss; or if no batch can be made of it.
     """
-    wanted = recipe.data
-    data = CompleteDataSet.of(
-        load(
-            wanted.name,
-            data_dir,
-            wanted.classes,
-            wanted.images_per_class,
-            recipe.seed,
-            wanted.test_share,
-            wanted.split_seed,
-            wanted.skip_damaged,
-            None if recipe.decoder is None else "pixels",
-            recipe.images.max_pixels,
-        )
-    )
+    target = None if recipe.decoder is None else "pixels"
+    limit = recipe.images.max_pixels
+    data = CompleteDataSet.of(load_part(recipe.data, data_dir, recipe.seed, target, limit))
     _check_target(data, recipe)
     steps_per_epoch(data.train, recipe.schedule)
     return data
+
+
+def load_part(
+    wanted: Data,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    target: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> DataSet:
+    """Returns the data set that a recipe's `data` describes; see `training.data.load`."""
+    return load(
+        wanted.name,
+        data_dir,
+        wanted.classes,
+        wanted.images_per_class,
+        seed,
+        wanted.test_share,
+        wanted.split_seed,
+        wanted.skip_damaged,
+        target,
+        max_pixels,
+        wanted.held_out,
+    )
 
 
 def _check_target(data, recipe):

@@ -7,7 +7,7 @@ from typing import Any
 from regnet_tf._checks import check
 from regnet_tf._errors import nearest_names
 
-from . import digits, imagenet, photographs
+from . import digits, fashion_mnist, imagenet, photographs
 from .changes import parse_change
 from .recipe import Recipe
 
@@ -18,6 +18,7 @@ _ALL = (
     digits.DIGIT_CROPS,
     digits.SEGMENTATION_DIGITS,
     digits.SMOKE,
+    fashion_mnist.FASHION_MNIST,
     photographs.FINETUNE,
     photographs.LINEAR_PROBE,
     photographs.FROM_SCRATCH,

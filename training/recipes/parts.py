@@ -47,7 +47,9 @@ class Data:
         images_per_class: number of training images to keep of each class; None for all.
         test_share: share of each class to hold out for tests, where a folder or table of images
             names no test images.
-        split_seed: seed of that split. It is not `seed`, so runs with several seeds are tested on
+        held_out: share of each class of the training images to hold out and to test on instead of
+            the test images, for choices that must not see these. None to test on the test images.
+        split_seed: seed of these splits. It is not `seed`, so runs with several seeds are tested on
             the same images.
         skip_damaged: whether to leave out files that cannot be read, instead of an error.
     """
@@ -56,6 +58,7 @@ class Data:
     classes: tuple[str, ...] | None = None
     images_per_class: int | None = None
     test_share: float = 0.2
+    held_out: float | None = None
     split_seed: int = 0
     skip_damaged: bool = False
 
@@ -66,6 +69,8 @@ class Data:
         check("data.classes", self.classes, ok, "None or two or more names")
         _check_optional_int("data.images_per_class", self.images_per_class)
         check_number("data.test_share", self.test_share, above=0, below=1)
+        if self.held_out is not None:
+            check_number("data.held_out", self.held_out, above=0, below=1)
         check_int("data.split_seed", self.split_seed, minimum=0)
         check_bool("data.skip_damaged", self.skip_damaged)
 
@@ -274,6 +279,8 @@ class Schedule:
             for trying things out; None for whole passes.
         accumulation: number of parts that a batch is trained in, one after the other, to save
             memory. The step takes the mean of their gradients.
+        test_epochs: number of epochs after which the network is tested again. It is always tested
+            after the last epoch.
         last_batch: an incomplete last batch of an epoch is filled with the first images of the
             epoch ("fill"), or left out ("drop"; each epoch leaves out other images).
     """
@@ -289,6 +296,7 @@ class Schedule:
     warmup_factor: float = 0.1
     max_steps: int | None = None
     accumulation: int = 1
+    test_epochs: int = 1
     last_batch: str = "fill"
 
     def __post_init__(self):
@@ -312,6 +320,7 @@ class Schedule:
         fits = self.batch_size % self.accumulation == 0
         allowed = f"a divisor of schedule.batch_size={self.batch_size}"
         check("schedule.accumulation", self.accumulation, fits, allowed)
+        check_int("schedule.test_epochs", self.test_epochs, minimum=1)
         check_choice("schedule.last_batch", self.last_batch, LAST_BATCHES)
 
     @property
@@ -399,6 +408,34 @@ class Loss:
         check_choice("loss.name", self.name, LOSSES)
         check_choice("loss.class_weights", self.class_weights, CLASS_WEIGHTS)
         check_number("loss.label_smoothing", self.label_smoothing, minimum=0, below=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """The teacher: a trained network whose answers are learned. See `training.loop.distillation`.
+
+    It sees every image as the network in training does, and must have the same classes.
+
+    Args:
+        teacher: a tag of published weights, the path of a run, a `.keras` file or weight file, or
+            `hf://user/name`.
+        temperature: divisor of the logits of both networks. Higher ones tell more about the
+            classes that the teacher finds unlikely.
+        weight: share of the teacher's loss, above 0; the rest is the labels' loss. 1 to learn from
+            the teacher alone.
+    """
+
+    teacher: str
+    temperature: float = 1.0
+    weight: float = 1.0
+
+    def __post_init__(self):
+        plain(self)
+        check(
+            "distillation.teacher", self.teacher, isinstance(self.teacher, str), "a tag or a path"
+        )
+        check_number("distillation.temperature", self.temperature, above=0)
+        check_number("distillation.weight", self.weight, above=0, maximum=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
