@@ -46,6 +46,7 @@ def fits(populations):
         axes.set_title(f"{population.name}: mean e_fit {mean[0]:.2f}, of the best {mean[1]:.2f}")
         percent_axis(axes.yaxis)
         axes.set(xlabel="e_fit", ylabel="test error (%)")
+        axes.tick_params(labelbottom=True)  # the panel below may be empty
     return figure
 
 
