@@ -23,7 +23,7 @@ from regnet_tf._checks import (
     check_fields,
     check_int,
     check_number,
-    check_stride,
+    check_strides,
     plain,
     replaced,
 )
@@ -67,7 +67,8 @@ class RegNetConfig(NetworkOptions):
         quantum: generated widths are multiples of it, before they are fitted to the group width.
         rounding: how widths are fitted to the group width: "nearest" (the paper's authors) or
             "torchvision".
-        stride: stride of each generated stage's first block, 1 or 2.
+        stride: stride of each generated stage's first block, 1 or 2; or a tuple with one for each
+            stage, such as (1, 2, 2) for small images.
         explicit_stages: a sequence of `StageConfig` (or of their fields as dicts) instead of the
             generator's numbers.
         stem_width: channels of the stem.
@@ -119,7 +120,7 @@ class RegNetConfig(NetworkOptions):
     bottleneck_ratio: float = 1.0
     quantum: int = 8
     rounding: str = "nearest"
-    stride: int = 2
+    stride: int | tuple[int, ...] = 2
     explicit_stages: tuple[StageConfig, ...] | None = None
     drop_path_rate: float = 0.0
 
@@ -143,7 +144,10 @@ class RegNetConfig(NetworkOptions):
         check_int("group_width", self.group_width, minimum=1, maximum=MAX_WIDTH)
         check_bottleneck_ratio(self.bottleneck_ratio)
         check_choice("rounding", self.rounding, WIDTH_ROUNDINGS)
-        check_stride("stride", self.stride)
+        stride: Any = self.stride
+        if isinstance(stride, list):  # from JSON
+            object.__setattr__(self, "stride", tuple(stride))
+        check_strides("stride", self.stride)
 
     def _check_explicit_stages(self):
         defaults = {field.name: field.default for field in dataclasses.fields(self)}

@@ -193,6 +193,8 @@ def test_settings():
     assert parse_setting("width_slopes=4,64.5") == ("width_slopes", (4, 64.5))
     assert parse_setting("bottleneck_ratios=0.5") == ("bottleneck_ratios", (0.5,))
     assert parse_setting("stages=3") == ("stages", 3)
+    assert parse_setting("stride=1") == ("stride", 1)
+    assert parse_setting("stride=1,2,2") == ("stride", (1, 2, 2))
     assert parse_setting("activation=silu") == ("activation", "silu")
     assert [parse_count(text, "x") for text in ("700k", "2.5M", "12")] == [7e5, 2.5e6, 12]
 

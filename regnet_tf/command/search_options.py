@@ -48,7 +48,8 @@ def parse_count(text: str, name: str) -> float:
 def parse_setting(text: str) -> tuple[str, object]:
     """Returns a field of a `RegNetSpace` and its value, of a text such as "depths=3,12".
 
-    A field that is a tuple in RegNetX takes numbers with commas, the others one number.
+    A field that is a tuple in RegNetX takes numbers with commas, the others one number. `stride`
+    takes both.
     """
     field, equals, value = text.partition("=")
     check("--set", text, equals, "FIELD=VALUE, such as depths=3,12")
@@ -61,8 +62,10 @@ def parse_setting(text: str) -> tuple[str, object]:
     values = tuple(_value(field, one) for one in value.split(","))
     if isinstance(default, tuple):
         return field, values
-    check(f"--set {field}", value, len(values) == 1, "one value")
-    return field, values[0]
+    if len(values) == 1:
+        return field, values[0]
+    check(f"--set {field}", value, field == "stride", "one value")
+    return field, values
 
 
 def _value(field, text):
