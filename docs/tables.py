@@ -18,7 +18,7 @@ def on_config(config):
 class ColumnNames(Extension):
     """Writes the heading of its column into each cell of a table, as `data-column`."""
 
-    def extendMarkdown(self, md):  # noqa: N802 - the name is Python-Markdown's
+    def extendMarkdown(self, md):
         """Called by Python-Markdown."""
         md.treeprocessors.register(_Namer(md), "column_names", AFTER_ALL_OTHERS)
 

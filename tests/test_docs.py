@@ -1,6 +1,7 @@
 """The documentation: its reference is complete, its examples run, its commands are there."""
 
 import collections
+import importlib
 import importlib.util
 import inspect
 import io
@@ -56,6 +57,22 @@ def test_every_public_name_is_in_the_reference_once():
     assert found == collections.Counter(public)
 
 
+def has_example(name):
+    """Whether an example is in the docstring or, of names without one, in the reference."""
+    module, _, last = name.rpartition(".")
+    docstring = getattr(importlib.import_module(module), last).__doc__ or ""
+    pages = (page.read_text() for page in (DOCS / "reference").glob("*.md"))
+    blocks = (text for page in pages for text in re.findall(r"```pycon\n(.*?)```", page, re.DOTALL))
+    return ">>> " in docstring or any(re.search(rf"\b{last}\b", text) for text in blocks)
+
+
+def test_every_public_name_has_an_example():
+    """`test_doctests.py` runs them."""
+    pytest.importorskip("regnet_tf.keras_hub", exc_type=ImportError)
+    names = {one or other for one, other in documented_names()}
+    assert {name for name in names if not has_example(name)} == set()
+
+
 def typed_functions():
     """Public functions, and public methods of classes that are not Keras'."""
     modules = (regnet_tf, design_space, runtimes, visualize)
@@ -105,7 +122,7 @@ def test_examples_run(code):
     scope = {}
     exec(code, scope)
     models = [value for value in scope.values() if isinstance(value, keras.Model)]
-    assert models or scope.keys() & {"config", "configs"}
+    assert models or scope.keys() & {"config", "configs", "tiny"}
 
 
 def test_guide_to_your_images(tmp_path, monkeypatch):
