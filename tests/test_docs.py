@@ -113,7 +113,7 @@ def examples():
     code = re.compile(r"```python\n(import .*?|from .*?)```", re.DOTALL)
     pages = [page for page in PAGES if page != GUIDE_TO_DESIGN_SPACES]
     found = {text: page.stem for page in pages for text in code.findall(page.read_text())}
-    needy = re.compile("photo.jpg|keras_hub|skimage|shipped/|import jax|hf://|hf-hub:")
+    needy = re.compile("photo.jpg|keras_hub|skimage|shipped/|import jax|hf://|hf-hub:|tests/golden")
     return [pytest.param(text, id=name) for text, name in found.items() if not needy.search(text)]
 
 
@@ -125,15 +125,26 @@ def test_examples_run(code):
     assert models or scope.keys() & {"config", "configs", "tiny"}
 
 
-def test_guide_to_your_images(tmp_path, monkeypatch):
-    """Its script makes a data set of photographs and masks."""
+@pytest.fixture
+def made_by_the_guide(tmp_path, monkeypatch):
+    """Runs the scripts of the guide to your own images; returns what loads their folders."""
     pytest.importorskip("skimage")
-    code = re.search(
-        r"```python\n(.*?)```", (DOCS / "guides" / "your_images.md").read_text(), re.DOTALL
-    )[1]
+    (tmp_path / "tests").symlink_to(DOCS.parent / "tests")
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "your_images.md", "exec"), {})
-    coins = data.load("coins")
+    guide = (DOCS / "guides" / "your_images.md").read_text()
+    for code in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
+        exec(compile(code, "your_images.md", "exec"), {})
+    return data.load
+
+
+def test_folder_of_photographs(made_by_the_guide):
+    photos = made_by_the_guide("photos")
+    assert (photos.train.size, photos.test.size, photos.target) == (150, 50, "class")
+    assert photos.class_names == ("Ankle boot", "Bag", "Dress", "Shirt", "Trouser")
+
+
+def test_folder_of_photographs_and_masks(made_by_the_guide):
+    coins = made_by_the_guide("coins")
     assert (coins.train.size, coins.test.size, coins.target) == (80, 20, "pixels")
     assert coins.class_names == ("background", "coin")
     images, masks = zip(*coins.test.examples().as_numpy_iterator(), strict=True)
