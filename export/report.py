@@ -23,7 +23,8 @@ _PACKAGES = (
     *("tensorflow", "keras", "numpy"),
     *("ai-edge-litert", "onnx", "onnxruntime", "openvino"),
 )
-_BLUE, _GREY = "#1f5fa8", "#666666"
+_BLUE, _GREY, _LIGHT = "#1f5fa8", "#666666", "#dddddd"
+_LEAST_DIFFERENCE = 1e-9  # where a difference of 0 is drawn
 _WORST_LAYERS = 8
 _OUTPUTS = (None, "features")
 
@@ -207,22 +208,41 @@ def chart(facts):
         figsize=(11, 1.2 + 0.4 * len(names)), layout="constrained"
     )
     figure.suptitle(f"{facts['name']}, version {facts['version']}")
-    panels = (
-        ("latency_ms", "batch 1 (ms)", 1, "{:.2f}"),
-        ("bytes", "size (MB)", 1e6, "{:.2f}"),
-        ("max_difference", "largest difference", 1, "{:.0e}"),
-    )
-    for axes, (key, label, unit, style) in zip(
-        figure.subplots(1, len(panels), sharey=True), panels, strict=True
-    ):
-        values = [artefacts[name][key] / unit for name in names]
-        bars = axes.barh(names, values, color=_BLUE)
-        axes.bar_label(bars, [style.format(value) for value in values], padding=3, color=_GREY)
-        axes.set_xlabel(label)
-        axes.margins(x=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    axes.invert_yaxis()
+    latency, size, difference = figure.subplots(1, 3, sharey=True)
+    _draw_bars(latency, names, [one["latency_ms"] for one in artefacts.values()])
+    latency.set_xlabel("batch 1 (ms)")
+    _draw_bars(size, names, [one["bytes"] / 1e6 for one in artefacts.values()])
+    size.set_xlabel("size (MB)")
+    _draw_differences(difference, names, [one["max_difference"] for one in artefacts.values()])
+    difference.set_xlabel("largest difference (logarithmic)")
+    difference.invert_yaxis()
     return figure
+
+
+def _draw_bars(axes, names, values):
+    bars = axes.barh(names, values, color=_BLUE)
+    axes.bar_label(bars, [f"{value:.2f}" for value in values], padding=3, color=_GREY)
+    axes.margins(x=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_differences(axes, names, values):
+    """Draws dots on a logarithmic axis; differences of 6e-8 and 2e-3 are both seen."""
+    places = [max(value, _LEAST_DIFFERENCE) for value in values]
+    axes.hlines(names, min(places) / 3, places, color=_LIGHT)
+    axes.plot(places, names, "o", color=_BLUE)
+    for place, name, value in zip(places, names, values, strict=True):
+        axes.annotate(
+            f"{value:.0e}",
+            (place, name),
+            (7, 0),
+            textcoords="offset points",
+            va="center",
+            color=_GREY,
+        )
+    axes.set_xscale("log")
+    axes.set_xlim(min(places) / 3, 30 * max(places))
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _percent(value):

@@ -12,11 +12,24 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u
 
 
 class UserError(ValueError):
-    """A request cannot be fulfilled; the message says why, in one line."""
+    """A request cannot be fulfilled; the message says why, in one line.
+
+    Examples:
+        >>> try:
+        ...     regnet_tf.get_config("no_such_file.json")
+        ... except regnet_tf.UserError as error:
+        ...     print(error)
+        no_such_file.json cannot be read: No such file or directory
+    """
 
 
 class MissingPackageError(UserError, ImportError):
-    """An optional package is not installed; the message says what to install."""
+    """An optional package is not installed; the message says what to install.
+
+    Examples:
+        >>> issubclass(regnet_tf.MissingPackageError, ImportError)
+        True
+    """
 
 
 def nearest_names(name: object, known: Iterable[str], count: int = 3) -> list[str]:

@@ -25,6 +25,12 @@ class FeatureInfo:
         channels: number of channels.
         stride: input pixels per pixel, along both axes.
         layer: name of the layer that outputs it.
+
+    Examples:
+        >>> model = regnet_tf.backbone(tiny, outputs=(2,))
+        >>> info = regnet_tf.feature_info(model)["P2"]
+        >>> info.channels, info.stride, info.layer
+        (16, 4, 'stage_1')
     """
 
     channels: int
@@ -84,6 +90,12 @@ def backbone(
         ValueError: if an argument is out of range (the message names it), or for weights that do
             not fit.
         OSError: for weights that cannot be downloaded or read.
+
+    Examples:
+        >>> model = regnet_tf.backbone(tiny, outputs=(2, 3, 4), output_stride=8)
+        >>> maps = model(np.zeros((1, 64, 64, 3)))
+        >>> {level: tuple(x.shape) for level, x in maps.items()}
+        {'P2': (1, 16, 16, 16), 'P3': (1, 8, 8, 32), 'P4': (1, 8, 8, 64)}
     """
     config, weights = find_config(config, weights, changes)
     _check_levels(outputs, 1 + len(config.stages))
@@ -128,6 +140,13 @@ def feature_layers(model: keras.Model) -> dict[str, keras.KerasTensor]:
 
     Raises:
         ValueError: for a model without a stem and stages.
+
+    Examples:
+        >>> classifier = regnet_tf.build_regnet(tiny, classes=10)
+        >>> maps = regnet_tf.feature_layers(classifier)
+        >>> both = keras.Model(classifier.input, [maps["P4"], classifier.output])
+        >>> [tuple(x.shape) for x in both(np.zeros((1, 64, 64, 3)))]
+        [(1, 4, 4, 64), (1, 10)]
     """
     return {level: layer.output for level, layer in _levels(model).items()}
 
@@ -165,6 +184,11 @@ def feature_info(model: keras.Model) -> dict[str, FeatureInfo]:
 
     Raises:
         ValueError: for a model without a stem and stages.
+
+    Examples:
+        >>> regnet_tf.feature_info(regnet_tf.backbone(tiny, outputs=(3, 4)))
+        {'P3': FeatureInfo(channels=32, stride=8, layer='stage_2'),
+         'P4': FeatureInfo(channels=64, stride=16, layer='stage_3')}
     """
     found = _levels_info(model)
     returned = model.output if isinstance(model.output, dict) else found

@@ -34,6 +34,12 @@ def decode_predictions(
     Raises:
         ValueError: for another shape, if `top` is out of range, or for a model that does not know
             the names of its classes.
+
+    Examples:
+        >>> scores = np.zeros((1, 1000))
+        >>> scores[0, 2] = 0.9
+        >>> regnet_tf.decode_predictions(scores, top=1)
+        [[('n01484850', 'great_white_shark', 0.9)]]
     """
     preds = ops.convert_to_numpy(preds) if ops.is_tensor(preds) else np.asarray(preds)
     names = imagenet_synsets() if model is None else known_class_names(model)

@@ -28,6 +28,11 @@ class Complexity:
         flops: multiply-adds of convolutions and head, and additions of their biases, as in pycls.
         multiply_adds: multiply-adds alone.
         activations: output elements of the same layers; called acts in pycls.
+
+    Examples:
+        >>> cost = regnet_tf.complexity("RegNetY-400MF", image_size=288)
+        >>> f"{cost.parameters / 1e6:.1f} M, {cost.multiply_adds / 1e9:.2f} G"
+        '4.3 M, 0.66 G'
     """
 
     parameters: int = 0

@@ -68,6 +68,12 @@ class FeaturePyramid(_Decoder):
 
     Input: dict of maps `(batch, height, width, channels)`.
     Output: dict of the same levels, and the added ones, `(batch, height, width, width)`.
+
+    Examples:
+        >>> maps = {"P2": keras.ops.ones((1, 16, 16, 8)), "P3": keras.ops.ones((1, 8, 8, 16))}
+        >>> pyramid = regnet_tf.FeaturePyramid(width=4, coarser_levels=1)(maps)
+        >>> {level: tuple(x.shape) for level, x in pyramid.items()}
+        {'P2': (1, 16, 16, 4), 'P3': (1, 8, 8, 4), 'P4': (1, 4, 4, 4)}
     """
 
     def __init__(self, width=256, coarser_levels=0, activation=None, normalization=None, **kwargs):
@@ -136,6 +142,11 @@ class FPNDecoder(_Decoder):
 
     Input: dict of maps `(batch, height, width, channels)`.
     Output shape: `(batch, height, width, width)`, of the finest level.
+
+    Examples:
+        >>> maps = {"P2": keras.ops.ones((1, 16, 16, 8)), "P3": keras.ops.ones((1, 8, 8, 8))}
+        >>> regnet_tf.FPNDecoder(width=4)(maps).shape
+        TensorShape([1, 16, 16, 4])
     """
 
     def __init__(self, width=128, **kwargs):
@@ -193,6 +204,11 @@ class UNetDecoder(_Decoder):
 
     Input: dict of maps `(batch, height, width, channels)`.
     Output shape: `(batch, height, width, widths[-1])`, of the finest level.
+
+    Examples:
+        >>> maps = {"P2": keras.ops.ones((1, 16, 16, 8)), "P3": keras.ops.ones((1, 8, 8, 16))}
+        >>> regnet_tf.UNetDecoder(widths=[4])(maps).shape
+        TensorShape([1, 16, 16, 4])
     """
 
     def __init__(self, widths=(256, 128, 64), **kwargs):
@@ -243,6 +259,11 @@ class PixelClassifier(ClassNames, Composite):
 
     Input: a pair: the map `(batch, height, width, channels)`, and the images, for the output size.
     Output shape: `(batch, image height, image width, classes)`, float32.
+
+    Examples:
+        >>> features, images = keras.ops.ones((1, 16, 16, 8)), keras.ops.ones((1, 64, 64, 3))
+        >>> regnet_tf.PixelClassifier(classes=21)([features, images]).shape
+        TensorShape([1, 64, 64, 21])
     """
 
     def __init__(self, classes, activation="softmax", class_names=None, **kwargs):
@@ -318,6 +339,11 @@ def segmentation_model(
 
     Raises:
         ValueError: if an argument is out of range; the message names it.
+
+    Examples:
+        >>> backbone = regnet_tf.backbone(tiny, outputs=(2, 3, 4), input_shape=(64, 64, 3))
+        >>> regnet_tf.segmentation_model(backbone, classes=21, decoder="unet", width=8).output_shape
+        (None, 64, 64, 21)
     """
     maps: Any = getattr(backbone, "output", None)
     ok = isinstance(maps, dict) and len(maps) > 1

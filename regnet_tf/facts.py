@@ -23,6 +23,12 @@ class Facts(NamedTuple):
         normalizes: whether the model itself changes the levels of its images before the stem, such
             as by `include_preprocessing` or by a `Rescaling` layer. Then `preprocessing` leaves
             levels of 0 to 255. For your own layers, this is an assumption.
+
+    Examples:
+        >>> model = regnet_tf.build_regnet(tiny, class_names=("ant", "bee"))
+        >>> facts = regnet_tf.facts_of(model)
+        >>> facts.class_names, facts.config.depth, facts.preprocessing, facts.normalizes
+        (('ant', 'bee'), 4, None, False)
     """
 
     config: RegNetConfig | None = None
@@ -43,6 +49,12 @@ def facts_of(model: keras.Model) -> Facts:
     Returns:
         A `Facts`. If the model has a fixed input size, its preprocessing has this image size. It
         has the number of channels of the model's input.
+
+    Examples:
+        >>> model = regnet_tf.build_regnet(tiny, class_names=("ant", "bee"))
+        >>> copy = keras.models.clone_model(model)
+        >>> regnet_tf.facts_of(copy).class_names
+        ('ant', 'bee')
     """
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     layers = all_layers(model)

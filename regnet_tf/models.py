@@ -340,6 +340,11 @@ def _model_function(key: str) -> Callable[..., keras.Model]:
 
     Args and returns: those of `regnet_tf.build_regnet`, whose other arguments are keyword arguments
     here, too.
+
+    Examples:
+        >>> model = regnet_tf.{variant.function_name}(classes=10)
+        >>> model.output_shape
+        (None, 10)
     """
     return function
 
@@ -396,6 +401,12 @@ def freeze(model: keras.Model, upto: str) -> None:
 
     Raises:
         ValueError: if the model has no layer of this name.
+
+    Examples:
+        >>> model = regnet_tf.build_regnet(tiny, classes=10)
+        >>> regnet_tf.freeze(model, "stage_1")
+        >>> [layer.name for layer in model.layers if layer.trainable]
+        ['stage_2', 'stage_3', 'pool', 'head']
     """
     names = [layer.name for layer in model.layers]
     check_choice("upto", upto, names)
@@ -411,6 +422,13 @@ def freeze_normalization(model: keras.Model) -> None:
 
     Args:
         model: a `keras.Model` that holds RegNet layers.
+
+    Examples:
+        >>> model = regnet_tf.build_regnet(tiny, classes=10)
+        >>> trainable = len(model.trainable_variables)
+        >>> regnet_tf.freeze_normalization(model)
+        >>> trainable, len(model.trainable_variables)
+        (50, 18)
     """
     for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -141,6 +141,13 @@ class SGD(PerVariable, keras.optimizers.SGD):
             as in timm. The stem counts as a block, and so does everything after the last block.
         **kwargs: further arguments of `keras.optimizers.SGD`, such as `weight_decay` for decoupled
             decay, `global_clipnorm` and `clipvalue`.
+
+    Examples:
+        >>> optimizer = regnet_tf.SGD(0.1, momentum=0.9, nesterov=True)
+        >>> weight, gradient = keras.Variable([1.0]), keras.ops.ones(1)
+        >>> optimizer.apply([gradient], [weight])
+        >>> print(f"{float(weight[0]):.2f}")
+        0.81
     """
 
     def __init__(
@@ -193,6 +200,13 @@ class AdamW(PerVariable, keras.optimizers.AdamW):
             as in timm. The stem counts as a block, and so does everything after the last block.
         **kwargs: further arguments of `keras.optimizers.AdamW`, such as `global_clipnorm` and
             `clipvalue`.
+
+    Examples:
+        >>> optimizer = regnet_tf.AdamW(0.1, weight_decay=0.5)
+        >>> weight, gradient = keras.Variable([1.0]), keras.ops.ones(1)
+        >>> optimizer.apply([gradient], [weight])
+        >>> print(f"{float(weight[0]):.2f}")
+        0.85
     """
 
     def __init__(

@@ -129,6 +129,12 @@ def load_state_dict(
     Raises:
         ValueError: for missing, left-over or misshapen tensors (the message lists all), for
             tensors that are not of floating-point numbers, or for an unknown source.
+
+    Examples:
+        >>> model = regnet_tf.build_regnet(tiny, classes=10)
+        >>> state_dict = regnet_tf.to_state_dict(model, "torchvision")
+        >>> regnet_tf.load_state_dict(model, state_dict)
+        'torchvision'
     """
     check_choice("source", source, ("auto", *SOURCES))
     unnamed = [name for name in state_dict if not isinstance(name, str)]
@@ -258,6 +264,11 @@ def to_state_dict(model: "keras.Model", source: str = "timm") -> dict[str, np.nd
 
     Returns:
         Names -> float32 arrays, and the batch counters that PyTorch expects (int64 zeros).
+
+    Examples:
+        >>> model = regnet_tf.build_regnet(tiny, classes=10)
+        >>> list(regnet_tf.to_state_dict(model, "timm"))[:2]
+        ['stem.conv.weight', 'stem.bn.weight']
     """
     check_choice("source", source, SOURCES)
     rules = SOURCES[_key(model, source)]

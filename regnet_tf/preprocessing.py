@@ -78,6 +78,11 @@ class Preprocessing:
 
     Raises:
         ValueError: if a field is out of range; the message names it.
+
+    Examples:
+        >>> preprocessing = regnet_tf.Preprocessing(image_size=224, crop_fraction=0.875)
+        >>> preprocessing.shorter_side, preprocessing("photo.jpg").shape
+        (256, TensorShape([1, 224, 224, 3]))
     """
 
     image_size: int = 224
@@ -378,6 +383,11 @@ def load_image(
         ValueError: if the file is no image, is damaged or too large; the message names it. Also for
             other `channels`.
         FileNotFoundError: if the file does not exist.
+
+    Examples:
+        >>> image = regnet_tf.load_image("photo.jpg")
+        >>> image.shape, image.dtype
+        ((427, 640, 3), dtype('uint8'))
     """
     return _decoding().decode_file(path, channels, exif_orientation, max_pixels).numpy()
 
@@ -394,6 +404,10 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
 
     Raises:
         ValueError: for another shape or `data_format`.
+
+    Examples:
+        >>> regnet_tf.preprocess_input(np.array([[[0, 128, 255]]])).round(2)
+        array([[[-2.12,  0.21,  2.64]]], dtype=float32)
     """
     data_format = data_format or keras.config.image_data_format()
     check_choice("data_format", data_format, ("channels_last", "channels_first"))

@@ -66,6 +66,11 @@ class WeightsInfo:
         origin: the project that trained it, if not the hub repository's.
         published: accuracies in percent, each with its data set (a key of `PUBLISHED_SETS`), its
             source, and how it was measured.
+
+    Examples:
+        >>> info = regnet_tf.weights_info("regnety_032.ra_in1k")
+        >>> info.licence, info.classes, info.top1
+        ('apache-2.0', 1000, 82.724)
     """
 
     tag: str
@@ -147,7 +152,12 @@ def _table() -> dict[str, WeightsInfo]:
 
 
 def list_weights(pattern: str = "*") -> list[str]:
-    """Returns the tags of published weights that match a pattern, such as `"regnety_*"`."""
+    """Returns the tags of published weights that match a pattern, such as `"regnety_*"`.
+
+    Examples:
+        >>> regnet_tf.list_weights("regnety_032.*")
+        ['regnety_032.ra_in1k', 'regnety_032.tv2_in1k', 'regnety_032.pycls_in1k']
+    """
     return [tag for tag in _table() if fnmatch(tag, pattern)]
 
 
@@ -156,6 +166,11 @@ def weights_info(tag: str) -> WeightsInfo:
 
     Raises:
         ValueError: for an unknown tag; the message lists the nearest ones.
+
+    Examples:
+        >>> info = regnet_tf.weights_info("regnety_032.ra_in1k")
+        >>> info.preprocessing().image_size, info.best_accuracy("imagenet_v2")["top1"]
+        (288, 72.78)
     """
     info = _table().get(tag)
     if info is None:

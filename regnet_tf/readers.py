@@ -44,6 +44,11 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
         FileNotFoundError: if the file does not exist.
         MissingPackageError: if torch is needed and not installed.
         ValueError: for an unknown suffix, or a file that is damaged or holds no weights.
+
+    Examples:
+        >>> regnet_tf.write_state_dict("weights.npz", {"head.fc.bias": np.zeros(10, "float16")})
+        >>> regnet_tf.read_state_dict("weights.npz")["head.fc.bias"].dtype
+        dtype('float32')
     """
     file = _file_in(Path(path))
     if file.suffix == ".safetensors":
@@ -67,6 +72,12 @@ def write_state_dict(path: str | os.PathLike, state_dict: Mapping[str, Any]) -> 
 
     Raises:
         ValueError: for another suffix.
+
+    Examples:
+        >>> model = regnet_tf.build_regnet(tiny, classes=10)
+        >>> regnet_tf.write_state_dict("tiny.safetensors", regnet_tf.to_state_dict(model))
+        >>> len(regnet_tf.read_state_dict("tiny.safetensors"))
+        98
     """
     path = Path(path)
     if path.suffix not in (".safetensors", ".npz"):

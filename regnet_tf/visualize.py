@@ -28,6 +28,11 @@ def draw_predictions(
 
     Raises:
         MissingPackageError: if matplotlib is not installed.
+
+    Examples:
+        >>> image = regnet_tf.load_image("photo.jpg")
+        >>> predictions = [("bee", "bee", 0.8), ("ant", "ant", 0.2)]
+        >>> visualize.draw_predictions(image, predictions, "picture.png")
     """
     figure = _figure((9, 4))
     picture, bars = figure.subplots(1, 2)
@@ -66,6 +71,11 @@ def draw_map(
     Raises:
         ValueError: if the map has another size than the image.
         MissingPackageError: if matplotlib is not installed.
+
+    Examples:
+        >>> image = regnet_tf.load_image("photo.jpg")
+        >>> is_bright = (image.mean(axis=-1) > 128).astype(int)
+        >>> visualize.draw_map(image, is_bright, ("dark", "bright"), "map.png")
     """
     image, classes = np.asarray(image), np.asarray(classes)
     ok = classes.shape == image.shape[:2]
@@ -135,6 +145,12 @@ def grad_cam(
     Raises:
         ValueError: if an argument does not fit; the message names it.
         NotImplementedError: on Keras backends other than TensorFlow.
+
+    Examples:
+        >>> model = regnet_tf.build_regnet(tiny, input_shape=(64, 64, 3), classes=10)
+        >>> image = regnet_tf.Preprocessing(image_size=64)("photo.jpg")[0]
+        >>> visualize.grad_cam(model, image, class_index=3, path="heat.png").shape
+        (64, 64, 3)
     """
     image = np.asarray(image)
     ok = image.ndim == 3 and 0 not in image.shape
@@ -172,6 +188,12 @@ def class_heat(
     Returns:
         A float32 array `(rows, columns)` of the feature map, from 0 to 1; all 0 if no pixel
         supports the class.
+
+    Examples:
+        >>> model = regnet_tf.build_regnet(tiny, input_shape=(64, 64, 3), classes=10)
+        >>> image = regnet_tf.Preprocessing(image_size=64)("photo.jpg")[0]
+        >>> visualize.class_heat(model, image, layer="P3").shape
+        (8, 8)
     """
     if keras.backend.backend() != "tensorflow":
         raise NotImplementedError("Grad-CAM takes its gradients on Keras' TensorFlow backend")

@@ -225,6 +225,11 @@ def preprocessing_for(weights: str | keras.Model) -> Preprocessing:
 
     Raises:
         ValueError: for an unknown tag or variant, or a model that does not know its preprocessing.
+
+    Examples:
+        >>> preprocessing = regnet_tf.preprocessing_for("regnety_032.ra_in1k")
+        >>> preprocessing("photo.jpg").shape
+        TensorShape([1, 288, 288, 3])
     """
     if isinstance(weights, str):
         return weights_info(weights if is_tag(weights) else best_weights(weights)).preprocessing()

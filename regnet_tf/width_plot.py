@@ -45,5 +45,7 @@ def _draw_stages(axes, stages):
     starts = np.cumsum([0, *depths[:-1]]) - 0.5
     style = {"color": _ORANGE, "alpha": 0.3, "edgecolor": _ORANGE, "align": "edge"}
     bars = axes.bar(starts, widths, depths, label="width of the stage", **style)
-    plate = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-    axes.bar_label(bars, padding=9, color=_DARK, fontsize=9, zorder=5, bbox=plate)
+    top = axes.secondary_xaxis("top")  # nothing of the plot crosses the numbers there
+    top.set_xticks([bar.get_x() + bar.get_width() / 2 for bar in bars], widths)
+    top.tick_params(color=_ORANGE, labelcolor=_DARK)
+    top.spines["top"].set_visible(False)

@@ -41,6 +41,11 @@ class StageConfig:
 
     Raises:
         ValueError: for values out of range, or a group width that does not divide the inner width.
+
+    Examples:
+        >>> stage = regnet_tf.StageConfig(width=64, depth=2, group_width=16, bottleneck_ratio=0.5)
+        >>> stage.inner_width, stage.groups
+        (32, 2)
     """
 
     width: int

@@ -1,6 +1,7 @@
 """The documentation: its reference is complete, its examples run, its commands are there."""
 
 import collections
+import importlib
 import importlib.util
 import inspect
 import io
@@ -56,6 +57,22 @@ def test_every_public_name_is_in_the_reference_once():
     assert found == collections.Counter(public)
 
 
+def has_example(name):
+    """Whether an example is in the docstring or, of names without one, in the reference."""
+    module, _, last = name.rpartition(".")
+    docstring = getattr(importlib.import_module(module), last).__doc__ or ""
+    pages = (page.read_text() for page in (DOCS / "reference").glob("*.md"))
+    blocks = (text for page in pages for text in re.findall(r"```pycon\n(.*?)```", page, re.DOTALL))
+    return ">>> " in docstring or any(re.search(rf"\b{last}\b", text) for text in blocks)
+
+
+def test_every_public_name_has_an_example():
+    """`test_doctests.py` runs them."""
+    pytest.importorskip("regnet_tf.keras_hub", exc_type=ImportError)
+    names = {one or other for one, other in documented_names()}
+    assert {name for name in names if not has_example(name)} == set()
+
+
 def typed_functions():
     """Public functions, and public methods of classes that are not Keras'."""
     modules = (regnet_tf, design_space, runtimes, visualize)
@@ -96,7 +113,7 @@ def examples():
     code = re.compile(r"```python\n(import .*?|from .*?)```", re.DOTALL)
     pages = [page for page in PAGES if page != GUIDE_TO_DESIGN_SPACES]
     found = {text: page.stem for page in pages for text in code.findall(page.read_text())}
-    needy = re.compile("photo.jpg|keras_hub|skimage|shipped/|import jax|hf://|hf-hub:")
+    needy = re.compile("photo.jpg|keras_hub|skimage|shipped/|import jax|hf://|hf-hub:|tests/golden")
     return [pytest.param(text, id=name) for text, name in found.items() if not needy.search(text)]
 
 
@@ -105,18 +122,29 @@ def test_examples_run(code):
     scope = {}
     exec(code, scope)
     models = [value for value in scope.values() if isinstance(value, keras.Model)]
-    assert models or scope.keys() & {"config", "configs"}
+    assert models or scope.keys() & {"config", "configs", "tiny"}
 
 
-def test_guide_to_your_images(tmp_path, monkeypatch):
-    """Its script makes a data set of photographs and masks."""
+@pytest.fixture
+def made_by_the_guide(tmp_path, monkeypatch):
+    """Runs the scripts of the guide to your own images; returns what loads their folders."""
     pytest.importorskip("skimage")
-    code = re.search(
-        r"```python\n(.*?)```", (DOCS / "guides" / "your_images.md").read_text(), re.DOTALL
-    )[1]
+    (tmp_path / "tests").symlink_to(DOCS.parent / "tests")
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "your_images.md", "exec"), {})
-    coins = data.load("coins")
+    guide = (DOCS / "guides" / "your_images.md").read_text()
+    for code in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
+        exec(compile(code, "your_images.md", "exec"), {})
+    return data.load
+
+
+def test_folder_of_photographs(made_by_the_guide):
+    photos = made_by_the_guide("photos")
+    assert (photos.train.size, photos.test.size, photos.target) == (150, 50, "class")
+    assert photos.class_names == ("Ankle boot", "Bag", "Dress", "Shirt", "Trouser")
+
+
+def test_folder_of_photographs_and_masks(made_by_the_guide):
+    coins = made_by_the_guide("coins")
     assert (coins.train.size, coins.test.size, coins.target) == (80, 20, "pixels")
     assert coins.class_names == ("background", "coin")
     images, masks = zip(*coins.test.examples().as_numpy_iterator(), strict=True)

@@ -14,7 +14,7 @@ _COLORS = (
 )
 _GREY = "#666666"
 _MISSING = "-"
-_COLUMNS = 5
+_MOST_COLUMNS = 6
 
 
 def markdown(report: dict) -> str:
@@ -30,6 +30,7 @@ def markdown(report: dict) -> str:
         table(report["results"], settings["parts"], notes),
         notes.text(),
         ratios(report["results"], settings["parts"]),
+        "![Medians, and the least and greatest number of each](comparison.png)",
         _about(settings),
         regimes_table(report["regimes"]),
         f"{machine['processor']}, {settings['threads']} threads of {machine['cores']} cores,"
@@ -175,13 +176,14 @@ def draw(report):
         f"batches of {settings['batch_size']} images of {settings['image_size']} pixels,"
         f" {settings['threads']} threads of {report['machine']['processor']}"
     )
-    lines = math.ceil(len(metrics) / _COLUMNS)
+    lines = math.ceil(len(metrics) / _MOST_COLUMNS)
+    columns = math.ceil(len(metrics) / lines)
     height = len(results) * (lines * (0.25 * len(results[0]["rows"]) + 0.8) + 0.4)
     figure = empty_figure((13, height + 0.4), title)
     blocks = figure.subfigures(len(results), squeeze=False)[:, 0]
     for block, result in zip(blocks, results, strict=True):
         block.suptitle(f"{result['name']}, {result['regime']}", fontsize=11, fontweight="bold")
-        grid = block.subplots(lines, _COLUMNS, sharey=True, squeeze=False)
+        grid = block.subplots(lines, columns, sharey=True, squeeze=False)
         for axes in grid.flat[len(metrics) :]:
             axes.set_axis_off()
         for axes, metric in zip(grid.flat, metrics, strict=False):

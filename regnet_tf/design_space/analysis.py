@@ -15,7 +15,13 @@ from regnet_tf._checks import check, check_int, check_number
 
 
 class Band(NamedTuple):
-    """Lower bound, median and upper bound of a bootstrap, at a level of confidence."""
+    """Lower bound, median and upper bound of a bootstrap, at a level of confidence.
+
+    Examples:
+        >>> band = design_space.best_range([5, 10, 20, 40], [0.3, 0.1, 0.2, 0.4], seed=0)
+        >>> float(band.low), float(band.median), float(band.high)
+        (5.0, 10.0, 40.0)
+    """
 
     low: np.ndarray
     median: np.ndarray
@@ -102,6 +108,10 @@ def balanced_weights(costs: ArrayLike, edges: ArrayLike) -> np.ndarray:
 
     Returns:
         Weights `(networks,)` with the sum 1.
+
+    Examples:
+        >>> design_space.balanced_weights([1, 1.5, 3], edges=[1, 2, 4])
+        array([0.25, 0.25, 0.5 ])
     """
     costs, _ = _population("costs", costs, None)
     edges = np.asarray(edges, float)
@@ -121,7 +131,12 @@ def kolmogorov_smirnov(
     weights_a: ArrayLike | None = None,
     weights_b: ArrayLike | None = None,
 ) -> float:
-    """Returns the largest difference between the error distributions of two populations, 0 to 1."""
+    """Returns the largest difference between the error distributions of two populations, 0 to 1.
+
+    Examples:
+        >>> design_space.kolmogorov_smirnov([10, 20, 30], [25, 35, 45])
+        0.6666666666666667
+    """
     thresholds = np.nextafter(np.concatenate([errors_a, errors_b]).astype(float), np.inf)
     shares = (
         error_distribution(errors, thresholds, weights)
@@ -143,6 +158,10 @@ def kolmogorov_smirnov_p_value(
         errors_b: errors of the other.
         seed: the same seed gives the same value.
         repeats: number of permutations.
+
+    Examples:
+        >>> design_space.kolmogorov_smirnov_p_value([10, 20, 30], [25, 35, 45], seed=0, repeats=999)
+        0.578
     """
     errors_a, _ = _population("errors_a", errors_a, None)
     errors_b, _ = _population("errors_b", errors_b, None)
@@ -179,6 +198,11 @@ def distribution_band(
 
     Returns:
         Three arrays `(thresholds,)`.
+
+    Examples:
+        >>> band = design_space.distribution_band([10, 20, 30, 40], [15, 45], seed=0)
+        >>> band.low, band.high
+        (array([0., 1.]), array([0.75, 1.  ]))
     """
     errors, weights = _population("errors", errors, weights)
     _check_bootstrap(repeats, level)
@@ -213,6 +237,11 @@ def best_range(
 
     Returns:
         Three numbers, or three arrays `(parameters,)`.
+
+    Examples:
+        >>> depths, errors = [4, 8, 12, 16, 20, 24], [0.3, 0.2, 0.1, 0.15, 0.2, 0.4]
+        >>> [float(one) for one in design_space.best_range(depths, errors, seed=0, share=0.5)]
+        [4.0, 12.0, 20.0]
     """
     errors, _ = _population("errors", errors, None)
     values = np.asarray(values, float)
@@ -228,7 +257,12 @@ def best_range(
 
 
 def best_models(configs: Sequence, errors: ArrayLike, count: int = 1) -> list[tuple]:
-    """Returns the networks with the lowest errors, best first, as `(configuration, error)`."""
+    """Returns the networks with the lowest errors, best first, as `(configuration, error)`.
+
+    Examples:
+        >>> design_space.best_models(["wide", "deep", "even"], [0.3, 0.1, 0.2], count=2)
+        [('deep', 0.1), ('even', 0.2)]
+    """
     errors, _ = _population("errors", errors, None)
     ok = len(configs) == len(errors)
     check("configs", f"{len(configs)} of them", ok, f"one for each of the {len(errors)} errors")

@@ -38,6 +38,11 @@ class AnyNetSpace(DesignSpace):
         nondecreasing_depths: whether depths must not decrease from stage to stage.
 
     See `DesignSpace` for the other arguments.
+
+    Examples:
+        >>> space = design_space.AnyNetSpace(name="narrow", stages=3, max_width=256)
+        >>> space.degrees_of_freedom, f"{space.size:.1e}"
+        (12, '7.8e+11')
     """
 
     max_depth: int = 16

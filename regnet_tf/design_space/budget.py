@@ -65,6 +65,11 @@ def regnets_of(
     Raises:
         ValueError: if an argument is out of range; the message names it.
         UserError: if too few networks are found.
+
+    Examples:
+        >>> config, *_ = design_space.regnets_of(400e6, se_ratio=0.25)
+        >>> regnet_tf.complexity(config).flops
+        399999690
     """
     check_number("flops", flops, above=0)
     check_number("tolerance", tolerance, above=0, below=1)

@@ -33,6 +33,13 @@ class Candidates:
         bottleneck_ratios: inner width / width of the stages, `(networks, stages)`.
         generators: numbers of the generator, if it generated the stages: field of `RegNetConfig`
             -> array `(networks,)`.
+
+    Examples:
+        >>> found = design_space.REGNETX.draw(np.random.default_rng(0), 100)
+        >>> flops = found.complexity().flops
+        >>> small = found[flops < 1e9]
+        >>> len(found), len(small), len(small.configs())
+        (28, 11, 11)
     """
 
     space: Frame

@@ -42,6 +42,11 @@ class Fit:
         quantum: w_0 and the predicted widths are multiples of it.
         rounding: how the predicted widths were made compatible with g.
         error: e_fit, the mean of `|log(predicted width / observed width)|` over the blocks.
+
+    Examples:
+        >>> fit = design_space.fit_regnet([32, 64, 64, 160, 160, 160])
+        >>> fit.depth, fit.initial_width, round(fit.error, 3)
+        (6, 32, 0.039)
     """
 
     depth: int
@@ -128,7 +133,12 @@ def fit_regnet(
 
 
 def widths_of(config: RegNetConfig) -> list[int]:
-    """Returns the width of every block of a network, for `fit_regnet`."""
+    """Returns the width of every block of a network, for `fit_regnet`.
+
+    Examples:
+        >>> design_space.widths_of(regnet_tf.get_config("RegNetX-200MF"))
+        [24, 56, 152, 152, 152, 152, 368, 368, 368, 368, 368, 368, 368]
+    """
     return [width for stage in config.stages for width in [stage.width] * stage.depth]
 
 

@@ -35,6 +35,12 @@ class RegNetSpace(DesignSpace):
         width_multipliers: minimum and maximum w_m, above 1; 1.5 to 3 by default.
 
     See `DesignSpace` for the other arguments.
+
+    Examples:
+        >>> space = design_space.RegNetSpace(name="small", depths=(4, 12), stages=3)
+        >>> config = space.sample(np.random.default_rng(0))
+        >>> config in space, len(config.stages)
+        (True, 3)
     """
 
     depths: tuple[int, int] = (1, 63)

@@ -44,6 +44,11 @@ class DesignSpace(Frame, abc.ABC):
 
     Raises:
         ValueError: if a field is out of range; it names the field.
+
+    Examples:
+        >>> space = design_space.REGNETX.replace(group_widths=(16,))
+        >>> space.degrees_of_freedom, regnet_tf.get_config("RegNetX-400MF") in space
+        (4, True)
     """
 
     stages: int = 4

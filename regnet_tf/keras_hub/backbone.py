@@ -29,6 +29,11 @@ class RegNetBackbone(FeaturePyramidBackbone):
 
     Raises:
         ValueError: for an unknown variant, or an argument out of range.
+
+    Examples:
+        >>> backbone = regnet_tf.keras_hub.RegNetBackbone(tiny, image_shape=(64, 64, 3))
+        >>> list(backbone.pyramid_outputs), backbone.output_shape
+        (['P1', 'P2', 'P3', 'P4'], (None, 4, 4, 64))
     """
 
     def __init__(

@@ -25,6 +25,12 @@ class RegNetImageClassifier(ImageClassifier):
         preprocessor: a `RegNetImageClassifierPreprocessor`; None for prepared images.
         **kwargs: arguments of `keras_hub.models.ImageClassifier`, such as `activation`, `dropout`
             and `pooling`. By default, outputs are logits.
+
+    Examples:
+        >>> backbone = regnet_tf.keras_hub.RegNetBackbone(tiny, image_shape=(64, 64, 3))
+        >>> classifier = regnet_tf.keras_hub.RegNetImageClassifier(backbone, num_classes=10)
+        >>> classifier.output_shape
+        (None, 10)
     """
 
     backbone_cls = RegNetBackbone

@@ -64,6 +64,11 @@ class RegNetImageConverter(ImageConverter):
 
     Raises:
         ValueError: for an argument out of range.
+
+    Examples:
+        >>> convert = regnet_tf.keras_hub.RegNetImageConverter((64, 64), scale=1 / 255)
+        >>> convert(regnet_tf.load_image("photo.jpg")[None]).shape
+        TensorShape([1, 64, 64, 3])
     """
 
     backbone_cls = RegNetBackbone
@@ -123,6 +128,12 @@ class RegNetImageClassifierPreprocessor(ImageClassifierPreprocessor):
     Args:
         image_converter: a `RegNetImageConverter`.
         **kwargs: arguments of `keras_hub.models.Preprocessor`.
+
+    Examples:
+        >>> converter = regnet_tf.keras_hub.RegNetImageConverter((64, 64), scale=1 / 255)
+        >>> prepare = regnet_tf.keras_hub.RegNetImageClassifierPreprocessor(converter)
+        >>> prepare(regnet_tf.load_image("photo.jpg")[None]).shape
+        TensorShape([1, 64, 64, 3])
     """
 
     backbone_cls = RegNetBackbone

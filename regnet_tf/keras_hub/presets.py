@@ -27,6 +27,12 @@ def write_preset(network: keras.Model, folder: str | os.PathLike) -> None:
     Raises:
         ValueError: for another model, or one made by `fuse`.
         UserError: if a file cannot be written.
+
+    Examples:
+        >>> model = regnet_tf.build_regnet(tiny, input_shape=(64, 64, 3), classes=10)
+        >>> regnet_tf.keras_hub.write_preset(model, "presets/tiny")
+        >>> regnet_tf.keras_hub.RegNetBackbone.from_preset("presets/tiny").output_shape
+        (None, 4, 4, 64)
     """
     folder = Path(folder)
     head = any(isinstance(layer, Head) for layer in all_layers(network))

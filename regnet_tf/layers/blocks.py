@@ -27,6 +27,11 @@ class SqueezeExcite(Composite):
         activation: activation between the two fully connected layers.
 
     Input and output shape: `(batch, height, width, channels)`.
+
+    Examples:
+        >>> layer = regnet_tf.SqueezeExcite(squeeze_width=8)
+        >>> layer(np.ones((1, 16, 16, 32), "float32")).shape
+        TensorShape([1, 16, 16, 32])
     """
 
     def __init__(self, squeeze_width, activation="relu", **kwargs):
@@ -79,6 +84,13 @@ class DropPath(keras.layers.Layer):
         seed: seed of the layer's random state.
 
     Input and output shape: `(batch, ...)`.
+
+    Examples:
+        >>> drop = regnet_tf.DropPath(0.5, seed=0)
+        >>> np.array(drop(np.ones((6, 1)), training=True)).ravel().tolist()
+        [0.0, 2.0, 2.0, 2.0, 0.0, 2.0]
+        >>> np.array(drop(np.ones((6, 1)))).ravel().tolist()
+        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
 
     def __init__(self, rate, seed=None, **kwargs):
@@ -167,6 +179,11 @@ class XBlock(Composite):
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`, with stride 1 if
         `replace_stride_with_dilation`.
+
+    Examples:
+        >>> block = regnet_tf.XBlock(48, group_width=8, stride=2)
+        >>> block(np.ones((1, 32, 32, 32), "float32")).shape
+        TensorShape([1, 16, 16, 48])
     """
 
     def __init__(
@@ -331,6 +348,11 @@ class YBlock(XBlock):
         se_quantum: the squeeze width is a multiple of it.
         se_activation: activation within squeeze-and-excitation; None for that of the block.
         **kwargs: the other arguments of `XBlock`.
+
+    Examples:
+        >>> block = regnet_tf.YBlock(48, group_width=8, se_ratio=0.25)
+        >>> block(np.ones((1, 32, 32, 32), "float32")).shape, block.gate.squeeze_width
+        (TensorShape([1, 32, 32, 48]), 8)
     """
 
     def __init__(

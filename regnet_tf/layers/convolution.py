@@ -35,6 +35,11 @@ class Conv(Composite):
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Examples:
+        >>> conv = regnet_tf.Conv(32, kernel_size=3, stride=2, groups=4)
+        >>> conv(np.ones((1, 9, 9, 16), "float32")).shape, tuple(conv.kernel.shape)
+        (TensorShape([1, 5, 5, 32]), (3, 3, 4, 32))
     """
 
     def __init__(self, filters, kernel_size=1, stride=1, groups=1, dilation=1, **kwargs):
@@ -102,6 +107,13 @@ class ConvNorm(Conv):
         synchronized: whether batch normalization computes its statistics over all replicas.
 
     Input and output shape: those of `Conv`.
+
+    Examples:
+        >>> layer = regnet_tf.ConvNorm(32, kernel_size=3, activation="relu")
+        >>> layer(np.ones((1, 8, 8, 16), "float32")).shape
+        TensorShape([1, 8, 8, 32])
+        >>> [variable.path.partition("/")[2] for variable in layer.trainable_variables]
+        ['kernel', 'norm/gamma', 'norm/beta']
     """
 
     def __init__(
@@ -163,7 +175,12 @@ class ConvNorm(Conv):
 
 @_register
 class FinalConv(ConvNorm):
-    """The 1x1 convolution of a RegNetZ between its last stage and pooling."""
+    """The 1x1 convolution of a RegNetZ between its last stage and pooling.
+
+    Examples:
+        >>> regnet_tf.FinalConv(1280, activation="silu")(np.ones((1, 7, 7, 64), "float32")).shape
+        TensorShape([1, 7, 7, 1280])
+    """
 
 
 def add_conv(

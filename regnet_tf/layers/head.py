@@ -52,6 +52,11 @@ class Head(ClassNames, keras.layers.Dense):
         class_names: name of each output, or None if unknown.
 
     Input shape: `(batch, channels)`. Output shape: `(batch, classes)`, float32.
+
+    Examples:
+        >>> head = regnet_tf.Head(2, "softmax", class_names=("ant", "bee"))
+        >>> np.array(head(np.zeros((1, 64), "float32"))), head.class_names
+        (array([[0.5, 0.5]], dtype=float32), ('ant', 'bee'))
     """
 
     def __init__(self, classes, activation=None, class_names=None, **kwargs):

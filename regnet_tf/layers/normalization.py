@@ -27,6 +27,13 @@ class BatchNorm(keras.layers.BatchNormalization):
     PyTorch.
 
     Input and output shape: `(batch, height, width, channels)`.
+
+    Examples:
+        >>> norm = regnet_tf.BatchNorm()
+        >>> images = np.random.default_rng(0).uniform(size=(4, 8, 8, 3)).astype("float32")
+        >>> outputs = np.array(norm(images, training=True))
+        >>> bool(abs(outputs.mean()) < 1e-6), float(outputs.std().round(2))
+        (True, 1.0)
     """
 
     def __init__(self, momentum=MOMENTUM, epsilon=EPSILON, **kwargs):
@@ -98,6 +105,10 @@ class EvoNorm(keras.layers.Layer):
         epsilon: added to the variance.
 
     Input and output shape: `(batch, height, width, channels)`.
+
+    Examples:
+        >>> regnet_tf.EvoNorm()(np.ones((1, 8, 8, 32), "float32")).shape
+        TensorShape([1, 8, 8, 32])
     """
 
     def __init__(self, activated=True, epsilon=1e-3, **kwargs):

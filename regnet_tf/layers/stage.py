@@ -40,6 +40,13 @@ class Stage(Composite):
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`, with stride 1 if
         `replace_stride_with_dilation`.
+
+    Examples:
+        >>> stage = regnet_tf.Stage(48, depth=3, group_width=8, se_ratio=0.25)
+        >>> stage(np.ones((1, 32, 32, 32), "float32")).shape
+        TensorShape([1, 16, 16, 48])
+        >>> [type(block).__name__ for block in stage.blocks]
+        ['YBlock', 'YBlock', 'YBlock']
     """
 
     def __init__(

@@ -35,6 +35,10 @@ class Stem(Composite):
 
     Input shape: `(batch, height, width, channels)`.
     Output shape: `(batch, ceil(height / stride), ceil(width / stride), width)`.
+
+    Examples:
+        >>> regnet_tf.Stem(32)(np.ones((1, 64, 64, 3), "float32")).shape
+        TensorShape([1, 32, 32, 32])
     """
 
     def __init__(

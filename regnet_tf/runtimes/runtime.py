@@ -43,6 +43,13 @@ class Runtime:
             runtime takes and returns them last.
         run: function from one batch, in the file's own shape, and the name of an output to a numpy
             array. Call the runtime instead.
+
+    Examples:
+        >>> layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(5)]
+        >>> keras.Sequential(layers).export("saved", verbose=False)
+        >>> network = regnet_tf.runtimes.open_file("saved")
+        >>> network.image_size, network.channels, network(np.zeros((3, 8, 8, 3))).shape
+        (8, 3, (3, 5))
     """
 
     path: Path
