@@ -11,7 +11,7 @@ from ..data import CompleteDataSet
 from ..data.batches import steps_per_epoch, training_batches
 from ..recipes import Recipe
 from ..recipes.parts import Loss
-from ..tasks import task_of
+from ..tasks import Detection, task_of
 from . import freezing
 from .losses import LossFunction, balanced_weights, make_loss, right_share
 from .optimization import learning_rate, learning_rate_callback, make_optimizer
@@ -132,6 +132,9 @@ class Training:
     @classmethod
     def of(cls, recipe: Recipe, data: CompleteDataSet) -> "Training":
         """Returns the training of a recipe with a data set."""
+        task = task_of(recipe, data.target)
+        if isinstance(task, Detection):
+            return cls(task.loss, task.loss, task.accuracy, recipe.schedule.accumulation)
         weights = None
         if recipe.loss.class_weights == "balanced":
             weights = balanced_weights(data.train, len(data.class_names), recipe.images.max_pixels)

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from regnet_tf import RegNetConfig
-from regnet_tf._predictors import Predictor
+from regnet_tf._predictors import Predictor, of_keras
 
 from ..recipes.parts import Images, Network
 
@@ -46,7 +46,7 @@ class Task(abc.ABC):
 
     Attributes:
         metrics: names of the test metrics of an epoch, the keys of `named_metrics`.
-        score: the one of `metrics` that selects the best epoch by default. Higher is better.
+        score: the one of `metrics` that selects the best epoch by default. Higher is better, but for "loss".
     """
 
     metrics: ClassVar[tuple[str, ...]]
@@ -67,6 +67,10 @@ class Task(abc.ABC):
             A `keras.Model` from images to the probabilities of all classes. It carries its
             preprocessing and class names.
         """
+
+    def predictor(self, name: str, model: keras.Model) -> Predictor:
+        """Returns the predictor of a network for `evaluate`, under a name."""
+        return of_keras(name, model)
 
     @abc.abstractmethod
     def measure(self, labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:

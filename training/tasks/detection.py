@@ -1,0 +1,310 @@
+"""Object detection: boxes around objects, each with a class. KerasHub's RetinaNet finds them."""
+
+import contextlib
+import dataclasses
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import regnet_tf
+from regnet_tf import RegNetConfig
+from regnet_tf._errors import import_optional
+from regnet_tf._internals import retinanet_label_encoder
+from regnet_tf._predictors import Predictor
+from regnet_tf.facts import facts_of
+
+from .. import figures
+from ..recipes.parts import Detector, Images, Network
+from . import scores
+from .classification import shown
+from .classifier import with_drop_path
+from .samples import name_of, scored
+from .task import Evaluation, Task
+
+_FORMAT, _DELTAS = "yxyx", "center_xywh"
+_SHOWN = 24  # number of test images in a figure
+_LEAST_SCORE = 0.05  # of a detection that counts, as in RetinaNet's paper
+_MOST = 100  # detections of an image, as COCO counts them
+_IGNORED = -2  # class of an anchor that overlaps an object only in part
+
+
+@dataclasses.dataclass(frozen=True)
+class Detection(Task):
+    """Finds objects. The outputs are `(batch, anchors, 4 + classes)`: offsets of boxes and logits.
+
+    Args:
+        detector: the `Detector` of the recipe.
+        size: side of the images, in pixels.
+    """
+
+    detector: Detector
+    size: int
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
+    score: ClassVar[str] = "loss"
+
+    def build_network(
+        self, network: Network, images: Images, class_names: Sequence[str]
+    ) -> keras.Model:
+        """Returns KerasHub's RetinaNet on a RegNet."""
+        models, part = import_optional("keras_hub").models, self.detector
+        encoder = regnet_tf.backbone(
+            with_drop_path(network),
+            outputs=range(part.finest_level, part.coarsest_level + 1),
+            input_shape=images.input_shape,
+            preprocessing=images.preprocessing,
+            synchronized=network.synchronized,
+            dtype=network.precision,
+        )
+        backbone = models.RetinaNetBackbone(
+            image_encoder=encoder,
+            min_level=part.finest_level,
+            max_level=part.coarsest_level,
+            use_p5=True,
+            image_shape=images.input_shape,
+            dtype=network.precision,
+        )
+        retinanet = models.RetinaNetObjectDetector(
+            backbone,
+            num_classes=len(class_names),
+            bounding_box_format=_FORMAT,
+            anchor_generator=self._anchors(),
+            pre_logits_num_conv_layers=part.convolutions,
+        )
+        found = retinanet.outputs
+        join = keras.layers.Concatenate(name="detections", dtype="float32")
+        parts = dict(zip(retinanet.output_names, found, strict=True))
+        outputs = join([parts["bbox_regression"], parts["cls_logits"]])
+        return keras.Model(retinanet.inputs[0], outputs, name=f"{encoder.name}_retinanet")
+
+    def predictor(self, name: str, model: keras.Model) -> Predictor:
+        """Returns the network as a function from images to its outputs."""
+        return Predictor(
+            name=name,
+            classes=model.output_shape[-1] - 4,
+            scores=lambda images: np.asarray(model.predict_on_batch(images), "float32"),
+            normalized=True,
+            preprocessing=facts_of(model).preprocessing,
+            class_names=None,
+            image_size=self.size,
+            model=model,
+        )
+
+    def losses(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns `(4, batch)`: loss, anchors on objects, right ones of these, and 1.
+
+        The losses are those that KerasHub compiles: Huber's for boxes, focal ones for classes.
+        """
+        offsets, classes = self._targets(labels)
+        on_object = tf.cast(classes >= 0, tf.float32)
+        counted = tf.cast(classes != _IGNORED, tf.float32)
+        true = tf.one_hot(tf.cast(classes, tf.int32), outputs.shape[-1] - 4)
+        huber = keras.losses.Huber(reduction="none")
+        focal = keras.losses.BinaryFocalCrossentropy(from_logits=True, reduction="none")
+        losses = on_object * huber(offsets, outputs[..., :4])
+        losses += counted * focal(true, outputs[..., 4:])
+        guesses = tf.cast(tf.argmax(outputs[..., 4:], -1), classes.dtype)
+        right = on_object * tf.cast(guesses == classes, tf.float32)
+        sums = [tf.reduce_sum(one, -1) for one in (losses, on_object, right)]
+        return tf.stack([*sums, tf.ones_like(sums[0])])
+
+    def loss(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns the loss of a batch, by the number of anchors on objects."""
+        losses, anchors, _, _ = tf.unstack(tf.reduce_sum(self.losses(labels, outputs), -1))
+        return losses / tf.maximum(anchors, 1)
+
+    def accuracy(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns the share of anchors on objects with the right class."""
+        _, anchors, right, _ = tf.unstack(tf.reduce_sum(self.losses(labels, outputs), -1))
+        return tf.math.divide_no_nan(right, anchors)
+
+    def measure(self, labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+        """Returns `losses`."""
+        return self.losses(labels, probabilities)
+
+    def named_metrics(self, means: Sequence[float]) -> dict[str, float]:
+        """Returns "loss" and "accuracy", both for the anchors on objects."""
+        loss, anchors, right = map(float, means[:3])
+        return {"loss": loss / max(anchors, 1e-12), "accuracy": right / max(anchors, 1e-12)}
+
+    def cost(self, model: keras.Model, config: RegNetConfig, image_size: int) -> dict[str, int]:
+        """Returns the number of trainable "parameters"."""
+        return {"parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables)}
+
+    def evaluate(
+        self,
+        predictor: Predictor,
+        batches: Iterable,
+        paths: Sequence[str] | None,
+        class_names: Sequence[str],
+        title: str,
+        grad_cam: bool = False,
+    ) -> Evaluation:
+        """Returns pycocotools' average precisions, with figures and tables.
+
+        See `Task.evaluate`. There are no heat maps.
+        """
+        truth: list[np.ndarray] = []
+        found: list[np.ndarray] = []
+        first: list[figures.Boxes] = []
+        for images, labels, outputs in scored(predictor, batches):
+            pairs = zip(images, labels, self.detections(outputs), strict=True)
+            for image, boxes, detections in pairs:
+                truth.append(boxes[boxes[:, 4] >= 0])
+                found.append(detections)
+                if len(first) < _SHOWN:
+                    first.append(figures.Boxes(predictor.picture(image), truth[-1], detections))
+        outcome = average_precision(truth, found, class_names, self.size)
+        rows = [("image", "class", "score", "top", "left", "bottom", "right")]
+        for index, detections in enumerate(found):
+            for *box, score, place in detections.tolist():
+                cells = (f"{value:.4f}" for value in (score, *box))
+                rows.append((name_of(paths, index), class_names[int(place)], *cells))
+        ap, support = outcome["class_ap"], outcome["support"]
+        return Evaluation(
+            outcome,
+            {
+                "classes.png": figures.classes(
+                    ap, support, title, "average precision", "boxes"
+                ),
+                "predictions.png": figures.boxes(first, class_names, f"{title}: test images"),
+            },
+            {
+                "predictions.csv": rows,
+                "classes.csv": [
+                    ("class", "boxes", "average_precision"),
+                    *((name, support[name], shown(ap[name])) for name in class_names),
+                ],
+            },
+        )
+
+    def detections(self, outputs: np.ndarray) -> list[np.ndarray]:
+        """Returns the detections of each image after non-maximum suppression.
+
+        Args:
+            outputs: outputs of the network for a batch.
+
+        Returns:
+            For each image `(detections, 6)`: top, left, bottom and right as shares of the image,
+            score and class.
+        """
+        boxes = keras.utils.bounding_boxes.decode_deltas_to_boxes(
+            anchors=self._boxes_of_anchors(),
+            boxes_delta=tf.constant(outputs[..., :4]),
+            anchor_format=_FORMAT,
+            box_format=_FORMAT,
+            encoded_format=_DELTAS,
+            image_shape=self._shape[1:],
+        )
+        suppress = import_optional("keras_hub").layers.NonMaxSuppression(
+            _FORMAT, from_logits=True, confidence_threshold=_LEAST_SCORE, max_detections=_MOST
+        )
+        images = tf.zeros((len(outputs), *self._shape[1:]))
+        found = suppress(boxes, tf.constant(outputs[..., 4:]), images=images)
+        found = {name: np.asarray(value) for name, value in found.items()}
+        columns = (np.clip(found["boxes"] / self.size, 0, 1), found["confidence"][..., None])
+        rows = np.concatenate([*columns, found["labels"][..., None]], -1)
+        return [row[row[:, 5] >= 0] for row in rows]
+
+    def headline(self, results: dict) -> str:
+        """Returns AP, AP50 and AP75."""
+        return (
+            f"Test AP {results['ap']:.4f}, AP50 {results['ap50']:.4f}, AP75 {results['ap75']:.4f}"
+        )
+
+    @property
+    def _shape(self):
+        return 1, self.size, self.size, 3
+
+    def _anchors(self):
+        return import_optional("keras_hub").layers.AnchorGenerator(
+            _FORMAT,
+            min_level=self.detector.finest_level,
+            max_level=self.detector.coarsest_level,
+            num_scales=3,
+            aspect_ratios=[0.5, 1.0, 2.0],
+            anchor_size=self.detector.anchor_size,
+        )
+
+    def _boxes_of_anchors(self):
+        return tf.concat(list(self._anchors()(tf.zeros(self._shape)).values()), 0)
+
+    def _targets(self, labels):
+        """Returns offsets `(batch, anchors, 4)` and class of each anchor, as KerasHub encodes."""
+        encode = retinanet_label_encoder(
+            self._anchors(), bounding_box_format=_FORMAT, encoding_format=_DELTAS
+        )
+        return encode(
+            images=tf.zeros(self._shape),
+            gt_boxes=self.size * labels[..., :4],  # in pixels
+            gt_classes=labels[..., 4],
+        )
+
+
+def average_precision(
+    truth: Sequence[np.ndarray],
+    found: Sequence[np.ndarray],
+    class_names: Sequence[str],
+    size: int,
+) -> dict:
+    """Returns COCO's average precisions, counted by pycocotools.
+
+    Args:
+        truth: boxes of each image, `(boxes, 5)`, see `training.data.boxes`.
+        found: detections of each image, as `Detection.detections` returns them.
+        class_names: names of the classes.
+        size: side of the images in pixels, for what COCO calls small and large.
+
+    Returns:
+        Dict with "ap" (mean over IoU 0.50 to 0.95), "ap50", "ap75"; "class_ap" and "support" of
+        each class by name; "boxes", "test_images" and "notes".
+    """
+    import_optional("pycocotools")
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    wanted, given = _as_coco(truth, size), _as_coco(found, size)
+    places = range(len(class_names))
+    coco = COCO()
+    coco.dataset = {
+        "info": {},
+        "images": [{"id": number} for number in range(len(truth))],
+        "categories": [{"id": place} for place in places],
+        "annotations": [{**one, "id": n + 1, "iscrowd": 0} for n, one in enumerate(wanted)],
+    }
+    counts = np.bincount([one["category_id"] for one in wanted], minlength=len(class_names))
+    per_class, stats = np.full(len(class_names), np.nan), np.zeros(3)
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+        if wanted and given:
+            test = COCOeval(coco, coco.loadRes(given), "bbox")
+            test.evaluate()
+            test.accumulate()
+            test.summarize()
+            stats = np.maximum(test.stats[:3], 0)
+            precision = test.eval["precision"][:, :, :, 0, -1].mean((0, 1))
+            per_class = np.where(precision < 0, np.nan, precision)
+    return {
+        **dict(zip(("ap", "ap50", "ap75"), map(float, stats), strict=True)),
+        "class_ap": scores.by_name(class_names, per_class),
+        "support": dict(zip(class_names, counts.tolist(), strict=True)),
+        "boxes": len(wanted),
+        "test_images": len(truth),
+        "notes": [] if given else ["It has found nothing."],
+    }
+
+
+def _as_coco(boxes, size):
+    """Returns boxes in pixels as COCO's annotations; detections have a score."""
+    found: list[dict[str, Any]] = []
+    for image, rows in enumerate(boxes):
+        for row in np.asarray(rows, float):
+            top, left, bottom, right = size * row[:4]
+            box = [left, top, right - left, bottom - top]
+            one = {"image_id": image, "category_id": int(row[-1]), "bbox": box}
+            one["area"] = box[2] * box[3]
+            found.append(one | ({"score": row[4]} if len(row) == 6 else {}))
+    return found
