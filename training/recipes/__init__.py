@@ -77,8 +77,8 @@ def pretraining_recipe(recipe: Recipe) -> Recipe:
     neither a decoder nor a detector, data set and image sizes come from `recipe` as well.
 
     Raises:
-        ValueError: if `recipe` has no `pretraining`, or if that recipe is unknown, is no classifier,
-            or has `pretraining` itself.
+        ValueError: if `recipe` has no `pretraining`, or if that recipe is unknown, is no
+            classifier, or has `pretraining` itself.
     """
     if recipe.pretraining is None:
         raise ValueError(

@@ -117,9 +117,7 @@ Expect: EXPECTED""",
         "network.config": DIGIT_CROPS.network.config.replace(
             name="RegNetY-detection", stem_stride=2
         ),
-        "detector": Detector(
-            finest_level=3, coarsest_level=4, anchor_size=2.0, convolutions=1
-        ),
+        "detector": Detector(finest_level=3, coarsest_level=4, anchor_size=2.0, convolutions=1),
         "images.size": 64,
         "schedule.epochs": 6,
         "schedule.batch_size": 16,

@@ -50,7 +50,8 @@ class Detection(Task):
         self, network: Network, images: Images, class_names: Sequence[str]
     ) -> keras.Model:
         """Returns KerasHub's RetinaNet on a RegNet."""
-        models, part = import_optional("keras_hub").models, self.detector
+        import_optional("pycocotools", "detection")  # before the training, not after it
+        models, part = import_optional("keras_hub", "detection").models, self.detector
         encoder = regnet_tf.backbone(
             with_drop_path(network),
             outputs=range(part.finest_level, part.coarsest_level + 1),
@@ -167,9 +168,7 @@ class Detection(Task):
         return Evaluation(
             outcome,
             {
-                "classes.png": figures.classes(
-                    ap, support, title, "average precision", "boxes"
-                ),
+                "classes.png": figures.classes(ap, support, title, "average precision", "boxes"),
                 "predictions.png": figures.boxes(first, class_names, f"{title}: test images"),
             },
             {
@@ -199,7 +198,7 @@ class Detection(Task):
             encoded_format=_DELTAS,
             image_shape=self._shape[1:],
         )
-        suppress = import_optional("keras_hub").layers.NonMaxSuppression(
+        suppress = import_optional("keras_hub", "detection").layers.NonMaxSuppression(
             _FORMAT, from_logits=True, confidence_threshold=_LEAST_SCORE, max_detections=_MOST
         )
         images = tf.zeros((len(outputs), *self._shape[1:]))
@@ -220,7 +219,7 @@ class Detection(Task):
         return 1, self.size, self.size, 3
 
     def _anchors(self):
-        return import_optional("keras_hub").layers.AnchorGenerator(
+        return import_optional("keras_hub", "detection").layers.AnchorGenerator(
             _FORMAT,
             min_level=self.detector.finest_level,
             max_level=self.detector.coarsest_level,
@@ -262,10 +261,8 @@ def average_precision(
         Dict with "ap" (mean over IoU 0.50 to 0.95), "ap50", "ap75"; "class_ap" and "support" of
         each class by name; "boxes", "test_images" and "notes".
     """
-    import_optional("pycocotools")
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
+    COCO = import_optional("pycocotools.coco", "detection").COCO
+    COCOeval = import_optional("pycocotools.cocoeval", "detection").COCOeval
     wanted, given = _as_coco(truth, size), _as_coco(found, size)
     places = range(len(class_names))
     coco = COCO()
