@@ -120,6 +120,8 @@ def test_perfect_outputs_have_no_loss_and_give_the_boxes_back(few_scenes):
     np.testing.assert_allclose(found[0], [0.25, 0.25, 0.5, 0.5, 1, 2], atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`compile:UserWarning")
 def test_short_run(few_scenes, tmp_path):
     recipe = get_recipe("detection_scenes", {"schedule.max_steps": 2, "schedule.epochs": 1})
     run = train_and_evaluate(recipe, tmp_path / "run", verbose=0)
@@ -130,6 +132,17 @@ def test_short_run(few_scenes, tmp_path):
     assert network.output_shape == (None, (64 + 16) * 9, 14)
     with pytest.raises(UserError, match="holds a detector"):
         load_trained(tmp_path / "run")
+
+
+@pytest.mark.filterwarnings("ignore:`compile:UserWarning")
+def test_saved_network_is_the_same(tmp_path):
+    recipe = get_recipe("detection_scenes")
+    task = Detection(recipe.detector, 64)
+    network = task.build_network(recipe.network, recipe.images, list("0123456789"))
+    network.save(tmp_path / "model.keras")
+    images = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(images), network(images))
 
 
 def test_data_and_recipe_must_fit(few_scenes, tmp_path):

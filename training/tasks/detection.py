@@ -75,11 +75,11 @@ class Detection(Task):
             anchor_generator=self._anchors(),
             pre_logits_num_conv_layers=part.convolutions,
         )
-        found = retinanet.outputs
+        inputs = keras.Input(images.input_shape, name="images")
+        parts = retinanet(inputs)  # as one layer: Keras cannot load KerasHub's heads alone
         join = keras.layers.Concatenate(name="detections", dtype="float32")
-        parts = dict(zip(retinanet.output_names, found, strict=True))
         outputs = join([parts["bbox_regression"], parts["cls_logits"]])
-        return keras.Model(retinanet.inputs[0], outputs, name=f"{encoder.name}_retinanet")
+        return keras.Model(inputs, outputs, name=f"{encoder.name}_retinanet")
 
     def predictor(self, name: str, model: keras.Model) -> Predictor:
         """Returns the network as a function from images to its outputs."""
