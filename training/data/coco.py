@@ -53,9 +53,9 @@ def load(path: Path) -> Loaded:
         raise UserError(
             f"{printable(files[TRAIN])} and {printable(files[TEST])} must have the same categories."
         )
-    splits = [found[kind][1] if kind in found else None for kind in (TRAIN, TEST)]
+    train, test = (found[kind][1] if kind in found else None for kind in (TRAIN, TEST))
     notes = [note for _, _, of_file in found.values() for note in of_file]
-    return Loaded(next(iter(names.values())), *splits, tuple(notes))
+    return Loaded(next(iter(names.values())), train, test, tuple(notes))
 
 
 def _file(path, names):

@@ -86,7 +86,7 @@ def pretraining_recipe(recipe: Recipe) -> Recipe:
         )
     name = recipe.pretraining.recipe
     first = get_recipe(name)
-    alone = first.pretraining is first.decoder is first.detector is None
+    alone = all(one is None for one in (first.pretraining, first.decoder, first.detector))
     allowed = "a recipe of a classifier that starts from no third network"
     check("pretraining.recipe", name, alone, allowed)
     shared = _NETWORK if recipe.decoder or recipe.detector else _NETWORK + _IMAGES

@@ -159,7 +159,7 @@ class Detection(Task):
                 if len(first) < _SHOWN:
                     first.append(figures.Boxes(predictor.picture(image), truth[-1], detections))
         outcome = average_precision(truth, found, class_names, self.size)
-        rows = [("image", "class", "score", "top", "left", "bottom", "right")]
+        rows: list[Sequence[Any]] = [("image", "class", "score", "top", "left", "bottom", "right")]
         for index, detections in enumerate(found):
             for *box, score, place in detections.tolist():
                 cells = (f"{value:.4f}" for value in (score, *box))
