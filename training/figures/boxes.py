@@ -1,13 +1,16 @@
 """A sheet of test images with the boxes that a detector found."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from regnet_tf._errors import import_optional
 
 from .canvas import empty_figure, named
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLUMNS = 6
 _LEAST_SCORE = 0.5  # of a detection that is drawn
@@ -28,7 +31,7 @@ class Boxes(NamedTuple):
     found: np.ndarray
 
 
-def boxes(items: Sequence[Boxes], class_names: Sequence[str], title: str):
+def boxes(items: Sequence[Boxes], class_names: Sequence[str], title: str) -> "Figure":
     """Draws images with the true boxes, dashed, and the detections with class and score."""
     columns = min(_COLUMNS, len(items))
     rows = -(-len(items) // columns)
