@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo check test test-cpus test-versions test-all browser hostile coverage notebooks lint docs clean
+.PHONY: demo check test test-cpus test-versions test-oldest test-newest test-all browser hostile coverage notebooks lint docs clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/regnet train --recipe digits --out runs/digits --overwrite
@@ -34,11 +34,15 @@ test-cpus: $(VENV)/test.installed
 OLDEST_PYTHON ?= $(PYTHON)
 NEWEST_PYTHON ?= $(PYTHON)
 OLDEST = 'tensorflow==2.20.*' 'keras==3.12.*'
-test-versions:
+test-versions: test-oldest test-newest
+
+test-oldest:
 	$(MAKE) build/oldest/test.installed VENV=build/oldest PYTHON=$(OLDEST_PYTHON)
 	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check \
 		--editable '.[test]' $(OLDEST)
 	$(MAKE) test VENV=build/oldest
+
+test-newest:
 	$(MAKE) test VENV=build/newest PYTHON=$(NEWEST_PYTHON)
 
 # With the slow ones, and the optional ones for which packages are installed.

@@ -98,7 +98,7 @@ def _parser():
     add = parser.add_argument
     add("model", metavar="MODEL", help="folder of a run, a file, or a tag (see below)")
     add("--out", metavar="DIR", type=Path, required=True, help="folder to write to")
-    add("--variant", metavar="NAME", help="network of a weight file, such as RegNetX-400MF")
+    add("--variant", metavar="NAME", help="network of a weight file: a name or a JSON file")
     add("--name", metavar="NAME", help="name on the server (default: name of MODEL)")
     add(
         "--version",

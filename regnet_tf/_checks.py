@@ -146,6 +146,15 @@ def check_stride(name, value):
     check(name, value, is_int(value) and value in (1, 2), "1 or 2")
 
 
+def check_strides(name, value):
+    """Raises ValueError unless `value` is a stride of all stages, or a tuple of one for each."""
+    ok = isinstance(value, tuple) and all(is_int(one) and one in (1, 2) for one in value)
+    if not ok:
+        check(
+            name, value, is_int(value) and value in (1, 2), "1 or 2, or one of them for each stage"
+        )
+
+
 def check_number(name, value, minimum=None, above=None, below=None, maximum=None):
     """Raises ValueError unless `value` is a finite number within the bounds given.
 

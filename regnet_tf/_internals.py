@@ -108,6 +108,15 @@ def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
     return optimizer._get_variable_index(variable)
 
 
+def logits_of(probabilities: Any) -> Any:
+    """Returns the logits that Keras keeps with the result of its softmax or sigmoid.
+
+    Its public losses take them, too, but have no temperature. The logarithm of a probability that
+    is rounded to 0 has no gradient.
+    """
+    return probabilities._keras_logits
+
+
 def mean_squares(optimizer: keras.optimizers.RMSprop) -> list[keras.Variable]:
     """Returns RMSprop's moving averages of squared gradients; `variables` holds others too."""
     return optimizer._velocities

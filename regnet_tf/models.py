@@ -28,7 +28,7 @@ from regnet_tf.options import BLOCK_OPTIONS
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.published import is_tag
 from regnet_tf.sharing.hub import is_hub_name
-from regnet_tf.variants import VARIANTS, RegNetConfig, get_config, is_variant
+from regnet_tf.variants import VARIANTS, RegNetConfig, get_config, is_config_file, is_variant
 from regnet_tf.weights import Checkpoint
 
 _log = logging.getLogger("regnet_tf")
@@ -194,7 +194,8 @@ def find_config(
     if isinstance(config, RegNetConfig):
         return config.replace(**changes), weights
     check("config", config, isinstance(config, str), "a RegNetConfig or a variant's name")
-    if is_variant(config) or not (is_tag(config) or is_hub_name(config) or os.path.exists(config)):
+    named = is_variant(config) or is_config_file(config)
+    if named or not (is_tag(config) or is_hub_name(config) or os.path.exists(config)):
         return get_config(config, **changes), weights
     told = config_of(config)
     if told is None:

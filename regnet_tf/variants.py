@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from regnet_tf._checks import (
@@ -22,11 +23,12 @@ from regnet_tf._checks import (
     check_fields,
     check_int,
     check_number,
-    check_stride,
+    check_strides,
     plain,
     replaced,
 )
-from regnet_tf._errors import nearest_names
+from regnet_tf._errors import UserError, nearest_names
+from regnet_tf._files import read_json
 from regnet_tf.options import NORM_GROUP_WIDTH, NetworkOptions, stem_convolutions
 from regnet_tf.widths import (
     MAX_DEPTH,
@@ -65,7 +67,8 @@ class RegNetConfig(NetworkOptions):
         quantum: generated widths are multiples of it, before they are fitted to the group width.
         rounding: how widths are fitted to the group width: "nearest" (the paper's authors) or
             "torchvision".
-        stride: stride of each generated stage's first block, 1 or 2.
+        stride: stride of each generated stage's first block, 1 or 2; or a tuple with one for each
+            stage, such as (1, 2, 2) for small images.
         explicit_stages: a sequence of `StageConfig` (or of their fields as dicts) instead of the
             generator's numbers.
         stem_width: channels of the stem.
@@ -117,7 +120,7 @@ class RegNetConfig(NetworkOptions):
     bottleneck_ratio: float = 1.0
     quantum: int = 8
     rounding: str = "nearest"
-    stride: int = 2
+    stride: int | tuple[int, ...] = 2
     explicit_stages: tuple[StageConfig, ...] | None = None
     drop_path_rate: float = 0.0
 
@@ -141,7 +144,10 @@ class RegNetConfig(NetworkOptions):
         check_int("group_width", self.group_width, minimum=1, maximum=MAX_WIDTH)
         check_bottleneck_ratio(self.bottleneck_ratio)
         check_choice("rounding", self.rounding, WIDTH_ROUNDINGS)
-        check_stride("stride", self.stride)
+        stride: Any = self.stride
+        if isinstance(stride, list):  # from JSON
+            object.__setattr__(self, "stride", tuple(stride))
+        check_strides("stride", self.stride)
 
     def _check_explicit_stages(self):
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
@@ -388,6 +394,11 @@ def is_variant(name: object) -> bool:
     return isinstance(name, str) and name.lower() in _names()
 
 
+def is_config_file(name: object) -> bool:
+    """Whether a name is the path of a configuration's JSON file."""
+    return isinstance(name, str) and name.endswith(".json")
+
+
 def variant_key(name: str) -> str:
     """Returns timm's key of a variant, from any of its names.
 
@@ -420,11 +431,25 @@ def variant_key(name: str) -> str:
     return known[name.lower()]
 
 
+def variant_or_file(name: str) -> str:
+    """Returns the key of a variant; the path of a configuration's file as it is, once read.
+
+    Raises:
+        ValueError: for an unknown name.
+        UserError: for a file that cannot be read or holds no configuration.
+    """
+    if not is_config_file(name):
+        return variant_key(name)
+    get_config(name)
+    return name
+
+
 def get_config(name: str, **changes: Any) -> RegNetConfig:
     """Returns the configuration of a variant, by any of its names (see `variant_key`).
 
     Args:
-        name: the variant.
+        name: the variant, or the path of a JSON file with the dict of `RegNetConfig.to_dict`, as
+            `regnet show --json` writes it.
         **changes: fields of `RegNetConfig` to change, such as `drop_path_rate=0.1`.
 
     Examples:
@@ -432,8 +457,18 @@ def get_config(name: str, **changes: Any) -> RegNetConfig:
         >>> config.name, config.total_depth, config.drop_path_rate
         ('RegNetY-400MF', 16, 0.1)
     """
-    config = VARIANTS[variant_key(name)].config
+    config = _read(Path(name)) if is_config_file(name) else VARIANTS[variant_key(name)].config
     return config.replace(**changes) if changes else config
+
+
+def _read(path: Path) -> RegNetConfig:
+    """Returns the configuration in a JSON file."""
+    try:
+        return RegNetConfig.from_dict(read_json(path))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} is no configuration of a RegNet: {error}") from error
 
 
 @functools.cache

@@ -6,6 +6,7 @@ form a stage. Stage widths are then fitted to the group width.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from regnet_tf._checks import (
     check_int,
     check_number,
     check_stride,
+    check_strides,
     is_int,
     plain,
 )
@@ -228,7 +230,7 @@ def generate_stages(
     group_width: int,
     bottleneck_ratio: float = 1.0,
     quantum: int = 8,
-    stride: int = 2,
+    stride: int | Sequence[int] = 2,
     rounding: str = "nearest",
 ) -> tuple[StageConfig, ...]:
     """Returns the stages of the RegNet with the given parameters.
@@ -241,7 +243,7 @@ def generate_stages(
         group_width: g, channels per group.
         bottleneck_ratio: inner width / width.
         quantum: block widths are multiples of it, before they are fitted to the group width.
-        stride: stride of each stage's first block.
+        stride: stride of each stage's first block: one number, or one for each stage.
         rounding: see `compatible_width`.
 
     Raises:
@@ -256,12 +258,38 @@ def generate_stages(
     """
     check_int("group_width", group_width, minimum=1, maximum=MAX_WIDTH)
     widths = block_widths(depth, initial_width, width_slope, width_multiplier, quantum).quantized
+    stage_widths, depths = np.unique(widths, return_counts=True)
+    strides = stage_strides(stride, len(stage_widths))
     stages = []
-    for width, stage_depth in zip(*np.unique(widths, return_counts=True), strict=True):
+    for width, stage_depth, stage_stride in zip(stage_widths, depths, strides, strict=True):
         width, stage_group_width = compatible_width(
             int(width), group_width, bottleneck_ratio, rounding
         )
         stages.append(
-            StageConfig(width, int(stage_depth), stage_group_width, stride, bottleneck_ratio)
+            StageConfig(width, int(stage_depth), stage_group_width, stage_stride, bottleneck_ratio)
         )
     return tuple(stages)
+
+
+def stage_strides(stride: int | Sequence[int], stages: int) -> tuple[int, ...]:
+    """Returns the stride of each stage's first block.
+
+    Args:
+        stride: one number for all stages, or one for each.
+        stages: number of stages.
+
+    Raises:
+        ValueError: if there are more or fewer strides than stages.
+
+    Examples:
+        >>> stage_strides(2, 3), stage_strides((1, 2, 2), 3)
+        ((2, 2, 2), (1, 2, 2))
+    """
+    stride = tuple(stride) if isinstance(stride, Sequence) else stride
+    check_strides("stride", stride)
+    if not isinstance(stride, tuple):
+        return (stride,) * stages
+    check(
+        "stride", stride, len(stride) == stages, f"one number, or one for each of {stages} stages"
+    )
+    return stride

@@ -15,6 +15,7 @@ from regnet_tf.design_space import (
     error_quantile,
     expected_minimum,
     kolmogorov_smirnov,
+    kolmogorov_smirnov_p_value,
 )
 
 RANDOM = np.random.default_rng(0)
@@ -54,6 +55,22 @@ def test_quantiles():
 def test_kolmogorov_smirnov_of_scipy(other):
     ours = np.round(ERRORS) if other is not ERRORS else ERRORS
     assert kolmogorov_smirnov(ours, other) == pytest.approx(stats.ks_2samp(ours, other).statistic)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.4, 1.0])
+def test_p_value_of_scipy(shift):
+    stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(3)
+    ours, theirs = rng.normal(size=30), rng.normal(size=40) + shift
+    expected = stats.ks_2samp(ours, theirs, method="exact").pvalue
+    found = kolmogorov_smirnov_p_value(ours, theirs, seed=0)
+    assert found == pytest.approx(expected, abs=0.02)
+
+
+def test_p_value_of_equal_errors():
+    assert kolmogorov_smirnov_p_value([1, 1, 2], [1, 1, 2], seed=0) == 1
+    least = kolmogorov_smirnov_p_value(range(20), range(20, 40), seed=0, repeats=99)
+    assert least == pytest.approx(1 / 100)
 
 
 def test_weighted_kolmogorov_smirnov():

@@ -15,6 +15,7 @@ from regnet_tf._internals import (
     all_layers,
     functional_form,
     has_onednn,
+    logits_of,
     maker,
     mean_squares,
     override_gradients,
@@ -190,6 +191,23 @@ def test_indices_of_variables_on_two_devices(two_devices):
     for number, variable in enumerate(variables):
         for part in two_devices.experimental_local_results(variable.value):
             assert variable_index(optimizer, part) == number
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_bfloat16"])
+@pytest.mark.parametrize("graph", [False, True])
+def test_logits_of_probabilities(graph, dtype):
+    values = np.array([[0.5, 200.0, -200.0]])
+    for activation in ("softmax", "sigmoid"):
+        inputs = keras.Input((3,), dtype="float32")
+        layer = keras.layers.Activation(activation, dtype=dtype)
+        outputs = keras.layers.Identity(dtype=dtype)(inputs)
+        model = keras.Model(inputs, layer(outputs))
+
+        def logits(x, model=model):
+            return logits_of(model(x, training=True))
+
+        found = (tf.function(logits) if graph else logits)(tf.constant(values, tf.float32))
+        np.testing.assert_array_equal(tf.cast(found, tf.float32), values)
 
 
 def test_mean_squares_of_rmsprop():

@@ -1,13 +1,18 @@
 """`regnet show`: its table against `complexity`, its picture with Pillow."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 from regnet_command import main
-from regnet_command.show import parse_flops, stage_table
+from regnet_command.network_table import stage_table
+from regnet_command.search_options import parse_count, parse_flops, parse_setting
 
 from regnet_tf import RegNetConfig, StageConfig, build_regnet, complexity, get_config
+from regnet_tf._errors import UserError
 from regnet_tf.costs import complexity_by_part
+from regnet_tf.variants import variant_or_file
 from regnet_tf.width_plot import draw_widths
 
 NUMBERS = {
@@ -143,6 +148,14 @@ def test_parse_flops(text, flops):
         (["regnetx_2"], "`name` must be a known RegNet"),
         (["regnetx_002", "--out", "a.jpg"], "`--out` must be a file that ends in .png"),
         (["regnetx_002", "--image-size", "31"], "`image_size` must be at least 32"),
+        (["regnetx_002", "--set", "stages=3"], "--set limits the search"),
+        (["regnetx_002", "--stem-stride", "1"], "go with a --budget or with numbers"),
+        (["--budget", "400MF", "--set", "dept=3"], "no field 'dept'. Nearest: depths"),
+        (["--budget", "400MF", "--set", "stages"], "`--set` must be FIELD=VALUE"),
+        (["--budget", "400MF", "--set", "stages=2,3"], "`--set stages` must be one value"),
+        (["--budget", "400MF", "--set", "depths=9,3"], "`depths` must be the least"),
+        (["--budget", "400MF", "--max-parameters", "7x"], "`--max-parameters` must be a count"),
+        (["regnetx_002", "--json", "a.txt"], "`--json` must be a file that ends in .json"),
         (["--budget", "0.1MF"], "Found 0 of 50 different networks of RegNetX"),
     ],
 )
@@ -152,3 +165,71 @@ def test_errors_are_one_line(arguments, message, capsys, tmp_path, monkeypatch):
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+WISH = [
+    "show", "--budget", "18MF", "--image-size", "28", "--classes", "10", "--set", "stages=3",
+    "--stem-stride", "1", "--max-parameters", "700k", "--se-ratio", "0.25",
+]  # fmt: skip
+
+
+def test_limits_of_the_search(tmp_path, capsys):
+    path = tmp_path / "new" / "net.json"
+    assert main([*WISH, "--json", str(path)]) == 0
+    text = capsys.readouterr().out
+    config = get_config(str(path))
+    assert str(path) in text
+    assert (len(config.stages), config.stem_stride, config.se_ratio) == (3, 1, 0.25)
+    cost = complexity(str(path), 28, classes=10)
+    assert abs(cost.flops - 18e6) <= 0.02 * 18e6 and cost.parameters <= 700_000
+    line = next(line for line in text.splitlines() if line.startswith("Python: "))
+    names = {"RegNetConfig": RegNetConfig, "StageConfig": StageConfig}
+    assert eval(line.removeprefix("Python: "), names) == config
+    assert build_regnet(str(path), input_shape=(28, 28, 3), classes=10).count_params() > 0
+
+
+def test_settings():
+    assert parse_setting("depths=3,12") == ("depths", (3, 12))
+    assert parse_setting("width_slopes=4,64.5") == ("width_slopes", (4, 64.5))
+    assert parse_setting("bottleneck_ratios=0.5") == ("bottleneck_ratios", (0.5,))
+    assert parse_setting("stages=3") == ("stages", 3)
+    assert parse_setting("stride=1") == ("stride", 1)
+    assert parse_setting("stride=1,2,2") == ("stride", (1, 2, 2))
+    assert parse_setting("activation=silu") == ("activation", "silu")
+    assert [parse_count(text, "x") for text in ("700k", "2.5M", "12")] == [7e5, 2.5e6, 12]
+
+
+@pytest.mark.parametrize(
+    "size, small", [(64, "stage 4 works on 2x2 maps"), (32, "stage 3 works on 2x2"), (96, None)]
+)
+def test_warning_of_small_maps(size, small, capsys):
+    assert main(["show", "regnetx_002", "--image-size", str(size)]) == 0
+    printed = capsys.readouterr().err
+    assert (small in printed and "Warning" in printed) if small else not printed
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file"),
+        ("[1]", "holds no JSON object"),
+        ('{"dept": 3}', "is no configuration of a RegNet"),
+        ('{"depth": "x"}', "is no configuration of a RegNet"),
+    ],
+)
+def test_damaged_files_of_configurations(content, message, tmp_path, capsys):
+    path = tmp_path / "net.json"
+    if content:
+        path.write_text(content)
+    assert main(["show", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and str(path) in error and error.count("\n") == 1
+
+
+def test_variant_or_file(tmp_path):
+    path = tmp_path / "net.json"
+    path.write_text(json.dumps(get_config("regnetx_002").to_dict()))
+    assert variant_or_file(str(path)) == str(path)
+    assert variant_or_file("RegNetX-200MF") == "regnetx_002"
+    with pytest.raises(UserError, match="cannot be read"):
+        variant_or_file(str(tmp_path / "missing.json"))

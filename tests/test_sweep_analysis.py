@@ -1,6 +1,7 @@
 """Analyses of made-up populations whose truth is known, and the page that shows them."""
 
 import base64
+import html
 import html.parser
 import io
 import json
@@ -13,17 +14,20 @@ import PIL.Image
 import pytest
 from browsers import chromium
 
-from regnet_tf import RegNetConfig
-from training.sweep import built_in
+from regnet_tf import RegNetConfig, StageConfig, get_config
 from training.sweep.command import main
+from training.sweep.findings import findings
+from training.sweep.naming import title
 from training.sweep.network import result_of
 from training.sweep.page import page
 from training.sweep.populations import matching_weights, read_populations
 from training.sweep.results import claim, population_results
 from training.sweep.running import tasks_of
 from training.sweep.specification import load_specification
+from training.sweep.statistics import pair_facts, population_facts
 
 BEST_DEPTH = 9
+FIELDS = ("width", "depth")
 
 
 def write_population(folder, name, error_of, failures=0):
@@ -90,6 +94,44 @@ def test_best_networks(analysis, folders):
         least = 0.1 if config.explicit_stages is None else 0.5
         expected = least + 0.01 * abs(config.total_depth - BEST_DEPTH)
         assert model["error"] == pytest.approx(expected)
+        assert get_config(str(analysis / model["file"])) == config
+
+
+def test_names_of_networks():
+    generated = RegNetConfig(
+        depth=13, initial_width=40, width_slope=11.5, width_multiplier=2.006, group_width=16,
+        bottleneck_ratio=0.5, stem_stride=1,
+    )  # fmt: skip
+    widths, depths = ("-".join(str(getattr(s, k)) for s in generated.stages) for k in FIELDS)
+    assert title(generated) == (
+        f"d 13, w_0 40, w_a 11.5, w_m 2.006, g 16, b 2; widths {widths}, depths {depths}"
+    )
+    stages = (StageConfig(16, 1, 8), StageConfig(32, 4, 16, bottleneck_ratio=0.5))
+    given = RegNetConfig(explicit_stages=stages)
+    assert title(given) == "g 8-16, b 1-2; widths 16-32, depths 1-4"
+
+
+def test_findings(analysis):
+    facts = json.loads((analysis / "analysis.json").read_text())
+    text = "\n".join(facts["findings"])
+    assert "RegNetX, digits is better than AnyNetX_A, digits" in text and "p < 0.001" in text
+    assert "Best depth d (95 %): RegNetX, digits" in text
+    assert "No network tried the paper's value: RegNetX, digits" in text
+    page_text = (analysis / "index.html").read_text()
+    assert all(html.escape(one) in page_text for one in facts["findings"])
+
+
+def test_findings_of_equal_populations(folders):
+    (same, _) = read_populations(folders)
+    weights = [np.full(len(same), 1 / len(same))] * 2
+    (pair,) = pair_facts([same, same], weights, seed=0)
+    assert pair["step"] and pair["statistic"] == 0 and pair["p_value"] == 1
+    facts = population_facts(same, weights[0], seed=0)
+    facts["best_ranges"]["width multiplier"] |= {"low": 2, "high": 3, "least": 2, "greatest": 3}
+    text = "\n".join(findings({"kolmogorov_smirnov": [pair], "populations": [facts, facts]}))
+    assert "do not tell which is better" in text
+    assert "width multiplier w_m (95 %): RegNetX, digits 2 to 3 of the tried 2 to 3" in text
+    assert "cannot tell it: RegNetX, digits" in text
 
 
 def test_columns(folders):
@@ -143,7 +185,7 @@ def test_page(analysis):
     text = (analysis / "index.html").read_text()
     parsed = Page(text)
     pictures = sorted(path.name for path in analysis.glob("*.png"))
-    assert parsed.open == [] and len(parsed.images) == len(pictures) == 7
+    assert parsed.open == [] and len(parsed.images) == len(pictures) == 10
     assert all(reference.startswith("data:") for reference in parsed.references)
     assert "<script" not in text and "prefers-color-scheme: dark" in text
     contents = set()
@@ -177,11 +219,16 @@ def test_page_in_a_browser(analysis, tmp_path):
     assert PIL.Image.open(tmp_path / "page.png").getextrema() != ((255, 255),) * 3
 
 
-@pytest.mark.parametrize("name", built_in())
-def test_recorded_populations_are_the_built_in_ones(name):
-    (population,) = read_populations([pathlib.Path(__file__).parents[1] / "docs" / "study" / name])
+STUDY = pathlib.Path(__file__).parents[1] / "docs" / "study"
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in STUDY.glob("*/spec.json")))
+def test_recorded_networks_are_those_of_built_in_populations(name):
+    (population,) = read_populations([STUDY / name])
     assert population.specification == load_specification(name)
-    assert len(population) == population.specification.count
+    drawn = {config.identity for config in population.specification.sample(10)}
+    recorded = {config.identity for config in population.configs}
+    assert recorded <= drawn and len(recorded) == len(population)
 
 
 def test_what_can_not_be_analyzed(tmp_path, capsys):

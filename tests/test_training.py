@@ -538,3 +538,10 @@ def test_exit_status_of_an_error_without_tensorflows_messages(monkeypatch):
     assert done.returncode == 2
     expected = "regnet train: error: No recipe is called 'digitz'. Nearest: digits, digit_crops.\n"
     assert (done.stdout, done.stderr) == ("", expected)
+
+
+def test_variant_of_a_file(tmp_path):
+    path = tmp_path / "net.json"
+    config = get_config("regnetx_002", stem_width=16)
+    path.write_text(json.dumps(config.to_dict()))
+    assert get_recipe("digits").replace({"network.config": str(path)}).network.config == config

@@ -161,6 +161,16 @@ def test_list_variants():
     assert list_variants("resnet*") == []
 
 
+def test_strides_of_the_stages_survive_json():
+    one = get_config("RegNetX-400MF", stride=(1, 2, 2, 2), stem_stride=1)
+    assert one.total_stride == 8 and [stage.stride for stage in one.stages] == [1, 2, 2, 2]
+    again = RegNetConfig.from_dict(json.loads(json.dumps(one.to_dict())))
+    assert again == one and hash(again) == hash(one)
+    assert one.identity != get_config("RegNetX-400MF", stem_stride=1).identity
+    same = get_config("RegNetX-400MF", stride=(2, 2, 2, 2))
+    assert same.identity == get_config("RegNetX-400MF").identity
+
+
 def test_get_config_changes_fields():
     changed = get_config("RegNetX-400MF", drop_path_rate=0.1, stem_stride=1)
     assert (changed.drop_path_rate, changed.stem_stride, changed.total_stride) == (0.1, 1, 16)

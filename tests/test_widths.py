@@ -96,6 +96,18 @@ def test_slope_zero_gives_one_stage():
     assert generate_stages(5, 32, 0, 2.0, 8, stride=1) == (StageConfig(32, 5, 8, stride=1),)
 
 
+def test_each_stage_may_have_its_own_stride():
+    numbers = (13, 24, 36.44, 2.49, 8)
+    stages = generate_stages(*numbers, stride=(1, 2, 2, 1))
+    assert [stage.stride for stage in stages] == [1, 2, 2, 1]
+    plain = generate_stages(*numbers)
+    assert [one.width for one in stages] == [one.width for one in plain]
+    with pytest.raises(ValueError, match=r"`stride` .* one for each of 4 stages.*\(1, 2\)"):
+        generate_stages(*numbers, stride=(1, 2))
+    with pytest.raises(ValueError, match="`stride` must be 1 or 2, or one of them for each stage"):
+        generate_stages(*numbers, stride=(1, 2, 2, 3))
+
+
 def test_one_block():
     assert generate_stages(1, 24, 36.44, 2.49, 8) == (StageConfig(24, 1, 8),)
 

@@ -132,13 +132,19 @@ def _parser():
     add = parser.add_argument
     add("--recipe", metavar="NAME", help="name of the recipe (default: one that suits the data)")
     add("--list", action="store_true", help="print all recipes and exit")
-    add("--variant", metavar="NAME", help="another network by any name, such as RegNetY-400MF")
+    add("--variant", metavar="NAME", help="another network: any name, or a JSON file")
     add("--data", metavar="NAME", help="a folder of images, a CSV file, or the name of a data set")
     add(
         "--weights",
         metavar="NAME",
         help="initial weights to fine-tune: a tag such as regnety_016.tv2_in1k, a weight file, or "
         "the folder of another run",
+    )
+    add(
+        "--teacher",
+        metavar="NAME",
+        help="trained network to learn from (distillation): the folder of another run, a .keras "
+        "file or a tag",
     )
     add("--data-dir", metavar="DIR", help="data directory of tensorflow-datasets")
     add(
@@ -185,6 +191,7 @@ def _changes(options):
         "network.config": options.variant,
         "data.name": options.data,
         "network.weights": options.weights,
+        "distillation.teacher": options.teacher,
         "network.precision": options.precision,
         "seed": options.seed,
     }

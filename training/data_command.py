@@ -10,6 +10,7 @@ _EPILOG = """\
 examples:
   regnet data prepare imagenet2012 --manual-dir ~/archives --data-dir /data
   regnet data prepare cifar10
+  regnet data prepare fashion_mnist --from /usr/share/datasets/fashion-mnist
   regnet data check photos
   regnet data inspect photos
   regnet data inspect photos/labels.csv
@@ -21,7 +22,9 @@ _PREPARE = """\
 Downloads a data set of tensorflow-datasets and writes it to disk. Download ImageNet's archives
 yourself, after you register at https://image-net.org/download-images:
 ILSVRC2012_img_train.tar (147,897,477,120 bytes) and ILSVRC2012_img_val.tar (6,744,924,160 bytes).
-The prepared data set takes another 158 GB."""
+The prepared data set takes another 158 GB.
+
+With --from, nothing is downloaded: the four files of fashion_mnist are checked and copied."""
 
 _LAYOUTS = """\
 A folder of images may have one of these layouts:
@@ -71,6 +74,7 @@ def _parser():
     add = prepare.add_argument
     add("name", metavar="NAME", help="name in tensorflow-datasets, such as imagenet2012")
     add("--manual-dir", metavar="DIR", help="folder of archives that you downloaded by hand")
+    add("--from", dest="source", metavar="DIR", help="folder of the files of fashion_mnist")
     add("--data-dir", metavar="DIR", help="folder to write to (default: ~/tensorflow_datasets)")
     add("--any-size", action="store_true", help="accept shortened archives, for tests")
     add(
@@ -123,6 +127,9 @@ def _prepare(options):
 
     if options.files is not None:
         check_int("files", options.files, minimum=1)
+    if options.source is not None:
+        _prepare_files(options)
+        return
     if options.name in EMBEDDED or Path(options.name).exists():
         print(f"{options.name} needs no preparation.")
         return
@@ -133,6 +140,20 @@ def _prepare(options):
     print(builder.data_dir)
     for name, split in builder.info.splits.items():
         print(f"  {name:10} {split.num_examples:>10,} images in {split.num_shards:,} files")
+
+
+def _prepare_files(options):
+    """Checks and copies files that came by hand."""
+    from regnet_tf._checks import check
+    from regnet_tf._files import print_paths
+
+    from .data import fashion_mnist
+
+    is_known = options.name == fashion_mnist.NAME
+    allowed = f"left out for {options.name}: only {fashion_mnist.NAME} has it"
+    check("--from", options.source, is_known, allowed)
+    folder = fashion_mnist.prepare(options.source, options.data_dir)
+    print_paths(folder, dict.fromkeys(fashion_mnist.SHA256, "checked"))
 
 
 def _check(options):

@@ -78,7 +78,7 @@ def _parser():
     )
     add = parser.add_argument
     add("model", metavar="MODEL", nargs="+", help="one or more tags, patterns or paths (see below)")
-    add("--variant", metavar="NAME", help="network of a weight file, such as RegNetX-400MF")
+    add("--variant", metavar="NAME", help="network of a weight file: a name or a JSON file")
     add("--data", metavar="DATA", help="data set (default: the images that the run held out)")
     add("--data-dir", metavar="DIR", help="data directory of tensorflow-datasets")
     add(

@@ -152,7 +152,7 @@ def _checked(options):
     """
     from regnet_tf._checks import check_int, check_number
     from regnet_tf._errors import UserError
-    from regnet_tf.variants import variant_key
+    from regnet_tf.variants import variant_or_file
 
     from .contenders import groups_of
     from .peers import check_peers
@@ -171,7 +171,7 @@ def _checked(options):
             raise UserError(f"{given[0]} is for untrained networks; omit it, or PATH.")
         return [contextlib.nullcontext(group) for group in groups_of(options.paths)]
     check_peers(options)
-    variants = dict.fromkeys(variant_key(name) for name in options.variant or _VARIANTS)
+    variants = dict.fromkeys(variant_or_file(name) for name in options.variant or _VARIANTS)
     return [_untrained(variant, options) for variant in variants]
 
 

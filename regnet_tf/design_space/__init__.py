@@ -13,6 +13,7 @@ from regnet_tf.design_space.analysis import (
     error_quantile,
     expected_minimum,
     kolmogorov_smirnov,
+    kolmogorov_smirnov_p_value,
 )
 from regnet_tf.design_space.anynet import AnyNetSpace
 from regnet_tf.design_space.budget import regnets_of

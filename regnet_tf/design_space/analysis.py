@@ -130,6 +130,32 @@ def kolmogorov_smirnov(
     return float(np.max(np.abs(np.subtract(*shares))))
 
 
+def kolmogorov_smirnov_p_value(
+    errors_a: ArrayLike, errors_b: ArrayLike, *, seed: int, repeats: int = 10_000
+) -> float:
+    """Returns how often two random parts of the pooled networks differ as much, 0 to 1.
+
+    This is the p-value of the Kolmogorov-Smirnov statistic by a permutation test. It is at least
+    `1 / (repeats + 1)`.
+
+    Args:
+        errors_a: errors of one population, `(networks,)`.
+        errors_b: errors of the other.
+        seed: the same seed gives the same value.
+        repeats: number of permutations.
+    """
+    errors_a, _ = _population("errors_a", errors_a, None)
+    errors_b, _ = _population("errors_b", errors_b, None)
+    check_int("repeats", repeats, minimum=1)
+    pooled = np.sort(np.concatenate([errors_a, errors_b]))
+    ends = np.append(np.diff(pooled) > 0, True)  # equal errors count together
+    steps = np.repeat([1 / len(errors_a), -1 / len(errors_b)], [len(errors_a), len(errors_b)])
+    orders = np.random.default_rng(seed).permuted(np.tile(steps, (repeats, 1)), axis=1)
+    statistics = np.abs(np.cumsum(orders, axis=1)[:, ends]).max(axis=1)
+    observed = kolmogorov_smirnov(errors_a, errors_b)
+    return float((1 + np.sum(statistics >= observed - 1e-9)) / (1 + repeats))
+
+
 def distribution_band(
     errors: ArrayLike,
     thresholds: ArrayLike,

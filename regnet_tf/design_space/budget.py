@@ -1,10 +1,13 @@
 """RegNets for a budget of flops; numpy only."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from regnet_tf._checks import check_int, check_number
 from regnet_tf.costs import complexity
 from regnet_tf.design_space.named import REGNETX, REGNETY
+from regnet_tf.design_space.regnet import RegNetSpace
 from regnet_tf.design_space.sampling import MAX_COUNT, sample
 from regnet_tf.design_space.spaces import check_image_size
 from regnet_tf.variants import RegNetConfig
@@ -16,7 +19,7 @@ _TRIES = 500_000
 _LARGE = 16e9  # flops at 224 pixels; above it, pycls advises wider ranges for w_0, w_a and g
 
 
-def limits(flops: float, image_size: int = 224) -> tuple[float, float]:
+def limits(flops: float, image_size: float = 224) -> tuple[float, float]:
     """Returns the maximum parameters and activations of a good network with these flops.
 
     With F in 10^9 flops at 224 pixels, they are 3 + 5.5 F million and 6.5 sqrt(F) million. Source:
@@ -36,10 +39,13 @@ def regnets_of(
     tolerance: float = TOLERANCE,
     count: int = 5,
     seed: int = 0,
+    max_parameters: float | None = None,
+    max_activations: float | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> list[RegNetConfig]:
     """Returns RegNets with nearly these flops, nearest first.
 
-    It draws 50 networks within the tolerance from RegNetX or RegNetY, with the paper's final
+    It draws up to 50 networks within the tolerance from RegNetX or RegNetY, with the paper's final
     constraints, four stages and `limits`. It sorts them by the distance of their flops from the
     budget. Only training can tell which one is best: the paper trains 25 of them for each variant.
 
@@ -51,31 +57,52 @@ def regnets_of(
         tolerance: maximum relative difference from the budget.
         count: number of networks to return.
         seed: the same seed gives the same networks.
+        max_parameters: maximum parameters; those of `limits` by default.
+        max_activations: maximum activations; those of `limits` by default.
+        changes: fields of the `RegNetSpace` to change, such as `{"stages": 3, "depths": (3, 12)}`.
+            A stem of stride 1 counts as images of twice the size for the default limits.
 
     Raises:
+        ValueError: if an argument is out of range; the message names it.
         UserError: if too few networks are found.
     """
     check_number("flops", flops, above=0)
     check_number("tolerance", tolerance, above=0, below=1)
     check_int("count", count, minimum=1, maximum=MAX_COUNT)
-    check_image_size(image_size, REGNETX)
-    space = (REGNETY if se_ratio else REGNETX).replace(se_ratio=se_ratio)
-    if flops * _PIXELS / image_size**2 > _LARGE:
-        space = space.replace(
-            initial_widths=(8, 512), width_slopes=(8.0, 512.0), group_widths=range(8, 257, 8)
-        )
-    parameters, activations = limits(flops, image_size)
+    for name, most in (("max_parameters", max_parameters), ("max_activations", max_activations)):
+        if most is not None:
+            check_number(name, most, above=0)
+    check_int("image_size", image_size, minimum=1)
+    space = _space(flops, se_ratio, image_size, dict(changes or {}))
+    check_image_size(image_size, space)
+    parameters, activations = limits(flops, _seen_size(space, image_size))
     found = sample(
         space,
         max(count, _NETWORKS),
         seed=seed,
         flops=(flops * (1 - tolerance), flops * (1 + tolerance)),
-        parameters=(0, parameters),
-        activations=(0, activations),
+        parameters=(0, max_parameters or parameters),
+        activations=(0, max_activations or activations),
         image_size=image_size,
         classes=classes,
         tries=_TRIES,
+        least=count,
     )
     costs = [complexity(config, image_size, classes=classes).flops for config in found]
     order = sorted(range(len(found)), key=lambda place: abs(costs[place] - flops))
     return [found[place] for place in order[:count]]
+
+
+def _space(flops: float, se_ratio: float, image_size: int, changes: dict) -> RegNetSpace:
+    """Returns the space to draw from: RegNetX or RegNetY, wider for large budgets, changed."""
+    base = (REGNETY if se_ratio else REGNETX).replace(se_ratio=se_ratio)
+    space = base.replace(**changes)
+    if flops * _PIXELS / _seen_size(space, image_size) ** 2 <= _LARGE:
+        return space
+    wide = {"initial_widths": (8, 512), "width_slopes": (8.0, 512.0)}
+    return base.replace(**{**wide, "group_widths": range(8, 257, 8), **changes})
+
+
+def _seen_size(space: RegNetSpace, image_size: int) -> float:
+    """Returns the side of the images with which the paper's stem gives the same maps."""
+    return image_size * 2 / space.stem_stride

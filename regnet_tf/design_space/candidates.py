@@ -8,7 +8,7 @@ import numpy as np
 from regnet_tf.costs import Complexity, count_parts, total
 from regnet_tf.design_space.frame import Frame
 from regnet_tf.variants import RegNetConfig
-from regnet_tf.widths import StageConfig, inner_width
+from regnet_tf.widths import StageConfig, inner_width, stage_strides
 
 
 class StageArrays(NamedTuple):
@@ -72,9 +72,9 @@ class Candidates:
         """Returns the `Complexity` of all networks; its fields are arrays `(networks,)`."""
         columns = (self.widths, self.depths, self.group_widths, self.bottleneck_ratios)
         stages = [
-            StageArrays(width, depth, group_width, ratio, self.space.stride)
-            for width, depth, group_width, ratio in zip(
-                *(column.T for column in columns), strict=True
+            StageArrays(width, depth, group_width, ratio, stride)
+            for width, depth, group_width, ratio, stride in zip(
+                *(column.T for column in columns), self._strides, strict=True
             )
         ]
         return total(count_parts(self.space, stages, (image_size, image_size), classes))
@@ -97,8 +97,12 @@ class Candidates:
     def _stages(self, row):
         columns = (self.widths, self.depths, self.group_widths, self.bottleneck_ratios)
         return tuple(
-            StageConfig(width, depth, group_width, self.space.stride, ratio)
-            for width, depth, group_width, ratio in zip(
-                *(column[row].tolist() for column in columns), strict=True
+            StageConfig(width, depth, group_width, stride, ratio)
+            for width, depth, group_width, ratio, stride in zip(
+                *(column[row].tolist() for column in columns), self._strides, strict=True
             )
         )
+
+    @property
+    def _strides(self):
+        return stage_strides(self.space.stride, self.widths.shape[1])

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from regnet_tf._checks import MAX_WIDTH, check_int, check_stride, plain
+from regnet_tf._checks import MAX_WIDTH, check_int, check_strides, plain
 from regnet_tf.options import NetworkOptions
 
 
@@ -11,10 +11,10 @@ class Frame(NetworkOptions):
     """Fields that all networks of a design space share; `DesignSpace` describes them."""
 
     quantum: int = 8
-    stride: int = 2
+    stride: int | tuple[int, ...] = 2
 
     def __post_init__(self):
         plain(self)
         check_int("quantum", self.quantum, minimum=1, maximum=MAX_WIDTH)
-        check_stride("stride", self.stride)
+        check_strides("stride", self.stride)
         self._check_options()

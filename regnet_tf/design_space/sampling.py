@@ -25,6 +25,7 @@ def sample(
     image_size: int | None = None,
     classes: int = 1000,
     tries: int = TRIES,
+    least: int | None = None,
 ) -> list[RegNetConfig]:
     """Draws distinct networks of a design space, until enough lie within the windows.
 
@@ -42,6 +43,7 @@ def sample(
         classes: number of outputs of the head.
         tries: give up after this number of consecutive draws without a new network within the
             windows.
+        least: number of networks that is enough when it gives up; `count` by default.
 
     Raises:
         ValueError: if an argument is out of range; the message names it.
@@ -61,6 +63,8 @@ def sample(
     check_int("seed", seed, minimum=0)
     check_int("classes", classes, minimum=1, maximum=MAX_WIDTH)
     check_int("tries", tries, minimum=1)
+    if least is not None:
+        check_int("least", least, minimum=0, maximum=count)
     image_size = space.image_size if image_size is None else image_size
     check_image_size(image_size, space)
     windows = {"flops": flops, "parameters": parameters, "activations": activations}
@@ -78,6 +82,8 @@ def sample(
         rows = _new_rows(candidates.keys, keys)[: count - len(found)]
         found += candidates[np.array(rows, int)].configs()
         barren = 0 if rows else barren + BATCH
+        if barren >= tries and least is not None and len(found) >= least:
+            break
         if barren >= tries:
             raise UserError(_too_few(space, count, len(found), barren, windows, seen))
     return found

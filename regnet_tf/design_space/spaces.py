@@ -7,6 +7,7 @@ its authors' code, pycls: `sweep/samplers.py`, `sweep/random.py` and `sweep/conf
 
 import abc
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from regnet_tf.design_space.candidates import Candidates
 from regnet_tf.design_space.frame import Frame
 from regnet_tf.design_space.laws import Law, log_uniform
 from regnet_tf.variants import RegNetConfig
-from regnet_tf.widths import MAX_DEPTH, check_bottleneck_ratio
+from regnet_tf.widths import MAX_DEPTH, check_bottleneck_ratio, stage_strides
 
 POWERS_OF_TWO = (1, 2, 4, 8, 16, 32)
 MAX_CHOICES = 1000
@@ -35,7 +36,7 @@ class DesignSpace(Frame, abc.ABC):
         bottleneck_ratios: choices of inner width / width. The paper's b is the inverse: b = 1, 2, 4
             are 1, 0.5, 0.25 here.
         group_widths: choices of channels per group of the 3x3 convolutions.
-        stride: stride of each stage's first block, 1 or 2.
+        stride: stride of each stage's first block, 1 or 2; or a tuple with one for each stage.
         image_size: default height and width of the images for which costs are counted, in pixels.
 
     The options that all its networks share are those of `RegNetConfig`, from `stem_width` to
@@ -53,6 +54,7 @@ class DesignSpace(Frame, abc.ABC):
     def __post_init__(self):
         super().__post_init__()
         check_int("stages", self.stages, minimum=1, maximum=MAX_DEPTH)
+        stage_strides(self.stride, self.stages)
         self._check_choices("bottleneck_ratios", check_bottleneck_ratio)
         self._check_choices("group_widths", _check_group_width)
         check_image_size(self.image_size, self)
@@ -68,9 +70,14 @@ class DesignSpace(Frame, abc.ABC):
         object.__setattr__(self, field, tuple(np.unique(choices).tolist()))
 
     @property
+    def strides(self) -> tuple[int, ...]:
+        """Stride of each stage's first block."""
+        return stage_strides(self.stride, self.stages)
+
+    @property
     def total_stride(self) -> int:
         """Input pixels per pixel of the last feature map; also the minimum image size."""
-        return self.stem_stride * self.stride**self.stages
+        return self.stem_stride * math.prod(self.strides)
 
     @property
     @abc.abstractmethod
@@ -109,8 +116,8 @@ class DesignSpace(Frame, abc.ABC):
         """Whether a configuration is a member; name and stochastic depth are ignored."""
         check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig")
         shared = config.options == self.options
-        shared = shared and all(stage.stride == self.stride for stage in config.stages)
-        return shared and len(config.stages) == self.stages and self._holds(config)
+        shared = shared and tuple(stage.stride for stage in config.stages) == self.strides
+        return shared and self._holds(config)
 
     def __contains__(self, config):
         return self.contains(config)

@@ -108,10 +108,10 @@ def _benchmark(parser, options):
     for name in ("batch_size", "image_size", "repeats", "threads"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
-    from regnet_tf.variants import variant_key
+    from regnet_tf.variants import variant_or_file
 
     try:
-        variants = [variant_key(name) for name in options.variant]
+        variants = list(map(variant_or_file, options.variant))
     except ValueError as error:
         parser.error(str(error))
     if options.threads:

@@ -18,6 +18,7 @@ from ..data import DataSet
 from ..data.batches import steps_per_epoch, training_batches
 from ..data.table import TableSplit
 from ..loop import strategies
+from ..loop.distillation import Teacher
 from ..loop.fitting import build
 from ..loop.loading import load_part
 
@@ -117,7 +118,7 @@ def _load(recipe, data_dir):
 
 def _parts(recipe, data, strategy):
     """Returns what to measure: functions of no arguments by name, and the input's batches."""
-    model = build(recipe, data, strategy=strategy)
+    model = build(recipe, data, strategy, Teacher.of(recipe, data, strategy))
     batches = iter(
         strategy.distribute_datasets_from_function(
             lambda context: training_batches(

@@ -13,6 +13,7 @@ from ..recipes import Recipe
 from ..recipes.parts import Loss
 from ..tasks import Detection, task_of
 from . import freezing
+from .distillation import Teacher
 from .losses import LossFunction, balanced_weights, make_loss, right_share
 from .optimization import learning_rate, learning_rate_callback, make_optimizer
 
@@ -84,14 +85,18 @@ class FittedModel(keras.Model):
 
         The sum of the gradients over all replicas is the gradient of the mean loss.
         """
+        training, teacher = self.training, self.training.teacher
+        answers = None if teacher is None else teacher.logits(images)
         with tf.GradientTape() as tape:
             outputs = self(images, training=True)
-            loss = self.training.loss(labels, outputs)
+            of_labels = loss = training.loss(labels, outputs)
+            if teacher is not None:
+                loss = teacher.mixed(of_labels, teacher.loss(answers, outputs))
             share = loss / tf.distribute.get_strategy().num_replicas_in_sync
         gradients = tape.gradient(share, [variable.value for variable in variables])
-        is_plain = self.training.plain_loss is self.training.loss
-        plain = loss if is_plain else self.training.plain_loss(labels, outputs)
-        figures = (loss, self.training.accuracy(labels, outputs), plain)
+        is_plain = training.plain_loss is training.loss
+        plain = of_labels if is_plain else training.plain_loss(labels, outputs)
+        figures = (loss, training.accuracy(labels, outputs), plain)
         return gradients, tf.stack([tf.cast(figure, tf.float32) for figure in figures])
 
     def make_train_function(self, force=False):
@@ -122,16 +127,20 @@ class Training:
         plain_loss: the same without label smoothing and class weights, as in tests.
         accuracy: the share of right predictions, a function of labels and probabilities.
         accumulation: number of parts that each batch is trained in.
+        teacher: the trained network to learn from, or None.
     """
 
     loss: LossFunction
     plain_loss: LossFunction
     accuracy: LossFunction
     accumulation: int = 1
+    teacher: Teacher | None = None
 
     @classmethod
-    def of(cls, recipe: Recipe, data: CompleteDataSet) -> "Training":
-        """Returns the training of a recipe with a data set."""
+    def of(
+        cls, recipe: Recipe, data: CompleteDataSet, teacher: Teacher | None = None
+    ) -> "Training":
+        """Returns the training of a recipe with a data set, and with its teacher if it has one."""
         task = task_of(recipe, data.target)
         if isinstance(task, Detection):
             return cls(task.loss, task.loss, task.accuracy, recipe.schedule.accumulation)
@@ -145,11 +154,15 @@ class Training:
             plain_loss=loss if recipe.loss == plain else make_loss(plain, data.target),
             accuracy=right_share(data.target),
             accumulation=recipe.schedule.accumulation,
+            teacher=teacher,
         )
 
 
 def build(
-    recipe: Recipe, data: CompleteDataSet, strategy: tf.distribute.Strategy | None = None
+    recipe: Recipe,
+    data: CompleteDataSet,
+    strategy: tf.distribute.Strategy | None = None,
+    teacher: Teacher | None = None,
 ) -> FittedModel:
     """Returns the compiled network of a recipe, with random weights.
 
@@ -157,6 +170,7 @@ def build(
         recipe: a `Recipe`.
         data: its data set.
         strategy: strategy that creates the variables; TensorFlow's current one by default.
+        teacher: the `Teacher` of a recipe with `distillation`. It is no part of the network.
     """
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
@@ -167,7 +181,7 @@ def build(
         # layers have them too, so that every checkpoint of a run has the same variables.
         optimizer.build(network.trainable_variables)
     model = FittedModel(network.inputs, network.outputs, name=network.name)
-    model.training = Training.of(recipe, data)
+    model.training = Training.of(recipe, data, teacher)
     with strategy.scope():
         # Metrics given to `compile` have no variables before the first step, so a checkpoint
         # could not restore them.

@@ -1,4 +1,4 @@
-"""What a run is: its recipe and its data, which must stay the same when it resumes."""
+"""What a run is: its recipe, its data and its teacher, which must stay the same when it resumes."""
 
 import hashlib
 from pathlib import Path
@@ -14,6 +14,7 @@ from ..data import CompleteDataSet
 from ..data.table import TableSplit
 from ..recipes import Recipe
 from ..recipes.recipe import FIELD_TYPES
+from .distillation import Teacher
 from .record import data_facts
 
 #: Written when a run begins.
@@ -125,9 +126,28 @@ def check_data(folder: Path, data: CompleteDataSet) -> None:
     )
 
 
-def write(folder: Path, recipe: Recipe, data: CompleteDataSet) -> None:
-    """Writes `recipe.json`."""
-    write_json(folder / FILE, {"recipe": recipe.to_dict(), "data": _facts(data)})
+def check_teacher(folder: Path, teacher: Teacher | None) -> None:
+    """Checks that a teacher is the one of the run in a folder, if there is one.
+
+    Raises:
+        UserError: if its weights are others.
+    """
+    if teacher is None or not (folder / FILE).exists():
+        return
+    if read_json(folder / FILE, "teacher")["teacher"] != teacher.fingerprint:
+        raise UserError(
+            f"{folder} holds a run with another teacher: its weights have changed."
+            f" {_advice('Restore them, or give another --out.')}"
+        )
+
+
+def write(
+    folder: Path, recipe: Recipe, data: CompleteDataSet, teacher: Teacher | None = None
+) -> None:
+    """Writes `recipe.json`, with a hash of the teacher's weights."""
+    fingerprint = None if teacher is None else teacher.fingerprint
+    facts = {"recipe": recipe.to_dict(), "data": _facts(data), "teacher": fingerprint}
+    write_json(folder / FILE, facts)
 
 
 def _advice(first):

@@ -17,6 +17,7 @@ from . import callbacks, strategies
 from .averaging import ModelAverage
 from .checkpoints import Checkpoints, Progress, local_value
 from .directory import CHECKPOINTS
+from .distillation import Teacher
 from .fitting import build, fit
 from .initial import load_initial
 from .monitoring import TensorBoardLog
@@ -34,6 +35,7 @@ class Run:
         workdir: directory for the files of the run.
         strategy: a `tf.distribute.Strategy`.
         verbose: as in `training.loop.train.train_and_evaluate`.
+        teacher: the `Teacher` of a recipe with `distillation`, or None.
     """
 
     def __init__(
@@ -43,13 +45,14 @@ class Run:
         workdir: Path,
         strategy: tf.distribute.Strategy,
         verbose: int | str,
+        teacher: Teacher | None = None,
     ) -> None:
         self.recipe, self.data, self.strategy = recipe, data, strategy
         self.workdir, self.verbose = workdir, verbose
         self.task = task_of(recipe, data.target)
         selection = recipe.selection or Selection()
         self.selection = dataclasses.replace(selection, metric=selection.metric or self.task.score)
-        self.model = build(recipe, data, strategy)
+        self.model = build(recipe, data, strategy, teacher)
         self.average = None
         if recipe.average is not None:
             self.average = ModelAverage(self.model, recipe.average.decay, strategy)

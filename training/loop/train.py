@@ -30,6 +30,7 @@ from .directory import (
     write_model,
     write_run,
 )
+from .distillation import Teacher
 from .examples import write_examples
 from .loading import load_for
 from .record import announcement, data_facts, source_state, versions
@@ -80,6 +81,7 @@ def train_and_evaluate(
             `selection`.
         UserError: before training, if a package is missing; if the data set is unknown, smaller
             than a batch, or has files that cannot be read; if the initial weights cannot be read;
+            if the teacher cannot be read or does not fit;
             if `workdir` is not writable, if another process writes to it, if it holds a finished
             run, or one of another recipe or other data; or if there are several workers and the
             recipe has `pretraining`. During training, if the loss is not finite, an image cannot be
@@ -90,20 +92,21 @@ def train_and_evaluate(
     strategy, workdir = strategy or tf.distribute.get_strategy(), Path(workdir)
     is_chief = strategies.is_chief(strategy)
     data = _load(recipe, data_dir, strategy)
+    teacher = Teacher.of(recipe, data, strategy)
     make_directory(workdir)
     with contextlib.ExitStack() as stack:
         if is_chief:
             stack.enter_context(writing_to(workdir))
-        data = _checked(data, recipe, workdir, overwrite, verbose)
+        data = _checked(data, recipe, teacher, workdir, overwrite, verbose)
         if is_chief and overwrite:
             clear(workdir)
         limit = recipe.images.max_pixels
         stack.enter_context(naming_damaged_files(data.train, data.test, max_pixels=limit))
         how = {"data_dir": data_dir, "strategy": strategy, "checkpoint_steps": checkpoint_steps}
-        return _train(recipe, data, workdir, verbose, how)
+        return _train(recipe, data, teacher, workdir, verbose, how)
 
 
-def _train(recipe, data, workdir, verbose, how):
+def _train(recipe, data, teacher, workdir, verbose, how):
     """Trains and tests a network in a directory that no other process writes to."""
     started, clock = datetime.datetime.now().astimezone(), time.perf_counter()
     strategy = how["strategy"]
@@ -116,7 +119,7 @@ def _train(recipe, data, workdir, verbose, how):
     training_clock = time.perf_counter()
     keras.utils.set_random_seed(recipe.seed)
     verbose = verbose if is_chief else 0
-    run = Run(recipe, data, workdir, strategy, verbose)
+    run = Run(recipe, data, workdir, strategy, verbose, teacher)
     if verbose:
         print(announcement(run.model, recipe, data, strategy))
     run.restore(weights)
@@ -127,7 +130,7 @@ def _train(recipe, data, workdir, verbose, how):
             f" Received: selection.patience={run.selection.patience}"
         )
     if is_chief:
-        identity.write(workdir, recipe, data)
+        identity.write(workdir, recipe, data, teacher)
     before_this_call = run.progress.seconds
     run.train(how["checkpoint_steps"])
     if not is_chief:
@@ -172,7 +175,7 @@ def _load(recipe, data_dir, strategy):
     return data
 
 
-def _checked(data, recipe, workdir, overwrite, verbose):
+def _checked(data, recipe, teacher, workdir, overwrite, verbose):
     """Returns a data set without damaged files, once it fits the run in the directory."""
     if not overwrite:
         identity.check_recipe(workdir, recipe)
@@ -183,6 +186,7 @@ def _checked(data, recipe, workdir, overwrite, verbose):
         data = check_files(data, skip, progress, recipe.images.max_pixels)
     if not overwrite:
         identity.check_data(workdir, data)
+        identity.check_teacher(workdir, teacher)
     return data
 
 

@@ -53,7 +53,7 @@ def parse_change(text: str) -> tuple[str, object]:
 
     Args:
         text: `field=value`, such as "schedule.epochs=10" or "schedule.max_steps=none". "average",
-            "decoder", "selection" and "pretraining" may be "none".
+            "decoder", "distillation", "selection" and "pretraining" may be "none".
 
     Returns:
         `(field, value)` for `Recipe.replace`. The value has the field's type; a RegNet is a name.

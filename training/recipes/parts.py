@@ -435,6 +435,34 @@ class Loss:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """The teacher: a trained network whose answers are learned. See `training.loop.distillation`.
+
+    It sees every image as the network in training does, and must have the same classes.
+
+    Args:
+        teacher: a tag of published weights, the path of a run, a `.keras` file or weight file, or
+            `hf://user/name`.
+        temperature: divisor of the logits of both networks. Higher ones tell more about the
+            classes that the teacher finds unlikely.
+        weight: share of the teacher's loss, above 0; the rest is the labels' loss. 1 to learn from
+            the teacher alone.
+    """
+
+    teacher: str
+    temperature: float = 1.0
+    weight: float = 1.0
+
+    def __post_init__(self):
+        plain(self)
+        check(
+            "distillation.teacher", self.teacher, isinstance(self.teacher, str), "a tag or a path"
+        )
+        check_number("distillation.temperature", self.temperature, above=0)
+        check_number("distillation.weight", self.weight, above=0, maximum=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Average:
     """The exponential moving average of the network. It is tested and saved instead of the network.
 

@@ -17,6 +17,7 @@ from .parts import (
     Data,
     Decoder,
     Detector,
+    Distillation,
     Images,
     Loss,
     Network,
@@ -46,6 +47,7 @@ class Recipe:
         schedule: epochs, batches and learning rate.
         optimizer: the optimizer and its weight decay.
         loss: the loss.
+        distillation: the teacher and its share of the loss; None to learn from the labels alone.
         average: the network's moving average; None for no average.
         selection: which epoch's network is kept; None for the last one's.
         pretraining: the training of the initial weights; None for random initialization.
@@ -70,6 +72,7 @@ class Recipe:
     schedule: Schedule
     optimizer: Optimizer
     loss: Loss = dataclasses.field(default_factory=Loss)
+    distillation: Distillation | None = None
     average: Average | None = None
     selection: Selection | None = None
     pretraining: Pretraining | None = None
@@ -234,8 +237,10 @@ FIELD_TYPES = {name: kind for name, kind in _TYPES.items() if name not in PARTS}
     for name, part in PARTS.items()
     for field, kind in typing.get_type_hints(part).items()
 }
-# What would leave maps of classes as they are, or mix them, with the values that disable it.
+# What needs one answer an image, would leave maps of classes as they are, or mix them, with the
+# values that disable it.
 _NOT_FOR_MAPS = {
+    "distillation": None,
     "images.exif_orientation": False,
     "augmentation.policy": None,
     "augmentation.erasing": 0.0,

@@ -39,9 +39,12 @@ examples:
 Exit status: 0 after success, 2 after an error, 130 after Ctrl-C, 143 after SIGTERM."""
 
 _ANALYZE = """\
-Compares populations. The page has the distributions of their errors with bootstrap bands,
-Kolmogorov-Smirnov statistics, the best range of each parameter, the block widths of the best and
-the worst networks, and the configurations of the best. DIR is a directory that `run` wrote."""
+Compares populations. DIR is a directory that `run` wrote. Give the populations in the order of the
+study, such as AnyNetX_A to E, RegNetX, RegNetY: each is compared with the one before it.
+
+The page has the findings in sentences, the distributions of the errors step by step with bootstrap
+bands and Kolmogorov-Smirnov statistics, the best range of each parameter, block widths with their
+linear fits, and the best networks. `--variant DIR/best/FILE.json` trains one of them elsewhere."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -174,7 +177,8 @@ def _analyze(options):
 
     from .comparison import FILES, compare
 
-    print(compare(options.folders, options.out, options.error, options.best, options.seed))
+    chosen = (options.folders, options.out, options.error, options.best, options.seed)
+    print(compare(*chosen, say=lambda text: print(text, flush=True)))
     print_paths(options.out, FILES)
 
 

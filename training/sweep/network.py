@@ -43,7 +43,8 @@ def train_network(task: dict) -> dict:
     Returns:
         Dict with the task's "identity", "config" and "complexity", and "seed", "status" ("trained"
         or "failed"), "test_errors" (of each epoch, from 0 to 1), "final_error", "least_error",
-        "seconds" and "error" (None, or the message of the failure).
+        "seconds", "error" (None, or the message of the failure), "threads" (None for TensorFlow's
+        choice) and "code" (version and commit).
     """
     prepare_process(task["threads"])
     start = time.perf_counter()
@@ -54,7 +55,8 @@ def train_network(task: dict) -> dict:
         failure = f"{type(error).__name__}: {first_line(error)}"
     finally:
         _forget()
-    return result_of(task, errors, failure, time.perf_counter() - start)
+    result = result_of(task, errors, failure, time.perf_counter() - start)
+    return {**result, "threads": task["threads"], "code": _code()}
 
 
 def result_of(
@@ -105,6 +107,19 @@ def _train(task):
     ]
     history = fit(model, recipe, data, callbacks=callbacks, verbose=0)
     return [round(1 - accuracy, 6) for accuracy in history["val_accuracy"]]
+
+
+@functools.cache
+def _code():
+    """Returns the version of the code: of the package, and the commit in a git checkout."""
+    import regnet_tf
+
+    from ..loop.record import source_state
+
+    state = source_state()
+    if state is None:
+        return regnet_tf.__version__
+    return f"{regnet_tf.__version__} {state['commit'][:12]}{'+' if state['changed'] else ''}"
 
 
 def _check_loss(batch, logs):

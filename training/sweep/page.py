@@ -33,11 +33,14 @@ def page(facts: dict, best: dict, pictures: dict[str, str], folder: Path) -> str
     """
     populations = facts["populations"]
     shown = {name: _figure(folder / name, text) for name, text in pictures.items()}
-    parts = ["<h1>Populations of networks</h1>", _overview(populations)]
-    parts.append(shown.pop("distributions.png"))
+    parts = ["<h1>Populations of networks</h1>", _findings(facts), _overview(populations)]
     if facts["kolmogorov_smirnov"]:
+        parts += ["<h2>Step by step</h2>", shown.pop("steps.png")]
         parts.append(_statistics(facts["kolmogorov_smirnov"]))
-    parts += [shown.pop("search.png"), shown.pop("complexity.png"), _best(best)]
+    parts += ["<h2>All populations</h2>", shown.pop("distributions.png"), shown.pop("search.png")]
+    parts += [shown.pop("complexity.png"), "<h2>The best values</h2>", shown.pop("best_values.png")]
+    parts += ["<h2>Linear fits</h2>", shown.pop("fits.png")]
+    parts += ["<h2>The best networks</h2>", _best(best), _conditions(populations)]
     for number, population in enumerate(populations, start=1):
         parts += [
             f"<h2>{escape(population['name'])}</h2>",
@@ -46,6 +49,23 @@ def page(facts: dict, best: dict, pictures: dict[str, str], folder: Path) -> str
             shown.pop(f"networks_{number}.png"),
         ]
     return _document("\n".join(parts))
+
+
+def _findings(facts):
+    items = "\n".join(f"<li>{escape(text)}</li>" for text in facts["findings"])
+    return f"<h2>Findings</h2>\n<ul>\n{items}\n</ul>"
+
+
+def _conditions(populations):
+    """Returns how the populations were trained: data, epochs, seeds, time, code."""
+    fields = [field for field in populations[0]["conditions"]]
+    rows = [(one["name"], *(_cell(one["conditions"][k]) for k in fields)) for one in populations]
+    return _table("How the networks were trained", ("population", *map(_words, fields)), rows)
+
+
+def _cell(value):
+    value = ", ".join(value) if isinstance(value, list) else value
+    return "not recorded" if value == "" else "all" if value is None else value
 
 
 def _document(body):
@@ -73,27 +93,41 @@ def _overview(populations):
 
 
 def _statistics(pairs):
-    rows = [(p["a"], p["b"], f"{p['statistic']:.3f}", f"{p['weighted']:.3f}") for p in pairs]
-    title = "Kolmogorov-Smirnov statistic: the greatest difference of two distributions"
-    return _table(title, ("population", "and", "as they are", "weighted"), rows)
+    rows = [
+        (p["a"], p["b"], f"{p['statistic']:.3f}", f"{p['weighted']:.3f}", _p_value(p["p_value"]))
+        for p in pairs
+        if p["step"]
+    ]
+    title = "Kolmogorov-Smirnov statistic, the greatest difference; analysis.json has all pairs"
+    return _table(title, ("population", "and", "as they are", "weighted", "p-value"), rows)
+
+
+def _p_value(value):
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _best(best):
     rows = []
     for model in best:
         costs = (f"{count:,}" for count in model["complexity"].values())
-        rows.append((model["population"], model["identity"], f"{model['error']:.2%}", *costs))
-    heads = ("population", "network", "error", *(best[0]["complexity"]))
-    return _table("The best networks; best.json has their configurations", heads, rows)
+        rows.append(
+            (model["population"], model["network"], f"{model['error']:.2%}", *costs, model["file"])
+        )
+    heads = ("population", "network", "error", *(best[0]["complexity"]), "file")
+    return _table("The best networks; --variant takes their files", heads, rows)
 
 
 def _ranges(ranges):
     rows = [
-        (name, *(f"{band[end]:,.4g}" for end in ("low", "median", "high")))
+        (name, *(_number(band[end]) for end in ("low", "median", "high")))
         for name, band in ranges.items()
     ]
     heads = ("parameter", "low", "median", "high")
     return _table("Where the best value lies, by the empirical bootstrap (95 %)", heads, rows)
+
+
+def _number(value):
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _table(title, heads, rows):

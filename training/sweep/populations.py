@@ -33,6 +33,9 @@ class Population:
         errors: test errors, from 0 to 1, `(networks,)`.
         costs: dict from "flops", "parameters" and "activations" to arrays `(networks,)`.
         failed: number of failed networks, which are not included.
+        seconds: duration of all trainings, of failed ones too.
+        threads: numbers of threads of the trainings; empty if they are not recorded.
+        codes: versions of the code of the trainings; empty if they are not recorded.
     """
 
     name: str
@@ -41,6 +44,9 @@ class Population:
     errors: np.ndarray
     costs: dict
     failed: int
+    seconds: float
+    threads: tuple = ()
+    codes: tuple = ()
 
     def __len__(self):
         return len(self.errors)
@@ -64,11 +70,18 @@ class Population:
         arrays = {name: np.asarray(column, float) for name, column in columns.items()}
         return {name: array for name, array in arrays.items() if np.ptp(array) > 0}
 
+    @property
+    def _shares_group_width(self):
+        return getattr(self.specification.design_space, "shared_group_width", False)
+
     def _stage_columns(self):
         """Returns the fields of each stage; one column for a field that all stages share."""
         columns = {}
         for field in _STAGE_FIELDS:
             rows = np.array([[getattr(s, field) for s in c.stages] for c in self.configs])
+            if field == "group_width" and self._shares_group_width:
+                columns[_words(field)] = rows.max(axis=1)  # narrow stages have less than g
+                continue
             if np.all(rows == rows[:, :1]):
                 columns[_words(field)] = rows[:, 0]
                 continue
@@ -128,7 +141,16 @@ def _read(folder, error):
         np.array([result[f"{error}_error"] for result in trained]),
         {name: np.array([result["complexity"][name] for result in trained]) for name in COSTS},
         len(results) - len(trained),
+        sum(result.get("seconds") or 0 for result in results),
+        _recorded(results, "threads"),
+        _recorded(results, "code"),
     )
+
+
+def _recorded(results, field):
+    """Returns the different values of an optional field, as texts."""
+    values = (result.get(field) for result in results)
+    return tuple(dict.fromkeys(str(value) for value in values if value is not None))
 
 
 def _words(field):

@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from regnet_tf import RegNetConfig
 from regnet_tf._checks import check_choice, check_int
 from regnet_tf._locking import writing_to
 
 from ..loop.directory import make_directory
 from ..results import FAILED
 from .executors import inline, processes
+from .naming import shape
 from .network import prepare_process
 from .ray_executor import on_ray
 from .results import TRAINED, claim, population_results
@@ -123,10 +125,10 @@ class _Progress:
         outcome = f"failed ({result['error']})"
         if result["status"] == TRAINED:
             outcome = f"error {result['final_error']:.2%} in {result['seconds']:.0f} s"
+        named = shape(RegNetConfig.from_dict(result["config"]))
         best = f", best {self._best:.2%}" if self._best < float("inf") else ""
         self._say(
-            f"{self._name} {self._count}/{self._total}: {result['identity']} {outcome}{best}"
-            f"; {self._left()}"
+            f"{self._name} {self._count}/{self._total}: {named} {outcome}{best}; {self._left()}"
         )
 
     def _left(self):

@@ -26,6 +26,7 @@ from .results import COSTS
 _WITHOUT = (
     "decoder",
     "pretraining",
+    "distillation",
     "average",
     "selection",
     "network.weights",
