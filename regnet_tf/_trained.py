@@ -7,7 +7,6 @@ from typing import NamedTuple
 import keras
 
 from regnet_tf._errors import UserError
-from regnet_tf._files import read_json
 from regnet_tf._keras_files import load_model
 from regnet_tf._runs import RUN
 from regnet_tf.finding import config_of, find_weights
@@ -47,22 +46,9 @@ def load_trained(source: str | os.PathLike, variant: str | None = None) -> Train
         path = found.path
         name = path.stem if path == Path(source) else Path(source).resolve().name
         is_run = path.with_name(RUN).is_file()
-        if is_run:
-            _check_no_detector(path.parent)
         return Trained(name, load_model(path), path.parent if is_run else None)
     config = variant or config_of(source)
     if config is None:
         raise UserError(f"{source} needs a `variant`, the name of the network of these weights.")
     name = Path(source).stem if found.path.is_file() else Path(source).name
     return Trained(name, build_regnet(config, weights=str(source)))
-
-
-def _check_no_detector(run):
-    """Raises a `UserError` if a run has trained a detector."""
-    recipe = read_json(run / RUN).get("recipe") or {}
-    if isinstance(recipe, dict) and recipe.get("detector") is not None:
-        raise UserError(
-            f"{run} holds a detector. Only `regnet train` works with detectors; its final test is"
-            f" in {run / RUN}. To load the network: import keras, keras_hub, regnet_tf;"
-            f" keras.saving.load_model({str(run / 'model.keras')!r})"
-        )

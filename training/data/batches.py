@@ -9,7 +9,7 @@ import tensorflow as tf
 from regnet_tf._errors import UserError
 from regnet_tf.preprocessing import Preprocessing
 
-from ..augmentation import batch_augmentation, decoded, image_augmentation, whole_image
+from ..augmentation import batch_augmentation, decoded, image_augmentation
 from ..recipes import Recipe
 from ..recipes.parts import Images, Schedule
 from .maps import cropped_map, decode_map
@@ -156,9 +156,8 @@ def test_crop(image, label, target, preprocessing):
     """
     form = (preprocessing.channels, preprocessing.exif_orientation, preprocessing.max_pixels)
     if target == "boxes":  # the whole image, as in training, so that boxes stay where they are
-        size, interpolation = preprocessing.image_size, preprocessing.interpolation
-        whole = whole_image(image, size, interpolation, *form)
-        return tf.cast(tf.round(whole), tf.uint8), label
+        squash = preprocessing.replace(crop_mode="squash")
+        return squash.resize_and_crop(decoded(image, *form)), label
     image = preprocessing.resize_and_crop(decoded(image, *form))
     if target == "pixels":
         label = tf.cast(cropped_map(_as_map(label, preprocessing), preprocessing), tf.int64)

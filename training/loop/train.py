@@ -13,6 +13,7 @@ from regnet_tf._checks import check_choice, check_int
 from regnet_tf._errors import UserError, import_optional
 from regnet_tf._files import read_json, write_csv
 from regnet_tf._locking import writing_to
+from regnet_tf._predictors import of_keras
 from regnet_tf._runs import RUN
 from regnet_tf.finding import find_weights
 
@@ -203,7 +204,7 @@ def _evaluate(run):
     config, images = recipe.network.config, recipe.images
     title, selection = f"{data.name}, {config.name}", run.select()
     batches = limited_test_batches(data.test, images, recipe.schedule)
-    predictor = run.task.predictor(config.name, run.model)
+    predictor = of_keras(config.name, run.model)
     found = run.task.evaluate(predictor, batches, data.test.paths, data.class_names, title)
     (workdir / RUN).unlink(missing_ok=True)  # a run that was trained further replaces its files
     write_model(run.model, workdir / "model.keras")

@@ -114,15 +114,12 @@ KerasHub's RetinaNet. It starts from a classifier of single digits.
 Command: regnet train --recipe detection_scenes
 Expect: an AP of 0.06 and an AP50 of 0.22 after six epochs, in six minutes on a busy machine.""",
         "data.name": "digit_boxes",
-        "network.config": DIGIT_CROPS.network.config.replace(
-            name="RegNetY-detection", stem_stride=2
-        ),
-        "detector": Detector(finest_level=3, coarsest_level=4, anchor_size=2.0, convolutions=1),
+        "detector": Detector(finest_level=3, coarsest_level=3, anchor_size=2.25, convolutions=1),
         "images.size": 64,
         "schedule.epochs": 6,
         "schedule.batch_size": 16,
         "schedule.learning_rate": 0.001,
-        "schedule.warmup_epochs": 0,
+        "schedule.warmup_epochs": 1,
         "optimizer": Optimizer(name="adamw"),
         "average": None,
         "pretraining": Pretraining(recipe=DIGIT_CROPS.name),

@@ -114,7 +114,7 @@ class Recipe:
         self._check_without(_NOT_FOR_MAPS, "where `decoder` is given: not for maps of classes")
 
     def _check_detector(self, detector):
-        highest = 1 + len(self.network.config.stages)
+        highest = self.network.config.total_stride.bit_length() - 1
         coarsest = detector.coarsest_level
         allowed = f"at most {highest}, the level of the last stage"
         check("detector.coarsest_level", coarsest, coarsest <= highest, allowed)
@@ -250,7 +250,6 @@ _NOT_FOR_MAPS = {
 # What would leave boxes as they are, or needs another task, with the values that disable it.
 _NOT_FOR_BOXES = _NOT_FOR_MAPS | {
     "decoder": None,
-    "network.config.stem_stride": 2,
     "images.test_size": None,
     "augmentation.crop": "whole",
     "augmentation.flip": False,

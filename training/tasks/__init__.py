@@ -30,7 +30,7 @@ def task_of(recipe: Recipe, data_target: str = "class") -> Task:
     if recipe.decoder is not None:
         return Segmentation(recipe.decoder)
     if recipe.detector is not None:
-        return Detection(recipe.detector, recipe.images.size)
+        return Detection(recipe.images.size, recipe.detector)
     if data_target == "classes":
         return MultiLabel()
     return Classification(independent=recipe.loss.name == "binary_cross_entropy")

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -12,10 +13,10 @@ import tensorflow as tf
 
 import regnet_tf
 from regnet_tf import RegNetConfig
+from regnet_tf._boxes import SIDES, detections
 from regnet_tf._errors import import_optional
 from regnet_tf._internals import retinanet_label_encoder
 from regnet_tf._predictors import Predictor
-from regnet_tf.facts import facts_of
 
 from .. import figures
 from ..recipes.parts import Detector, Images, Network
@@ -27,22 +28,22 @@ from .task import Evaluation, Task
 
 _FORMAT, _DELTAS = "yxyx", "center_xywh"
 _SHOWN = 24  # number of test images in a figure
-_LEAST_SCORE = 0.05  # of a detection that counts, as in RetinaNet's paper
-_MOST = 100  # detections of an image, as COCO counts them
 _IGNORED = -2  # class of an anchor that overlaps an object only in part
+_HEAD_STDDEV = 0.01  # of the heads' initial weights
+_PRIOR_LOGIT = -math.log(99)  # logit of an object's probability at first, 0.01
 
 
 @dataclasses.dataclass(frozen=True)
 class Detection(Task):
-    """Finds objects. The outputs are `(batch, anchors, 4 + classes)`: offsets of boxes and logits.
+    """Finds objects. The outputs are those of `regnet_tf.keras_hub.Detections`.
 
     Args:
-        detector: the `Detector` of the recipe.
         size: side of the images, in pixels.
+        detector: the `Detector` of the recipe; None if only to evaluate.
     """
 
-    detector: Detector
     size: int
+    detector: Detector | None = None
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
     score: ClassVar[str] = "loss"
 
@@ -51,12 +52,13 @@ class Detection(Task):
     ) -> keras.Model:
         """Returns KerasHub's RetinaNet on a RegNet."""
         import_optional("pycocotools", "detection")  # before the training, not after it
-        models, part = import_optional("keras_hub", "detection").models, self.detector
+        models, part = import_optional("keras_hub", "detection").models, self._part
+        first = 0 if network.config.stem_stride == 2 else 1  # the RegNet's level with stride 1
         encoder = regnet_tf.backbone(
             with_drop_path(network),
-            outputs=range(part.finest_level, part.coarsest_level + 1),
+            outputs=range(first + part.finest_level, first + part.coarsest_level + 1),
             input_shape=images.input_shape,
-            preprocessing=images.preprocessing,
+            preprocessing=images.preprocessing.replace(crop_mode="squash"),
             synchronized=network.synchronized,
             dtype=network.precision,
         )
@@ -68,46 +70,36 @@ class Detection(Task):
             image_shape=images.input_shape,
             dtype=network.precision,
         )
+        decoded = self._layer(class_names)
         retinanet = models.RetinaNetObjectDetector(
             backbone,
             num_classes=len(class_names),
             bounding_box_format=_FORMAT,
-            anchor_generator=self._anchors(),
+            anchor_generator=decoded.anchor_generator,
             pre_logits_num_conv_layers=part.convolutions,
         )
+        _initialize_heads(retinanet)
         inputs = keras.Input(images.input_shape, name="images")
         parts = retinanet(inputs)  # as one layer: Keras cannot load KerasHub's heads alone
-        join = keras.layers.Concatenate(name="detections", dtype="float32")
-        outputs = join([parts["bbox_regression"], parts["cls_logits"]])
+        outputs = decoded([parts["bbox_regression"], parts["cls_logits"]])
         return keras.Model(inputs, outputs, name=f"{encoder.name}_retinanet")
-
-    def predictor(self, name: str, model: keras.Model) -> Predictor:
-        """Returns the network as a function from images to its outputs."""
-        return Predictor(
-            name=name,
-            classes=model.output_shape[-1] - 4,
-            scores=lambda images: np.asarray(model.predict_on_batch(images), "float32"),
-            normalized=True,
-            preprocessing=facts_of(model).preprocessing,
-            class_names=None,
-            image_size=self.size,
-            model=model,
-        )
 
     def losses(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """Returns `(4, batch)`: loss, anchors on objects, right ones of these, and 1.
 
-        The losses are those that KerasHub compiles: Huber's for boxes, focal ones for classes.
+        The losses are torchvision's for RetinaNet: L1 of offsets and focal of classes, both summed.
+        KerasHub compiles Huber's loss instead, whose gradient fades for small offsets.
         """
-        offsets, classes = self._targets(labels)
+        layer = self._layer([""] * (outputs.shape[-1] - SIDES))
+        offsets, classes = self._targets(layer, labels)
         on_object = tf.cast(classes >= 0, tf.float32)
         counted = tf.cast(classes != _IGNORED, tf.float32)
-        true = tf.one_hot(tf.cast(classes, tf.int32), outputs.shape[-1] - 4)
-        huber = keras.losses.Huber(reduction="none")
-        focal = keras.losses.BinaryFocalCrossentropy(from_logits=True, reduction="none")
-        losses = on_object * huber(offsets, outputs[..., :4])
-        losses += counted * focal(true, outputs[..., 4:])
-        guesses = tf.cast(tf.argmax(outputs[..., 4:], -1), classes.dtype)
+        true = tf.one_hot(tf.cast(classes, tf.int32), layer.classes)
+        focal = keras.losses.BinaryFocalCrossentropy(apply_class_balancing=True, reduction="none")
+        differences = tf.abs(offsets - layer.encoded(outputs[..., :SIDES]))
+        losses = on_object * tf.reduce_sum(differences, -1)
+        losses += layer.classes * counted * focal(true, outputs[..., SIDES:])  # Keras' is a mean
+        guesses = tf.cast(tf.argmax(outputs[..., SIDES:], -1), classes.dtype)
         right = on_object * tf.cast(guesses == classes, tf.float32)
         sums = [tf.reduce_sum(one, -1) for one in (losses, on_object, right)]
         return tf.stack([*sums, tf.ones_like(sums[0])])
@@ -152,16 +144,15 @@ class Detection(Task):
         found: list[np.ndarray] = []
         first: list[figures.Boxes] = []
         for images, labels, outputs in scored(predictor, batches):
-            pairs = zip(images, labels, self.detections(outputs), strict=True)
-            for image, boxes, detections in pairs:
+            for image, boxes, rows in zip(images, labels, detections(outputs), strict=True):
                 truth.append(boxes[boxes[:, 4] >= 0])
-                found.append(detections)
+                found.append(rows)
                 if len(first) < _SHOWN:
-                    first.append(figures.Boxes(predictor.picture(image), truth[-1], detections))
+                    first.append(figures.Boxes(predictor.picture(image), truth[-1], found[-1]))
         outcome = average_precision(truth, found, class_names, self.size)
         rows: list[Sequence[Any]] = [("image", "class", "score", "top", "left", "bottom", "right")]
-        for index, detections in enumerate(found):
-            for *box, score, place in detections.tolist():
+        for index, of_image in enumerate(found):
+            for *box, score, place in of_image.tolist():
                 cells = (f"{value:.4f}" for value in (score, *box))
                 rows.append((name_of(paths, index), class_names[int(place)], *cells))
         ap, support = outcome["class_ap"], outcome["support"]
@@ -180,34 +171,6 @@ class Detection(Task):
             },
         )
 
-    def detections(self, outputs: np.ndarray) -> list[np.ndarray]:
-        """Returns the detections of each image after non-maximum suppression.
-
-        Args:
-            outputs: outputs of the network for a batch.
-
-        Returns:
-            For each image `(detections, 6)`: top, left, bottom and right as shares of the image,
-            score and class.
-        """
-        boxes = keras.utils.bounding_boxes.decode_deltas_to_boxes(
-            anchors=self._boxes_of_anchors(),
-            boxes_delta=tf.constant(outputs[..., :4]),
-            anchor_format=_FORMAT,
-            box_format=_FORMAT,
-            encoded_format=_DELTAS,
-            image_shape=self._shape[1:],
-        )
-        suppress = import_optional("keras_hub", "detection").layers.NonMaxSuppression(
-            _FORMAT, from_logits=True, confidence_threshold=_LEAST_SCORE, max_detections=_MOST
-        )
-        images = tf.zeros((len(outputs), *self._shape[1:]))
-        found = suppress(boxes, tf.constant(outputs[..., 4:]), images=images)
-        found = {name: np.asarray(value) for name, value in found.items()}
-        columns = (np.clip(found["boxes"] / self.size, 0, 1), found["confidence"][..., None])
-        rows = np.concatenate([*columns, found["labels"][..., None]], -1)
-        return [row[row[:, 5] >= 0] for row in rows]
-
     def headline(self, results: dict) -> str:
         """Returns AP, AP50 and AP75."""
         return (
@@ -215,32 +178,46 @@ class Detection(Task):
         )
 
     @property
-    def _shape(self):
-        return 1, self.size, self.size, 3
+    def _part(self):
+        if self.detector is None:
+            raise ValueError("`detector` must be given. Received: detector=None")
+        return self.detector
 
-    def _anchors(self):
-        return import_optional("keras_hub", "detection").layers.AnchorGenerator(
-            _FORMAT,
-            min_level=self.detector.finest_level,
-            max_level=self.detector.coarsest_level,
-            num_scales=3,
-            aspect_ratios=[0.5, 1.0, 2.0],
-            anchor_size=self.detector.anchor_size,
-        )
+    def _layer(self, class_names):
+        """Returns the layer that makes the network's outputs."""
+        part = self._part
+        anchors = {
+            "min_level": part.finest_level,
+            "max_level": part.coarsest_level,
+            "num_scales": 3,
+            "aspect_ratios": [0.5, 1.0, 2.0],
+            "anchor_size": part.anchor_size,
+        }
+        kind = import_optional("regnet_tf.keras_hub", "detection").Detections
+        return kind(anchors, self.size, class_names, name="detections")
 
-    def _boxes_of_anchors(self):
-        return tf.concat(list(self._anchors()(tf.zeros(self._shape)).values()), 0)
-
-    def _targets(self, labels):
+    def _targets(self, layer, labels):
         """Returns offsets `(batch, anchors, 4)` and class of each anchor, as KerasHub encodes."""
         encode = retinanet_label_encoder(
-            self._anchors(), bounding_box_format=_FORMAT, encoding_format=_DELTAS
+            layer.anchor_generator, bounding_box_format=_FORMAT, encoding_format=_DELTAS
         )
         return encode(
-            images=tf.zeros(self._shape),
-            gt_boxes=self.size * labels[..., :4],  # in pixels
-            gt_classes=labels[..., 4],
+            images=tf.zeros((1, self.size, self.size, 3)),
+            gt_boxes=self.size * labels[..., :SIDES],  # in pixels
+            gt_classes=labels[..., SIDES],
         )
+
+
+def _initialize_heads(retinanet):
+    """Initializes the heads as RetinaNet's paper does (section 4.1).
+
+    KerasHub 0.x gives the prior of the classes to the boxes, and larger weights to both heads.
+    """
+    for head, bias in ((retinanet.box_head, 0), (retinanet.classification_head, _PRIOR_LOGIT)):
+        for layer in (*head.conv_layers, head.prediction_layer):
+            layer.kernel.assign(keras.random.normal(layer.kernel.shape, stddev=_HEAD_STDDEV))
+        last = head.prediction_layer.bias
+        last.assign(keras.ops.full(last.shape, bias))
 
 
 def average_precision(

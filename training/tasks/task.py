@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from regnet_tf import RegNetConfig
-from regnet_tf._predictors import Predictor, of_keras
+from regnet_tf._predictors import Predictor
 
 from ..recipes.parts import Images, Network
 
@@ -68,10 +68,6 @@ class Task(abc.ABC):
             A `keras.Model` from images to the probabilities of all classes. It carries its
             preprocessing and class names.
         """
-
-    def predictor(self, name: str, model: keras.Model) -> Predictor:
-        """Returns the predictor of a network for `evaluate`, under a name."""
-        return of_keras(name, model)
 
     @abc.abstractmethod
     def measure(self, labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
