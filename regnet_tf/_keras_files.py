@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,10 @@ def load_model(path: Path) -> keras.Model:
         import_optional("regnet_tf.keras_hub", "keras_hub")  # Keras then finds its classes
     try:
         _check_archive(path)
-        model = keras.saving.load_model(path, compile=False)
+        with warnings.catch_warnings():
+            # It warns that KerasHub's models inside are not compiled, which is intended.
+            warnings.filterwarnings("ignore", "`compile", UserWarning)
+            model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises its readers' errors
         raise UserError(f"{path} cannot be read: {_reason(error)}") from error
     tell_odd_values(str(path), ((variable.path, variable) for variable in model.variables))
