@@ -1,6 +1,7 @@
 """Detectors: boxes of data sets, average precision, and a short run."""
 
 import csv
+import dataclasses
 import json
 
 import keras
@@ -190,17 +191,16 @@ def test_classes_are_matched_by_name(network):
     predictor = of_keras("net", network)
     labels = padded([[(0.0, 0.0, 0.5, 0.5, 0), (0.5, 0.5, 1.0, 1.0, 1)], []])
     split = TableSplit(np.zeros((2, 64, 64, 3), "uint8"), labels)
-    data = DataSet("mine", ("7", "3"), None, split)
+    data = DataSet(name="mine", class_names=("7", "3"), train=None, test=split)
     assert isinstance(task_for(predictor, data), Detection)
     batches = tf.data.Dataset.from_tensors((split.items, split.labels))
     _, renumbered = matched(predictor, data, batches)
     ((_, found),) = renumbered.as_numpy_iterator()
     np.testing.assert_array_equal(found[..., 4], [[7, 3], [-1, -1]])
     np.testing.assert_array_equal(found[..., :4], labels[..., :4])
-    with pytest.raises(UserError, match="boxes"):
-        task_for(
-            predictor, DataSet("mine", ("7",), None, TableSplit(split.items, np.zeros(2, int)))
-        )
+    images = dataclasses.replace(data, test=TableSplit(split.items, np.zeros(2, "int64")))
+    with pytest.raises(UserError, match="the class of boxes, and mine that of whole images"):
+        task_for(predictor, images)
 
 
 def test_the_whole_image_is_resized_as_by_pillow():
