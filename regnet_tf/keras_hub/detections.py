@@ -71,5 +71,5 @@ class Detections(ClassNames, keras.layers.Layer):
             **super().get_config(),
             "anchors": self.anchors,
             "image_size": self.image_size,
-            "class_names": list(self.class_names),
+            "class_names": list(self.class_names or ()),
         }

@@ -144,9 +144,9 @@ class Detection(Task):
         found: list[np.ndarray] = []
         first: list[figures.Boxes] = []
         for images, labels, outputs in scored(predictor, batches):
-            for image, boxes, rows in zip(images, labels, detections(outputs), strict=True):
+            for image, boxes, of_image in zip(images, labels, detections(outputs), strict=True):
                 truth.append(boxes[boxes[:, 4] >= 0])
-                found.append(rows)
+                found.append(of_image)
                 if len(first) < _SHOWN:
                     first.append(figures.Boxes(predictor.picture(image), truth[-1], found[-1]))
         outcome = average_precision(truth, found, class_names, self.size)
