@@ -80,7 +80,7 @@ def _train(options, arguments):
         files = directory.FILES.items()
         print_paths(out, {name: what for name, what in files if (out / name).exists()})
         model = str(out / "model.keras")
-        modules = "keras, regnet_tf" if recipe.detector is None else "keras, keras_hub, regnet_tf"
+        modules = "keras, regnet_tf" if recipe.detector is None else "keras, regnet_tf.keras_hub"
         print(f"Load it: import {modules}; keras.saving.load_model({model!r})")
     return 0
 
