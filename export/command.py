@@ -33,7 +33,7 @@ export of the same network wrote to OUT stay.
 Class names and preprocessing are inside every file. The network may classify images, name several
 classes of an image, segment it, or find objects; its images may be gray, RGB or RGBA. Files of
 detectors return boxes and probabilities of all anchors; only the SavedModel also suppresses
-overlapping ones, and MediaPipe does not open their .tflite files. Each file is compared with
+overlapping ones, and their .tflite files lack what MediaPipe needs. Each file is compared with
 the Keras model on crops and on whole photographs. The export fails if one is out of the bounds that
 report.md lists.
 
