@@ -10,11 +10,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from regnet_tf._boxes import DIMENSIONS
 from regnet_tf._errors import UserError
 from regnet_tf._files import read_arrays
 from regnet_tf._internals import all_layers
 
-from .network import Network
+from . import boxes
+from .network import DETECTIONS, Network, is_detector
 from .photographs import made_images, made_photographs
 from .source import Source
 
@@ -35,14 +37,15 @@ class Checks:
         labels: true classes, int64 `(count,)`; classes of each pixel `(count, height, width)`; or
             0 and 1 for each class `(count, classes)`. None if unknown.
         expected: the Keras model's probabilities `(count, classes)` or `(count, height, width,
-            classes)`. Without a head, its features `(count, channels)`.
+            classes)`; the outputs of a detector `(count, anchors, 4 + classes)`. Without a head,
+            its features `(count, channels)`.
         features: the features of a classifier `(count, channels)`; None if it has no vectors of
             features.
         photographs: whole photographs, the contents of their files. Empty if files cannot have the
             network's number of channels.
         expected_of_photographs: the same as `expected`, for `photographs` that the model's own
             `Preprocessing` has prepared.
-        classifier: whether `expected` are probabilities.
+        classifier: whether `expected` are probabilities, or boxes with them.
         multi_label: whether an image can have several classes.
         short_floats: whether the Keras model computes in 16 bits.
         origin: source of the images, as text.
@@ -153,6 +156,8 @@ class Checks:
             where the Keras model clearly prefers its own, by 0.1; and "accuracy", None if the true
             classes are unknown.
 
+        The decisions of a detector are the detections of the Keras model, see `export.boxes`.
+
         Raises:
             UserError: if the outputs have another shape.
         """
@@ -168,6 +173,9 @@ class Checks:
             compared["photographs"] = _difference(
                 outputs_of_photographs, self.expected_of_photographs
             )
+        if self._of_boxes:
+            agreement = boxes.agreement(outputs, self.expected)
+            return compared | agreement._asdict() | {"accuracy": None}
         if self.classifier:
             same = self._decided(outputs) == self._decided(self.expected)
             compared["top1_agreement"] = 100 * float(same.mean())
@@ -183,12 +191,18 @@ class Checks:
     @property
     def decisions(self) -> int:
         """Number of decisions: images or pixels; for several labels each class of each image."""
+        if self._of_boxes:
+            return max(1, boxes.count(self.expected))
         return self._decided(self.expected).size
 
     @property
     def accuracy(self) -> float | None:
         """The Keras model's accuracy in percent; None if the true classes are unknown."""
         return self._accuracy(self.expected)
+
+    @property
+    def _of_boxes(self):
+        return self.expected.ndim == DIMENSIONS
 
     def _usual_difference(self, outputs):
         """Returns the largest difference from the Keras model in all but 1 % of the vectors."""
@@ -208,7 +222,7 @@ class Checks:
         return self.expected.max(-1) - np.take_along_axis(self.expected, decided, -1)[..., 0]
 
     def _accuracy(self, outputs):
-        if self.labels is None or not self.classifier:
+        if self.labels is None or not self.classifier or self._of_boxes:
             return None
         if self.labels.ndim == 2:
             right = (outputs > _DECIDED) == (self.labels > 0)
@@ -221,10 +235,10 @@ class Checks:
 #: Array in the file of checks -> kinds of its numbers, as in `np.dtype.kind`, and dimensions.
 _ARRAYS = {
     "images": ("u", (4,)),
-    "expected": ("f", (2, 4)),
+    "expected": ("f", (2, 3, 4)),
     "photographs": ("u", (1,)),
     "photograph_sizes": ("i", (1,)),
-    "expected_of_photographs": ("f", (2, 4)),
+    "expected_of_photographs": ("f", (2, 3, 4)),
     **dict.fromkeys(("classifier", "multi_label", "short_floats"), ("b", (0,))),
     "origin": ("U", (0,)),
 }
@@ -274,7 +288,7 @@ class _Reference:
 
     def __init__(self, model, network):
         self._network = network
-        self.classifier = "probabilities" in network.outputs
+        self.classifier = not {"probabilities", DETECTIONS}.isdisjoint(network.outputs)
         self._model = model if self.classifier else network.features
 
     def __call__(self, inputs):
@@ -304,7 +318,8 @@ def _images(source):
     size = prepare.image_size
     outputs = 4 * math.prod(side or size for side in source.model.outputs[0].shape[1:])
     count = max(1, _MOST_BYTES // (examples.test[0].nbytes + outputs))
-    labels = None if examples.test_labels is None else examples.test_labels[:count]
+    known = examples.test_labels is not None and not is_detector(source.model)
+    labels = None if not known else examples.test_labels[:count]
     return examples.test[:count], labels, examples.origin
 
 

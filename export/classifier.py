@@ -33,6 +33,8 @@ class Classifier:
 
     def __init__(self, source: str | Path):
         predictor = with_names(open_predictor(source), None)
+        if predictor.named == "boxes":
+            raise UserError(f"{source} is a detector; servers of classifiers do not take it.")
         if predictor.class_names is None:
             raise UserError(f"{source} does not know the names of its classes.")
         self._predictor = predictor

@@ -31,7 +31,9 @@ and openvino: pip install 'regnet_tf[export,onnx,openvino]'. Files of other form
 export of the same network wrote to OUT stay.
 
 Class names and preprocessing are inside every file. The network may classify images, name several
-classes of an image, or segment it; its images may be gray, RGB or RGBA. Each file is compared with
+classes of an image, segment it, or find objects; its images may be gray, RGB or RGBA. Files of
+detectors return boxes and probabilities of all anchors; only the SavedModel also suppresses
+overlapping ones, and their .tflite files lack what MediaPipe needs. Each file is compared with
 the Keras model on crops and on whole photographs. The export fails if one is out of the bounds that
 report.md lists.
 

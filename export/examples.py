@@ -26,8 +26,8 @@ class Examples:
         calibration: calibration images, uint8 `(count, image_size, image_size, channels)`.
         test: held-out images, uint8 `(count, image_size, image_size, channels)`.
         test_labels: true classes, int64 `(count,)`; `(count, image_size, image_size)` if every
-            pixel has a class; `(count, classes)`, 0 or 1, if an image can have several. None if
-            unknown.
+            pixel has a class; `(count, classes)`, 0 or 1, if an image can have several; boxes
+            float32 `(count, most, 5)`. None if unknown.
         origin: source of the images, as text.
         photographs: contents of some image files, whole; empty if the images are no files.
     """
@@ -75,7 +75,8 @@ class Examples:
         if labels is not None and labels.shape[:1] != test.shape[:1]:
             raise UserError(f'{path} must have equal numbers of "test_labels" and "test_images".')
         test = _crops(test, preprocessing, path)
-        if labels is not None and labels.ndim > 2 and labels.shape[1:] != test.shape[1:3]:
+        are_maps = labels is not None and labels.ndim > 2 and labels.dtype.kind != "f"  # or boxes
+        if are_maps and labels.shape[1:] != test.shape[1:3]:
             raise UserError(
                 f'"test_labels" of {path} must be {preprocessing.image_size} pixels wide and high,'
                 f" as the network's images. Received: shape {labels.shape}"

@@ -8,11 +8,14 @@ import numpy as np
 import tensorflow as tf
 
 import regnet_tf
+from regnet_tf._boxes import DIMENSIONS
 from regnet_tf._errors import UserError
 from regnet_tf._internals import maker
 
 #: Above this number of bytes, weights stay variables: a graph of constants must be below 2 GiB.
 _MOST_CONSTANTS = 1 << 30
+#: The output of a detector.
+DETECTIONS = "detections"
 _NEXT_TO_NOTHING = 1e-30
 _SIGMOID, _SOFTMAX = keras.activations.sigmoid, keras.activations.softmax
 
@@ -24,14 +27,15 @@ class Network:
     states of random generators.
 
     Args:
-        model: a trained RegNet: a classifier of images or of pixels, or a network without a head.
+        model: a trained RegNet: a classifier of images or of pixels, a detector, or a network
+            without a head.
         is_classifier: whether outputs that no head makes are probabilities all the same.
         most_constants: maximum bytes of weights that become constants of the graph.
 
     Attributes:
-        outputs: names of the outputs. A classifier has "probabilities"; "logits" unless it mixes
-            probabilities; and "features", the head's inputs, if they are vectors. A network without
-            a head has only "features".
+        outputs: names of the outputs. A detector has "detections". A classifier has
+            "probabilities"; "logits" unless it mixes probabilities; and "features", the head's
+            inputs, if they are vectors. A network without a head has only "features".
         size: `(height, width)` of the images; None for any height or width.
         channels: number of channels of the images.
         is_multi_label: whether an image can have several classes: the activation is a sigmoid.
@@ -128,6 +132,11 @@ def check_model(model: keras.Model) -> None:
         )
 
 
+def is_detector(model: keras.Model) -> bool:
+    """Whether the outputs of a model are boxes with probabilities, see `regnet_tf._boxes`."""
+    return len(model.outputs[0].shape) == DIMENSIONS
+
+
 def _on_floats(model):
     """Returns a network on a float32 input, which needs no cast, also for one on uint8 images."""
     images = keras.Input(model.inputs[0].shape[1:], name="images", dtype="float32")
@@ -157,6 +166,8 @@ def _taps(model, is_classifier):
             taps["features"] = head.inputs[0]
         return taps, head.activation
     output = model.outputs[0]
+    if is_detector(model):
+        return {DETECTIONS: output}, None
     if is_classifier:
         return {"probabilities": output}, None
     if len(output.shape) == 4:

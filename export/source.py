@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from regnet_tf._boxes import number_of_classes
 from regnet_tf._checks import check_number
 from regnet_tf._errors import UserError, first_line
 from regnet_tf._files import read_json
@@ -95,7 +96,8 @@ def load_source(
     facts, model = facts_of(trained.model), trained.model
     preprocessing = _changed(facts, model, changes)
     has_scores = find_head(model) is not None or labels is not None or facts.class_names is not None
-    names = _class_names(labels, facts.class_names, model.outputs[0].shape[-1] if has_scores else 0)
+    classes = number_of_classes(model.outputs[0].shape) if has_scores else 0
+    names = _class_names(labels, facts.class_names, classes)
     examples, accuracy = None, None
     if calibration is not None:
         examples = Examples.read(Path(calibration), preprocessing)

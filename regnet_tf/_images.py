@@ -79,7 +79,7 @@ def cropper(shorter_side, image_size, interpolation, channels):
 
     Args:
         shorter_side: length of the shorter side after resizing. The longer side keeps the aspect
-            ratio, rounded down.
+            ratio, rounded down. None to resize both sides to `image_size`.
         image_size: side of the square. A resized image that is smaller is padded with zeros.
         interpolation: one of `regnet_tf.preprocessing.INTERPOLATIONS`.
         channels: number of channels. Each is resized by itself.
@@ -95,7 +95,9 @@ def cropper(shorter_side, image_size, interpolation, channels):
     def resize_and_crop(image):
         with tf.device("/CPU:0"):
             size = tf.shape(image, tf.int64)[:2]
-            resized = size * shorter_side // tf.reduce_min(size)
+            squashed = tf.constant([image_size, image_size], tf.int64)
+            cropped = shorter_side is not None
+            resized = size * shorter_side // tf.reduce_min(size) if cropped else squashed
             rows = _axis(size[0], resized[0], image_size, kernel)
             columns = _axis(size[1], resized[1], image_size, kernel)
             x = image[rows.first : rows.stop, columns.first : columns.stop]

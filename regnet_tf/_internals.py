@@ -152,3 +152,13 @@ class StepHook(keras.optimizers.Optimizer):
 
     def _clip_gradients(self, grads):
         return self.clip_all(grads)
+
+
+def retinanet_label_encoder(anchor_generator, **options):
+    """Returns KerasHub's `RetinaNetLabelEncoder`, which KerasHub does not export.
+
+    The public way to one is the attribute of a whole detector, which holds a network.
+    """
+    from keras_hub.src.models.retinanet import retinanet_label_encoder as module
+
+    return module.RetinaNetLabelEncoder(anchor_generator, **options)

@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import h5py
 import keras
 
 from regnet_tf._archives import DAMAGES, check_claim, read_entry
-from regnet_tf._errors import UserError, first_line
+from regnet_tf._errors import UserError, first_line, import_optional
 from regnet_tf._files import parse_json
 from regnet_tf._runs import check_file
 from regnet_tf._values import tell_odd_values
@@ -29,10 +30,15 @@ def load_model(path: Path) -> keras.Model:
     check_file(path)
     if not zipfile.is_zipfile(path):  # Keras would say that it does not exist
         raise UserError(f"{path} is damaged: it is not a zip archive, as `.keras` files are")
-    saved_config(path)  # Keras would read it without limits
+    config = saved_config(path)  # Keras would read it without limits
+    if "keras_hub" in str(config):
+        import_optional("regnet_tf.keras_hub", "keras_hub")  # Keras then finds its classes
     try:
         _check_archive(path)
-        model = keras.saving.load_model(path, compile=False)
+        with warnings.catch_warnings():
+            # It warns that KerasHub's models inside are not compiled, which is intended.
+            warnings.filterwarnings("ignore", "`compile", UserWarning)
+            model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises its readers' errors
         raise UserError(f"{path} cannot be read: {_reason(error)}") from error
     tell_odd_values(str(path), ((variable.path, variable) for variable in model.variables))

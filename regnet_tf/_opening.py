@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from regnet_tf._errors import UserError, first_line
 from regnet_tf._files import FACTS_FILE, LABELS_FILE, parse_json
-from regnet_tf._predictors import Predictor, is_of_pixels, lines_of, of_keras
+from regnet_tf._predictors import Predictor, lines_of, named_and_classes, of_keras
 from regnet_tf._trained import load_trained
 from regnet_tf.layers import checked_class_names
 from regnet_tf.preprocessing import Preprocessing
@@ -49,19 +49,19 @@ def open_predictor(source: str | Path, variant: str | None = None) -> Predictor:
 def _of_runtime(runtime):
     """Returns the predictor of a `Runtime`."""
     main, shape = next(iter(runtime.outputs.items()))
-    of_pixels = is_of_pixels(runtime.path, shape)
-    if main == "features" or shape[-1] is None:
+    named, classes = named_and_classes(runtime.path, shape)
+    if main == "features" or classes is None:
         raise UserError(f"{runtime.path} is not a classifier: it returns {main} of shape {shape}.")
-    facts = _facts_of_files(runtime.files, runtime.path, shape[-1])
-    has_logits = main != "probabilities" and _returns_logits(runtime)
+    facts = _facts_of_files(runtime.files, runtime.path, classes)
+    has_logits = named != "boxes" and main != "probabilities" and _returns_logits(runtime)
     line = f"{runtime.name} seems to return logits; softmax makes probabilities of them."
     return Predictor(
         name=runtime.name,
-        classes=shape[-1],
+        classes=classes,
         scores=_with_softmax(runtime) if has_logits else runtime,
         normalized=runtime.dtype != np.uint8,
         image_size=runtime.image_size,
-        of_pixels=of_pixels,
+        named=named,
         assumed=(line,) if has_logits else (),
         **facts,
     )

@@ -9,12 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from regnet_tf._boxes import number_of_classes
 from regnet_tf._errors import UserError
 from regnet_tf.class_names import imagenet_synsets
 from regnet_tf.facts import facts_of
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.visualize import grad_cam
 
+_NAMED = {2: "images", 3: "boxes", 4: "pixels"}  # by the dimensions of the outputs
 #: Independent probabilities above this one name a class.
 THRESHOLD = 0.5
 
@@ -27,14 +29,16 @@ class Predictor:
         name: name of the network and of its results' folder.
         classes: number of classes.
         scores: function from images `(batch, size, size, channels)` to scores, a numpy array
-            `(batch, classes)`, or `(batch, size, size, classes)` if `of_pixels`. Images are
-            normalized float32 if `normalized`, else uint8 crops.
+            `(batch, classes)`, `(batch, size, size, classes)` for pixels, or `(batch, anchors,
+            4 + classes)` for boxes. Images are normalized float32 if `normalized`, else uint8
+            crops.
         normalized: whether `scores` takes normalized images.
         preprocessing: preprocessing that the network was published or trained with; None if
             unknown.
         class_names: names of the classes; None if unknown.
         image_size: the only image side that the network accepts, in pixels; None for any.
-        of_pixels: whether it names the class of each pixel.
+        named: what has a class: "images", "pixels", or "boxes" for a detector, whose outputs
+            `regnet_tf._boxes` explains.
         independent: whether its outputs are independent probabilities, so that an image may have
             several classes.
         model: the `keras.Model`, for Grad-CAM; None for other formats.
@@ -49,7 +53,7 @@ class Predictor:
     preprocessing: Preprocessing | None
     class_names: tuple[str, ...] | None
     image_size: int | None
-    of_pixels: bool = False
+    named: str = "images"
     independent: bool = False
     model: keras.Model | None = None
     places: tuple[int, ...] | None = None
@@ -72,6 +76,11 @@ class Predictor:
             class_names=tuple(names[place] for place in places),
             places=tuple(int(place) for place in places),
         )
+
+    @property
+    def of_pixels(self) -> bool:
+        """Whether it names the class of each pixel."""
+        return self.named == "pixels"
 
     @property
     def known_preprocessing(self) -> Preprocessing:
@@ -122,7 +131,7 @@ def of_keras(name: str, model: keras.Model) -> Predictor:
     Raises:
         UserError: if the model names no classes.
     """
-    of_pixels = is_of_pixels(name, model.output_shape)
+    named, classes = named_and_classes(name, model.output_shape)
     facts = facts_of(model)
     assumed: tuple[str, ...] = ()
     if facts.normalizes:
@@ -130,13 +139,13 @@ def of_keras(name: str, model: keras.Model) -> Predictor:
     activation = getattr(model.layers[-1], "activation", None)
     return Predictor(
         name=name,
-        classes=model.output_shape[-1],
+        classes=classes,
         scores=lambda images: np.asarray(model.predict_on_batch(images), "float32"),
         normalized=True,
         preprocessing=facts.preprocessing,
         class_names=facts.class_names,
         image_size=model.input_shape[1],
-        of_pixels=of_pixels,
+        named=named,
         independent=activation is keras.activations.sigmoid,
         model=model,
         assumed=assumed,
@@ -204,12 +213,13 @@ def with_preprocessing(predictor: Predictor, changes: dict[str, Any]) -> Predict
     return predictor.replace(preprocessing=preprocessing, assumed=assumed)
 
 
-def is_of_pixels(name, shape):
-    """Returns whether outputs of this shape name classes of pixels, and not of images."""
+def named_and_classes(name, shape):
+    """Returns what outputs of this shape name, "images", "pixels" or "boxes", and their classes."""
     shape = tuple(shape) if isinstance(shape, (tuple, list)) else shape
-    if not isinstance(shape, tuple) or len(shape) not in (2, 4):
+    named = _NAMED.get(len(shape)) if isinstance(shape, tuple) else None
+    if named is None:
         raise UserError(f"{name} is not a classifier: its output has the shape {shape}.")
-    return len(shape) == 4
+    return named, number_of_classes(shape)
 
 
 def lines_of(text: str) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from regnet_tf._boxes import number_of_classes
 from regnet_tf._internals import all_layers, maker
 from regnet_tf.layers import ClassNames, Stem
 from regnet_tf.preprocessing import Preprocessing
@@ -71,7 +72,11 @@ def facts_of(model: keras.Model) -> Facts:
         if normalizes:
             preprocessing = preprocessing.replace(mean=0, std=1 / 255)
     class_names = _only(layer.class_names for layer in named)
-    if class_names is not None and outputs and len(class_names) != outputs[0].shape[-1]:
+    if (
+        class_names is not None
+        and outputs
+        and len(class_names) != number_of_classes(outputs[0].shape)
+    ):
         class_names = None  # another layer follows the head
     return Facts(_only(stem.network for stem in stems), preprocessing, class_names, normalizes)
 

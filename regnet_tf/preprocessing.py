@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = ("bilinear", "bicubic", "pycls")
+CROP_MODES = ("center", "squash")
 DEFAULT_CROP_FRACTION = 0.875
 #: Largest number of pixels in the file of an image: Pillow's `MAX_IMAGE_PIXELS`.
 MAX_PIXELS = 89_478_485
@@ -55,7 +56,8 @@ class Preprocessing:
 
     The shorter side is resized to `resize_size`, or to `image_size / crop_fraction` rounded down.
     Then the central square with side `image_size` is cropped. A resized image that is smaller is
-    padded with zeros. Finally, levels become `(level / 255 - mean) / std`.
+    padded with zeros. With `crop_mode="squash"`, the whole image is resized to this square instead,
+    as detectors need. Finally, levels become `(level / 255 - mean) / std`.
 
     Each channel is resized by itself: a fourth one is not taken for transparency, as Pillow does.
 
@@ -75,6 +77,7 @@ class Preprocessing:
             torchvision do not.
         max_pixels: largest number of pixels in an image's file. It is compared with the size in the
             header of the file, before the pixels are decoded.
+        crop_mode: "center" to crop, or "squash" to resize both sides to `image_size`; timm's words.
 
     Raises:
         ValueError: if a field is out of range; the message names it.
@@ -93,6 +96,7 @@ class Preprocessing:
     std: tuple[float, ...] = IMAGENET_STD
     exif_orientation: bool = False
     max_pixels: int = MAX_PIXELS
+    crop_mode: str = "center"
 
     def __post_init__(self):
         plain(self)
@@ -117,6 +121,7 @@ class Preprocessing:
         check("std", self.std, equal, f"as many numbers as `mean` has, {len(self.mean)}")
         check_bool("exif_orientation", self.exif_orientation)
         check_int("max_pixels", self.max_pixels, minimum=1, maximum=_INT64_MAX)
+        check_choice("crop_mode", self.crop_mode, CROP_MODES)
 
     @property
     def channels(self) -> int:
@@ -186,7 +191,7 @@ class Preprocessing:
         return self.normalize(self.resize_and_crop(self._decoded(image_bytes)))
 
     def resize_and_crop(self, images: "ArrayLike | tf.Tensor") -> "tf.Tensor":
-        """Resizes images, then crops the central square.
+        """Resizes images, then crops the central square, unless `crop_mode` is "squash".
 
         Args:
             images: uint8, `(height, width, channels)` or `(batch, height, width, channels)`.
@@ -199,9 +204,8 @@ class Preprocessing:
             ValueError: for another dtype, rank or number of channels, or no pixels.
         """
         images = _images().as_images(images, self.channels)
-        crop = _images().cropper(
-            self.shorter_side, self.image_size, self.interpolation, self.channels
-        )
+        shorter_side = None if self.crop_mode == "squash" else self.shorter_side
+        crop = _images().cropper(shorter_side, self.image_size, self.interpolation, self.channels)
         return crop(images) if images.shape.rank == 3 else self._map(crop, images)
 
     def normalize(self, images: "np.ndarray | tf.Tensor") -> "tf.Tensor":

@@ -14,6 +14,8 @@ from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing
 from regnet_tf.layers import Stage, Stem
 
+_BOX = "#ff7f0e"
+
 
 def draw_predictions(
     image: ArrayLike, predictions: Sequence[tuple[str, str, float]], path: str | os.PathLike
@@ -48,6 +50,39 @@ def draw_predictions(
     bars.invert_yaxis()
     bars.set_xlim(0, 1.15)
     bars.set_xlabel("probability")
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=100)
+
+
+def draw_boxes(
+    image: ArrayLike,
+    objects: Sequence[tuple[ArrayLike, str, float]],
+    path: str | os.PathLike,
+) -> None:
+    """Saves an image with boxes around objects, each with the name of its class and its score.
+
+    Args:
+        image: uint8 array `(height, width, 3)`.
+        objects: `(box, words, score)` of each object; a box is top, left, bottom and right, as
+            shares of the image.
+        path: path of the PNG to write.
+
+    Raises:
+        MissingPackageError: if matplotlib is not installed.
+    """
+    image = np.asarray(image)
+    figure = _figure((6, 6 * image.shape[0] / image.shape[1]))
+    axes = figure.subplots()
+    axes.imshow(image)
+    axes.set_axis_off()
+    rectangle = import_optional("matplotlib.patches", extra="pictures").Rectangle
+    for box, words, score in objects:
+        top, left, bottom, right = np.asarray(box) * np.tile(image.shape[:2], 2) - 0.5
+        size = right - left, bottom - top
+        axes.add_patch(rectangle((left, top), *size, fill=False, edgecolor=_BOX, linewidth=2))
+        plate = {"facecolor": _BOX, "edgecolor": "none", "pad": 1}
+        text = axes.text(left, top, f"{_shortened(words)} {score:.0%}", va="bottom", bbox=plate)
+        text.set_parse_math(False)
     with replacing(path) as partial:
         figure.savefig(partial, format="png", dpi=100)
 

@@ -20,6 +20,7 @@ from regnet_tf._internals import (
     mean_squares,
     override_gradients,
     record_gradients,
+    retinanet_label_encoder,
     saved_model_message,
     stop_recording,
     sublayers,
@@ -249,3 +250,21 @@ def test_hook_of_a_step():
     model.compile(optimizer=Watched(), loss="mse", run_eagerly=True)
     model.train_on_batch(np.ones((2, 3)), np.ones((2, 1)))
     assert model.optimizer.steps == [(2, 2, 0.5)]
+
+
+@pytest.mark.keras_hub
+def test_label_encoder_of_retinanet():
+    keras_hub = pytest.importorskip("keras_hub")
+    anchors = keras_hub.layers.AnchorGenerator(
+        "yxyx", min_level=3, max_level=3, num_scales=1, aspect_ratios=[1.0], anchor_size=2.0
+    )
+    encode = retinanet_label_encoder(
+        anchors, bounding_box_format="yxyx", encoding_format="center_xywh"
+    )
+    # Anchors of 16 pixels around every 8th pixel: the box is the one around (8, 16), moved by 2.
+    boxes = np.array([[[0, 10, 16, 26]]], "float32")
+    offsets, classes = encode(np.zeros((1, 32, 32, 3), "float32"), boxes, np.array([[5.0]]))
+    place = 1 * 4 + 2
+    assert classes[0, place] == 5 and offsets.shape == (1, 16, 4)
+    np.testing.assert_allclose(offsets[0, place], [2 / 16, 0, 0, 0], atol=1e-6)
+    assert np.sum(np.asarray(classes) == 5) == 1

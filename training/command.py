@@ -77,9 +77,11 @@ def _train(options, arguments):
         _begin_again(error, arguments)
     if is_chief:
         print(train.summary(done))
-        print_paths(out, directory.FILES)
+        files = directory.FILES.items()
+        print_paths(out, {name: what for name, what in files if (out / name).exists()})
         model = str(out / "model.keras")
-        print(f"Load it: import keras, regnet_tf; keras.saving.load_model({model!r})")
+        modules = "keras, regnet_tf" if recipe.detector is None else "keras, regnet_tf.keras_hub"
+        print(f"Load it: import {modules}; keras.saving.load_model({model!r})")
     return 0
 
 

@@ -4,17 +4,20 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from regnet_tf._boxes import suppressed
 from regnet_tf._decoding import CHANNELS
 from regnet_tf._errors import UserError
 
 from ..crops import crops_of
 from ..descriptions import descriptions
 from ..graph import offending_ops
+from ..network import DETECTIONS
 from ..serving import write_warm_up
 from .base import Artefact, Format
 
 #: Number of best classes that `serving_default` names.
 BEST_CLASSES = 5
+_MAIN = ("probabilities", DETECTIONS)  # outputs of the signature `images`
 
 
 def write_saved_model(path, network, preprocessing, labels, files=None):
@@ -29,6 +32,12 @@ def write_saved_model(path, network, preprocessing, labels, files=None):
     - `images`: from `images`, uint8 `(batch, height, width, channels)`, to `probabilities`.
     - `logits`: from `images` to `logits`.
     - `features`: from `images` to `features` float32 `(batch, features)`, the input of the head.
+
+    A detector has `serving_default`, from `image_bytes` to the detections after non-maximum
+    suppression: `boxes` float32 `(batch, 100, 4)`, top, left, bottom and right as shares of the
+    image; `scores` and `classes` `(batch, 100)`; `labels`, their names; `counts` int32 `(batch,)`,
+    the number of detections; the rest is zeros. `detections` is the same from `images`. `images`
+    returns `detections` before the suppression, `(batch, anchors, 4 + classes)`.
 
     If every pixel has a class, probabilities and logits are `(batch, height, width, classes)`.
     `serving_default` then returns the best class of each pixel as `classes`, int32 `(batch, height,
@@ -62,9 +71,11 @@ class _Served(tf.Module):
     def signatures(self):
         images = tf.TensorSpec(self._shape, tf.uint8, name="images")
         functions = {
-            "images" if name == "probabilities" else name: (self._from_images(name), images)
+            "images" if name in _MAIN else name: (self._from_images(name), images)
             for name in self._outputs
         }
+        if DETECTIONS in self._outputs:
+            functions[DETECTIONS] = lambda images: self._detected(self._of(images)), images
         if self._shape[-1] in CHANNELS:
             files = tf.TensorSpec((None,), tf.string, name="image_bytes")
             functions["serving_default"] = self._from_files, files
@@ -75,6 +86,8 @@ class _Served(tf.Module):
 
     def _from_files(self, image_bytes):
         outputs = self._of(crops_of(image_bytes, self._preprocessing))
+        if DETECTIONS in outputs:
+            return {**outputs, **self._detected(outputs)}
         if "probabilities" not in outputs:
             return {"features": outputs["features"]}
         probabilities = outputs["probabilities"]
@@ -84,6 +97,14 @@ class _Served(tf.Module):
         best = tf.math.top_k(probabilities, min(BEST_CLASSES, len(self._labels)))
         names = tf.gather(tf.constant(self._labels), best.indices)
         return {"probabilities": probabilities, "classes": best.indices, "labels": names}
+
+    def _detected(self, outputs):
+        boxes, scores, classes, counts = suppressed(outputs[DETECTIONS])
+        labels = tf.gather(tf.constant(self._labels), classes)
+        return {
+            **{"boxes": boxes, "scores": scores, "classes": classes},
+            **{"labels": labels, "counts": counts},
+        }
 
     def _from_images(self, name):
         return lambda images: {name: self._of(images)[name]}

@@ -10,6 +10,7 @@ from regnet_tf._files import LABELS_FILE, replacing
 from .. import integers, metadata
 from ..convert import convert
 from ..descriptions import descriptions
+from ..network import DETECTIONS
 from .base import Artefact, Format, check_calibration, one_for_each_precision
 
 #: The output of an embedder.
@@ -21,8 +22,10 @@ def write_tflite(path, network, source, precision, batch_size, int8_output, vers
 
     The file takes images with levels 0 to 255, uint8 `(batch_size, image_size, image_size,
     channels)`. It returns "probabilities" float32 `(batch_size, classes)`, or "features" without a
-    head. It has only TFLite's builtin operations, and the signature "serving_default". The files of
-    `export.descriptions.descriptions` are in an archive behind the network.
+    head; a detector returns "detections" `(batch_size, anchors, 4 + classes)`, before non-maximum
+    suppression and without metadata. The file has only TFLite's builtin operations, and the
+    signature "serving_default". The files of `export.descriptions.descriptions` are in an archive
+    behind the network.
 
     Args:
         path: a `Path`.
@@ -49,7 +52,7 @@ def write_tflite(path, network, source, precision, batch_size, int8_output, vers
     with replacing(path) as partial:
         partial.write_bytes(content)
     files = descriptions(source, network)
-    if source.labels:
+    if source.labels and DETECTIONS not in network.outputs:
         _write_metadata(path, network, source, precision, version, files)
     else:
         metadata.append_files(path, files)

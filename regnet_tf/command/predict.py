@@ -25,8 +25,9 @@ Exported files may come from other programs. Their runtimes are installed by the
 (.tflite), onnx and openvino: pip install 'regnet_tf[onnx]'.
 
 Networks of several classes an image print every class above one half. Segmentation networks print
-the share of each class, and write a mask with a gray level for each class number. Exit status: 1 if
-an image could not be read."""
+the share of each class, and write a mask with a gray level for each class number. Detectors print
+the box of each object above one half, in pixels of the photograph. Exit status: 1 if an image could
+not be read."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -146,6 +147,8 @@ def _opened(network, options):
         )
     if options.grad_cam and predictor.model is None:
         raise UserError(f"--grad-cam needs a Keras model. {predictor.name} is in another format.")
+    if options.grad_cam and predictor.named == "boxes":
+        raise UserError(f"--grad-cam needs a classifier. {predictor.name} is a detector.")
     for line in predictor.assumed:
         print(line)
     return predictor

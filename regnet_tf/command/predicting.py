@@ -84,16 +84,31 @@ class Predictions:
         scores = self._predictor.scores(np.stack([one.inputs for one in batch]))
         for one, values in zip(batch, scores, strict=True):
             say(printable(one.path))
-            found = self._shares(values) if self._predictor.of_pixels else self._ranked(values)
-            for name, words, score in found:
+            found = self._found(values)
+            for name, words, score, *box in found:
                 synset = "" if words == name else f" ({name})"
-                say(printable(f"  {score:7.2%}  {words}{synset}"))
+                place = f"  {_place(one.image, *box)}" if box else ""
+                say(printable(f"  {score:7.2%}  {words}{synset}{place}"))
             if not found:
-                say(f"  no class above {THRESHOLD:.0%}")
-            self._rows.append((str(one.path), *self._cells(found)))
+                what = "object" if self._predictor.named == "boxes" else "class"
+                say(f"  no {what} above {THRESHOLD:.0%}")
+            self._rows.append((str(one.path), *self._cells(found, one.image)))
             if self._options.out:
                 for target in self._draw(one, values, found):
                     say(f"  {printable(target)}")
+
+    def _found(self, scores):
+        """Returns `(name, words, number)` of classes; of objects also the box."""
+        ways = {"pixels": self._shares, "boxes": self._objects, "images": self._ranked}
+        return ways[self._predictor.named](scores)
+
+    def _objects(self, outputs):
+        """Returns `(name, words, score, box)` of the objects above one half, the best first."""
+        from regnet_tf._boxes import detections
+        from regnet_tf._predictors import THRESHOLD
+
+        rows = detections(outputs[None])[0]
+        return [(*self._named(int(row[5]), row[4]), row[:4]) for row in rows if row[4] > THRESHOLD]
 
     def _ranked(self, scores):
         """Returns `(name, words, score)` of the best classes, or of all above one half."""
@@ -120,29 +135,29 @@ class Predictions:
 
     def _header(self):
         if self._joins:
-            return (
-                "image",
-                "predictions",
-                "shares" if self._predictor.of_pixels else "probabilities",
-            )
+            numbers = "shares" if self._predictor.of_pixels else "probabilities"
+            boxes = ("boxes",) if self._predictor.named == "boxes" else ()
+            return ("image", "predictions", numbers, *boxes)
         count = min(self._options.top, self._predictor.classes)
         ends = ("", *(f"_{number}" for number in range(2, count + 1)))
         return "image", *(f"{one}{end}" for end in ends for one in ("prediction", "probability"))
 
-    def _cells(self, found):
-        pairs = [(name, f"{score:.6f}") for name, _, score in found]
+    def _cells(self, found, image):
+        pairs = [(name, f"{score:.6f}") for name, _, score, *_ in found]
         if self._joins:
-            return [";".join(pair[part] for pair in pairs) for part in (0, 1)]
+            cells = [";".join(pair[part] for pair in pairs) for part in (0, 1)]
+            places = [_place(image, *box) for _, _, _, *box in found if box]
+            return [*cells, ";".join(places)] if self._predictor.named == "boxes" else cells
         return [one for pair in pairs for one in pair]
 
     @property
     def _joins(self):
         """Whether an image may have any number of classes, which share a cell of the table."""
-        return self._predictor.of_pixels or self._predictor.independent
+        return self._predictor.named != "images" or self._predictor.independent
 
     def _draw(self, one, scores, found):
         """Draws the pictures of an image; returns their paths."""
-        from regnet_tf.visualize import draw_map, draw_predictions
+        from regnet_tf.visualize import draw_boxes, draw_map, draw_predictions
 
         stem = self._targets.stem(one.path)
         picture = self._options.out / f"{stem}.png"
@@ -153,12 +168,25 @@ class Predictions:
             draw_map(self._predictor.picture(one.inputs), classes, names, picture)
             _write_png(classes[..., None].astype("uint8" if len(names) <= 256 else "uint16"), mask)
             return picture, mask
+        if self._predictor.named == "boxes":
+            draw_boxes(
+                _rgb(one.image), [(box, words, score) for _, words, score, box in found], picture
+            )
+            return (picture,)
         draw_predictions(_rgb(one.image), found[: self._options.top], picture)
         if not self._options.grad_cam:
             return (picture,)
         heat = self._options.out / f"{stem}_grad_cam.png"
         _write_png(self._predictor.heat_map(one.inputs, int(scores.argmax())), heat)
         return picture, heat
+
+
+def _place(image, box):
+    """Returns the box of an object in an image in words, in pixels."""
+    height, width = image.shape[:2]
+    sides = np.round(box * [height, width, height, width], 1)
+    names = ("top", "left", "bottom", "right")
+    return " ".join(f"{name} {side:g}" for name, side in zip(names, sides.tolist(), strict=True))
 
 
 class Targets:

@@ -17,6 +17,7 @@ _errors.import_optional("keras_hub", extra="keras_hub")
 
 from regnet_tf.keras_hub.backbone import RegNetBackbone
 from regnet_tf.keras_hub.classifier import RegNetImageClassifier
+from regnet_tf.keras_hub.detections import Detections
 from regnet_tf.keras_hub.preprocessing import (
     RegNetImageClassifierPreprocessor,
     RegNetImageConverter,

@@ -16,7 +16,7 @@ from regnet_tf._errors import UserError, first_line, printable
 Shape = tuple[int | None, ...]
 
 #: Names of outputs. The first of them that a file has is its main output.
-_MAIN = ("probabilities", "logits", "features")
+_MAIN = ("probabilities", "detections", "logits", "features")
 #: Order of the sides of a batch with its channels first, to put them last.
 _CHANNELS_LAST = (0, 2, 3, 1)
 #: What runtimes write before the reason of an error: places in their source, their own name.
@@ -35,7 +35,8 @@ class Runtime:
         shape: shape of a batch of images, `(batch, height, width, channels)`; None for a side of
             any length.
         outputs: shape of each output, by its name. The main output is the first one:
-            "probabilities", else "logits", else "features", else the first one of the file.
+            "probabilities" or "detections", else "logits", else "features", else the first one of
+            the file.
         files: the texts "labels.txt" and "facts.json" inside the file, as bytes by name.
         run_files: function from a list of encoded images, such as the contents of JPEG files, to
             the main output; None for files that take only arrays.

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from regnet_tf._boxes import number_of_classes
 from regnet_tf._checks import check
 from regnet_tf._errors import UserError
 from regnet_tf._internals import all_layers
@@ -106,6 +107,8 @@ class SharedNetwork:
         checkpoint = Checkpoint.of_model(str(source), model)
         if checkpoint.config is None:
             raise UserError(f"{source} does not tell its configuration (`facts_of`).")
+        if any(number_of_classes(one.shape) != one.shape[-1] for one in model.outputs):
+            raise UserError(f"{source} is a detector. Detectors cannot be shared yet.")
         run = Path(source) / RUN if file is None else file.with_name(RUN)
         training = training_of(run) if run.is_file() else None
         info = weights_info(str(source)) if is_tag(str(source)) else None

@@ -166,7 +166,7 @@ def timm_config(
         "fixed_input_size": False,
         "interpolation": "bilinear" if bilinear else preprocessing.interpolation,
         "crop_pct": preprocessing.kept_fraction,
-        "crop_mode": "center",
+        "crop_mode": preprocessing.crop_mode,
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),
         "num_classes": classes,

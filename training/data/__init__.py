@@ -8,7 +8,8 @@ a `tf.data.Dataset` of `(image, label)`.
   tensor of shape `()`.
 - The label depends on the target. For "class" it is an int64 index into the data set's
   `class_names`. For "classes" it is a uint8 vector `(classes,)` of 0 and 1. For "pixels" it is a
-  uint8 map of indices, `(height, width)`, or the content of its PNG file; 255 is no class.
+  uint8 map of indices, `(height, width)`, or the content of its PNG file; 255 is no class. For
+  "boxes" it is a float32 array `(most, 5)`, see `training.data.boxes.padded`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from regnet_tf._checks import check_int
 from regnet_tf._errors import UserError, import_optional, nearest_names
 from regnet_tf.preprocessing import MAX_PIXELS
 
-from . import csv_labels, digit_scenes, digits, fashion_mnist, folder, masks, tfds_catalog
+from . import coco, csv_labels, digit_scenes, digits, fashion_mnist, folder, masks, tfds_catalog
 from .dataset import CompleteDataSet, DataSet
 from .restriction import with_classes, with_few_images, with_held_out
 from .splits import Loaded
@@ -30,6 +31,7 @@ EMBEDDED = {
     "digits": digits.load,
     "digit_crops": digit_scenes.load_crops,
     "digit_scenes": digit_scenes.load,
+    "digit_boxes": digit_scenes.load_boxes,
 }
 
 
@@ -49,8 +51,8 @@ def load(
     """Loads a data set, or selected classes and images of it.
 
     Args:
-        name: a key of `EMBEDDED`; "fashion_mnist"; a folder of images (see `training.data.folder`
-            and `training.data.masks`); a CSV file, or a folder with one (see
+        name: a key of `EMBEDDED`; "fashion_mnist"; a folder of images (see `training.data.folder`,
+            `training.data.masks` and `training.data.coco`); a CSV file, or a folder with one (see
             `training.data.csv_labels`); or an image data set of tensorflow-datasets, such as
             "imagenet2012".
         data_dir: data directory of tensorflow-datasets, or of Fashion-MNIST's files; None for the
@@ -115,6 +117,8 @@ def target_of(name: str | Path, data_dir: str | Path | None = None) -> str:
         UserError: as in `load`.
     """
     path = Path(name)
+    if coco.has_annotations(path):
+        return "boxes"
     if path.is_dir() and csv_labels.find(path) is None:
         return "pixels" if masks.has_masks(path) else "class"
     return load(name, data_dir).target
@@ -129,6 +133,8 @@ def _of_tfds(name, data_dir, target):
 
 def _of_files(path, test_share, split_seed, skip_damaged, max_pixels):
     """Loads a CSV file, or a folder of any layout."""
+    if coco.has_annotations(path):
+        return coco.load(path)
     table = csv_labels.find(path)
     if table is not None:
         return csv_labels.load(table, test_share, split_seed)

@@ -76,7 +76,7 @@ def training_batches(
         `(images, labels)` batches: images float32 `(batch, size, size, channels)`; labels float32.
         Labels are one-hot vectors, or 1 for each class of an image, `(batch, classes)`. For
         segmentation they are one-hot vectors of pixels, `(batch, size, size, classes)`, with zeros
-        only for ignored pixels.
+        only for ignored pixels. For detection they are boxes, `(batch, most, 5)`.
     """
     context = context or tf.distribute.InputContext()
     workers, index = context.num_input_pipelines, context.input_pipeline_id
@@ -98,6 +98,8 @@ def training_batches(
         return augment_image(image, seed), label
 
     def finish(number, batch):
+        if target == "boxes":
+            return batch
         images, labels = augment_batch(*batch, number)
         return images, tf.one_hot(labels, classes) if target == "pixels" else labels
 
@@ -133,7 +135,7 @@ def test_examples(
     Returns:
         `(image, label)`: images float32 `(image_size, image_size, channels)`. Labels are int64
         indices of classes; or float32 `(classes,)`, 1 for each class of the image; or int64 maps
-        `(image_size, image_size)`, with 255 for ignored pixels.
+        `(image_size, image_size)`, with 255 for ignored pixels; or boxes, float32 `(most, 5)`.
     """
 
     def prepare(image, label):
@@ -153,6 +155,9 @@ def test_crop(image, label, target, preprocessing):
         preprocessing: a `regnet_tf.Preprocessing`.
     """
     form = (preprocessing.channels, preprocessing.exif_orientation, preprocessing.max_pixels)
+    if target == "boxes":  # the whole image, as in training, so that boxes stay where they are
+        squash = preprocessing.replace(crop_mode="squash")
+        return squash.resize_and_crop(decoded(image, *form)), label
     image = preprocessing.resize_and_crop(decoded(image, *form))
     if target == "pixels":
         label = tf.cast(cropped_map(_as_map(label, preprocessing), preprocessing), tf.int64)

@@ -37,7 +37,7 @@ class DataSet:
 
     @property
     def target(self) -> str:
-        """What has classes: "class" or "classes" of an image, or "pixels"."""
+        """What has classes: "class" or "classes" of an image, "pixels" or "boxes"."""
         split = self.test or self.train
         return "class" if split is None else split.target
 

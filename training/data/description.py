@@ -36,9 +36,12 @@ def describe(data: DataSet) -> str:
 
 
 def class_counts(split: Split, classes: int) -> np.ndarray | None:
-    """Returns the number of images of each class, `(classes,)`; None if unknown."""
+    """Returns the number of images or boxes of each class, `(classes,)`; None if unknown."""
     if not isinstance(split, TableSplit) or split.target == "pixels":
         return None
+    if split.target == "boxes":
+        found = split.labels[..., -1]
+        return np.bincount(found[found >= 0].astype(int), minlength=classes)
     if split.target == "classes":
         return split.labels.sum(0, dtype=int)
     return np.bincount(split.labels, minlength=classes)

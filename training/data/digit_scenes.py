@@ -1,4 +1,4 @@
-"""Handwritten digits on photographs: scenes for segmentation, and crops with single digits.
+"""Handwritten digits on photographs: scenes for segmentation and detection, and single digits.
 
 The digits are scikit-learn's scans. The three photographs come with scikit-learn and matplotlib.
 Test images show digits of the held-out split only.
@@ -12,6 +12,7 @@ import tensorflow as tf
 from regnet_tf._errors import import_optional
 
 from . import digits
+from .boxes import padded
 from .table import TableSplit
 
 TRAIN_SCENES, TEST_SCENES = 2800, 200
@@ -56,6 +57,27 @@ def load():
     )
 
 
+def load_boxes():
+    """Loads the scenes of `load` with the boxes of their digits.
+
+    A box is the smallest one around the pixels of a digit.
+
+    Returns:
+        `(class_names, train, test)`; images uint8 `(count, 64, 64, 3)`, labels as
+        `training.data.boxes.padded` makes them.
+
+    Raises:
+        UserError: if scikit-learn or matplotlib is not installed.
+    """
+    class_names, train, test = digits.load()
+    photographs = _photographs()
+    return (
+        class_names,
+        _boxed(train, photographs, TRAIN_SCENES, seed=0),
+        _boxed(test, photographs, TEST_SCENES, seed=1),
+    )
+
+
 def load_crops():
     """Loads crops of photographs with one digit each, made like the scenes.
 
@@ -83,6 +105,11 @@ def _photographs():
     return china, portrait, flower
 
 
+def _boxed(split, photographs, count, seed):
+    images, _, boxes = _drawn(split, photographs, count, seed, _SCENE)
+    return TableSplit(images, padded(boxes))
+
+
 def _crops(split, photographs, count, seed):
     scenes = _scenes(split, photographs, count, seed, _CROP)
     labels = scenes.labels.max((1, 2)).astype("int64")
@@ -91,6 +118,12 @@ def _crops(split, photographs, count, seed):
 
 
 def _scenes(split, photographs, count, seed, layout=_SCENE):
+    images, labels, _ = _drawn(split, photographs, count, seed, layout)
+    return TableSplit(images, labels)
+
+
+def _drawn(split, photographs, count, seed, layout):
+    """Returns images, maps of classes, and lists of the images' boxes with their classes."""
     rng = np.random.default_rng(seed)
     scans = [_resized(split.items, side) for side in _DIGIT_SIDES]
     side = layout.side
@@ -98,12 +131,23 @@ def _scenes(split, photographs, count, seed, layout=_SCENE):
     images = np.concatenate([_backgrounds(one, n, side, rng) for one, n in shares])
     images = images[rng.permutation(count)]
     labels = np.zeros((count, side, side), "uint8")
+    boxes: list[list[tuple[float, ...]]] = []
     for image, label in zip(images, labels, strict=True):
+        boxes.append([])
         for _ in range(rng.integers(layout.least_digits, layout.most_digits + 1)):
             number, size = rng.integers(len(split.labels)), rng.integers(len(scans))
             digit = scans[size][number], 1 + split.labels[number]
-            _add_digit(image, label, *digit, layout.tries, rng)
-    return TableSplit(np.round(images).astype("uint8"), labels)
+            place = _add_digit(image, label, *digit, layout.tries, rng)
+            if place is not None:
+                box = _box(scans[size][number] >= _INK, *place) / side
+                boxes[-1].append((*box, split.labels[number]))
+    return np.round(images).astype("uint8"), labels, boxes
+
+
+def _box(written, top, left):
+    """Returns top, left, bottom and right of the pixels of a digit at a place."""
+    rows, columns = (np.flatnonzero(written.any(axis)) for axis in (1, 0))
+    return np.array([top + rows[0], left + columns[0], top + rows[-1] + 1, left + columns[-1] + 1])
 
 
 def _shares(photographs, count):
@@ -130,7 +174,11 @@ def _backgrounds(photograph, count, side, rng):
 
 
 def _add_digit(image, label, ink, value, tries, rng):
-    """Draws a digit at a random place with room and contrast, in place on both arrays."""
+    """Draws a digit at a random place with room and contrast, in place on both arrays.
+
+    Returns:
+        `(top, left)` of the scan; None if there is no such place.
+    """
     side, written = len(ink), ink >= _INK
     for _ in range(tries):
         top, left = rng.integers(len(image) - side + 1, size=2)
@@ -142,7 +190,8 @@ def _add_digit(image, label, ink, value, tries, rng):
         if np.mean(contrast >= _LEAST_CONTRAST) >= 0.9:
             image[place] += ink[..., None] * (color - image[place])
             label[place][written] = value
-            return
+            return top, left
+    return None
 
 
 def _contrasting_color(level, rng):

@@ -21,7 +21,8 @@ class TableSplit:
         items: images, uint8 `(count, height, width, channels)`, or paths as bytes, `(count,)`.
         labels: int64 `(count,)`; or the classes of each image, uint8 `(count, classes)` of 0 and 1;
             or the class of every pixel, uint8 `(count, height, width)`, or paths of PNG files with
-            these classes, as bytes, `(count,)`.
+            these classes, as bytes, `(count,)`; or boxes, float32 `(count, most, 5)`, see
+            `training.data.boxes.padded`.
     """
 
     items: np.ndarray
@@ -34,7 +35,9 @@ class TableSplit:
 
     @property
     def target(self) -> str:
-        """What has classes: "class" or "classes" of an image, or "pixels"."""
+        """What has classes: "class" or "classes" of an image, "pixels" or "boxes"."""
+        if self.labels.dtype.kind == "f":
+            return "boxes"
         if _are_paths(self.labels):
             return "pixels"
         return ("class", "classes", "pixels")[self.labels.ndim - 1]

@@ -9,24 +9,28 @@ from regnet_tf._errors import UserError
 from regnet_tf._predictors import Predictor
 
 from ..data import DataSet
-from ..tasks import Classification, MultiLabel, Segmentation, Task
+from ..tasks import Classification, Detection, MultiLabel, Segmentation, Task
 
 _NAMES = 3  # of each side in an error
+_NAMED = {"pixels": "pixels", "boxes": "boxes"}  # by the target of a data set; else images
+_WORDS = {"images": "whole images", "pixels": "every pixel", "boxes": "boxes"}
 
 
 def task_for(predictor: Predictor, data: DataSet) -> Task:
     """Returns the task that a network and a data set have in common.
 
     Raises:
-        UserError: if one names the class of pixels, and the other that of images.
+        UserError: if they name the classes of different things: images, pixels or boxes.
     """
-    if predictor.of_pixels != (data.target == "pixels"):
-        kinds = ("whole images", "every pixel")
+    ours, theirs = predictor.named, _NAMED.get(data.target, "images")
+    if ours != theirs:
         raise UserError(
-            f"{predictor.name} names the class of {kinds[predictor.of_pixels]}, and {data.name}"
-            f" that of {kinds[data.target == 'pixels']}."
+            f"{predictor.name} names the class of {_WORDS[ours]}, and {data.name} that of"
+            f" {_WORDS[theirs]}."
         )
-    if predictor.of_pixels:
+    if ours == "boxes":
+        return Detection(predictor.known_preprocessing.image_size)
+    if ours == "pixels":
         return Segmentation()
     if data.target == "classes" and not data.any_class:
         return MultiLabel()
@@ -79,6 +83,8 @@ def matched(
     """
     places = match_classes(data.class_names, predictor)
     ordered = (places == np.arange(len(places))).all()
+    if data.target == "boxes":
+        return predictor, batches if ordered else batches.map(_renumbered(places))
     if data.target == "classes" or data.only_its_classes:
         same = ordered and len(places) == predictor.classes
         return predictor if same else predictor.selected(places), batches
@@ -88,6 +94,17 @@ def matched(
     table = np.full(max(256, len(places)), 255, "int64")
     table[: len(places)] = places
     return predictor, batches.map(lambda images, labels: (images, tf.gather(table, labels)))
+
+
+def _renumbered(places):
+    """Returns a function of a batch of boxes that gives their classes the network's numbers."""
+    table = tf.constant([*places, -1], tf.float32)  # the class of no box is -1, the last place
+
+    def renumber(images, labels):
+        classes = tf.cast(labels[..., 4:], tf.int32) % len(table)
+        return images, tf.concat([labels[..., :4], tf.gather(table, classes)], -1)
+
+    return renumber
 
 
 def about_selected(predictor: Predictor, data: DataSet) -> list[str]:

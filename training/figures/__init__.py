@@ -1,5 +1,6 @@
 """Figures of training runs and evaluations, with matplotlib. No window system is needed."""
 
+from .boxes import Boxes, boxes
 from .canvas import empty_figure, write_figure
 from .classes import classes
 from .confusion import confusion
@@ -8,10 +9,12 @@ from .sheets import SHEET, Scene, Sheet, Shown, ShownSet
 
 __all__ = [
     "SHEET",
+    "Boxes",
     "Scene",
     "Sheet",
     "Shown",
     "ShownSet",
+    "boxes",
     "classes",
     "confusion",
     "curves",

@@ -26,7 +26,8 @@ def write_examples(
         path: path of an `.npz` file. It contains "images" and "labels" of training images, and
             "test_images" and "test_labels". Images are uint8 `(count, image_size, image_size,
             channels)`. Labels are int64 `(count,)`; or `(count, classes)`, 1 for each class of an
-            image; or `(count, image_size, image_size)` for segmentation, 255 for ignored pixels.
+            image; or `(count, image_size, image_size)` for segmentation, 255 for ignored pixels;
+            or float32 boxes `(count, most, 5)`, see `training.data.boxes`.
         data: the data set.
         preprocessing: a `regnet_tf.Preprocessing`.
         seed: seed of the choice of images.
@@ -54,4 +55,5 @@ def _examples(split, count, preprocessing, seed):
 
     chosen = split.shuffled(seed, 0).take(count)
     images, labels = zip(*parallel_map(chosen, prepare).as_numpy_iterator(), strict=True)
-    return np.stack(images), np.array(labels, "int64")
+    kind = "float32" if split.target == "boxes" else "int64"
+    return np.stack(images), np.array(labels, kind)

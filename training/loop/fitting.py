@@ -11,7 +11,7 @@ from ..data import CompleteDataSet
 from ..data.batches import steps_per_epoch, training_batches
 from ..recipes import Recipe
 from ..recipes.parts import Loss
-from ..tasks import task_of
+from ..tasks import Detection, task_of
 from . import freezing
 from .distillation import Teacher
 from .losses import LossFunction, balanced_weights, make_loss, right_share
@@ -141,6 +141,9 @@ class Training:
         cls, recipe: Recipe, data: CompleteDataSet, teacher: Teacher | None = None
     ) -> "Training":
         """Returns the training of a recipe with a data set, and with its teacher if it has one."""
+        task = task_of(recipe, data.target)
+        if isinstance(task, Detection):
+            return cls(task.loss, task.loss, task.accuracy, recipe.schedule.accumulation)
         weights = None
         if recipe.loss.class_weights == "balanced":
             weights = balanced_weights(data.train, len(data.class_names), recipe.images.max_pixels)

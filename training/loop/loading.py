@@ -51,6 +51,13 @@ def load_part(
 
 def _check_target(data, recipe):
     """Raises a `UserError` unless a recipe can learn what the data set names."""
+    of_boxes = data.target == "boxes"
+    if of_boxes != (recipe.detector is not None):
+        what = "boxes" if of_boxes else "no boxes"
+        wanted = "must be given, as in the recipe detection_scenes" if of_boxes else "must be None"
+        raise UserError(
+            f"{data.name} has {what}: `detector` {wanted}. Received: detector={recipe.detector}"
+        )
     of_pixels = data.target == "pixels"
     if of_pixels != (recipe.decoder is not None):
         what = "every pixel" if of_pixels else "whole images alone"

@@ -17,6 +17,7 @@ _ALL = (
     digits.DIGITS,
     digits.DIGIT_CROPS,
     digits.SEGMENTATION_DIGITS,
+    digits.DETECTION_SCENES,
     digits.SMOKE,
     fashion_mnist.FASHION_MNIST,
     photographs.FINETUNE,
@@ -30,7 +31,7 @@ _ALL = (
 )
 
 # Fields that the pretraining takes over from the recipe that starts from it. It also takes over
-# `_IMAGES`, unless that recipe has a decoder, which makes it another task.
+# `_IMAGES`, unless that recipe has a decoder or a detector, which makes it another task.
 _NETWORK = (
     "network.config",
     "network.precision",
@@ -72,12 +73,12 @@ def pretraining_recipe(recipe: Recipe) -> Recipe:
     """Returns the recipe of the pretraining of another recipe.
 
     The recipe named by `pretraining.recipe` provides the classes and the schedule. Network,
-    normalization, precision, `schedule.max_steps` and seed come from `recipe`. If `recipe` has no
-    decoder, data set and image sizes come from `recipe` as well.
+    normalization, precision, `schedule.max_steps` and seed come from `recipe`. If `recipe` has
+    neither a decoder nor a detector, data set and image sizes come from `recipe` as well.
 
     Raises:
-        ValueError: if `recipe` has no `pretraining`, or if that recipe is unknown, has a decoder,
-            or has `pretraining` itself.
+        ValueError: if `recipe` has no `pretraining`, or if that recipe is unknown, is no
+            classifier, or has `pretraining` itself.
     """
     if recipe.pretraining is None:
         raise ValueError(
@@ -85,8 +86,8 @@ def pretraining_recipe(recipe: Recipe) -> Recipe:
         )
     name = recipe.pretraining.recipe
     first = get_recipe(name)
-    alone = first.pretraining is None and first.decoder is None
-    allowed = "a recipe without a decoder that starts from no third network"
+    alone = all(one is None for one in (first.pretraining, first.decoder, first.detector))
+    allowed = "a recipe of a classifier that starts from no third network"
     check("pretraining.recipe", name, alone, allowed)
-    shared = _NETWORK if recipe.decoder else _NETWORK + _IMAGES
+    shared = _NETWORK if recipe.decoder or recipe.detector else _NETWORK + _IMAGES
     return first.replace({field: operator.attrgetter(field)(recipe) for field in shared})

@@ -12,6 +12,7 @@ from .recipe import Recipe
 #: Data set -> name of its recipe.
 _OWN = {None: "digits", "digits": "digits", "digit_crops": "digit_crops"}
 _OWN["digit_scenes"] = "segmentation_digits"
+_OWN["digit_boxes"] = "detection_scenes"
 _OWN["fashion_mnist"] = "fashion_mnist"
 _SUGGESTED = "regnety_016.tv2_in1k"
 

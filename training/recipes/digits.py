@@ -7,6 +7,7 @@ from .parts import (
     Average,
     Data,
     Decoder,
+    Detector,
     Images,
     Loss,
     Network,
@@ -100,6 +101,28 @@ Expect: a mean IoU of 0.80 on the test scenes, in less than five minutes on two 
         "schedule.learning_rate": 0.4,
         "schedule.warmup_epochs": 1,
         "schedule.warmup_factor": 0.2,
+        "pretraining": Pretraining(recipe=DIGIT_CROPS.name),
+    }
+)
+
+DETECTION_SCENES = DIGIT_CROPS.replace(
+    {
+        "name": "detection_scenes",
+        "description": """\
+Finds handwritten digits on photographs and draws boxes around them, with a small RegNetY under
+KerasHub's RetinaNet. It starts from a classifier of single digits.
+Command: regnet train --recipe detection_scenes
+Expect: an AP of 0.70 and an AP50 of 0.96 on the test scenes, with digits that were held out, in 7
+minutes of CPU time: less than four on two free cores.""",
+        "data.name": "digit_boxes",
+        "detector": Detector(finest_level=3, coarsest_level=3, anchor_size=2.25, convolutions=1),
+        "images.size": 64,
+        "schedule.epochs": 6,
+        "schedule.batch_size": 16,
+        "schedule.learning_rate": 0.001,
+        "schedule.warmup_epochs": 1,
+        "optimizer": Optimizer(name="adamw"),
+        "average": None,
         "pretraining": Pretraining(recipe=DIGIT_CROPS.name),
     }
 )

@@ -145,6 +145,30 @@ class Decoder:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Detector:
+    """KerasHub's RetinaNet on the RegNet of a recipe.
+
+    Args:
+        finest_level: first feature map that it reads, with stride `2**finest_level`.
+        coarsest_level: last feature map that it reads.
+        anchor_size: side of the smallest anchor, in strides of its level.
+        convolutions: number of convolutions before the outputs for boxes and classes.
+    """
+
+    finest_level: int = 3
+    coarsest_level: int = 5
+    anchor_size: float = 4.0
+    convolutions: int = 4
+
+    def __post_init__(self):
+        plain(self)
+        check_int("detector.finest_level", self.finest_level, minimum=2)
+        check_int("detector.coarsest_level", self.coarsest_level, minimum=self.finest_level)
+        check_number("detector.anchor_size", self.anchor_size, above=0)
+        check_int("detector.convolutions", self.convolutions, minimum=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Images:
     """Size and normalization of images. See `regnet_tf.Preprocessing`.
 

@@ -16,6 +16,7 @@ from .parts import (
     Average,
     Data,
     Decoder,
+    Detector,
     Distillation,
     Images,
     Loss,
@@ -39,7 +40,8 @@ class Recipe:
         description: purpose, command and expected result.
         data: the data set.
         network: the RegNet.
-        decoder: the decoder for segmentation; None for classification.
+        decoder: the decoder for segmentation; None for another task.
+        detector: the detector for object detection; None for another task.
         images: size and normalization of images.
         augmentation: random changes of training images.
         schedule: epochs, batches and learning rate.
@@ -64,6 +66,7 @@ class Recipe:
     data: Data
     network: Network
     decoder: Decoder | None = None
+    detector: Detector | None = None
     images: Images
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     schedule: Schedule
@@ -90,6 +93,8 @@ class Recipe:
             self._check_without(_FOR_RGB, "where `images.channels` is not 3: it needs RGB")
         if self.decoder is not None:
             self._check_decoder(self.decoder)
+        if self.detector is not None:
+            self._check_detector(self.detector)
         if self.pretraining is not None:
             allowed = "None where `pretraining` is given"
             check("network.weights", self.network.weights, self.network.weights is None, allowed)
@@ -107,6 +112,13 @@ class Recipe:
         allowed = f"at most {highest}, for two levels"
         check("decoder.finest_level", finest, finest <= highest, allowed)
         self._check_without(_NOT_FOR_MAPS, "where `decoder` is given: not for maps of classes")
+
+    def _check_detector(self, detector):
+        highest = self.network.config.total_stride.bit_length() - 1
+        coarsest = detector.coarsest_level
+        allowed = f"at most {highest}, the level of the last stage"
+        check("detector.coarsest_level", coarsest, coarsest <= highest, allowed)
+        self._check_without(_NOT_FOR_BOXES, "where `detector` is given: boxes do not move along")
 
     def _check_without(self, fields, why):
         """Raises ValueError unless fields have the values that disable them."""
@@ -234,6 +246,18 @@ _NOT_FOR_MAPS = {
     "augmentation.erasing": 0.0,
     "augmentation.mixup": 0.0,
     "augmentation.cutmix": 0.0,
+}
+# What would leave boxes as they are, or needs another task, with the values that disable it.
+_NOT_FOR_BOXES = _NOT_FOR_MAPS | {
+    "decoder": None,
+    "images.test_size": None,
+    "augmentation.crop": "whole",
+    "augmentation.flip": False,
+    "augmentation.translation": 0.0,
+    "augmentation.rotation": 0.0,
+    "augmentation.zoom": 0.0,
+    "loss.label_smoothing": 0.0,
+    "loss.class_weights": None,
 }
 # What needs R, G and B, with the values that disable it.
 _FOR_RGB = {"augmentation.policy": None, "augmentation.lighting": 0.0}

@@ -15,7 +15,7 @@ from ..recipes.parts import Images, Network
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: The figures and tables of an `Evaluation`, for every task.
+#: The figures and tables of an `Evaluation`. Detection has no confusions and no mistakes.
 FILES = {
     "confusion.png": "what each class was taken for, in percent",
     "classes.png": "score of each class",
@@ -46,7 +46,8 @@ class Task(abc.ABC):
 
     Attributes:
         metrics: names of the test metrics of an epoch, the keys of `named_metrics`.
-        score: the one of `metrics` that selects the best epoch by default. Higher is better.
+        score: the one of `metrics` that selects the best epoch by default. Higher is better,
+            except for "loss".
     """
 
     metrics: ClassVar[tuple[str, ...]]
