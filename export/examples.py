@@ -75,8 +75,7 @@ class Examples:
         if labels is not None and labels.shape[:1] != test.shape[:1]:
             raise UserError(f'{path} must have equal numbers of "test_labels" and "test_images".')
         test = _crops(test, preprocessing, path)
-        are_maps = labels is not None and labels.ndim > 2 and labels.dtype.kind != "f"  # or boxes
-        if are_maps and labels.shape[1:] != test.shape[1:3]:
+        if labels is not None and _are_maps(labels) and labels.shape[1:] != test.shape[1:3]:
             raise UserError(
                 f'"test_labels" of {path} must be {preprocessing.image_size} pixels wide and high,'
                 f" as the network's images. Received: shape {labels.shape}"
@@ -100,6 +99,11 @@ class Examples:
             return cls(images, images, None, origin)
         held_out = np.arange(len(images)) % _HELD_OUT == _HELD_OUT - 1
         return cls(images[~held_out], images[held_out], None, origin)
+
+
+def _are_maps(labels):
+    """Returns whether labels are the class of each pixel; boxes are floats."""
+    return labels.ndim > 2 and labels.dtype.kind != "f"
 
 
 def _evenly(items, most=_MOST):
