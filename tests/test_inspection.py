@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from sklearn.datasets import load_sample_images
 
+import benchmarks.photographs
 from regnet_tf._cpu import available_cores
 from training import data_command as command
 from training.data import inspection, load, sheet, speed, torch_loader
@@ -215,6 +216,16 @@ def photographs(tmp_path):
             part = photograph[30 * number :, 40 * number :]
             (folder / f"{number}.jpg").write_bytes(tf.io.encode_jpeg(part).numpy())
     return tmp_path / "photographs"
+
+
+def test_photographs_are_of_imagenets_size(tmp_path, capsys):
+    assert benchmarks.photographs.main(["--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"Written: 66 images in {tmp_path}\n"
+    files = sorted((tmp_path / "train").glob("class_?/*.jpg"))
+    assert len(files) == 64 and len({file.read_bytes() for file in files}) == 64
+    for file in files[::16]:
+        assert tf.io.decode_jpeg(file.read_bytes()).shape == (375, 500, 3)
+    assert 40_000 < np.mean([file.stat().st_size for file in files]) < 130_000
 
 
 @pytest.mark.torch
