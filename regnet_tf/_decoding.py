@@ -69,7 +69,11 @@ def limited(content, max_pixels):
         InvalidArgumentError: TensorFlow's, inside a graph when it runs.
     """
     check_int("max_pixels", max_pixels, minimum=1, maximum=tf.int64.max)
-    size = size_of(content)
+    return with_size(content, size_of(content), max_pixels)
+
+
+def with_size(content, size, max_pixels):
+    """Does what `limited` does, where `size` is the height and the width in the header, int64."""
     with asserted(tf.reduce_min(size) > 0, "It is no image, or its header is damaged"):
         pixels = tf.reduce_prod(size)
     received = tf.strings.format("It has {} x {} pixels", (size[1], size[0]))

@@ -33,6 +33,7 @@ from training.augmentation import (
     trivial_augment_wide,
     whole_image,
 )
+from training.augmentation.branches import case
 from training.augmentation.crop import crop_box, resize
 from training.recipes.parts import Augmentation, Images
 
@@ -131,6 +132,35 @@ def test_augmentation_moves_pixels_by_seed_and_number_alone(field):
     np.testing.assert_array_equal(result, augmented(seed=0))
     np.testing.assert_array_equal(result[1:], augmented(seed=0, first=1))
     assert (result != augmented(seed=1)).any()
+
+
+# Branches.
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_case_computes_one_branch_only(graph):
+    calls = []
+
+    def branch(name):
+        def run(x):
+            tf.py_function(lambda: calls.append(name), [], [])
+            return x + name
+
+        return run
+
+    def chosen(index, x):
+        return case(index, [branch(0), branch(1), branch(2)], x)
+
+    chosen = tf.function(chosen, autograph=False) if graph else chosen
+    assert chosen(tf.constant(1), tf.constant(5)) == 6 and calls == [1]
+    assert chosen(tf.constant(2), tf.constant(5)) == 7 and calls == [1, 2]
+    assert case(tf.constant(True), [tf.negative, tf.identity], tf.constant(5)) == 5
+
+
+def test_case_knows_the_shape():
+    x = tf.zeros((2, 3))
+    found = tf.data.Dataset.range(2).map(lambda n: case(n, [tf.identity, tf.negative], x))
+    assert found.element_spec == tf.TensorSpec((2, 3), tf.float32)
 
 
 # Crops.

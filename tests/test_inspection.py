@@ -1,7 +1,9 @@
 """What `regnet data inspect` shows: counts, a sheet of images, speed."""
 
 import re
+import subprocess
 import sys
+import time
 
 import matplotlib.image
 import numpy as np
@@ -9,9 +11,10 @@ import pytest
 import tensorflow as tf
 from sklearn.datasets import load_sample_images
 
+import benchmarks.photographs
 from regnet_tf._cpu import available_cores
 from training import data_command as command
-from training.data import inspection, load, sheet, speed, torchvision_loader
+from training.data import inspection, load, sheet, speed, torch_loader
 from training.recipes import get_recipe
 
 
@@ -27,7 +30,9 @@ def small_sheet(monkeypatch):
 @pytest.fixture
 def known_speed(monkeypatch):
     """The speed of every pipeline, whatever else the machine does: images per second."""
-    monkeypatch.setattr(speed, "rate", lambda batches, *_: len(next(batches)) * 252_000.0)
+    monkeypatch.setattr(
+        speed, "rate", lambda batches, *_: speed.Rate(len(next(batches)) * 252_000.0, 1.0)
+    )
     return 2 * 252_000
 
 
@@ -160,7 +165,7 @@ def test_titles_name_what_an_image_is_made_of():
         (["--batch-size", 0], "`schedule.batch_size` must be"),
         (["--recipe", "digit"], "No recipe is called 'digit'. Nearest: digits"),
         (["--wished-speed", 0], "`wished_speed` must be"),
-        (["--compare-torchvision"], "needs a folder of images, not digits"),
+        (["--compare-torch"], "needs a folder of images, not digits"),
     ],
 )
 def test_what_can_not_be_inspected(arguments, expected, tmp_path, capsys):
@@ -173,19 +178,32 @@ def test_what_can_not_be_inspected(arguments, expected, tmp_path, capsys):
 def test_rate_counts_what_comes_after_the_warm_up(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(speed, "cpu_seconds", lambda: 1.5 * now[0])
 
     def batches():
         for seconds in (100, 2, 2, 2, 2, 2):
             now[0] += seconds
             yield seconds
 
-    assert speed.rate(batches(), 30, seconds=5) == 15
+    assert speed.rate(batches(), 30, seconds=5) == (15, 10)
     measured = speed.Speed(images_per_second=450.0, cores=3)
     assert measured.per_core == 150
     assert [measured.cores_for(wished) for wished in (1, 150, 151, 1000)] == [1, 1, 2, 7]
 
 
-# Beside torchvision's loader.
+def test_cpu_time_includes_child_processes():
+    child = "import time\nwhile time.process_time() < 0.5: pass\nprint(flush=True)\ninput()"
+    start, alone = speed.cpu_seconds(), time.process_time()
+    command = [sys.executable, "-c", child]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:
+        process.stdout.readline()
+        used = speed.cpu_seconds() - start - (time.process_time() - alone)
+        process.communicate(b"\n")
+    assert 0.45 < used < 1
+
+
+# Beside PyTorch's loader.
 
 
 @pytest.fixture
@@ -200,16 +218,24 @@ def photographs(tmp_path):
     return tmp_path / "photographs"
 
 
+def test_photographs_are_of_imagenets_size(tmp_path, capsys):
+    assert benchmarks.photographs.main(["--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"Written: 66 images in {tmp_path}\n"
+    files = sorted((tmp_path / "train").glob("class_?/*.jpg"))
+    assert len(files) == 64 and len({file.read_bytes() for file in files}) == 64
+    for file in files[::16]:
+        assert tf.io.decode_jpeg(file.read_bytes()).shape == (375, 500, 3)
+    assert 40_000 < np.mean([file.stat().st_size for file in files]) < 130_000
+
+
 @pytest.mark.torch
 def test_torchvision_reads_the_same_files(small_sheet, photographs, monkeypatch, capsys):
     pytest.importorskip("torch")
     recipe = get_recipe("paper", {"images.size": 64, "schedule.batch_size": 8})
-    loader = torchvision_loader.make_loader(photographs / "train", recipe.images, 8)
+    loader = torch_loader.make_loader(photographs / "train", recipe, 2)
     images, labels = next(iter(loader))
     assert images.shape == (8, 3, 64, 64) and set(labels.tolist()) <= {0, 1}
-    plain = get_recipe(
-        "paper", {"images.size": 64, "schedule.batch_size": 8, "augmentation.lighting": 0.0}
-    )
+    plain = recipe.replace({"augmentation.lighting": 0.0})
     ours = next(iter(speed.endless_batches(load(photographs).train, plain, 2)))[0]
     for batch in (images.permute(0, 2, 3, 1).numpy(), ours.numpy()):
         assert batch.dtype == "float32"
@@ -219,23 +245,59 @@ def test_torchvision_reads_the_same_files(small_sheet, photographs, monkeypatch,
         )
 
     options = ("--recipe", "smoke", "--seconds", 0.01, "--out", photographs / "sheet.png")
-    assert inspect(photographs, *options, "--compare-torchvision") == 0
+    assert inspect(photographs, *options, "--compare-torch") == 0
     printed = capsys.readouterr().out
-    assert re.search(r" images/s here .*\n.* images/s torchvision .*\n.* times as fast", printed)
+    assert re.search(r" images/s here .*\n.* images/s of CPU time here .*\n", printed)
+    assert re.search(r" images/s of CPU time PyTorch .*\n.* times as fast by CPU time", printed)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("torchvision_v2", ["TrivialAugmentWide", "PILToTensor", "ConvertImageDtype"]),
+        ("timm_ra", ["RandAugment", "PILToTensor", "ConvertImageDtype"]),
+    ],
+)
+def test_pytorchs_augmentation_is_the_recipes(photographs, name, expected):
+    pytest.importorskip("torch")
+    recipe = get_recipe(name, {"images.size": 64, "schedule.batch_size": 4})
+    if name == "timm_ra":
+        pytest.importorskip("timm")
+    loader = torch_loader.make_loader(photographs / "train", recipe, 2)
+    steps = loader.dataset.transform.transforms
+    names = [type(step).__name__ for step in steps]
+    crops = ["RandomResizedCrop", "RandomHorizontalFlip"]
+    assert names == [*crops, *expected, "Normalize", "RandomErasing"]
+    assert steps[0].size == (64, 64) and steps[0].scale == recipe.augmentation.crop_area
+    assert steps[0].interpolation.value == recipe.images.interpolation
+    batch = [loader.dataset[place] for place in range(4)]
+    images, labels = loader.collate_fn(batch)
+    assert images.shape == (4, 3, 64, 64) and labels.shape == (4, 2)
+    np.testing.assert_allclose(labels.sum(1), 1, atol=1e-6)
+    changed = [(mixed != image).any() for mixed, (image, _) in zip(images, batch, strict=True)]
+    assert any(changed)
 
 
 def test_figures_of_a_comparison(capsys):
-    compared = torchvision_loader.Comparison(ours=(40.0, 60.0, 50.0), theirs=(20.0, 20.0, 10.0))
+    ours, theirs = (
+        ((40.0, 8.0), (60.0, 12.0), (50.0, 10.0)),
+        ((20.0, 4.0), (20.0, 4.0), (10.0, 2.0)),
+    )
+    compared = torch_loader.Comparison(
+        ours=tuple(speed.Rate(*rate) for rate in ours),
+        theirs=tuple(speed.Rate(*rate) for rate in theirs),
+    )
     assert compared.ratios == [2, 3, 5] and compared.ratio == 3
     inspection.print_comparison(compared)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
-    assert [line[0] for line in lines] == ["50", "20", "3.00"]
+    assert [line[0] for line in lines] == ["50", "10", "20", "4", "3.00"]
     assert lines[-1][-3:] == ["(2.00", "to", "5.00)"]
 
 
 def test_without_torch(photographs, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
     path = photographs / "sheet.png"
-    assert inspect(photographs, "--compare-torchvision", "--out", path) == 2
+    assert inspect(photographs, "--compare-torch", "--out", path) == 2
     assert "pip install torch torchvision" in capsys.readouterr().err
     assert not path.exists()

@@ -148,6 +148,7 @@ MODULES = (
     *("training", "training.evaluate", "training.sweep", "training.data", "training.benchmark"),
     *("export", "export.verify", "export.client", "export.benchmark"),
     *("benchmarks.accelerator", "benchmarks.compare", "benchmarks.model_zoo"),
+    "benchmarks.photographs",
 )
 
 

@@ -16,7 +16,7 @@ examples:
   regnet data inspect photos/labels.csv
   regnet data inspect digits
   regnet data inspect imagenet2012 --data-dir /data --recipe NAME
-  regnet data inspect photos --compare-torchvision"""
+  regnet data inspect photos --recipe timm_ra --compare-torch"""
 
 _PREPARE = """\
 Downloads a data set of tensorflow-datasets and writes it to disk. Download ImageNet's archives
@@ -116,7 +116,11 @@ def _parser():
         help="images per second that the device trains (default: %(default)s)",
     )
     add("--seconds", metavar="S", type=float, default=5, help="seconds to measure (default: 5)")
-    add("--compare-torchvision", action="store_true", help="also measure torchvision's loader")
+    add(
+        "--compare-torch",
+        action="store_true",
+        help="also measure PyTorch's loader with the same augmentation, of torchvision and timm",
+    )
     return parser, {"prepare": prepare, "check": check, "inspect": inspect}
 
 
@@ -196,7 +200,7 @@ def _inspect(options):
         options.out,
         options.wished_speed,
         options.seconds,
-        options.compare_torchvision,
+        options.compare_torch,
     )
 
 

@@ -3,10 +3,11 @@
 import tensorflow as tf
 
 from regnet_tf._checks import check_choice
-from regnet_tf._decoding import limited
+from regnet_tf._decoding import with_size
 from regnet_tf.preprocessing import INTERPOLATIONS, MAX_PIXELS
 
 from .boxes import Box, random_box
+from .branches import case
 from .decoding import decoded
 
 AREA = (0.08, 1.0)
@@ -46,7 +47,7 @@ def random_resized_crop(
             the bytes are not an image.
     """
     form = (channels, exif_orientation, max_pixels)
-    part = _cut(image, lambda shape: crop_box(shape, seed, area, ratio), form)
+    part = _cut(image, seed, area, ratio, form)
     return resize(part, image_size, interpolation)
 
 
@@ -149,18 +150,31 @@ def resize(image, image_size, interpolation):
         ValueError: if `interpolation` is unknown.
     """
     check_choice("interpolation", interpolation, INTERPOLATIONS)
-    method = "bicubic" if interpolation == "bicubic" else "bilinear"
-    size = (image_size, image_size)
-
-    def resized(antialias):
-        return tf.image.resize(image, size, method, antialias=antialias)
-
     if interpolation == "pycls":
-        return resized(antialias=False)
-    # Without a side that shrinks, antialiasing has no effect but is still slow.
-    shrinks = tf.reduce_any(tf.shape(image)[:2] > image_size)
-    levels = tf.cond(shrinks, lambda: resized(antialias=True), lambda: resized(antialias=False))
-    return tf.clip_by_value(levels, 0.0, 255.0) if method == "bicubic" else levels
+        return tf.image.resize(image, (image_size, image_size))
+    channels = image.shape[-1]
+    width = tf.shape(image)[1]
+    # TensorFlow's kernel is fast along columns, whose neighbours are in different rows, and slow
+    # along rows. So both passes resize columns.
+    x = _resized_columns(tf.reshape(image, [-1, width * channels]), image_size, interpolation)
+    x = tf.transpose(tf.reshape(x, [image_size, width, channels]), [1, 0, 2])
+    x = _resized_columns(tf.reshape(x, [width, -1]), image_size, interpolation)
+    x = tf.transpose(tf.reshape(x, [image_size, image_size, channels]), [1, 0, 2])
+    return tf.clip_by_value(x, 0.0, 255.0) if interpolation == "bicubic" else x
+
+
+def _resized_columns(x, size, interpolation):
+    """Resizes `(height, width)` to `(size, width)`, antialiased."""
+    scale = size / tf.cast(tf.shape(x)[0], tf.float32)
+    # A row is one pixel with many channels.
+    return tf.raw_ops.ScaleAndTranslate(
+        images=x[None, :, None],
+        size=[size, 1],
+        scale=tf.stack([scale, 1.0]),
+        translation=[0.0, 0.0],
+        kernel_type="keyscubic" if interpolation == "bicubic" else "triangle",
+        antialias=True,
+    )
 
 
 def resize_map(pixels, image_size):
@@ -169,33 +183,31 @@ def resize_map(pixels, image_size):
     return tf.image.resize(pixels[..., None], size, "nearest")[..., 0]
 
 
-def _cut(image, box_of, form):
-    """Crops an image to the box `box_of(shape)`; returns uint8 `(height, width, channels)`.
+def _cut(image, seed, area, ratio, form):
+    """Crops an image to a random box; returns uint8 `(height, width, channels)`.
 
     `form` is the channels, whether EXIF metadata turns the image, and the largest number of pixels.
     """
     channels, exif_orientation, max_pixels = form
 
-    def of_whole():
-        return _slice(decoded(image, *form), box_of)
+    def of_whole(image, seed):
+        whole = decoded(image, *form)
+        box = crop_box(tf.shape(whole)[:2], seed, area, ratio)
+        part = whole[box.top : box.top + box.height, box.left : box.left + box.width]
+        return tf.ensure_shape(part, [None, None, whole.shape[-1]])
 
-    def of_part():
-        return _decode_and_cut(limited(image, max_pixels), box_of)
+    def of_part(image, seed):
+        shape = tf.io.extract_jpeg_shape(image)[:2]
+        image = with_size(image, tf.cast(shape, tf.int64), max_pixels)
+        return _decoded_box(image, shape, crop_box(shape, seed, area, ratio))
 
     if image.dtype != tf.string or channels != 3 or exif_orientation:
-        return of_whole()
-    return tf.cond(tf.io.is_jpeg(image), of_part, of_whole)
+        return of_whole(image, seed)
+    return case(tf.io.is_jpeg(image), [of_whole, of_part], image, seed)
 
 
-def _slice(image, box_of):
-    box = box_of(tf.shape(image)[:2])
-    part = image[box.top : box.top + box.height, box.left : box.left + box.width]
-    return tf.ensure_shape(part, [None, None, image.shape[-1]])
-
-
-def _decode_and_cut(image_bytes, box_of):
-    shape = tf.io.extract_jpeg_shape(image_bytes)
-    box = box_of(shape[:2])
+def _decoded_box(image_bytes, shape, box):
+    """Decodes a box of a JPEG of shape `(height, width)`."""
     # Most JPEGs store colors at half the resolution. Decode one more pixel on both sides, so that
     # colors are interpolated as in the whole image.
     left = tf.maximum(box.left - 1, 0)

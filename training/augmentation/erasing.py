@@ -5,6 +5,7 @@ import tensorflow as tf
 from regnet_tf._checks import check_choice
 
 from .boxes import random_box
+from .branches import case
 
 #: mode -> ranges of the box' share of the image's area, and of its width divided by its height.
 _SHAPES = {
@@ -35,18 +36,21 @@ def random_erasing(image, seed, probability, mode="zero"):
     """
     check_choice("erasing_mode", mode, ERASING_MODES)
     whether, where, what = tf.unstack(tf.random.split(seed, 3))
-    shape = tf.shape(image)
-    fits, box = random_box(shape[:2], where, *_SHAPES[mode], least=0, margin=1)
 
-    def erased():
-        size = tf.stack([box.height, box.width, shape[2]])
-        after = shape[:2] - tf.stack([box.top + box.height, box.left + box.width])
-        around = [[box.top, after[0]], [box.left, after[1]], [0, 0]]
-        kept = tf.pad(tf.zeros(size), around, constant_values=1.0)
-        result = image * kept
-        if mode == "pixel":
-            result += tf.pad(tf.random.stateless_normal(size, what), around)
-        return tf.ensure_shape(result, image.shape)
+    def erased(image, where, what):
+        fits, box = random_box(tf.shape(image)[:2], where, *_SHAPES[mode], least=0, margin=1)
+        return tf.cond(fits, lambda: _overwritten(image, box, what, mode), lambda: image)
 
-    erase = fits & (tf.random.stateless_uniform([], whether) < probability)
-    return tf.cond(erase, erased, lambda: image)
+    erase = tf.random.stateless_uniform([], whether) < probability
+    return case(erase, [lambda image, *_: image, erased], image, where, what)
+
+
+def _overwritten(image, box, seed, mode):
+    height, width, channels = tf.unstack(tf.shape(image))
+    size = tf.stack([box.height, box.width, channels])
+    below, right = height - box.top - box.height, width - box.left - box.width
+    around = [[box.top, below], [box.left, right], [0, 0]]
+    result = image * tf.pad(tf.zeros(size), around, constant_values=1.0)
+    if mode == "pixel":
+        result += tf.pad(tf.random.stateless_normal(size, seed), around)
+    return tf.ensure_shape(result, image.shape)

@@ -43,6 +43,7 @@ def cutmix(images, labels, seed, alpha):
     Returns:
         `(images, labels)` of the same shapes.
     """
+    images = tf.convert_to_tensor(images)
     size_seed, place_seed = tf.unstack(tf.random.split(seed))
     shape = tf.shape(images)[1:3]
     sides = tf.cast(shape, tf.float32)
@@ -50,12 +51,14 @@ def cutmix(images, labels, seed, alpha):
     middle = tf.cast(tf.random.stateless_uniform([2], place_seed) * sides, tf.int32)
     low, high = tf.maximum(middle - half, 0), tf.minimum(middle + half, shape)
 
+    # Copies of parts are several times faster than a mask.
+    rows = images[:, low[0] : high[0]]
+    box = _partners(rows[:, :, low[1] : high[1]])
+    rows = tf.concat([rows[:, :, : low[1]], box, rows[:, :, high[1] :]], axis=2)
+    mixed = tf.concat([images[:, : low[0]], rows, images[:, high[0] :]], axis=1)
     size = high - low
-    box = tf.pad(tf.ones(size), tf.stack([low, shape - high], axis=1))[None, :, :, None]
-    # `tf.where` would be several times slower.
-    mixed = images * (1 - box) + _partners(images) * box
     share = tf.cast(tf.reduce_prod(size), tf.float32) / tf.reduce_prod(sides)
-    return mixed, _weighted(labels, 1.0 - share)
+    return tf.ensure_shape(mixed, images.shape), _weighted(labels, 1.0 - share)
 
 
 def mix(images, labels, seed, mixup_alpha, cutmix_alpha):

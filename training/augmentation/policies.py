@@ -14,6 +14,7 @@ import tensorflow as tf
 from regnet_tf._checks import check
 
 from . import geometry, operations
+from .branches import case
 
 #: The mean color of ImageNet's photographs.
 GRAY = (124.0, 116.0, 104.0)
@@ -244,17 +245,8 @@ def draw_trivial_augment(seed):
 
 def _apply(table, image, index, level, signed, fill):
     """Applies the operation at an index of a table. The others are not computed."""
-    inputs = [image, level, signed, tf.constant(fill, tf.float32)]
-    signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in inputs]
-    # `tf.switch_case` puts all branches into one graph. Skipping the other branches would then take
-    # about as long as computing the wanted one.
-    return tf.raw_ops.StatelessCase(
-        branch_index=index,
-        input=inputs,
-        Tout=[image.dtype],
-        branches=[_traced(change).get_concrete_function(*signature) for change in table.values()],
-        output_shapes=[image.shape],
-    )[0]
+    branches = [_traced(change) for change in table.values()]
+    return case(index, branches, image, level, signed, tf.constant(fill, tf.float32))
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from regnet_tf._files import print_paths
 
 from ..loop.loading import load_for
 from ..recipes import RECIPES, choosing, get_recipe
-from . import sheet, speed, target_of, torchvision_loader
+from . import sheet, speed, target_of, torch_loader
 from .checking import naming_damaged_files
 from .description import describe
 
@@ -27,7 +27,7 @@ def inspect(
     out=None,
     wished_speed=WISHED_SPEED,
     seconds=SECONDS,
-    compare_torchvision=False,
+    compare_torch=False,
 ):
     """Prints counts and the speed of the input pipeline, and writes a sheet of training images.
 
@@ -41,7 +41,7 @@ def inspect(
         out: `Path` of the sheet, a PNG file; None for a file in `runs/inspection`.
         wished_speed: images per second that the device consumes.
         seconds: duration of the measurement.
-        compare_torchvision: whether to measure torchvision's loader as well.
+        compare_torch: whether to measure PyTorch's loader with the same augmentation as well.
 
     Raises:
         UserError, ValueError: before any work, if an argument is unknown, missing or out of range.
@@ -53,10 +53,10 @@ def inspect(
     data = load_for(recipe, data_dir)
     if batch_size is None and recipe.schedule.batch_size > data.train.size:
         recipe = recipe.replace({"schedule.batch_size": data.train.size})
-    if compare_torchvision:
+    if compare_torch:
         if not (Path(name) / "train").is_dir() or data.target != "class":
             raise UserError(f"The comparison needs a folder of images, not {name}.")
-        torchvision_loader.import_torchvision()
+        torch_loader.import_torchvision()
 
     print("\n".join([describe(data), *data.notes]))
     path = out or Path("runs/inspection") / f"{_file_name(name)}.png"
@@ -67,9 +67,9 @@ def inspect(
         pixels = recipe.images.size
         print(f"The input pipeline alone, {pixels} pixels, batches of {size}:", flush=True)
         _print_speed(speed.measure(data.train, recipe, classes, seconds), wished_speed)
-    if compare_torchvision:
+    if compare_torch:
         folder = Path(name) / "train"
-        compared = torchvision_loader.compare(folder, data.train, recipe, classes, seconds=seconds)
+        compared = torch_loader.compare(folder, data.train, recipe, classes, seconds=seconds)
         print_comparison(compared)
 
 
@@ -103,13 +103,14 @@ def _cores(count):
 
 
 def print_comparison(compared):
-    """Prints a `training.data.torchvision_loader.Comparison`."""
-    print("The same files in turns with torchvision's loader, medians and ranges:")
-    for name, rates in (("here", compared.ours), ("torchvision", compared.theirs)):
-        middle, low, high = statistics.median(rates), min(rates), max(rates)
-        print(f"  {middle:>12,.0f} images/s {name} ({low:,.0f} to {high:,.0f})")
+    """Prints a `training.data.torch_loader.Comparison`."""
+    print("In turns with PyTorch's loader, the same files and augmentation, medians and ranges:")
+    for name, rates in (("here", compared.ours), ("PyTorch", compared.theirs)):
+        for unit, speeds in zip(("s", "s of CPU time"), zip(*rates, strict=True), strict=True):
+            middle, low, high = statistics.median(speeds), min(speeds), max(speeds)
+            print(f"  {middle:>12,.0f} images/{unit} {name} ({low:,.0f} to {high:,.0f})")
     low, high = min(compared.ratios), max(compared.ratios)
-    print(f"  {compared.ratio:>12.2f} times as fast ({low:.2f} to {high:.2f})")
+    print(f"  {compared.ratio:>12.2f} times as fast by CPU time ({low:.2f} to {high:.2f})")
 
 
 def _file_name(name):

@@ -21,7 +21,10 @@ def made_ahead(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
     Autotuning is off. TensorFlow 2.21 stops the tuning thread with a signal that the thread may
     miss. The end of an iterator would then wait up to a minute for that thread.
+
+    Each operation has one thread, as `parallel_map` gives every core an image or a batch.
     """
     options = tf.data.Options()
+    options.threading.max_intra_op_parallelism = 1
     options.autotune.enabled = False
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)

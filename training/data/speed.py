@@ -4,14 +4,28 @@ import dataclasses
 import math
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from regnet_tf._cpu import available_cores
+from regnet_tf._errors import import_optional
 
 from .batches import training_batches
 from .splits import Split
 
 _ENDLESS = 1_000_000  # epochs
+
+
+class Rate(NamedTuple):
+    """The speed of one measurement.
+
+    Attributes:
+        per_second: images per second.
+        per_cpu_second: images per second of CPU time of all cores together. Other programs on the
+            machine change it little.
+    """
+
+    per_second: float
+    per_cpu_second: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +60,8 @@ def measure(split: Split, recipe: Any, classes: int, seconds: float = 5.0) -> Sp
         seconds: duration of the measurement, without the first batch.
     """
     batches = iter(endless_batches(split, recipe, classes))
-    return Speed(rate(batches, recipe.schedule.batch_size, seconds), available_cores())
+    measured = rate(batches, recipe.schedule.batch_size, seconds)
+    return Speed(measured.per_second, available_cores())
 
 
 def endless_batches(split, recipe, classes):
@@ -55,8 +70,8 @@ def endless_batches(split, recipe, classes):
     return training_batches(split, recipe.replace(endless), classes)
 
 
-def rate(batches: Iterator, batch_size: int, seconds: float, warmup: int = 1) -> float:
-    """Returns the images per second of an iterator of batches.
+def rate(batches: Iterator, batch_size: int, seconds: float, warmup: int = 1) -> Rate:
+    """Returns the speed of an iterator of batches.
 
     Args:
         batches: an endless iterator.
@@ -67,9 +82,17 @@ def rate(batches: Iterator, batch_size: int, seconds: float, warmup: int = 1) ->
     """
     for _ in range(warmup):
         next(batches)
-    start, images, elapsed = time.perf_counter(), 0, 0.0
+    start, used = time.perf_counter(), cpu_seconds()
+    images, elapsed = 0, 0.0
     while elapsed < seconds:
         next(batches)
         images += batch_size
         elapsed = time.perf_counter() - start
-    return images / elapsed
+    return Rate(images / elapsed, images / (cpu_seconds() - used))
+
+
+def cpu_seconds() -> float:
+    """Returns the CPU time of this process and of its running child processes, in seconds."""
+    process = import_optional("psutil").Process()
+    times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return sum(one.user + one.system for one in times)
