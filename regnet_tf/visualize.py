@@ -69,6 +69,10 @@ def draw_boxes(
 
     Raises:
         MissingPackageError: if matplotlib is not installed.
+
+    Examples:
+        >>> image = regnet_tf.load_image("photo.jpg")
+        >>> visualize.draw_boxes(image, [((0.1, 0.4, 0.8, 0.6), "rocket", 0.9)], "boxes.png")
     """
     image = np.asarray(image)
     figure = _figure((6, 6 * image.shape[0] / image.shape[1]))

@@ -325,7 +325,7 @@ def test_a_table_of_several_classes_an_image(photos, tmp_path):
 
 
 def test_maps_keep_their_ignored_pixels():
-    predictor = Predictor("net", 3, None, False, None, tuple("abc"), None, of_pixels=True)
+    predictor = Predictor("net", 3, None, False, None, tuple("abc"), None, named="pixels")
     data = SimpleNamespace(target="pixels", class_names=("c", "a"), only_its_classes=False)
     maps = np.array([[[0, 1], [255, 0]]])
     _, batches = matched(predictor, data, tf.data.Dataset.from_tensors((0, maps)))

@@ -26,6 +26,13 @@ class Detections(ClassNames, keras.layers.Layer):
     Input: list of offsets `(batch, anchors, 4)` and logits `(batch, anchors, classes)`.
     Output shape: `(batch, anchors, 4 + classes)`: top, left, bottom and right of a box as shares of
     the image; then the probability of each class by itself.
+
+    Examples:
+        >>> anchors = {"min_level": 3, "max_level": 3, "num_scales": 1, "aspect_ratios": [1.0]}
+        >>> anchors["anchor_size"] = 2.0
+        >>> detections = regnet_tf.keras_hub.Detections(anchors, 64, class_names=("cat", "dog"))
+        >>> detections([np.zeros((1, 64, 4)), np.zeros((1, 64, 2))]).shape
+        TensorShape([1, 64, 6])
     """
 
     def __init__(
