@@ -1,6 +1,6 @@
-"""A hook of mkdocs that names the column of each cell, for screens too narrow for a table.
+"""A hook of mkdocs that tells `stylesheets/tables.css` the columns of each table.
 
-`stylesheets/tables.css` shows each row as a list there.
+It shows tables of many columns smaller. On narrow screens, it shows each row as a list.
 """
 
 from markdown import Extension
@@ -16,7 +16,7 @@ def on_config(config):
 
 
 class ColumnNames(Extension):
-    """Writes the heading of its column into each cell of a table, as `data-column`."""
+    """Writes `data-columns`, 1 to n, into tables, and headings into cells, as `data-column`."""
 
     def extendMarkdown(self, md):
         """Called by Python-Markdown."""
@@ -27,6 +27,7 @@ class _Namer(Treeprocessor):
     def run(self, root):
         for table in root.iter("table"):
             names = ["".join(heading.itertext()) for heading in table.iter("th")]
+            table.set("data-columns", " ".join(str(n) for n in range(1, len(names) + 1)))
             for row in table.iterfind("tbody/tr"):
                 for cell, name in zip(row, names, strict=False):
                     cell.set("data-column", name)

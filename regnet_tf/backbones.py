@@ -81,10 +81,11 @@ def backbone(
     The other arguments are those of `build_regnet`.
 
     Returns:
-        A functional `keras.Model` that outputs a dict, `{"P2": ..., "P5": ...}`. The maps have
-        shape `(batch, ceil(height / stride), ceil(width / stride), channels)`; `feature_info` gives
-        their strides and channels. Under mixed precision they have the policy's compute dtype. The
-        model has `pyramid_outputs`, so it can be the `image_encoder` of KerasHub's models.
+        A functional `keras.Model` that outputs a dict with a map for each level, "P2" to "P5" by
+        default. The maps have shape `(batch, ceil(height / stride), ceil(width / stride),
+        channels)`; `feature_info` gives their strides and channels. Under mixed precision they have
+        the policy's compute dtype. The model has `pyramid_outputs`, so it can be the
+        `image_encoder` of KerasHub's models.
 
     Raises:
         ValueError: if an argument is out of range (the message names it), or for weights that do
@@ -136,7 +137,8 @@ def feature_layers(model: keras.Model) -> dict[str, keras.KerasTensor]:
         model: made by `backbone` or `build_regnet`, or by `fuse` from their models.
 
     Returns:
-        `{"P1": ..., "P2": ...}`: the symbolic tensors of all levels that the model computes.
+        A dict from "P1", "P2" and so on to the symbolic tensors of all levels that the model
+        computes.
 
     Raises:
         ValueError: for a model without a stem and stages.
@@ -180,7 +182,7 @@ def feature_info(model: keras.Model) -> dict[str, FeatureInfo]:
             described.
 
     Returns:
-        `{"P2": FeatureInfo(channels=..., stride=..., layer="stage_1"), ...}`.
+        A dict from the name of each level, such as "P2", to its `FeatureInfo`.
 
     Raises:
         ValueError: for a model without a stem and stages.

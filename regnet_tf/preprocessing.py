@@ -404,7 +404,7 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
         data_format: "channels_last" or "channels_first"; default: Keras' setting.
 
     Returns:
-        float32 of the same shape: a new array for an array, a tensor for a tensor.
+        float32 of the same shape, a new array for an array and a tensor for a tensor.
 
     Raises:
         ValueError: for another shape or `data_format`.

@@ -179,7 +179,7 @@ def grad_cam(
         path: path of the PNG or JPEG file to write, or None.
 
     Returns:
-        The image with the heat map: a uint8 array `(height, width, 3)`.
+        The image with the heat map, a uint8 array `(height, width, 3)`.
 
     Raises:
         ValueError: if an argument does not fit; the message names it.

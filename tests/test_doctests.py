@@ -80,7 +80,11 @@ def test_example_of_a_model_function():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("function", [*filter(is_model_function, examples_of("regnet_tf.models"))])
+@pytest.mark.parametrize(
+    "function",
+    [*filter(is_model_function, examples_of("regnet_tf.models"))],
+    ids=lambda function: function.name,
+)
 def test_examples_of_the_model_functions(function):
     run([function])
 
