@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from matplotlib.figure import Figure
 from PIL import Image
 
 from export import boxes as exported_boxes
@@ -20,11 +21,12 @@ from regnet_tf._opening import open_predictor
 from regnet_tf._predictors import of_keras
 from regnet_tf.command import predict
 from regnet_tf.visualize import draw_boxes
-from training import evaluate
-from training.data import DataSet, digit_scenes, load, target_of
+from training import data_command, evaluate
+from training.data import DataSet, digit_scenes, inspection, load, sheet, target_of
 from training.data.boxes import padded
 from training.data.table import TableSplit
 from training.evaluation.matching import matched, task_for
+from training.figures import draw_box
 from training.loop.train import train_and_evaluate
 from training.recipes import get_recipe
 from training.tasks import Detection
@@ -92,6 +94,42 @@ def test_coco_folder(tmp_path):
     expected = [[[0.25, 0.25, 0.75, 0.75, 1]], [[-1] * 5]]
     np.testing.assert_array_equal(data.train.labels, np.array(expected, "float32"))
     assert data.train.paths[0].endswith("train/a.png") and "1 crowds" in data.notes[0]
+
+
+def test_a_box_is_drawn_around_its_object():
+    axes = Figure().subplots()
+    axes.imshow(np.zeros((20, 40, 3)))
+    label = padded([[(0.25, 0.5, 0.75, 1, 1)], [(0, 0, 1, 1, 0)] * 2])[0]
+    sheet._draw_boxes(axes, label, (20, 40, 3), ("cat", "dog"))
+    (box,), (text,) = axes.patches, axes.texts
+    assert box.get_bbox().extents == pytest.approx([19.5, 4.5, 39.5, 14.5])
+    assert text.get_text() == "dog" and text.get_va() == "bottom"
+
+
+def test_the_name_of_a_box_at_the_upper_edge_is_inside_it():
+    axes = Figure().subplots()
+    axes.imshow(np.zeros((20, 40, 3)))
+    draw_box(axes, np.array([0, 0, 10, 10]), "dog")
+    assert axes.texts[0].get_va() == "top"
+
+
+@pytest.mark.parametrize("kind", ["digits", "photos"])
+def test_inspect_boxes(kind, few_scenes, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sheet, "_ROWS", 1)
+    drawn = []
+    monkeypatch.setattr(sheet, "draw_box", lambda axes, box, text: drawn.append((*box, text)))
+    if kind == "digits":
+        monkeypatch.setattr(inspection, "load_for", lambda *_: few_scenes[0])
+    name = "digit_boxes" if kind == "digits" else coco_folder(tmp_path / "photos")
+    out = tmp_path / "sheet.png"
+    assert data_command.main(["inspect", str(name), "--out", str(out), "--seconds", "0.1"]) == 0
+    printed = capsys.readouterr().out
+    assert f"{out}  training images of the recipe detection_scenes" in printed
+    if kind == "photos":
+        assert "2 classes in this order: cat (0 + 0), dog (1 + 1)" in printed
+        assert set(drawn) == {(16, 16, 48, 48, "dog")}  # of 64 pixels
+    else:
+        assert 8 <= len(drawn) <= 24
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ def source(photos, tmp_path_factory):
         ("photos", "classes", "w", "finetune"),
         ("photos", "pixels", "w", "finetune_segmentation"),
         ("photos", "pixels", None, "from_scratch_segmentation"),
+        ("photos", "boxes", None, "detection_scenes"),
     ],
 )
 def test_recipe_that_suits_the_data(data, target, weights, name):

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from regnet_tf._boxes import SIDES
 from regnet_tf._errors import import_optional
 from regnet_tf.class_names import readable
 
-from ..figures import write_figure
+from ..figures import draw_box, named, write_figure
 from .batches import training_batches
+from .boxes import NONE
 
 _COLUMNS, _ROWS = 8, 5
 _LONGEST_NAME = 24  # letters that fit above an image
@@ -42,6 +44,8 @@ def write_sheet(path, data, recipe):
         axes.imshow(shown[..., 0] if shown.shape[-1] == 1 else shown, cmap="gray", vmin=0, vmax=1)
         if data.target == "pixels":
             _draw_map(axes, label)
+        elif data.target == "boxes":
+            _draw_boxes(axes, label, shown.shape, data.class_names)
         else:
             text = title if data.target == "class" else titles
             axes.set_title(text(label, data.class_names), fontsize=7)
@@ -96,6 +100,12 @@ def _draw_map(axes, label):
     pixels = np.ma.masked_where(ignored, label.argmax(-1))
     colors = _colors(label.shape[-1])
     axes.imshow(pixels, cmap=colors, vmin=0, vmax=colors.N - 1, alpha=0.5, interpolation="nearest")
+
+
+def _draw_boxes(axes, label, shape, class_names):
+    """Draws the boxes of an image, each with the name of its class."""
+    for *box, place in label[label[:, SIDES] != NONE]:
+        draw_box(axes, np.array(box) * np.tile(shape[:2], 2), named(class_names[int(place)]))
 
 
 def _draw_legend(figure, class_names):

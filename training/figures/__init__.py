@@ -1,7 +1,7 @@
 """Figures of training runs and evaluations, with matplotlib. No window system is needed."""
 
-from .boxes import Boxes, boxes
-from .canvas import empty_figure, write_figure
+from .boxes import Boxes, boxes, draw_box
+from .canvas import empty_figure, named, write_figure
 from .classes import classes
 from .confusion import confusion
 from .curves import curves
@@ -18,6 +18,8 @@ __all__ = [
     "classes",
     "confusion",
     "curves",
+    "draw_box",
     "empty_figure",
+    "named",
     "write_figure",
 ]

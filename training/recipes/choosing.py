@@ -22,7 +22,7 @@ def choose(data: str | None, target: str, weights: str | None) -> tuple[str, str
 
     Args:
         data: name or folder of the data set; None for the digits.
-        target: what has classes in it: "class", "classes" or "pixels".
+        target: what has classes in it: "class", "classes", "pixels" or "boxes".
         weights: initial weights, or None.
 
     Returns:
@@ -38,6 +38,9 @@ def choose(data: str | None, target: str, weights: str | None) -> tuple[str, str
         return name, f"Recipe {name}, as --weights is given. --recipe names another one."
     if data in _OWN:
         return _OWN[data], f"Recipe {_OWN[data]}, as the data set has it."
+    if target == "boxes":
+        name = _OWN["digit_boxes"]
+        return name, f"Recipe {name}, as the data set has boxes. --recipe names another one."
     pixels = target == "pixels"
     name, other = "from_scratch", "finetune"
     if pixels:
