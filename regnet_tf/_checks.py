@@ -109,7 +109,7 @@ def check_label_lines(of, names):
         if not ok:
             raise UserError(
                 f"{of} must be names of one line each, none of them empty, without control"
-                f" characters and without blanks at the ends. Received: {name!r}"
+                f" characters and without blanks at the ends. Received: {shown(name)}"
             )
 
 

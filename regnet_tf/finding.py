@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from regnet_tf._checks import shown
 from regnet_tf._errors import UserError, nearest
 from regnet_tf._keras_files import saved_config
 from regnet_tf.facts import at_size
@@ -62,7 +63,7 @@ def find_weights(weights: str | os.PathLike, argument: str = "weights") -> Found
     if kind is None and not path.exists() and "/" not in text and "\\" not in text:
         raise UserError(
             f"`{argument}` must be a tag of published weights, a path or hf://user/name."
-            f" Received: {text!r}."
+            f" Received: {shown(text)}."
             + nearest(text, list_weights(), count=4)
             + " `list_weights()` gives all tags."
         )

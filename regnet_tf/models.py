@@ -18,6 +18,7 @@ from regnet_tf._checks import (
     check_int,
     check_number,
     is_int,
+    shown,
 )
 from regnet_tf._errors import UserError, nearest
 from regnet_tf._internals import all_layers
@@ -468,5 +469,5 @@ def _check_activation(activation):
     except (ValueError, TypeError) as error:
         raise ValueError(
             "`classifier_activation` must be None or an activation that Keras knows. "
-            f"Received: classifier_activation={activation!r}"
+            f"Received: classifier_activation={shown(activation)}"
         ) from error

@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple, TypeGuard
 
+from regnet_tf._checks import shown
 from regnet_tf._errors import nearest
 from regnet_tf.class_names import imagenet_synsets
 from regnet_tf.preprocessing import Preprocessing
@@ -175,7 +176,7 @@ def weights_info(tag: str) -> WeightsInfo:
     info = _table().get(tag)
     if info is None:
         raise ValueError(
-            f"`weights` must be a known tag. Received: weights={tag!r}."
+            f"`weights` must be a known tag. Received: weights={shown(tag)}."
             + nearest(tag, _table(), count=4)
             + " `list_weights()` gives them all."
         )

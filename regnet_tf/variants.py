@@ -26,6 +26,7 @@ from regnet_tf._checks import (
     check_strides,
     plain,
     replaced,
+    shown,
 )
 from regnet_tf._errors import UserError, nearest_names
 from regnet_tf._files import read_json
@@ -425,7 +426,7 @@ def variant_key(name: str) -> str:
         near = nearest_names(str(name).lower(), lowered, count=4)
         hint = f" Nearest: {', '.join(lowered[n] for n in near)}." if near else ""
         raise ValueError(
-            f"`name` must be a known RegNet. Received: name={name!r}.{hint}"
+            f"`name` must be a known RegNet. Received: name={shown(name)}.{hint}"
             " `list_variants()` gives them all."
         )
     return known[name.lower()]
