@@ -143,16 +143,17 @@ def check_int(name, value, minimum, maximum=None):
 
 def check_stride(name, value):
     """Raises ValueError unless `value` is a stride that blocks and stems accept."""
-    check(name, value, is_int(value) and value in (1, 2), "1 or 2")
+    check(name, value, _is_stride(value), "1 or 2")
 
 
 def check_strides(name, value):
     """Raises ValueError unless `value` is a stride of all stages, or a tuple of one for each."""
-    ok = isinstance(value, tuple) and all(is_int(one) and one in (1, 2) for one in value)
-    if not ok:
-        check(
-            name, value, is_int(value) and value in (1, 2), "1 or 2, or one of them for each stage"
-        )
+    strides = value if isinstance(value, tuple) else (value,)
+    check(name, value, all(map(_is_stride, strides)), "1 or 2, or one of them for each stage")
+
+
+def _is_stride(value):
+    return is_int(value) and value in (1, 2)
 
 
 def check_number(name, value, minimum=None, above=None, below=None, maximum=None):

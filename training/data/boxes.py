@@ -4,8 +4,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from regnet_tf._boxes import SIDES
+
 #: The class, and each side of the box, of a row that is no box.
 NONE = -1
+
+
+def without_padding(labels: np.ndarray) -> np.ndarray:
+    """Returns the rows of labels that are boxes, `(boxes, 5)`.
+
+    Args:
+        labels: of one image or of several ones, as `padded` makes them.
+    """
+    return labels[labels[..., SIDES] != NONE]
 
 
 def padded(boxes: Sequence[Sequence[Sequence[float]]]) -> np.ndarray:

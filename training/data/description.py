@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from regnet_tf._boxes import SIDES
+
+from .boxes import without_padding
 from .dataset import DataSet
 from .splits import Split
 from .table import TableSplit
@@ -40,8 +43,8 @@ def class_counts(split: Split, classes: int) -> np.ndarray | None:
     if not isinstance(split, TableSplit) or split.target == "pixels":
         return None
     if split.target == "boxes":
-        found = split.labels[..., -1]
-        return np.bincount(found[found >= 0].astype(int), minlength=classes)
+        found = without_padding(split.labels)[:, SIDES]
+        return np.bincount(found.astype(int), minlength=classes)
     if split.target == "classes":
         return split.labels.sum(0, dtype=int)
     return np.bincount(split.labels, minlength=classes)

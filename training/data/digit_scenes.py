@@ -48,13 +48,8 @@ def load():
     Raises:
         UserError: if scikit-learn or matplotlib is not installed.
     """
-    class_names, train, test = digits.load()
-    photographs = _photographs()
-    return (
-        ("photograph", *class_names),
-        _scenes(train, photographs, TRAIN_SCENES, seed=0),
-        _scenes(test, photographs, TEST_SCENES, seed=1),
-    )
+    class_names, *splits = _loaded(_scenes, (TRAIN_SCENES, TEST_SCENES), seed=0)
+    return ("photograph", *class_names), *splits
 
 
 def load_boxes():
@@ -69,13 +64,7 @@ def load_boxes():
     Raises:
         UserError: if scikit-learn or matplotlib is not installed.
     """
-    class_names, train, test = digits.load()
-    photographs = _photographs()
-    return (
-        class_names,
-        _boxed(train, photographs, TRAIN_SCENES, seed=0),
-        _boxed(test, photographs, TEST_SCENES, seed=1),
-    )
+    return _loaded(_boxed, (TRAIN_SCENES, TEST_SCENES), seed=0)
 
 
 def load_crops():
@@ -87,13 +76,15 @@ def load_crops():
     Raises:
         UserError: if scikit-learn or matplotlib is not installed.
     """
-    class_names, train, test = digits.load()
+    return _loaded(_crops, (TRAIN_CROPS, TEST_CROPS), seed=2)
+
+
+def _loaded(make, counts, seed):
+    """Returns the names of the digits, and what `make` draws of each split; seeds count up."""
+    class_names, *splits = digits.load()
     photographs = _photographs()
-    return (
-        class_names,
-        _crops(train, photographs, TRAIN_CROPS, seed=2),
-        _crops(test, photographs, TEST_CROPS, seed=3),
-    )
+    parts = zip(splits, counts, (seed, seed + 1), strict=True)
+    return class_names, *(make(split, photographs, count, one) for split, count, one in parts)
 
 
 def _photographs():

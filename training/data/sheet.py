@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from regnet_tf._boxes import SIDES
 from regnet_tf._errors import import_optional
 from regnet_tf.class_names import readable
 
 from ..figures import draw_box, named, write_figure
 from .batches import training_batches
-from .boxes import NONE
+from .boxes import without_padding
 
 _COLUMNS, _ROWS = 8, 5
 _LONGEST_NAME = 24  # letters that fit above an image
@@ -104,7 +103,7 @@ def _draw_map(axes, label):
 
 def _draw_boxes(axes, label, shape, class_names):
     """Draws the boxes of an image, each with the name of its class."""
-    for *box, place in label[label[:, SIDES] != NONE]:
+    for *box, place in without_padding(label):
         draw_box(axes, np.array(box) * np.tile(shape[:2], 2), named(class_names[int(place)]))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from regnet_tf._boxes import SIDES
 from regnet_tf._errors import UserError
 from regnet_tf._predictors import Predictor
 
@@ -101,8 +102,8 @@ def _renumbered(places):
     table = tf.constant([*places, -1], tf.float32)  # the class of no box is -1, the last place
 
     def renumber(images, labels):
-        classes = tf.cast(labels[..., 4:], tf.int32) % len(table)
-        return images, tf.concat([labels[..., :4], tf.gather(table, classes)], -1)
+        classes = tf.cast(labels[..., SIDES:], tf.int32) % len(table)
+        return images, tf.concat([labels[..., :SIDES], tf.gather(table, classes)], -1)
 
     return renumber
 

@@ -143,7 +143,8 @@ class Training:
         """Returns the training of a recipe with a data set, and with its teacher if it has one."""
         task = task_of(recipe, data.target)
         if isinstance(task, Detection):
-            return cls(task.loss, task.loss, task.accuracy, recipe.schedule.accumulation)
+            loss = task.loss  # each access makes another object, and two would be computed twice
+            return cls(loss, loss, task.accuracy, recipe.schedule.accumulation)
         weights = None
         if recipe.loss.class_weights == "balanced":
             weights = balanced_weights(data.train, len(data.class_names), recipe.images.max_pixels)

@@ -12,13 +12,13 @@ import numpy as np
 import tensorflow as tf
 
 import regnet_tf
-from regnet_tf import RegNetConfig
 from regnet_tf._boxes import SIDES, detections
 from regnet_tf._errors import import_optional
 from regnet_tf._internals import retinanet_label_encoder
 from regnet_tf._predictors import Predictor
 
 from .. import figures
+from ..data.boxes import without_padding
 from ..recipes.parts import Detector, Images, Network
 from . import scores
 from .classification import shown
@@ -123,10 +123,6 @@ class Detection(Task):
         loss, anchors, right = map(float, means[:3])
         return {"loss": loss / max(anchors, 1e-12), "accuracy": right / max(anchors, 1e-12)}
 
-    def cost(self, model: keras.Model, config: RegNetConfig, image_size: int) -> dict[str, int]:
-        """Returns the number of trainable "parameters"."""
-        return {"parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables)}
-
     def evaluate(
         self,
         predictor: Predictor,
@@ -145,7 +141,7 @@ class Detection(Task):
         first: list[figures.Boxes] = []
         for images, labels, outputs in scored(predictor, batches):
             for image, boxes, of_image in zip(images, labels, detections(outputs), strict=True):
-                truth.append(boxes[boxes[:, 4] >= 0])
+                truth.append(without_padding(boxes))
                 found.append(of_image)
                 if len(first) < _SHOWN:
                     first.append(figures.Boxes(predictor.picture(image), truth[-1], found[-1]))

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 import regnet_tf
-from regnet_tf import RegNetConfig
 from regnet_tf._predictors import Predictor
 
 from .. import figures
@@ -83,10 +82,6 @@ class Segmentation(Task):
         classes = round(len(counts) ** 0.5)
         loss = float(loss) / max(float(np.sum(counts)), 1e-12)  # per pixel
         return {"loss": loss, **_scores(np.reshape(counts, (classes, classes)))}
-
-    def cost(self, model: keras.Model, config: RegNetConfig, image_size: int) -> dict[str, int]:
-        """Returns the number of trainable "parameters"."""
-        return {"parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables)}
 
     def evaluate(
         self,

@@ -1,6 +1,7 @@
 """The interface of a task."""
 
 import abc
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -90,15 +91,15 @@ class Task(abc.ABC):
             means: mean of each row of `measure` over all images.
         """
 
-    @abc.abstractmethod
     def cost(self, model: keras.Model, config: RegNetConfig, image_size: int) -> dict[str, int]:
-        """Returns the cost of a network: the number of "parameters", and more if it is known.
+        """Returns the cost of a network: the number of trainable "parameters", or more if known.
 
         Args:
             model: a network as returned by `build_network`.
             config: its `RegNetConfig`.
             image_size: side of the images, in pixels.
         """
+        return {"parameters": sum(math.prod(v.shape) for v in model.trainable_variables)}
 
     @abc.abstractmethod
     def evaluate(
