@@ -52,6 +52,7 @@ def _train(options, arguments):
     from regnet_tf._files import print_paths
 
     from .loop import directory, strategies, train
+    from .tasks import task_of
 
     strategy = strategies.make_strategy(options.strategy)
     is_chief = strategies.is_chief(strategy)
@@ -77,8 +78,7 @@ def _train(options, arguments):
         _begin_again(error, arguments)
     if is_chief:
         print(train.summary(done))
-        files = directory.FILES.items()
-        print_paths(out, {name: what for name, what in files if (out / name).exists()})
+        print_paths(out, task_of(recipe).written(directory.FILES))
         model = str(out / "model.keras")
         modules = "keras, regnet_tf" if recipe.detector is None else "keras, regnet_tf.keras_hub"
         print(f"Load it: import {modules}; keras.saving.load_model({model!r})")

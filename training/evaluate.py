@@ -229,6 +229,7 @@ def _evaluated(job, data, options):
     from regnet_tf._files import print_paths
 
     from .evaluation import testing
+    from .evaluation.matching import task_for
     from .tasks.notes import about_rare_classes
 
     data, split = data
@@ -269,8 +270,7 @@ def _evaluated(job, data, options):
     print(_line(result, job))
     if rare := result.get("rare_classes"):
         print(about_rare_classes(rare))
-    files = testing.FILES.items()
-    print_paths(folder, {name: what for name, what in files if (folder / name).exists()})
+    print_paths(folder, task_for(predictor, data).written(testing.FILES))
     return {**result, "published": job.published}
 
 

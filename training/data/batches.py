@@ -155,9 +155,6 @@ def test_crop(image, label, target, preprocessing):
         preprocessing: a `regnet_tf.Preprocessing`.
     """
     form = (preprocessing.channels, preprocessing.exif_orientation, preprocessing.max_pixels)
-    if target == "boxes":  # the whole image, as in training, so that boxes stay where they are
-        squash = preprocessing.replace(crop_mode="squash")
-        return squash.resize_and_crop(decoded(image, *form)), label
     image = preprocessing.resize_and_crop(decoded(image, *form))
     if target == "pixels":
         label = tf.cast(cropped_map(_as_map(label, preprocessing), preprocessing), tf.int64)

@@ -143,8 +143,10 @@ class Training:
         """Returns the training of a recipe with a data set, and with its teacher if it has one."""
         task = task_of(recipe, data.target)
         if isinstance(task, Detection):
-            loss = task.loss  # each access makes another object, and two would be computed twice
-            return cls(loss, loss, task.accuracy, recipe.schedule.accumulation)
+            of_boxes = (
+                task.loss
+            )  # each access makes another object, and two would be computed twice
+            return cls(of_boxes, of_boxes, task.accuracy, recipe.schedule.accumulation)
         weights = None
         if recipe.loss.class_weights == "balanced":
             weights = balanced_weights(data.train, len(data.class_names), recipe.images.max_pixels)

@@ -16,6 +16,7 @@ from regnet_tf._checks import (
 from regnet_tf.decoders import DECODERS
 from regnet_tf.optimizers import UNDECAYED
 from regnet_tf.preprocessing import (
+    CROP_MODES,
     IMAGENET_MEAN,
     IMAGENET_STD,
     INTERPOLATIONS,
@@ -176,6 +177,7 @@ class Images:
         size: side of the square training images, in pixels.
         test_size: side of the square test images, in pixels; None for `size`.
         crop_fraction: share of the shorter side to crop in tests.
+        crop_mode: "center" to crop so in tests; "squash" to resize the whole image to a square.
         interpolation: interpolation in training crops and in tests.
         mean: mean of each channel, from 0 to 1, to subtract from every image.
         std: standard deviation of each channel, to divide every image by.
@@ -188,6 +190,7 @@ class Images:
     size: int
     test_size: int | None = None
     crop_fraction: float = 0.875
+    crop_mode: str = "center"
     interpolation: str = "bicubic"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
@@ -203,6 +206,7 @@ class Images:
         check_number("images.crop_fraction", self.crop_fraction, above=0)
         ok = self.crop_fraction <= side  # or nothing is left of the shorter side
         check("images.crop_fraction", self.crop_fraction, ok, f"at most {side}")
+        check_choice("images.crop_mode", self.crop_mode, CROP_MODES)
         check_choice("images.interpolation", self.interpolation, INTERPOLATIONS)
         check_int("images.channels", self.channels, minimum=1, maximum=MAX_WIDTH)
         _check_channels("images.mean", self.mean, self.channels)
@@ -216,6 +220,7 @@ class Images:
         return Preprocessing(
             image_size=self.test_size or self.size,
             crop_fraction=self.crop_fraction,
+            crop_mode=self.crop_mode,
             interpolation=self.interpolation,
             mean=for_channels(self.mean, self.channels),
             std=for_channels(self.std, self.channels),

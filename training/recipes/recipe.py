@@ -241,6 +241,7 @@ FIELD_TYPES = {name: kind for name, kind in _TYPES.items() if name not in PARTS}
 # values that disable it.
 _NOT_FOR_MAPS = {
     "distillation": None,
+    "images.crop_mode": "center",
     "images.exif_orientation": False,
     "augmentation.policy": None,
     "augmentation.erasing": 0.0,
@@ -251,6 +252,7 @@ _NOT_FOR_MAPS = {
 _NOT_FOR_BOXES = _NOT_FOR_MAPS | {
     "decoder": None,
     "images.test_size": None,
+    "images.crop_mode": "squash",
     "augmentation.crop": "whole",
     "augmentation.flip": False,
     "augmentation.translation": 0.0,

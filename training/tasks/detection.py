@@ -24,7 +24,7 @@ from . import scores
 from .classification import shown
 from .classifier import with_drop_path
 from .samples import name_of, scored
-from .task import Evaluation, Task
+from .task import FILES, Evaluation, Task
 
 _FORMAT, _DELTAS = "yxyx", "center_xywh"
 _SHOWN = 24  # number of test images in a figure
@@ -46,6 +46,11 @@ class Detection(Task):
     detector: Detector | None = None
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
     score: ClassVar[str] = "loss"
+    files: ClassVar[dict[str, str]] = {
+        name: what
+        for name, what in FILES.items()
+        if not name.startswith(("confusion.", "mistakes."))
+    }
 
     def build_network(
         self, network: Network, images: Images, class_names: Sequence[str]
@@ -58,7 +63,7 @@ class Detection(Task):
             with_drop_path(network),
             outputs=range(first + part.finest_level, first + part.coarsest_level + 1),
             input_shape=images.input_shape,
-            preprocessing=images.preprocessing.replace(crop_mode="squash"),
+            preprocessing=images.preprocessing,
             synchronized=network.synchronized,
             dtype=network.precision,
         )

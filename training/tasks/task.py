@@ -16,7 +16,7 @@ from ..recipes.parts import Images, Network
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: The figures and tables of an `Evaluation`. Detection has no confusions and no mistakes.
+#: All figures and tables of an `Evaluation`.
 FILES = {
     "confusion.png": "what each class was taken for, in percent",
     "classes.png": "score of each class",
@@ -49,8 +49,10 @@ class Task(abc.ABC):
         metrics: names of the test metrics of an epoch, the keys of `named_metrics`.
         score: the one of `metrics` that selects the best epoch by default. Higher is better,
             except for "loss".
+        files: those of `FILES` that its final test writes.
     """
 
+    files: ClassVar[dict[str, str]] = FILES
     metrics: ClassVar[tuple[str, ...]]
     score: ClassVar[str]
 
@@ -128,6 +130,12 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def headline(self, results: dict) -> str:
         """Returns the main scores among the results of `evaluate`."""
+
+    def written(self, files: dict[str, str]) -> dict[str, str]:
+        """Returns files by name without those that only other tasks write."""
+        return {
+            name: what for name, what in files.items() if name not in FILES or name in self.files
+        }
 
     def summary(self, results: dict) -> str:
         """Returns the results of `evaluate` in one line: the main scores and all notes."""
