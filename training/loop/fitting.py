@@ -143,9 +143,7 @@ class Training:
         """Returns the training of a recipe with a data set, and with its teacher if it has one."""
         task = task_of(recipe, data.target)
         if isinstance(task, Detection):
-            of_boxes = (
-                task.loss
-            )  # each access makes another object, and two would be computed twice
+            of_boxes = task.loss  # one object: a second one would be computed again
             return cls(of_boxes, of_boxes, task.accuracy, recipe.schedule.accumulation)
         weights = None
         if recipe.loss.class_weights == "balanced":
