@@ -9,12 +9,13 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
+from regnet_tf._boxes import draw_box
 from regnet_tf._checks import check, check_choice, check_number, is_int
 from regnet_tf._errors import import_optional
 from regnet_tf._files import replacing
 from regnet_tf.layers import Stage, Stem
 
-_BOX = "#ff7f0e"
+_LARGE = 5 / 3  # size of texts on boxes, beside that in sheets
 
 
 def draw_predictions(
@@ -79,14 +80,9 @@ def draw_boxes(
     axes = figure.subplots()
     axes.imshow(image)
     axes.set_axis_off()
-    rectangle = import_optional("matplotlib.patches", extra="pictures").Rectangle
+    sides = np.tile(image.shape[:2], 2)
     for box, words, score in objects:
-        top, left, bottom, right = np.asarray(box) * np.tile(image.shape[:2], 2) - 0.5
-        size = right - left, bottom - top
-        axes.add_patch(rectangle((left, top), *size, fill=False, edgecolor=_BOX, linewidth=2))
-        plate = {"facecolor": _BOX, "edgecolor": "none", "pad": 1}
-        text = axes.text(left, top, f"{_shortened(words)} {score:.0%}", va="bottom", bbox=plate)
-        text.set_parse_math(False)
+        draw_box(axes, np.asarray(box) * sides, f"{_shortened(words)} {score:.0%}", _LARGE)
     with replacing(path) as partial:
         figure.savefig(partial, format="png", dpi=100)
 

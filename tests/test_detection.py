@@ -14,7 +14,7 @@ from PIL import Image
 from export import boxes as exported_boxes
 from export import command as export_command
 from regnet_tf import Preprocessing, facts_of
-from regnet_tf._boxes import detections
+from regnet_tf._boxes import detections, draw_box
 from regnet_tf._errors import UserError
 from regnet_tf._keras_files import load_model
 from regnet_tf._opening import open_predictor
@@ -26,7 +26,6 @@ from training.data import DataSet, digit_scenes, inspection, load, sheet, target
 from training.data.boxes import padded
 from training.data.table import TableSplit
 from training.evaluation.matching import matched, task_for
-from training.figures import draw_box
 from training.loop.train import train_and_evaluate
 from training.recipes import get_recipe
 from training.tasks import Detection

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from regnet_tf._boxes import draw_box
 from regnet_tf._errors import import_optional
 from regnet_tf.class_names import readable
 
-from ..figures import draw_box, named, write_figure
+from ..figures import named, write_figure
 from .batches import training_batches
 from .boxes import without_padding
 

@@ -1,6 +1,6 @@
 """Figures of training runs and evaluations, with matplotlib. No window system is needed."""
 
-from .boxes import Boxes, boxes, draw_box
+from .boxes import Boxes, boxes
 from .canvas import empty_figure, named, write_figure
 from .classes import classes
 from .confusion import confusion
@@ -18,7 +18,6 @@ __all__ = [
     "classes",
     "confusion",
     "curves",
-    "draw_box",
     "empty_figure",
     "named",
     "write_figure",

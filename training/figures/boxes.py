@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from regnet_tf._errors import import_optional
+from regnet_tf._boxes import draw_box, outline
 
 from .canvas import empty_figure, named
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 6
 _LEAST_SCORE = 0.5  # of a detection that is drawn
-_ROOM = 0.08  # for a text above a box, as a share of the image's height
-_TRUE, _FOUND = "#ffffff", "#ff7f0e"
+_TRUE = "#ffffff"
 
 
 class Boxes(NamedTuple):
@@ -44,31 +43,7 @@ def boxes(items: Sequence[Boxes], class_names: Sequence[str], title: str) -> "Fi
         axes.imshow(item.picture, interpolation="nearest")
         sides = np.array(item.picture.shape[:2] * 2)
         for row in item.true:
-            _draw(axes, row[:4] * sides, _TRUE, "--")
+            outline(axes, row[:4] * sides, _TRUE, "--")
         for row in item.found[item.found[:, 4] >= _LEAST_SCORE]:
             draw_box(axes, row[:4] * sides, f"{named(class_names[int(row[5])])} {row[4]:.0%}")
     return figure
-
-
-def draw_box(axes, box, text):
-    """Draws a box with a text at its upper left corner: above it, or inside if there is no room.
-
-    Args:
-        axes: axes that show an image.
-        box: array of top, left, bottom and right, in pixels.
-        text: the text.
-    """
-    _draw(axes, box, _FOUND, "-")
-    has_room = box[0] >= _ROOM * axes.get_ylim()[0]
-    place = "bottom" if has_room else "top"
-    style = {"fontsize": 6, "va": place, "color": "black", "parse_math": False}
-    plate = {"facecolor": _FOUND, "edgecolor": "none", "pad": 0.5}
-    axes.text(box[1] - 0.5, box[0] - 0.5, text, bbox=plate, clip_on=True, **style)
-
-
-def _draw(axes, box, color, style):
-    top, left, bottom, right = box - 0.5  # the first pixel's center is 0
-    patch = import_optional("matplotlib.patches").Rectangle
-    axes.add_patch(
-        patch((left, top), right - left, bottom - top, fill=False, ec=color, ls=style, lw=1.2)
-    )
