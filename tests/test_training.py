@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 import zipfile
 
 import keras
@@ -18,7 +19,7 @@ from regnet_tf._files import replacing
 from training.command import main
 from training.data import load
 from training.data.batches import limited_test_batches
-from training.loop import train
+from training.loop import callbacks, train
 from training.loop.directory import FILES
 from training.loop.optimization import learning_rate, learning_rate_callback, make_optimizer
 from training.loop.train import train_and_evaluate
@@ -374,6 +375,25 @@ def test_history_has_a_line_for_each_epoch(finished):
     np.testing.assert_allclose([row["learning_rate"] for row in rows], [0.05, 0.025], rtol=1e-6)
     assert rows[-1]["val_accuracy"] == pytest.approx(run["results"]["accuracy"])
     assert all(row["images_per_second"] > 0 and 0 <= row["input_wait"] <= 1 for row in rows)
+
+
+def test_the_remaining_time_counts_whole_epochs_after_a_resumed_part(monkeypatch):
+    clock = iter((10.0, 10.0, 11.0, 12.0, 12.0))
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: next(clock))
+    said = []
+    speed = callbacks.Speed(
+        batch_size=8,
+        epochs=5,
+        steps_per_epoch=100,
+        test=types.SimpleNamespace(tracing_seconds=0.0),
+        say=lambda _, logs, left: said.append((logs["images_per_second"], left)),
+    )
+    speed.set_model(types.SimpleNamespace(wait_seconds=0.0))
+    speed.on_epoch_begin(2)
+    for step in range(3):
+        speed.on_train_batch_end(step)
+    speed.on_epoch_end(2, {})
+    assert said == [(8, 200)]  # two epochs of 100 steps are left
 
 
 def test_saved_model_predicts_the_same_and_needs_no_training_code(finished):

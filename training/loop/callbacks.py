@@ -225,6 +225,7 @@ class Speed(keras.callbacks.Callback):
     Args:
         batch_size: batch size over all replicas.
         epochs: epochs of the run, to estimate the remaining time.
+        steps_per_epoch: steps of a whole epoch. A resumed one may have fewer.
         test: the `training.loop.testing.Test` of each epoch.
         say: function that prints a line after each epoch, or None.
     """
@@ -233,12 +234,14 @@ class Speed(keras.callbacks.Callback):
         self,
         batch_size: int,
         epochs: int,
+        steps_per_epoch: int,
         test: Test,
         say: Callable[[int, dict, float], None] | None = None,
     ) -> None:
         super().__init__()
         self._batch_size = batch_size
         self._epochs = epochs
+        self._steps_per_epoch = steps_per_epoch
         self._test = test
         self._say = say
 
@@ -257,8 +260,7 @@ class Speed(keras.callbacks.Callback):
             logs["images_per_second"] = (self._steps - 1) * self._batch_size / seconds
             logs["input_wait"] = (self.model.wait_seconds - self._wait) / seconds
         if self._say:
-            steps = self.params["steps"]
-            train = seconds * steps / max(self._steps - 1, 1)
+            train = seconds * self._steps_per_epoch / max(self._steps - 1, 1)
             rest = time.perf_counter() - self._end - self._test.tracing_seconds
             self._say(epoch, logs, (train + rest) * (self._epochs - epoch - 1))
 

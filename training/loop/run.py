@@ -179,7 +179,7 @@ class Run:
         say = callbacks.say_epoch(schedule.epochs) if self.verbose else None
         return [
             callbacks.EpochTest(test, self.task.named_metrics, schedule, prepare, self.average),
-            callbacks.Speed(schedule.batch_size, schedule.epochs, test, say),
+            callbacks.Speed(schedule.batch_size, schedule.epochs, self._steps, test, say),
         ]
 
     def _bookkeeping(self, checkpoint_steps, stop_signals):
