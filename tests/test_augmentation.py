@@ -134,6 +134,15 @@ def test_augmentation_moves_pixels_by_seed_and_number_alone(field):
     assert (result != augmented(seed=1)).any()
 
 
+def test_images_are_shifted_by_whole_pixels():
+    images = np.random.default_rng(0).uniform(size=(16, 20, 20, 1)).astype("float32")
+    shifted = np.asarray(random_affine(0.1, 0, 0, seed=0)(tf.constant(images), 0))
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    every = [padded[:, y : y + 20, x : x + 20] for y in range(5) for x in range(5)]
+    chosen = np.array([(shifted == moved).all((1, 2, 3)) for moved in every])
+    assert (chosen.sum(0) == 1).all() and chosen.any(1).sum() > 4
+
+
 # Branches.
 
 

@@ -27,7 +27,8 @@ def random_affine(translation, rotation, zoom, seed):
     """Returns random shifts, rotations and zooms of batches.
 
     Args:
-        translation: largest shift, as a share of the image's side; 0 for none.
+        translation: largest shift, as a share of the image's side; 0 for none. Images are shifted by
+            whole pixels.
         rotation: largest rotation in either direction, in degrees; 0 for none.
         zoom: largest change of scale, as a share; 0 for none.
         seed: seed of the run.
@@ -61,7 +62,9 @@ def _layers(translation, rotation, zoom, **options):
     options |= {"fill_mode": "constant", "data_format": "channels_last"}
     layers = []
     if translation:
-        layers.append(keras.layers.RandomTranslation(translation, translation, **options))
+        # By whole pixels: between them images blur, and test images do not.
+        whole = options | {"interpolation": "nearest"}
+        layers.append(keras.layers.RandomTranslation(translation, translation, **whole))
     if rotation:
         layers.append(keras.layers.RandomRotation(rotation / 360, **options))
     if zoom:

@@ -252,7 +252,7 @@ class Augmentation:
         mixup: alpha of mixup; 0 for none.
         cutmix: alpha of CutMix; 0 for none. With both mixup and CutMix, each batch gets one of
             them.
-        translation: largest random shift, as a share of the image's side.
+        translation: largest random shift, by whole pixels, as a share of the image's side.
         rotation: largest random rotation in either direction, in degrees.
         zoom: largest random change of scale, as a share.
     """
