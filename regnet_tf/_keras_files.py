@@ -18,6 +18,7 @@ from regnet_tf._runs import check_file
 from regnet_tf._values import tell_odd_values
 
 _WEIGHTS = "model.weights.h5"
+_MODULE_OF_KERAS_HUB = re.compile(r"'module': '[\w.]*keras_hub")
 
 
 def load_model(path: Path) -> keras.Model:
@@ -31,7 +32,7 @@ def load_model(path: Path) -> keras.Model:
     if not zipfile.is_zipfile(path):  # Keras would say that it does not exist
         raise UserError(f"{path} is damaged: it is not a zip archive, as `.keras` files are")
     config = saved_config(path)  # Keras would read it without limits
-    if "keras_hub" in str(config):
+    if _MODULE_OF_KERAS_HUB.search(str(config)):
         import_optional("regnet_tf.keras_hub", "keras_hub")  # Keras then finds its classes
     try:
         _check_archive(path)

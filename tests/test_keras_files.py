@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from regnet_tf import RegNetConfig, StageConfig, build_regnet
+from regnet_tf import RegNetConfig, StageConfig, _keras_files, build_regnet
 from regnet_tf._errors import UserError
 from regnet_tf._keras_files import load_model, saved_config
 
@@ -40,6 +40,13 @@ def with_variance(weights, **dataset):
         del opened[VARIANCE]
         opened.create_dataset(VARIANCE, **dataset)
     return file.getvalue()
+
+
+def test_a_name_alone_needs_no_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(_keras_files, "import_optional", None)
+    model = build_regnet(CONFIG, classes=3, input_shape=(32, 32, 3), name="from_keras_hub")
+    model.save(tmp_path / "model.keras")
+    assert load_model(tmp_path / "model.keras").name == "from_keras_hub"
 
 
 def code(module, name, config):

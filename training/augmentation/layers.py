@@ -27,8 +27,8 @@ def random_affine(translation, rotation, zoom, seed):
     """Returns random shifts, rotations and zooms of batches.
 
     Args:
-        translation: largest shift, as a share of the image's side; 0 for none. Images are shifted by
-            whole pixels.
+        translation: largest shift, as a share of the image's side; 0 for none. Images are shifted
+            by whole pixels.
         rotation: largest rotation in either direction, in degrees; 0 for none.
         zoom: largest change of scale, as a share; 0 for none.
         seed: seed of the run.
