@@ -33,7 +33,7 @@ class Checkpoint:
         state_dict: names -> arrays in PyTorch's layout; empty for a `.weights.h5` file.
         model: the Keras model of a run or a `.keras` file.
         path: path of a `.weights.h5` file.
-        channels: number of input channels in a `.weights.h5` file.
+        channels: number of input channels; 3 if the weights do not tell.
         told: preprocessing that a folder as the hub stores it tells.
     """
 
@@ -45,7 +45,7 @@ class Checkpoint:
     state_dict: dict = dataclasses.field(default_factory=dict)
     model: keras.Model | None = None
     path: Path | None = None
-    channels: int | None = None
+    channels: int = 3
     told: Preprocessing | None = None
 
     @classmethod
@@ -100,6 +100,7 @@ class Checkpoint:
             classes=classes,
             class_names=names,
             state_dict=state_dict,
+            channels=told.preprocessing.channels if told.preprocessing else 3,
             told=told.preprocessing,
         )
 
@@ -133,6 +134,7 @@ class Checkpoint:
             class_names=head.class_names if head else None,
             state_dict=to_state_dict(model),
             model=model,
+            channels=stem.input.shape[-1],
         )
 
     def preprocessing(self, size: int | None) -> Preprocessing | None:

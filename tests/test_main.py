@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from regnet_command import PROGRAMS, main
@@ -13,6 +14,8 @@ from regnet_command.weights import weights_table
 
 import regnet_tf
 from regnet_tf.porting import SOURCES
+
+GRAY = regnet_tf.Preprocessing(mean=(0.25,), std=(0.5,))
 
 
 def test_variants(capsys):
@@ -46,6 +49,22 @@ def test_weights_convert(tmp_path, capsys):
     converted = regnet_tf.read_state_dict(target)
     stem = state_dict["stem.conv.weight"][:, ::-1]
     np.testing.assert_array_equal(converted["stem.0.weight"], stem)
+
+
+def test_a_run_on_gray_images_is_converted(tmp_path):
+    source, target = tmp_path / "run", tmp_path / "b.keras"
+    source.mkdir()
+    config = regnet_tf.RegNetConfig(explicit_stages=(regnet_tf.StageConfig(8, 1, 8),), stem_width=8)
+    options = {"input_shape": (32, 32, 1), "class_names": ["a", "b"], "dtype": "mixed_bfloat16"}
+    model = regnet_tf.build_regnet(config, preprocessing=GRAY, **options)
+    model.save(source / "model.keras")
+    assert main(["weights", "convert", str(source), str(target)]) == 0
+    converted = keras.saving.load_model(target)
+    facts = regnet_tf.facts_of(converted)
+    assert (facts.class_names, facts.preprocessing.mean) == (("a", "b"), GRAY.mean)
+    assert converted.input_shape[-1] == 1 and converted.dtype_policy.name == "float32"
+    for ours, theirs in zip(converted.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("arguments", [["weights", "info", "regnety_032.ra_in"], ["predict", "x"]])

@@ -106,7 +106,12 @@ def _convert(options):
     config = options.variant or checkpoint.config
     if config is None:
         raise UserError(f"{options.source} does not tell its network. Give --variant NAME.")
-    model = build_regnet(config, weights=checkpoint, include_top=checkpoint.classes > 0)
+    model = build_regnet(
+        config,
+        include_top=checkpoint.classes > 0,
+        weights=checkpoint,
+        input_shape=(None, None, checkpoint.channels),
+    )
     if options.to == "keras_hub":
         write_keras_hub(model, options.source, options.target)
     else:
