@@ -229,7 +229,7 @@ def test_photographs_are_of_imagenets_size(tmp_path, capsys):
 
 
 @pytest.mark.torch
-def test_torchvision_reads_the_same_files(small_sheet, photographs, monkeypatch, capsys):
+def test_torchvision_reads_the_same_files(photographs):
     pytest.importorskip("torch")
     recipe = get_recipe("paper", {"images.size": 64, "schedule.batch_size": 8})
     loader = torch_loader.make_loader(photographs / "train", recipe, 2)
@@ -244,6 +244,11 @@ def test_torchvision_reads_the_same_files(small_sheet, photographs, monkeypatch,
             batch, (levels - recipe.images.mean) / recipe.images.std, atol=1e-5
         )
 
+
+@pytest.mark.slow  # PyTorch's workers start in each of the five turns
+@pytest.mark.torch
+def test_the_command_compares_with_torch(small_sheet, photographs, capsys):
+    pytest.importorskip("torch")
     options = ("--recipe", "smoke", "--seconds", 0.01, "--out", photographs / "sheet.png")
     assert inspect(photographs, *options, "--compare-torch") == 0
     printed = capsys.readouterr().out

@@ -46,11 +46,11 @@ def random_erasing(image, seed, probability, mode="zero"):
 
 
 def _overwritten(image, box, seed, mode):
-    height, width, channels = tf.unstack(tf.shape(image))
-    size = tf.stack([box.height, box.width, channels])
-    below, right = height - box.top - box.height, width - box.left - box.width
-    around = [[box.top, below], [box.left, right], [0, 0]]
-    result = image * tf.pad(tf.zeros(size), around, constant_values=1.0)
-    if mode == "pixel":
-        result += tf.pad(tf.random.stateless_normal(size, seed), around)
+    bottom, right = box.top + box.height, box.left + box.width
+    size = tf.stack([box.height, box.width, tf.shape(image)[2]])
+    inside = tf.random.stateless_normal(size, seed) if mode == "pixel" else tf.zeros(size)
+    # Copies of parts are several times faster than a mask.
+    rows = image[box.top : bottom]
+    rows = tf.concat([rows[:, : box.left], inside, rows[:, right:]], axis=1)
+    result = tf.concat([image[: box.top], rows, image[bottom:]], axis=0)
     return tf.ensure_shape(result, image.shape)

@@ -25,12 +25,12 @@ def shear_y(image, factor, fill):
 
 def translate_x(image, pixels, fill):
     """Moves the image to the right by a number of pixels, which may be fractional."""
-    return _move(image, tf.fill([tf.shape(image)[0]], -tf.cast(pixels, tf.float32)), 1, fill)
+    return _shift(image, pixels, 1, fill)
 
 
 def translate_y(image, pixels, fill):
     """Moves the image down by a number of pixels, which may be fractional."""
-    return _move(image, tf.fill([tf.shape(image)[1]], -tf.cast(pixels, tf.float32)), 0, fill)
+    return _shift(image, pixels, 0, fill)
 
 
 def rotate(image, degrees, fill):
@@ -67,6 +67,38 @@ def rotate(image, degrees, fill):
         _between(look_up(at), look_up(at + 1), right_share) for at in (index, index + width)
     )
     return _as_image(_between(upper, lower, lower_share), image)
+
+
+def _shift(image, pixels, axis, fill):
+    """Moves all lines along an axis by the same number of pixels."""
+    offset = -tf.cast(pixels, tf.float32)
+    size = tf.shape(image)[axis]
+    nearest = tf.clip_by_value(_floor(offset + 0.5), -size, size)
+    before, after = tf.maximum(-nearest, 0), tf.maximum(nearest, 0)  # pixels of the fill
+    # Beyond the center of an edge pixel, the edge pixel replaces its missing neighbour.
+    edges = [_part(image, 0, 1, axis), image, _part(image, size - 1, size, axis)]
+    padded = tf.concat(edges, axis)
+    start = before + tf.clip_by_value(_floor(offset), -size - 1, size) + 1
+
+    def pixels_from(start):
+        return tf.cast(_part(padded, start, start + size - before - after, axis), tf.float32)
+
+    moved = _between(pixels_from(start), pixels_from(start + 1), offset - tf.floor(offset))
+    around = [_filled(image, count, axis, fill) for count in (before, after)]
+    moved = tf.concat([around[0], _truncated(moved), around[1]], axis)
+    return tf.ensure_shape(moved, image.shape)
+
+
+def _part(image, start, stop, axis):
+    return image[:, start:stop] if axis else image[start:stop]
+
+
+def _filled(image, count, axis, fill):
+    """Returns `count` lines of the fill, across an axis of the image."""
+    shape = tf.shape(image)
+    height, width = (shape[0], count) if axis else (count, shape[1])
+    row = tf.tile(tf.cast(fill, tf.uint8), width[None])
+    return tf.reshape(tf.tile(row, height[None]), [height, width, 3])
 
 
 def _move(image, offset, axis, fill):
@@ -109,8 +141,12 @@ def _between(first, second, share):
 
 
 def _as_image(levels, image):
+    return tf.reshape(_truncated(levels), tf.shape(image))
+
+
+def _truncated(levels):
     # Pillow truncates. The small number corrects rounding errors just below an integer.
-    return tf.reshape(tf.cast(levels + 2.0**-8, tf.uint8), tf.shape(image))
+    return tf.cast(levels + 2.0**-8, tf.uint8)
 
 
 def _middles(image, axis):
