@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
+import filelock
 import keras
 import pytest
 import tensorflow as tf
@@ -102,7 +104,7 @@ def run_python():
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=3600,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -171,8 +173,34 @@ def miniature_imagenet(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def digits_run(tmp_path_factory):
+def made_once(request, tmp_path_factory):
+    """Returns a folder by its name, which the first of the test processes has made.
+
+    It is not to be changed.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if hasattr(request.config, "workerinput") else base
+
+    def made(name, make):
+        folder, done = base / "shared" / name, base / "shared" / f"{name}.done"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(f"{folder}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what could not be finished
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def digits_run(made_once):
     """A folder as `regnet train` leaves it: a network of digits that takes them by chance."""
+    return made_once("runs/digits", _write_digits_run)
+
+
+def _write_digits_run(folder):
     from training.data import load
     from training.loop.directory import write_run
     from training.loop.examples import write_examples
@@ -191,13 +219,11 @@ def digits_run(tmp_path_factory):
     images = recipe.images.preprocessing(data.train.items[:100])
     for _ in range(20):
         model(images, training=True)  # statistics of the digits
-    folder = tmp_path_factory.mktemp("runs") / "digits"
     folder.mkdir()
     # Inputs and outputs in lists, as many write it.
     keras.Model(model.inputs, model.outputs, name=model.name).save(folder / "model.keras")
     write_examples(folder / "examples.npz", data, recipe.images.preprocessing, recipe.seed)
     write_run({"data": {"name": "digits"}}, folder)
-    return folder
 
 
 class Exported(NamedTuple):
@@ -206,7 +232,7 @@ class Exported(NamedTuple):
     Attributes:
         folder: that `regnet export` wrote; not to be changed.
         source: the `export.source.Source`.
-        facts: the content of `report.json`.
+        facts: what the export returned, as JSON keeps it.
         saved_model: the folder of its SavedModel.
     """
 
@@ -217,13 +243,19 @@ class Exported(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def exported(digits_run, tmp_path_factory):
+def exported(digits_run, made_once):
     """The network of `digits_run`, `Exported`."""
     pytest.importorskip("ai_edge_litert")
     pytest.importorskip("tensorflow_serving")
     from export import exporting
     from export.source import load_source
 
-    source, folder = load_source(digits_run), tmp_path_factory.mktemp("exports") / "digits"
-    facts = exporting.export(source, folder, ("saved_model", "tflite"), say=lambda _: None)
+    source = load_source(digits_run)
+
+    def make(folder):
+        facts = exporting.export(source, folder, ("saved_model", "tflite"), say=lambda _: None)
+        folder.with_name("facts.json").write_text(json.dumps(facts))
+
+    folder = made_once("exports/digits", make)
+    facts = json.loads(folder.with_name("facts.json").read_text())
     return Exported(folder, source, facts, folder / "serving" / "digits" / "1")

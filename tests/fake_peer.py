@@ -12,7 +12,7 @@ if asked["peer"] == "failing":
     target.write_text(json.dumps({"error": "ValueError: it fails"}))
     sys.exit("what it said")
 if asked["peer"] == "sleeping":
-    time.sleep(100)
+    time.sleep(3600)
 if asked["peer"] == "dying":
     sys.exit(3)
 if asked["part"] == "export":

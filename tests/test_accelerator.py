@@ -120,7 +120,7 @@ def test_refusals(compare, monkeypatch, tmp_path):
 def worker(tmp_path):
     """Starts a script as a worker."""
 
-    def start(text, timeout=20):
+    def start(text, timeout=1800):
         script = tmp_path / "script.py"
         script.write_text(f"import json, os, sys, time\nfor line in sys.stdin:\n    {text}\n")
         return Worker("jax", timeout, script)
@@ -138,8 +138,8 @@ def test_worker_answers_several_requests(worker):
 @pytest.mark.parametrize(
     ("text", "timeout", "reason"),
     [
-        ("print(json.dumps({'error': 'ValueError: no'}))", 20, "ValueError: no"),
-        ("sys.exit('what it said')", 20, "the process ended"),
+        ("print(json.dumps({'error': 'ValueError: no'}))", 1800, "ValueError: no"),
+        ("sys.exit('what it said')", 1800, "the process ended"),
         ("time.sleep(100)", 0.5, "took longer than 0.5 s"),
     ],
 )

@@ -253,15 +253,13 @@ def test_a_runtime_runs_what_another_exports(compare, fakes, monkeypatch):
 
 
 def test_what_fails_is_noted_and_left(compare, fakes):
-    words = "--part training --repeats 2 --timeout 5"
-    status, report, printed = compare(words)
+    words = "--part training --repeats 2 --peers other failing dying"
+    status, report, _ = compare(words)
     assert status == 0
     rows = {row["contender"]: row for row in report["results"][0]["rows"]}
     assert rows["failing"]["failed"] == {"training": "ValueError: it fails"}
-    assert rows["sleeping"]["failed"] == {"training": "took longer than 5 s"}
     assert rows["dying"]["failed"] == {"training": "ended with status 3"}
     assert len(rows["same"]["values"]["training"]["turns"]) == 2
-    assert "sleeping, training: took longer than 5 s" in printed.out
     results = results_of(compare)
     assert [r["contender"] for r in results if r["turn"] == 2] == ["same", "other"]
     assert [r["log"] for r in results if r["contender"] == "failing"] == ["what it said\n"]
@@ -270,6 +268,11 @@ def test_what_fails_is_noted_and_left(compare, fakes):
     assert len(results_of(compare)) == len(results)
     compare(f"{words} --retry-failed --peers failing")
     assert len(results_of(compare)) == len(results) + 1
+
+    status, report, printed = compare("--part training --repeats 1 --peers sleeping --timeout 1")
+    row = report["results"][0]["rows"][1]
+    assert (status, row["failed"]) == (0, {"training": "took longer than 1 s"})
+    assert "sleeping, training: took longer than 1 s" in printed.out
 
 
 def test_other_settings_are_measured_beside(compare, fakes):

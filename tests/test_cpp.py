@@ -33,7 +33,7 @@ def classify(tmp_path_factory):
     link += ["-Wl,--no-as-needed", "-l:libtensorflow_cc.so.2"]
     program = tmp_path_factory.mktemp("cpp") / "classify"
     command = ["g++", "-O0", "-isystem", include, *flags, SOURCE, "-o", program, *link]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
     assert done.returncode == 0, done.stderr
     return program
 
@@ -50,7 +50,7 @@ def run(program, *arguments, onednn="1"):
     """Returns the finished process."""
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": onednn, "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.run(
-        [program, *arguments], env=environment, capture_output=True, text=True, timeout=600
+        [program, *arguments], env=environment, capture_output=True, text=True, timeout=3600
     )
 
 

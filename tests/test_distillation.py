@@ -158,7 +158,7 @@ def seen(monkeypatch):
     return batches
 
 
-@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("parts", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_views_are_consistent(teacher_file, data, seen, parts):
     recipe = recipe_with(
         teacher_file,
@@ -257,6 +257,7 @@ def test_a_run_with_a_teacher(teacher_file, data, tmp_path):
         teacher_file.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_two_devices_do_what_two_parts_do(teacher_file, data, two_devices):
     states, changed = [], []
     for parts, strategy in ((2, None), (1, two_devices)):

@@ -125,15 +125,24 @@ def test_examples_run(code):
     assert models or scope.keys() & {"config", "configs", "tiny"}
 
 
-@pytest.fixture
-def made_by_the_guide(tmp_path, monkeypatch):
-    """Runs the scripts of the guide to your own images; returns what loads their folders."""
+@pytest.fixture(scope="module")
+def folder_of_the_guide(tmp_path_factory):
+    """Where the scripts of the guide to your own images have run."""
     pytest.importorskip("skimage")
-    (tmp_path / "tests").symlink_to(DOCS.parent / "tests")
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path_factory.mktemp("guide")
+    (folder / "tests").symlink_to(DOCS.parent / "tests")
     guide = (DOCS / "guides" / "your_images.md").read_text()
-    for code in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
-        exec(compile(code, "your_images.md", "exec"), {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for code in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
+            exec(compile(code, "your_images.md", "exec"), {})
+    return folder
+
+
+@pytest.fixture
+def made_by_the_guide(folder_of_the_guide, monkeypatch):
+    """What loads the folders that the scripts have written."""
+    monkeypatch.chdir(folder_of_the_guide)
     return data.load
 
 

@@ -17,7 +17,7 @@ from odd_files import write_odd_files
 from PIL import Image
 from regnet_command import without_stderr
 
-from export import exporting, manifest, report, serving
+from export import checks, exporting, manifest, report, serving
 from export.checks import measure_speed
 from export.command import main
 from export.examples import Examples
@@ -57,6 +57,16 @@ def source(exported):
 
 
 @pytest.fixture
+def quick(exported, monkeypatch):
+    """SavedModels are copied: `exported` has the one that would be written."""
+
+    def write(path, *_):
+        shutil.copytree(exported.saved_model, path)
+
+    monkeypatch.setattr(saved_model, "write_saved_model", write)
+
+
+@pytest.fixture
 def copy(exported, tmp_path):
     """An export to add to."""
     return shutil.copytree(exported.folder, tmp_path / "copy")
@@ -81,7 +91,7 @@ def test_layout(exported):
     assert labels.splitlines() == [f"digit {number}" for number in range(10)]
 
 
-def test_versions(copy, source):
+def test_versions(copy, source, quick):
     left_over = copy / ".partial-export"  # of an export that was killed
     left_over.mkdir()
     first, phones = contents(copy / "serving" / "digits" / "1"), contents(copy / "tflite")
@@ -120,7 +130,9 @@ def test_versions(copy, source):
         (exporting, "Network", UserError("No RegNet."), "No RegNet."),
     ],
 )
-def test_failure_changes_nothing(copy, source, tmp_path, monkeypatch, module, name, error, message):
+def test_failure_changes_nothing(
+    copy, source, quick, tmp_path, monkeypatch, module, name, error, message
+):
     def failing(*_, **__):
         raise error
 
@@ -428,7 +440,7 @@ def by_saved_model(folder, images):
 
 def test_report(exported, digits_run):
     facts = json.loads((exported.folder / "report.json").read_text())
-    assert facts == json.loads(json.dumps(exported.facts))
+    assert facts == exported.facts
     with np.load(digits_run / "examples.npz") as examples:
         images, labels = examples["test_images"], examples["test_labels"]
     assert facts["checks"]["images"] == len(images)
@@ -495,14 +507,25 @@ def test_report_without_a_classifier(exported):
     assert "Keras model's features" in page and "accuracy" not in page
 
 
-def test_speed():
-    calls = []
-    runs = {"one": lambda images: calls.append(len(images)), "two": lambda images: None}
-    runs["two"].batch_size = 4
-    speeds = measure_speed(runs, IMAGES, repeats=2, seconds=0.01)
-    assert set(calls) == {1, 32} and set(speeds) == {"one", "two"}
-    for told in speeds.values():
-        assert told["latency_ms"] < 10 and told["images_per_second"] > 3200
+def test_speed(monkeypatch):
+    now, sizes = [0.0], []
+    monkeypatch.setattr(checks.time, "perf_counter", lambda: now[0])
+
+    def one(images):
+        """Two milliseconds for each image."""
+        sizes.append(len(images))
+        now[0] += 0.002 * len(images)
+
+    def two(images):
+        now[0] += 0.01 * len(images)
+
+    two.batch_size = 4
+    speeds = measure_speed({"one": one, "two": two}, IMAGES, repeats=2, seconds=0.01)
+    assert set(sizes) == {1, 32}
+    assert speeds == {
+        "one": pytest.approx({"latency_ms": 2, "images_per_second": 500}),
+        "two": pytest.approx({"latency_ms": 40, "images_per_second": 100}),
+    }
 
 
 def test_command(digits_run, tmp_path, capsys):
@@ -514,7 +537,8 @@ def test_command(digits_run, tmp_path, capsys):
         image.save(photographs / f"{number}.{'JPG' if number % 2 else 'png'}")
     (photographs / "notes.txt").write_text("no image")
     out = tmp_path / "out"
-    options = ("--precision", "int8", "--calibration", photographs.parent, "--out", out)
+    options = ("--format", "saved_model", "tflite", "--precision", "int8", "--out", out)
+    options += ("--calibration", photographs.parent)
     assert main([str(digits_run), *map(str, options)]) == 0
     printed = capsys.readouterr().out
     warning = "int8 was calibrated on 6 images; 100 and more are better."

@@ -109,7 +109,7 @@ def configs(draw):
     )
 
 
-@examples(100)
+@examples(50)
 @given(configs())
 def test_configurations_are_kept(config):
     fields = json.loads(json.dumps(config.to_dict()))
@@ -130,7 +130,7 @@ def test_fits_predict_widths_above_zero(config, group_width):
     assert fit.config(group_width=8).total_depth == config.total_depth
 
 
-@examples(6)
+@examples(4)
 @given(configs(), st.sampled_from((8, 16, 32)))
 def test_networks_run_and_are_saved(tmp_path_factory, config, output_stride):
     model = build_regnet(
@@ -226,7 +226,7 @@ def check_refused_or_usable(make):
     assert cost.parameters > 0 and cost.flops > 0 and len(config.identity) == 12
 
 
-@examples(200)
+@examples(100)
 @given(
     st.sampled_from(regnet_tf.list_variants()),
     st.dictionaries(st.sampled_from(FIELDS), JUNK, max_size=2),
@@ -235,7 +235,7 @@ def test_wrong_fields(variant, changes):
     check_refused_or_usable(lambda: regnet_tf.get_config(variant).replace(**changes))
 
 
-@examples(150)
+@examples(75)
 @given(
     st.lists(
         st.dictionaries(st.sampled_from((*STAGE_FIELDS, "colour")), JUNK | st.just(8)), max_size=2
@@ -245,7 +245,7 @@ def test_wrong_stages(stages):
     check_refused_or_usable(lambda: RegNetConfig(explicit_stages=stages))
 
 
-@examples(100)
+@examples(50)
 @given(st.sampled_from((ANYNETX_A, REGNETX)), st.data())
 def test_wrong_design_spaces(space, data):
     fields = [field.name for field in dataclasses.fields(space)]
@@ -259,7 +259,7 @@ def test_wrong_design_spaces(space, data):
         assert all(len(law.values) for law in (changed._ratio_law, changed._group_law))
 
 
-@examples(150)
+@examples(75)
 @given(st.dictionaries(st.sampled_from(PREPROCESSING_FIELDS), JUNK, min_size=1, max_size=2))
 def test_wrong_preprocessing(changes):
     try:
@@ -274,7 +274,7 @@ def test_wrong_preprocessing(changes):
 RECIPE_FIELDS = sorted(FIELD_TYPES) + sorted(PARTS)
 
 
-@examples(400)
+@examples(200)
 @given(
     st.sampled_from(("smoke", "finetune", "timm_ra")),
     st.dictionaries(st.sampled_from(RECIPE_FIELDS), JUNK, min_size=1, max_size=2),
@@ -298,7 +298,7 @@ SPECIFICATION = {
 }
 
 
-@examples(200)
+@examples(100)
 @given(st.sampled_from(("", *SPECIFICATION)), st.text(max_size=6) | st.just("flops"), JUNK)
 def test_wrong_specifications(field, inner, value):
     changes = {field: value}
@@ -326,7 +326,7 @@ LAYERS = {
 RIGHT = {"filters": 8, "rate": 0.5, "classes": 3, "squeeze_width": 4, "width": 8, "group_width": 8}
 
 
-@examples(150)
+@examples(75)
 @given(st.sampled_from(sorted(LAYERS, key=str)), st.data())
 def test_wrong_arguments_of_layers(kind, data):
     changes = data.draw(st.dictionaries(st.sampled_from(LAYERS[kind]), JUNK, min_size=1))
@@ -493,7 +493,7 @@ def test_damaged_populations(name, population, tmp_path):
             append(result_of(task, [0.5, 0.25], None, 1.0))
     content = (tmp_path / name).read_bytes()
 
-    @examples(100)
+    @examples(50)
     @given(damages())
     def check(damage):
         damaged = damage(content)
@@ -516,7 +516,7 @@ def test_damaged_manifest(tmp_path):
     content = (tmp_path / manifest.FILE).read_bytes()
     assert manifest.faults(tmp_path) == []
 
-    @examples(100)
+    @examples(50)
     @given(damages())
     def check(damage):
         damaged = damage(content)
@@ -550,7 +550,7 @@ def test_damaged_reports(tmp_path):
     entry = {"path": "tflite/a.tflite", "max_difference": 0.1, "top1_agreement": 99.0}
     content = json.dumps({"name": "a", "artefacts": {"int8": entry, "float32": entry}}).encode()
 
-    @examples(100)
+    @examples(50)
     @given(damages())
     def check(damage):
         path.write_bytes(damage(content))
@@ -574,7 +574,7 @@ def test_damaged_checks(tmp_path):
     )
     content = path.read_bytes()
 
-    @examples(100)
+    @examples(50)
     @given(damages())
     def check(damage):
         path.write_bytes(damage(content))

@@ -122,6 +122,7 @@ def test_inspect_a_folder_of_masks(small_sheet, tmp_path, capsys):
     assert shown(path) > 0.4
 
 
+@pytest.mark.slow
 def test_inspect_several_classes_of_an_image(small_sheet, tmp_path, capsys):
     write_images(tmp_path / "images", range(10))
     lines = [f"images/{number}.png,a;b" for number in range(8)]

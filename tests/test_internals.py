@@ -109,8 +109,10 @@ def test_eager_operations_inside_are_not_recorded():
 
 
 @pytest.mark.skipif(not could_have_onednn(), reason="TensorFlow has no oneDNN here")
-@pytest.mark.parametrize("switch", ["0", pytest.param("1", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("switch", ["0", "1"])
 def test_onednn_is_on_where_it_is_switched_on(run_python, switch):
+    """`test_cpus.py` has a training without it."""
     code = "from regnet_tf._internals import has_onednn; print(has_onednn())"
     printed = run_python("-c", code, TF_ENABLE_ONEDNN_OPTS=switch)
     assert printed.split() == [str(switch == "1")]

@@ -18,7 +18,7 @@ from regnet_tf._locking import writing_to
 import sys, time
 with writing_to(sys.argv[1]):
     print("holds", flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 """
 
 

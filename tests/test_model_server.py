@@ -68,7 +68,7 @@ def started(command, port, models, folder):
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, cwd=ROOT)
     try:
-        end = time.monotonic() + 300
+        end = time.monotonic() + 1800
         for name in models:
             while not is_ready(name, port):
                 assert process.poll() is None and time.monotonic() < end, log.read_text()[-3000:]
@@ -76,7 +76,7 @@ def started(command, port, models, folder):
         yield port
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(600)
 
 
 def is_ready(name, port):
@@ -136,7 +136,7 @@ def check_printed(printed, photographs, expected, labels):
 @needs("mlserver")
 @pytest.mark.parametrize("name", ["saved_model", "tflite", "onnx"])
 def test_mlserver(mlserver, name, exported, photographs, expected, capsys):
-    with V2Client(name, "127.0.0.1", mlserver, timeout=60.0) as client:
+    with V2Client(name, "127.0.0.1", mlserver, timeout=600.0) as client:
         predictions = client.predict(path.read_bytes() for path in photographs)
     for prediction, probabilities in zip(predictions, expected, strict=True):
         np.testing.assert_allclose(prediction.probabilities, probabilities, atol=1e-4)
@@ -151,7 +151,7 @@ def test_mlserver(mlserver, name, exported, photographs, expected, capsys):
 @needs("mlserver")
 def test_mlserver_tells_what_is_wrong(mlserver, photographs, capsys):
     photograph = photographs[0].read_bytes()
-    with V2Client("onnx", "127.0.0.1", mlserver, timeout=60.0) as client:
+    with V2Client("onnx", "127.0.0.1", mlserver, timeout=600.0) as client:
         message = r"refuses the request: No whole image file: image \[1 2\] \(counted from 0\)"
         with pytest.raises(ServingError, match=message) as caught:
             client.predict([photograph, b"none", photograph[:-200], photograph])
@@ -174,7 +174,7 @@ def infer(port, body):
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(address, json.dumps(body).encode(), headers)
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=600) as answer:
             return json.loads(answer.read())
     except urllib.error.HTTPError as error:
         assert error.code == 400

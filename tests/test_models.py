@@ -663,6 +663,9 @@ def test_mixed_precision(mixed, policy):
 
 
 @pytest.mark.short_floats
+@pytest.mark.parametrize(
+    "mixed", ["argument", pytest.param("global policy", marks=pytest.mark.slow)], indirect=True
+)
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains(mixed, policy):
     model = mixed(policy)

@@ -183,6 +183,7 @@ def test_opset_17(classifier, written, tmp_path):
     np.testing.assert_allclose(given["logits"], expected["logits"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_timm_network_with_golden_weights(tmp_path):
     from golden_weights import fill
 
@@ -255,11 +256,11 @@ OTHERS = {
 @pytest.mark.parametrize(
     "kind",
     [
-        *("fpn of an odd size", "unet", "dilated", "transparent"),
+        *("fpn of an odd size", "dilated", "transparent"),
         *("own gates", "pixel features", "rescaling"),
         *(
             pytest.param(kind, marks=pytest.mark.slow)
-            for kind in ("fpn", "any size", "gray", "features", "sigmoid")
+            for kind in ("fpn", "unet", "any size", "gray", "features", "sigmoid")
         ),
     ],
 )

@@ -176,7 +176,16 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("gray", "features", "any size", "normalizes", "segmentation"),
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in ("transparency", "several labels")
+        ),
+    ],
+)
 def test_networks(kind, tmp_path):
     build, changes = NETWORKS[kind]
     source = source_of(build(), () if kind == "features" else LABELS, **changes)

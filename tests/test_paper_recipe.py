@@ -23,7 +23,7 @@ from training.recipes.parts import Optimizer
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "timm_regnetx_002_train.npz")
 
 
-@pytest.fixture(scope="module", params=["float64", "float32"])
+@pytest.fixture(scope="module", params=["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def trained(request):
     """Three steps from golden weights: the type, losses, first gradients, network, images."""
     model = regnet_tf.build_regnet("regnetx_002", classifier_activation=None, dtype=request.param)

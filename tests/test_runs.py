@@ -12,12 +12,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from waiting import wait_for
 
 from regnet_tf import _cpu, _locking
 from regnet_tf._errors import UserError
@@ -75,17 +75,16 @@ def start(workdir, *arguments, **environment):
 
 def ended(process, status=0):
     """What a process printed, once it has ended as expected."""
-    printed, _ = process.communicate(timeout=400)
+    printed, _ = process.communicate(timeout=1800)
     assert process.returncode == status, printed
     return printed
 
 
-def wait_for(path, process, seconds=300):
-    """Until a file exists, while the process is to make it."""
-    end = time.monotonic() + seconds
-    while not path.exists():
-        assert process.poll() is None and time.monotonic() < end, process.communicate()[0]
-        time.sleep(0.01)
+def wait_for_checkpoint(workdir, step, process):
+    """Until a checkpoint exists, while the process is to make it."""
+    path = workdir / "checkpoints" / f"step-{step:08}.npz"
+    wait_for(lambda: path.exists() or process.poll() is not None)
+    assert process.poll() is None, process.communicate()[0]
 
 
 def weights(workdir):
@@ -172,8 +171,16 @@ def test_run_json_says_where_it_comes_from(undisturbed):
 # Killed and begun again.
 
 
-def test_stopped_and_killed_run_ends_as_if_nothing_had_been(undisturbed, tmp_path, monkeypatch):
-    """Stopped by SIGTERM amid an epoch; killed right after one."""
+def assert_resumes(workdir, undisturbed, *arguments):
+    """The same command ends as if nothing had been."""
+    assert not (workdir / "run.json").exists()
+    status, printed = run_here(workdir, *arguments)
+    assert status == 0 and "Resuming after step" in printed
+    assert_same_run(workdir, undisturbed)
+
+
+def test_stopped_run_ends_as_if_nothing_had_been(undisturbed, tmp_path, monkeypatch):
+    """By SIGTERM amid an epoch."""
     arguments = ("--checkpoint-steps", "1")
     save = Checkpoints.save
 
@@ -189,15 +196,18 @@ def test_stopped_and_killed_run_ends_as_if_nothing_had_been(undisturbed, tmp_pat
     assert status == 128 + signal.SIGTERM
     assert "Stopped. Run the same command again to resume" in printed and "Traceback" not in printed
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()].count("step-00000003.npz")
+    assert_resumes(tmp_path, undisturbed, *arguments)
 
+
+@pytest.mark.slow
+def test_killed_run_ends_as_if_nothing_had_been(undisturbed, tmp_path):
+    """A process, right after an epoch. The next test begins with what a kill leaves."""
+    arguments = ("--checkpoint-steps", "1")
     killed = start(tmp_path, *arguments)
-    wait_for(tmp_path / "checkpoints" / "step-00000010.npz", killed)
+    wait_for_checkpoint(tmp_path, 10, killed)
     killed.kill()
     killed.communicate()
-    assert not (tmp_path / "run.json").exists()
-    status, printed = run_here(tmp_path, *arguments)
-    assert status == 0 and "Resuming after step" in printed
-    assert_same_run(tmp_path, undisturbed)
+    assert_resumes(tmp_path, undisturbed, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +365,9 @@ def test_every_test_image_counts_once_on_two_devices(two_devices):
     assert results[0]["accuracy"] == pytest.approx((scores.argmax(-1) == data.test.labels).mean())
 
 
+@pytest.mark.slow
 def test_a_users_own_fit_on_two_devices(two_devices):
+    """`test_models.py` has another one."""
     import regnet_tf
 
     data = load("digits")
@@ -391,7 +403,7 @@ def test_two_workers_do_what_one_does_though_one_is_killed(undisturbed, tmp_path
     arguments = ("--strategy", "multiworker", "--checkpoint-steps", "1")
     configs = cluster(2)
     workers = [start(tmp_path, *arguments, TF_CONFIG=config) for config in configs]
-    wait_for(tmp_path / "checkpoints" / "step-00000002.npz", workers[0])
+    wait_for_checkpoint(tmp_path, 2, workers[0])
     workers[1].kill()
     workers[1].communicate()
     assert not (tmp_path / "run.json").exists()

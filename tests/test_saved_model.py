@@ -4,6 +4,7 @@ import functools
 import io
 import re
 import resource
+import shutil
 
 import keras
 import numpy as np
@@ -329,16 +330,16 @@ def test_large_networks_keep_variables(tmp_path):
     np.testing.assert_allclose(given, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_damaged_fingerprint(tmp_path, capfd):
+def test_damaged_fingerprint(exported, tmp_path, capfd):
     """TensorFlow would print a traceback, and go on."""
-    write_saved_model(tmp_path, Network(built()), Preprocessing(image_size=32), "abcdef")
-    path = tmp_path / "fingerprint.pb"
+    folder = shutil.copytree(exported.saved_model, tmp_path / "1")
+    path = folder / "fingerprint.pb"
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(UserError, match=r"cannot be read: SavedModel Fingerprint Error"):
-        open_file(tmp_path)
+        open_file(folder)
     assert "Traceback" not in capfd.readouterr().err
     path.unlink()  # TensorFlow before 2.12 writes none
-    assert open_file(tmp_path)(np.zeros((1, 32, 32, 3), "uint8")).shape == (1, 6)
+    assert open_file(folder)(np.zeros((1, 32, 32, 3), "uint8")).shape == (1, 10)
 
 
 # Networks of every kind.
@@ -383,10 +384,12 @@ NETWORKS = {
 }
 
 
-#: `test_export_networks.py` has networks like the slow ones.
+#: `test_export_networks.py` and `test_openvino.py` have networks like them.
+ELSEWHERE = ("pooled", "logits", "sigmoid", "with preprocessing", "new head", "RegNetX", "any size")
+#: Group normalization is one that is not folded into kernels, as EvoNorm.
 MARKS = {
     "mixed_bfloat16": pytest.mark.short_floats,
-    **dict.fromkeys(("pooled", "logits", "sigmoid", "new head", "RegNetX"), pytest.mark.slow),
+    **dict.fromkeys((*ELSEWHERE, "evonorm"), pytest.mark.slow),
 }
 
 

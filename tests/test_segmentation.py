@@ -47,7 +47,9 @@ def few_scenes():
 def finished(few_scenes, tmp_path_factory):
     """A short run of the recipe: its directory, and what was returned."""
     workdir = tmp_path_factory.mktemp("runs") / "scenes"
-    recipe = get_recipe("segmentation_digits", {"schedule.max_steps": 3, "schedule.epochs": 2})
+    config = get_recipe("segmentation_digits").network.config.replace(depth=3)
+    changes = {"network.config": config, "schedule.max_steps": 3, "schedule.epochs": 2}
+    recipe = get_recipe("segmentation_digits", changes)
     return workdir, train_and_evaluate(recipe, workdir, verbose=0)
 
 
@@ -246,7 +248,9 @@ def test_results_are_those_of_the_model_that_was_written(finished, few_scenes):
     assert run["results"]["pixels"] == labels.size
 
 
+@pytest.mark.slow
 def test_devices_count_every_pixel_once(few_scenes, two_devices):
+    """`test_runs.py` has the same of classified images."""
     recipe = get_recipe("segmentation_digits", {"schedule.batch_size": 6})
     task, parts = Segmentation(recipe.decoder), (recipe.images, recipe.schedule)
     with two_devices.scope():

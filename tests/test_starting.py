@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from regnet_command import run, start
 from test_structure import MODULES, TREES
+from waiting import wait_for
 
 #: A script that Python takes for the command `regnet`. Its job is put in.
 PROGRAM = """\
@@ -55,7 +56,7 @@ def program(tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             **options,
         )
         return done.returncode, done.stdout, done.stderr
@@ -191,7 +192,14 @@ def test_a_program_that_only_prints_ends_when_nobody_reads(program, tmp_path):
 
 
 def test_nobody_reads_the_last_words(program):
-    code = "def work():\n    time.sleep(1)\n    print('result')"
+    code = """
+import select
+def work():
+    unread = select.poll()
+    unread.register(1, 0)
+    unread.poll()  # until the reader has closed the pipe
+    print("result")
+"""
     assert program(code, only_prints=True, after="| true") == (141, "", "")
     assert program(code, after="| true") == (0, "", "")
 
@@ -280,7 +288,7 @@ def test_workers_leave_interrupts_to_the_program(program):
     status, printed, error = program(WORKER, before="set -m;")
     pid, exit_code = printed.split()
     assert (status, error, exit_code) == (130, "Stopped.\n", "None")
-    assert not pathlib.Path(f"/proc/{pid}").exists()
+    wait_for(lambda: not pathlib.Path(f"/proc/{pid}").exists())
 
 
 STARTED = [name for name, file in MODULES.items() if '__name__ == "__main__"' in file.read_text()]

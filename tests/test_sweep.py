@@ -7,12 +7,13 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import dying_worker
 import numpy as np
 import pytest
 from populations import TINY
+from regnet_command.workers import Worker
+from waiting import wait_for
 
 from regnet_tf import RegNetConfig
 from regnet_tf._errors import UserError
@@ -290,17 +291,6 @@ def lines_of(folder):
     return path.read_bytes().splitlines() if path.exists() else []
 
 
-def wait_for(condition, seconds=240):
-    """What `condition` returns once that is true."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError("it did not happen in time")
-
-
 def check_complete(folder, tiny):
     identities = [json.loads(line)["identity"] for line in lines_of(folder)]
     assert sorted(identities) == sorted(task["identity"] for task in tasks_of(tiny))
@@ -336,7 +326,7 @@ def test_kill_and_resume(tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert lines_of(folder)
-    wait_for(lambda: not any(pathlib.Path(f"/proc/{pid}/exe").exists() for pid in workers), 120)
+    wait_for(lambda: not any(pathlib.Path(f"/proc/{pid}/exe").exists() for pid in workers))
     with open(folder / "results.jsonl", "ab") as file:
         file.write(b'{"identity": "cut')
     said = []
@@ -360,20 +350,39 @@ def test_on_ray_with_a_killed_worker(tiny, tiny_file, tmp_path):
         return lines_of(folder) and [pid for pid, name in commands if "train_network" in name]
 
     os.kill(wait_for(training)[0], signal.SIGKILL)
-    output = process.communicate(timeout=300)[0].decode()
+    output = process.communicate(timeout=1800)[0].decode()
     assert process.returncode == 0, output
     check_complete(folder, tiny)
 
 
+def test_stopped_while_a_worker_trains(tiny_file, tmp_path, capsys, monkeypatch):
+    """The signal comes when the first network has been given to a worker."""
+    submit, workers = Worker.submit, set()
+
+    def submit_and_interrupt(worker, *arguments):
+        submit(worker, *arguments)
+        workers.update(worker._processes)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Worker, "submit", submit_and_interrupt)
+    folder = tmp_path / "out"
+    assert main(["run", str(tiny_file), "--out", str(folder)]) == 130
+    assert "Run the same command again to resume" in capsys.readouterr().err
+    (worker,) = workers
+    wait_for(lambda: not worker.is_alive())
+    assert (folder / "spec.json").exists() and not lines_of(folder)
+
+
+@pytest.mark.slow
 def test_terminated(tmp_path):
-    """Its networks would train for hours, so the signal is never too late."""
+    """In a process of its own, whose networks would train for hours."""
     recipe = TINY["recipe"] | {"schedule.epochs": 100_000}
     path, folder = tmp_path / "long.json", tmp_path / "out"
     path.write_text(json.dumps(TINY | {"recipe": recipe}))
     process = start(path, "--out", folder, "--threads", 1)
     wait_for(lambda: (folder / "spec.json").exists() or process.poll() is not None)
     process.send_signal(signal.SIGINT)
-    output = process.communicate(timeout=300)[0].decode()
+    output = process.communicate(timeout=1800)[0].decode()
     assert process.returncode == 130 and "Run the same command again to resume" in output, output
 
 

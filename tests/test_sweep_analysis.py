@@ -214,7 +214,7 @@ def test_page_in_a_browser(analysis, tmp_path):
         f"--user-data-dir={tmp_path}", f"--screenshot={tmp_path / 'page.png'}",
         (analysis / "index.html").as_uri(),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and "CONSOLE" not in done.stderr, done.stderr
     assert PIL.Image.open(tmp_path / "page.png").getextrema() != ((255, 255),) * 3
 

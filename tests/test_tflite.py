@@ -60,7 +60,11 @@ X = RegNetConfig(name="tiny_x", explicit_stages=STAGES, stem_width=16)
 Y = X.replace(name="tiny_y", se_ratio=0.25)
 
 
-@pytest.fixture(scope="module", params=[X, Y], ids=["x", "y"])
+#: RegNetX has fewer kinds of layers; the network of `exported` is one.
+EACH = [pytest.param(X, marks=pytest.mark.slow, id="x"), pytest.param(Y, id="y")]
+
+
+@pytest.fixture(scope="module", params=EACH)
 def written(request, tmp_path_factory):
     """A classifier, its source, its network, and its four files by precision."""
     model = trained(request.param, classes=3)
@@ -197,7 +201,7 @@ def test_batches(written, tmp_path):
         )
 
 
-@pytest.mark.parametrize("config", [X, Y], ids=["x", "y"])
+@pytest.mark.parametrize("config", EACH)
 def test_features_of_integers(config, tmp_path):
     """Of a network without a classifier, on parts of photographs that were not calibrated on."""
     source = source_of(trained(config, include_top=False, pooling="avg"))

@@ -28,7 +28,7 @@ def run(*command, cwd, **environment):
         env={**inherited, **environment},
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=3600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
