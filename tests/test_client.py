@@ -795,7 +795,7 @@ def test_load_of_a_server_that_hangs(faulty, connect, contents):
     faulty.inject(Fault(), *[Fault(seconds=30)] * 8)
 
     def client():
-        return connect(faulty.address, "tiny", timeout=30.0, retries=100)
+        return connect(faulty.address, "tiny", timeout=3.0, retries=100)
 
     load = send_load(client, contents, seconds=1.0, concurrency=4, batch_size=1)
     assert (load.errors, load.retries, load.latencies) == (4, 0, ())

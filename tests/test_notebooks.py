@@ -58,7 +58,7 @@ def execute(tmp_path):
     """Runs a notebook as in a fresh clone, without downloads; it has to leave stderr alone."""
 
     def run(name):
-        for package in ("export", "regnet_tf", "tests", "training"):
+        for package in ("docs", "export", "regnet_tf", "tests", "training"):
             (tmp_path / package).symlink_to(ROOT / package)
         (tmp_path / "notebooks").mkdir()
         own = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "IPYTHONDIR": str(tmp_path)}
@@ -95,7 +95,7 @@ def numbers_after(text, start):
 
 
 def test_names():
-    assert [name[0] for name in NAMES] == list("123456")
+    assert [name[0] for name in NAMES] == list("1234567")
     index = (ROOT / "notebooks" / "README.md").read_text()
     assert re.findall(r"\]\((\w+)\.ipynb\)", index) == NAMES
 
@@ -241,3 +241,14 @@ def test_segmentation(execute):
     assert "(500, 64, 64, 3) uint8 (500, 64, 64) uint8" in text
     assert "-> (None, 64, 64, 2)" in text
     assert numbers_after(text, "Held-out scenes of held-out digits: mean IoU")[0] > 0.65
+
+
+@pytest.mark.slow
+def test_own_folder_to_browser(execute):
+    """The page itself is for machines with npm; `test_web.py` and `make browser` test it."""
+    notebook = execute("7_own_folder_to_browser")
+    text = printed(notebook)
+    assert pictures(notebook) == 2
+    assert "0 1 2 3 4 5 6 7 8 9" in text
+    assert percentages(line_with(text, "Test accuracy"))[0] > 75
+    assert "| TFLite int8 |" in text

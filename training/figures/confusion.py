@@ -130,6 +130,6 @@ def _draw(axes, shares, counts, support, names):
 
 def _percent(share):
     """Returns a share in percent without digits, but not 0 or 100 for what is neither."""
-    if share < 0.005:
+    if share <= 0.005:
         return "<1"
     return ">99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
