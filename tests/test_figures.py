@@ -303,3 +303,8 @@ def test_one_epoch_is_visible():
         points = [line for line in axes.lines if line.get_marker() == "o"]
         low, high = axes.get_ylim()
         assert points and all(low < line.get_ydata()[0] < high for line in points)
+
+
+def test_pictures_are_png_by_any_name(tmp_path):
+    figures.write_figure(figures.empty_figure((1, 1), "a"), tmp_path / "picture")
+    assert (tmp_path / "picture").read_bytes().startswith(b"\x89PNG")

@@ -19,7 +19,7 @@ _ELLIPSIS = "…"
 def write_figure(figure, path):
     """Writes a figure as PNG; an old file is replaced when the new one is complete."""
     with replacing(path) as partial, _without_warnings():
-        figure.savefig(partial, dpi=_DPI)
+        figure.savefig(partial, format="png", dpi=_DPI)
 
 
 def empty_figure(size, title, layout="constrained"):
