@@ -405,10 +405,10 @@ def test_time_out(faulty, connect, contents, pauses):
 
 
 def test_an_answer_after_a_time_out(faulty, connect, contents, pauses):
-    client = connect(faulty.address, "tiny", timeout=1.0, retries=1000)
+    client = connect(faulty.address, "tiny", timeout=3.0)
     faulty.inject(Fault(seconds=30))
     assert len(client.predict(contents)) == 3
-    assert client.retried >= 1  # more on a busy machine
+    assert client.retried == 1
 
 
 def test_no_server(connect, contents, pauses):
@@ -542,7 +542,7 @@ def test_a_server_that_drips(begin):
             start = time.monotonic()
             with pytest.raises(ServingError, match=r"no whole answer within 0\.3 s"):
                 client.predict([b""])
-            assert time.monotonic() - start < 100
+            assert time.monotonic() - start < 2
 
 
 @pytest.mark.parametrize(

@@ -205,11 +205,12 @@ def test_masks_that_do_not_fit_are_found(garden):
     rgb = tf.io.encode_png(colored(blobs(40, 56, 3))).numpy()
     (garden / "masks" / "6.png").write_bytes(rgb)
     (garden / "images" / "7.png").write_bytes(b"no image")
-    left = check_files(load(garden, test_share=0.5), skip_damaged=True)
-    assert left.train.size + left.test.size == 6
-    text = left.notes[-1]
+    data = load(garden, test_share=0.5)
+    with pytest.raises(UserError) as caught:
+        check_files(data)
+    text = str(caught.value)
     masks, images = garden / "masks", garden / "images"
-    assert text.startswith(f"4 files of {garden} cannot be read and are left out. ")
+    assert text.startswith(f"4 files of {garden} cannot be read. ")
     assert f"{masks / '3.png'}: It has the index 7; classes are 0 to 2" in text
     assert f"{masks / '4.png'}: Its size differs from that of {images / '4.png'}" in text
     assert f"{masks / '6.png'}: A map of classes must be gray or have a palette" in text
@@ -217,6 +218,8 @@ def test_masks_that_do_not_fit_are_found(garden):
         f"{images / '7.png'}: It is no image, or its header is damaged." in text
         and "\n" not in text
     )
+    left = check_files(data, skip_damaged=True)
+    assert left.train.size + left.test.size == 6
 
 
 # Training.
