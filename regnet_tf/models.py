@@ -82,7 +82,7 @@ def build_regnet(
             be a weight file (see `read_state_dict`), a folder as the Hugging Face hub stores it, a
             `.keras` file of a model with these layers, the folder of a run that trained one, or a
             `.weights.h5` file of a model built by this function. "hf://user/name" is a repository
-            on the hub. For other channels than red, green and blue, the stem's weights are adapted
+            on the hub. For other channels than the weights have, the stem's weights are adapted
             (see `load_state_dict`).
         input_tensor: a Keras tensor to build on, instead of a new input.
         input_shape: `(height, width, channels)`; height and width may be None. Default

@@ -56,7 +56,7 @@ class _Port:
     def fits(self, tensor):
         """Whether a source's tensor has the shape, or can be adapted to the input channels."""
         shape = tensor.shape
-        if self.is_stem_kernel and len(shape) == 4 and shape[1] == 3:
+        if self.is_stem_kernel and len(shape) == 4 and shape[1] in (1, 3):
             shape = (shape[0], self.shape[1], *shape[2:])
         return shape == self.shape
 
@@ -82,17 +82,19 @@ class _Port:
 
 
 def _with_channels(kernel, channels):
-    """Adapts a stem's kernel, `(height, width, channels, filters)`, to other channels as timm does.
+    """Adapts a stem's kernel, `(height, width, channels, filters)`, to other channels.
 
-    For one channel, it is summed over red, green and blue. For other numbers, it is repeated, cut
-    and scaled by `3 / channels`.
+    From red, green and blue as timm does: for one channel, it is summed; for other numbers, it is
+    repeated, cut and scaled by `3 / channels`. A gray kernel is repeated and scaled by `1 /
+    channels`, so that a gray image in color gets the same answer.
     """
-    if kernel.shape[2] == channels:
+    given = kernel.shape[2]
+    if given == channels:
         return kernel
     if channels == 1:
         return kernel.sum(axis=2, keepdims=True)
-    kernel = np.tile(kernel, (1, 1, -(-channels // 3), 1))[:, :, :channels]
-    return kernel * np.float32(3 / channels)
+    kernel = np.tile(kernel, (1, 1, -(-channels // given), 1))[:, :, :channels]
+    return kernel * np.float32(given / channels)
 
 
 def load_state_dict(
@@ -109,7 +111,8 @@ def load_state_dict(
 
     If the model has another number of input channels than red, green and blue, the first
     convolution is adapted as in timm. For one channel, it is summed over the three. For other
-    numbers, it is repeated, cut and scaled by `3 / channels`.
+    numbers, it is repeated, cut and scaled by `3 / channels`. That of a gray network is repeated
+    and divided by the number of channels, so a gray image in color gets the same answer.
 
     A line is logged if weights are NaN or infinite, or if a variance is negative.
 

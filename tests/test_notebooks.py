@@ -91,6 +91,10 @@ def numbers_after(text, start):
     return [float(n) for n in re.findall(r"\d+(?:\.\d+)?", line_with(text, start)[len(start) :])]
 
 
+def names_after(text, start):
+    return re.split(r"  +", line_with(text, start)[len(start) :].strip())
+
+
 # What is committed.
 
 
@@ -174,13 +178,14 @@ def test_from_numbers_to_a_network(execute, golden_variants):
 def test_classify_and_fine_tune(execute):
     notebook = execute("2_classify_and_fine_tune")
     text = printed(notebook)
-    assert pictures(notebook) == 5
+    assert pictures(notebook) == 6
     assert "No published weights here" in text
-    assert percentages(line_with(text, "Test accuracy"))[0] > 90  # of the network to start from
+    for name, known in (("bag", "Bag"), ("shirt", "Shirt"), ("boot", "Ankle boot")):
+        assert percentages(line_with(text, f"{name}.png: {known}, "))[0] > 50
     assert "('5', '6', '7', '8', '9') 15 to train on, 224 to test with" in text
     fine_tuned, from_scratch = percentages(line_with(text, "Right of 224 held-out images"))
     assert fine_tuned > max(from_scratch, 70)
-    assert re.search(r"^The flower is a [5-9], at \d+%\.$", text, re.MULTILINE)
+    assert re.search(r"^The shirt is a [5-9], at \d+%\.$", text, re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -210,12 +215,12 @@ def test_deploy(execute):
     assert "VersionStatus(version=1, state='AVAILABLE', error='')" in text
     assert "INVALID_ARGUMENT, of the images (1,)" in text
     kinds_of_files = ("dynamic_range", "float16", "float32", "int8")
-    rows = [numbers_after(text, f"digits_{kind}  ") for kind in kinds_of_files]
-    truth = numbers_after(text, "truth")
-    assert len(truth) == 10
-    assert percentages(line_with(text, "Test accuracy"))[0] > 80
+    rows = [names_after(text, f"clothes_{kind}  ") for kind in kinds_of_files]
+    truth = names_after(text, "truth")
+    assert len(truth) == 8 and {"Ankle boot", "Bag"} < set(truth)
+    assert percentages(line_with(text, "Ankle boot: "))[0] > 80
     for row in rows:
-        assert sum(a == b for a, b in zip(row, truth, strict=True)) >= 8
+        assert sum(a == b for a, b in zip(row, truth, strict=True)) >= 7
 
 
 @pytest.mark.slow
@@ -223,14 +228,14 @@ def test_design_spaces(execute):
     notebook = execute("5_design_spaces")
     text = printed(notebook)
     assert pictures(notebook) == 3
-    assert text.count("4 networks are trained, 0 failed.") == 2
-    for name, summary in (("anynetx_a", "AnyNetX_A: 4 networks"), ("regnetx", "RegNetX: 4")):
-        expected = percentages(line_with(text, f"{name} "))
+    assert "4 networks are trained, 0 failed." in text
+    for name, summary in (("anynetx_a", "AnyNetX_A: 48 networks"), ("regnetx", "RegNetX: 48")):
+        expected = percentages(line_with(text, f"fashion_{name} "))
         least, median, mean = percentages(line_with(text, summary))
         assert expected == sorted(expected, reverse=True) and least <= median
         assert expected[0] == pytest.approx(mean, abs=0.06)
-        assert expected[-1] == pytest.approx(least, abs=0.06) and least < 60
-    assert 0 <= numbers_after(text, "Kolmogorov-Smirnov statistic:")[0] <= 1
+        assert least <= expected[-1] and least < 14
+    assert 0.5 < numbers_after(text, "Kolmogorov-Smirnov statistic:")[0] <= 1
 
 
 @pytest.mark.slow

@@ -247,9 +247,20 @@ def test_channels_equal_timm(channels):
     assert np.abs(logits[:, :16] - expected).max() <= 2e-5 * expected.std()
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_gray_network_takes_color(channels):
+    """A gray image, repeated in all channels, gets the gray network's answer."""
+    gray, color = (small(input_shape=(None, None, number)) for number in (1, channels))
+    load_state_dict(color, to_state_dict(gray))
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 1)).astype("float32")
+    expected = gray.predict(images, verbose=0)
+    answers = color.predict(np.repeat(images, channels, axis=3), verbose=0)
+    np.testing.assert_allclose(answers, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("source", ["timm", "pycls"])
 def test_channels_of_the_file(source):
-    """As many as the network has: unchanged. Other numbers than three cannot be adapted."""
+    """As many as the network has: unchanged. Other numbers than one and three cannot be adapted."""
     five, other = (small(input_shape=(None, None, 5)) for _ in range(2))
     state_dict = to_state_dict(five, source)
     assert load_state_dict(other, state_dict) == source
