@@ -103,25 +103,26 @@ def _filled(image, count, axis, fill):
 
 def _move(image, offset, axis, fill):
     """Shifts each line along an axis; each pixel comes from `offset` pixels further along."""
-    shape = tf.shape(image)[:2]
-    size, width = shape[axis], shape[1]
-    offset = offset[:, None] if axis else offset[None]
-    rows, columns = tf.range(shape[0])[:, None], tf.range(width)[None]
-    place = columns if axis else rows
-    # Beyond the center of an edge pixel, use the edge pixel in place of its missing neighbour.
-    nearest = place + _floor(offset + 0.5)
-    inside = (nearest >= 0) & (nearest < size)
-    first = place + _floor(offset)
-    look_up = _look_up(image, fill)
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    size = tf.shape(image)[axis]
+    nearest = tf.floor(offset + 0.5)
+    # First interpolate within each line, then look up whole pixels: look-ups take the longest.
+    share = offset - nearest
+    share = share[:, None] if axis else tf.repeat(share, 3)[None]
+    # An edge pixel replaces its missing neighbour.
+    before = tf.concat([_part(image, 0, 1, axis), _part(image, 0, size - 1, axis)], axis)
+    after = tf.concat([_part(image, 1, size, axis), _part(image, size - 1, size, axis)], axis)
+    levels, before, after = (tf.reshape(part, [height, -1]) for part in (image, before, after))
+    neighbours = tf.cast(tf.where(share > 0, after, before), tf.float32)
+    levels = _between(tf.cast(levels, tf.float32), neighbours, tf.abs(share))
+    pixels = tf.concat([tf.reshape(_truncated(levels), [-1, 3]), tf.cast(fill, tf.uint8)[None]], 0)
 
-    def pixels(step):
-        source = tf.clip_by_value(first + step, 0, size - 1)
-        index = rows * width + source if axis else source * width + columns
-        return look_up(tf.where(inside, index, shape[0] * width))
-
-    share = offset - tf.floor(offset)
-    share = share if axis else tf.repeat(share, 3, axis=1)
-    return _as_image(_between(pixels(0), pixels(1), share), image)
+    steps = tf.cast(nearest, tf.int32)
+    rows, columns = tf.range(height)[:, None], tf.range(width)[None]
+    place = columns + steps[:, None] if axis else rows + steps[None]
+    index = rows * width + place if axis else place * width + columns
+    inside = (place >= 0) & (place < size)
+    return tf.gather(pixels, tf.where(inside, index, height * width))
 
 
 def _look_up(image, fill):
