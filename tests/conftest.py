@@ -259,3 +259,16 @@ def exported(digits_run, made_once):
     folder = made_once("exports/digits", make)
     facts = json.loads(folder.with_name("facts.json").read_text())
     return Exported(folder, source, facts, folder / "serving" / "digits" / "1")
+
+
+@pytest.fixture(scope="session")
+def every_format(digits_run, made_once):
+    """The folder of an export of `digits_run` in all formats that are installed."""
+    for package in ("ai_edge_litert", "tensorflow_serving", "onnxruntime", "tf2onnx", "openvino"):
+        pytest.importorskip(package)
+    from export.command import main
+
+    def make(folder):
+        assert main([str(digits_run), "--out", str(folder)]) == 0
+
+    return made_once("every_format/digits", make)

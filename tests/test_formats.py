@@ -24,17 +24,9 @@ pytest.importorskip("tf2onnx")
 FLOAT32 = ("SavedModel", "TFLite float32", "ONNX float32", "OpenVINO float32")
 
 
-@pytest.fixture(scope="module")
-def every(digits_run, tmp_path_factory):
-    """The folder of an export of everything that is installed."""
-    folder = tmp_path_factory.mktemp("every") / "digits"
-    assert main([str(digits_run), "--out", str(folder)]) == 0
-    return folder
-
-
 @pytest.fixture
-def copy(every, tmp_path):
-    return shutil.copytree(every, tmp_path / "copy")
+def copy(every_format, tmp_path):
+    return shutil.copytree(every_format, tmp_path / "copy")
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +47,16 @@ def artefacts(folder):
 # Everything.
 
 
-def test_every_format_is_near_the_keras_model(every, source):
+def test_every_format_is_near_the_keras_model(every_format, source):
     """By the Keras model itself, not by the report."""
     images = source.examples.test[:40]
     normalized = source.preprocessing.normalize(images)
     expected = keras.ops.convert_to_numpy(source.model(normalized))
     features = keras.Model(source.model.inputs, source.model.layers[-1].input)
-    found = artefacts(every)
+    found = artefacts(every_format)
     assert {*FLOAT32, "ONNX int8", "TFLite features"} <= found.keys()
     for name, one in found.items():
-        outputs = open_file(every / one["path"])(images)
+        outputs = open_file(every_format / one["path"])(images)
         if one["output"] == "features":
             wanted = keras.ops.convert_to_numpy(features(normalized))
             np.testing.assert_allclose(outputs, wanted, rtol=1e-4, atol=1e-4)
@@ -75,28 +67,30 @@ def test_every_format_is_near_the_keras_model(every, source):
             assert agreement >= 0.9, name
 
 
-def test_all_is_well(every, capsys):
-    assert verify.main([str(every)]) == 0
+def test_all_is_well(every_format, capsys):
+    assert verify.main([str(every_format)]) == 0
     printed = capsys.readouterr().out
-    for name in artefacts(every):
+    for name in artefacts(every_format):
         assert f"{name} " in printed
     assert "all is well" in printed
 
 
 @pytest.mark.parametrize("name", FLOAT32)
-def test_each_file_knows_its_classes_and_preprocessing(every, source, name):
-    predictor = open_predictor(every / artefacts(every)[name]["path"])
+def test_each_file_knows_its_classes_and_preprocessing(every_format, source, name):
+    predictor = open_predictor(every_format / artefacts(every_format)[name]["path"])
     assert predictor.class_names == tuple(source.class_names)
     levels = (0.0,) * 3, (1 / 255,) * 3
     assert predictor.preprocessing.image_size == source.preprocessing.image_size
     assert (predictor.preprocessing.mean, predictor.preprocessing.std) == levels
 
 
-def test_predictions_of_each_file(every, source, tmp_path, capsys):
+def test_predictions_of_each_file(every_format, source, tmp_path, capsys):
     keras.utils.save_img(str(tmp_path / "digit.png"), source.examples.test[0], scale=False)
     printed = []
     for name in FLOAT32:
-        assert predict([str(every / artefacts(every)[name]["path"]), str(tmp_path)]) == 0
+        assert (
+            predict([str(every_format / artefacts(every_format)[name]["path"]), str(tmp_path)]) == 0
+        )
         printed.append(capsys.readouterr().out)
     assert len(set(printed)) == 1, printed
 

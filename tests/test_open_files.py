@@ -12,9 +12,6 @@ import pytest
 from browsers import npm_package, opened
 from conftest import TESTS
 
-from export import exporting
-from export.formats import Settings
-
 for package in ("onnxruntime", "tf2onnx", "openvino"):
     pytest.importorskip(package)
 
@@ -29,12 +26,11 @@ def examples(language):
 
 
 @pytest.fixture(scope="module")
-def shipped(exported, tmp_path_factory):
+def shipped(exported, every_format, tmp_path_factory):
     """Folder with the export `shipped`; some images; and what the Keras model says of them."""
     folder = tmp_path_factory.mktemp("guide")
-    source, settings = exported.source, Settings(precisions=["float32"])
-    shutil.copytree(exported.folder, folder / "shipped")
-    exporting.export(source, folder / "shipped", ["onnx", "openvino"], settings, say=lambda _: None)
+    shutil.copytree(every_format, folder / "shipped")
+    source = exported.source
     images = source.examples.test[:3]
     expected = source.model(source.preprocessing.normalize(images), training=False)
     return types.SimpleNamespace(folder=folder, images=images, expected=np.asarray(expected))
