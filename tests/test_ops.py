@@ -136,9 +136,10 @@ def test_convolution_kernel_sizes(kernel_size, stride, groups):
 
 @pytest.mark.short_floats
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("groups", [1, 3])
-def test_convolution_of_short_floats(groups, dtype):
-    check_conv((8, 6), 3, groups, 2, 1, dtype, True)
+@pytest.mark.parametrize("groups", [1, 3, 6])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_convolution_of_short_floats(stride, groups, dtype):
+    check_conv((8, 6), 3, groups, stride, 1, dtype, True)
 
 
 def test_convolution_of_an_image_smaller_than_the_kernel():
