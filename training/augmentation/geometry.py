@@ -66,7 +66,7 @@ def rotate(image, degrees, fill):
     upper, lower = (
         _between(look_up(at), look_up(at + 1), right_share) for at in (index, index + width)
     )
-    return _as_image(_between(upper, lower, lower_share), image)
+    return tf.reshape(_truncated(_between(upper, lower, lower_share)), tf.shape(image))
 
 
 def _shift(image, pixels, axis, fill):
@@ -139,10 +139,6 @@ def _look_up(image, fill):
 
 def _between(first, second, share):
     return first + share * (second - first)
-
-
-def _as_image(levels, image):
-    return tf.reshape(_truncated(levels), tf.shape(image))
 
 
 def _truncated(levels):
