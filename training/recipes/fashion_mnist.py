@@ -35,9 +35,9 @@ Command: regnet train --recipe fashion_mnist""",
         mean=(0.286,),
         std=(0.353,),
     ),
-    augmentation=Augmentation(flip=True, erasing=0.25),
+    augmentation=Augmentation(flip=True, erasing=0.25, translation=1 / 28),
     schedule=Schedule(
-        epochs=24, batch_size=128, learning_rate=0.1, warmup_epochs=1, test_epochs=24
+        epochs=40, batch_size=128, learning_rate=0.1, warmup_epochs=1, test_epochs=40
     ),
     optimizer=Optimizer(name="sgd", weight_decay=5e-4),
     loss=Loss(label_smoothing=0.1),
