@@ -658,6 +658,12 @@ def erased_boxes(mode, shape=(90, 110, 3), count=2000):
     return (*sizes, rows.argmax(1), columns.argmax(1))
 
 
+def test_a_graph_of_it_warns_of_nothing(caplog):
+    augment, image = image_augment(erasing=0.5), tf.TensorSpec(PHOTO.shape, tf.uint8)
+    tf.function(augment).get_concrete_function(image, tf.TensorSpec([2], tf.int64))
+    assert not caplog.messages
+
+
 @pytest.mark.parametrize(("mode", "most"), [("zero", 0.33), ("pixel", 1 / 3)])
 def test_areas_and_places_of_erased_boxes(stats, mode, most):
     height, width, top, left = erased_boxes(mode, (200, 200, 1))

@@ -212,6 +212,11 @@ def test_no_file_takes_the_place_of_a_closed_stream(program, tmp_path):
     assert (tmp_path / "file").read_text() == ""
 
 
+def test_a_line_is_written_at_once_also_into_a_file(program):
+    status, output, _ = program("def work(): print('epoch 1'); os._exit(0)")
+    assert (status, output) == (0, "epoch 1\n")
+
+
 @pytest.mark.parametrize("code", ["def work(): print(1)", "def work(): print(1, flush=True)"])
 def test_output_to_a_full_disk(program, code):
     """Only a program without other results fails."""

@@ -167,7 +167,7 @@ def _text_stream(before, number):
         io.BufferedWriter(raw),
         encoding=getattr(before, "encoding", "utf-8"),
         errors="backslashreplace",
-        line_buffering=number == 2 or raw.isatty(),
+        line_buffering=True,  # a log shows how far long work is
         write_through=getattr(before, "write_through", False),
     )
 

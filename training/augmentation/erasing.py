@@ -41,8 +41,12 @@ def random_erasing(image, seed, probability, mode="zero"):
         fits, box = random_box(tf.shape(image)[:2], where, *_SHAPES[mode], least=0, margin=1)
         return tf.cond(fits, lambda: _overwritten(image, box, what, mode), lambda: image)
 
+    def unchanged(image, where, what):
+        del where, what  # the names of arguments become names in the graph
+        return image
+
     erase = tf.random.stateless_uniform([], whether) < probability
-    return case(erase, [lambda image, *_: image, erased], image, where, what)
+    return case(erase, [unchanged, erased], image, where, what)
 
 
 def _overwritten(image, box, seed, mode):
