@@ -274,7 +274,7 @@ def _warnings(source, network, chosen, settings):
         )
     count = 0 if source.examples is None else len(source.examples.calibration)
     has_int8 = any("int8" in one.precisions for one in chosen) and "int8" in settings.precisions
-    if has_int8 and count < ENOUGH:
+    if has_int8 and 0 < count < ENOUGH:  # int8 without images is an error
         yield f"int8 was calibrated on {count} images; {ENOUGH} and more are better."
     if source.examples is None:
         yield "Checked on made pictures; --calibration gives images to check with."
