@@ -25,6 +25,8 @@ from .optimization import learning_rate
 from .precise_statistics import precise_statistics
 from .testing import Test
 
+_SAMPLES = 16  # training images in the logs
+
 
 class Run:
     """A network in training, with its checkpoints.
@@ -219,7 +221,12 @@ class Run:
         return {f"metrics/{number}": variable for number, variable in enumerate(variables)}
 
     def _samples(self):
-        """Returns a few training images, from 0 to 1."""
-        data, normalization = self.data, self.recipe.images.preprocessing
-        images, _ = next(iter(training_batches(data.train, self.recipe, len(data.class_names))))
-        return tf.clip_by_value(images[:16] * normalization.std + normalization.mean, 0, 1)
+        """Returns a few training images, from 0 to 1, without waiting for a whole batch."""
+        data, recipe = self.data, self.recipe
+        few = dataclasses.replace(
+            recipe.schedule, batch_size=_SAMPLES, accumulation=1, last_batch="fill"
+        )
+        recipe = dataclasses.replace(recipe, schedule=few)
+        images, _ = next(iter(training_batches(data.train, recipe, len(data.class_names))))
+        normalization = recipe.images.preprocessing
+        return tf.clip_by_value(images * normalization.std + normalization.mean, 0, 1)
