@@ -98,7 +98,7 @@ def backbone(
         >>> {level: tuple(x.shape) for level, x in maps.items()}
         {'P2': (1, 16, 16, 16), 'P3': (1, 8, 8, 32), 'P4': (1, 8, 8, 64)}
     """
-    config, weights = find_config(config, weights, changes)
+    config, weights = find_config(config, weights, changes, backbone)
     _check_levels(outputs, 1 + len(config.stages))
     network = build_regnet(
         config,

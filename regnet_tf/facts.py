@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from regnet_tf._boxes import number_of_classes
+from regnet_tf._checks import check
 from regnet_tf._internals import all_layers, maker
 from regnet_tf.layers import ClassNames, Stem
 from regnet_tf.preprocessing import Preprocessing
@@ -51,12 +52,17 @@ def facts_of(model: keras.Model) -> Facts:
         A `Facts`. If the model has a fixed input size, its preprocessing has this image size. It
         has the number of channels of the model's input.
 
+    Raises:
+        ValueError: for anything but a model, such as the path of one.
+
     Examples:
         >>> model = regnet_tf.build_regnet(tiny, class_names=("ant", "bee"))
         >>> copy = keras.models.clone_model(model)
         >>> regnet_tf.facts_of(copy).class_names
         ('ant', 'bee')
     """
+    is_model = isinstance(model, keras.Layer)
+    check("model", model, is_model, "a keras.Model; `keras.saving.load_model` loads a file")
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     layers = all_layers(model)
     stems = [layer for layer in layers if isinstance(layer, Stem)]

@@ -171,7 +171,10 @@ def build_regnet(
 
 
 def find_config(
-    config: RegNetConfig | str, weights: Weights, changes: dict[str, Any]
+    config: RegNetConfig | str,
+    weights: Weights,
+    changes: dict[str, Any],
+    function: Callable[..., keras.Model] = build_regnet,
 ) -> tuple[RegNetConfig, Weights]:
     """Returns the configuration and the weights that the arguments of `build_regnet` select.
 
@@ -179,6 +182,7 @@ def find_config(
         config: as in `build_regnet`.
         weights: as in `build_regnet`; True for those that `config` names. False counts as None.
         changes: fields of the configuration to change.
+        function: the function that the user has called, for errors.
 
     Raises:
         ValueError: for an unknown name or field, or weights that do not tell their network.
@@ -186,10 +190,10 @@ def find_config(
     """
     unknown = sorted(set(changes) - _CONFIG_FIELDS)
     if unknown:
-        known = {*inspect.signature(build_regnet).parameters, *_CONFIG_FIELDS} - {"changes"}
+        known = {*inspect.signature(function).parameters, *_CONFIG_FIELDS} - {"changes"}
         raise ValueError(
-            f"A RegNet takes the arguments {', '.join(sorted(known))}."
-            f" Received: {', '.join(unknown)}.{nearest(unknown[0], known)}"
+            f"`{function.__name__}` has no argument {', '.join(unknown)}."
+            f"{nearest(unknown[0], known)} Known: {', '.join(sorted(known))}."
         )
     weights = None if weights is False else weights
     if isinstance(config, RegNetConfig):
@@ -460,7 +464,13 @@ def _check_input_shape(least, shape, argument):
     check(argument, shape, ok, "of shape (height, width, channels); only the first two may be None")
     for side in shape[:2]:
         ok = side is None or (is_int(side) and least <= side <= MAX_SIDE)
-        check(argument, shape, ok, f"of at least {least} pixels a side, the network's total stride")
+        check(
+            argument,
+            shape,
+            ok,
+            f"of shape (height, width, channels), at least {least} pixels a side, the network's"
+            " total stride",
+        )
 
 
 def _check_activation(activation):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 
+from regnet_tf._checks import check
 from regnet_tf._errors import UserError, first_line
 from regnet_tf._internals import all_layers
 from regnet_tf._keras_files import load_model, shape_of_weights
@@ -17,7 +18,7 @@ from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.published import best_weights, download, is_tag, weights_info
 from regnet_tf.readers import read_state_dict
 from regnet_tf.sharing.timm_config import described
-from regnet_tf.variants import RegNetConfig, get_config
+from regnet_tf.variants import RegNetConfig, get_config, is_variant
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,7 +227,8 @@ def preprocessing_for(weights: str | keras.Model) -> Preprocessing:
             size. A model that includes preprocessing gets levels of 0 to 255.
 
     Raises:
-        ValueError: for an unknown tag or variant, or a model that does not know its preprocessing.
+        ValueError: for an unknown tag or variant, a path, or a model that does not know its
+            preprocessing.
 
     Examples:
         >>> preprocessing = regnet_tf.preprocessing_for("regnety_032.ra_in1k")
@@ -234,6 +236,9 @@ def preprocessing_for(weights: str | keras.Model) -> Preprocessing:
         TensorShape([1, 288, 288, 3])
     """
     if isinstance(weights, str):
+        is_path = not (is_tag(weights) or is_variant(weights)) and os.path.exists(weights)
+        allowed = "a tag, a variant's name or a model; `keras.saving.load_model` loads a file"
+        check("weights", weights, not is_path, allowed)
         return weights_info(weights if is_tag(weights) else best_weights(weights)).preprocessing()
     preprocessing = facts_of(weights).preprocessing
     if preprocessing is None:

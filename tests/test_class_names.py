@@ -34,7 +34,8 @@ def test_decode_predictions():
 
 @pytest.mark.parametrize("shape", [(1000,), (2, 10), (1, 1, 1000), ()])
 def test_predictions_of_another_shape(shape):
-    with pytest.raises(ValueError, match="`preds` must be ImageNet's scores, of shape"):
+    match = r"`preds` must be ImageNet's scores, of shape \(batch, 1000\); for others pass `model`"
+    with pytest.raises(ValueError, match=match):
         decode_predictions(np.zeros(shape))
 
 

@@ -272,12 +272,20 @@ def test_augmentation_that_needs_rgb(field, value):
 
 
 def test_unknown_data_set_names_the_nearest():
-    with pytest.raises(UserError, match=r"No data set is called 'digit'. Nearest: digits."):
+    match = r"No data set is called 'digit', and there is no such folder. Nearest: digits."
+    with pytest.raises(UserError, match=match):
         load("digit")
     with pytest.raises(UserError, match=r"called 'imagenet2021'. Nearest: .*imagenet2012"):
         load("imagenet2021")
     with pytest.raises(UserError, match="There is no folder no/where"):
         load("no/where")
+
+
+def test_misspelt_folder_names_the_nearest(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"no such folder. Nearest: photos\b"):
+        load("photo")
 
 
 def test_data_set_that_is_not_prepared(tmp_path):

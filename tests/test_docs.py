@@ -113,29 +113,41 @@ def examples():
     code = re.compile(r"```python\n(import .*?|from .*?)```", re.DOTALL)
     pages = [page for page in PAGES if page != GUIDE_TO_DESIGN_SPACES]
     found = {text: page.stem for page in pages for text in code.findall(page.read_text())}
-    needy = re.compile("photo.jpg|keras_hub|skimage|shipped/|import jax|hf://|hf-hub:|tests/golden")
+    needy = re.compile(
+        "photo.jpg|keras_hub|skimage|shipped/|import jax|hf://|hf-hub:|tests/golden|photos/"
+    )
     return [pytest.param(text, id=name) for text, name in found.items() if not needy.search(text)]
 
 
 @pytest.mark.parametrize("code", examples())
-def test_examples_run(code):
+def test_examples_run(code, monkeypatch):
+    monkeypatch.chdir(DOCS.parent)
     scope = {}
     exec(code, scope)
     models = [value for value in scope.values() if isinstance(value, keras.Model)]
     assert models or scope.keys() & {"config", "configs", "tiny"}
 
 
+def scripts_of_the_guide(fits):
+    """Python code of the guide to your own images that trains a network, or all other code."""
+    guide = (DOCS / "guides" / "your_images.md").read_text()
+    found = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    return [
+        compile(code, "your_images.md", "exec") for code in found if ("model.fit(" in code) == fits
+    ]
+
+
 @pytest.fixture(scope="module")
 def folder_of_the_guide(tmp_path_factory):
-    """Where the scripts of the guide to your own images have run."""
+    """Where the scripts that write folders of images have run."""
     pytest.importorskip("skimage")
     folder = tmp_path_factory.mktemp("guide")
-    (folder / "tests").symlink_to(DOCS.parent / "tests")
-    guide = (DOCS / "guides" / "your_images.md").read_text()
+    for name in ("tests", "docs"):
+        (folder / name).symlink_to(DOCS.parent / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for code in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
-            exec(compile(code, "your_images.md", "exec"), {})
+        for code in scripts_of_the_guide(fits=False):
+            exec(code, {})
     return folder
 
 
@@ -164,6 +176,19 @@ def test_folder_of_photographs_and_masks(made_by_the_guide):
 
 def load_level(content):
     return np.array(Image.open(io.BytesIO(content)))
+
+
+def test_fine_tuning_in_keras(folder_of_the_guide, monkeypatch):
+    """The saved network takes files as they are, and knows the classes of the folder."""
+    monkeypatch.chdir(folder_of_the_guide)
+    (code,) = scripts_of_the_guide(fits=True)
+    scope = {}
+    exec(code, scope)
+    model = keras.saving.load_model("clothes.keras")
+    facts = regnet_tf.facts_of(model)
+    assert facts.class_names == ("Ankle boot", "Bag", "Dress", "Shirt", "Trouser")
+    assert facts.normalizes and facts.preprocessing.mean == (0,)
+    assert model.evaluate(scope["validation"], verbose=0)[1] > 0.5
 
 
 def test_guide_to_design_spaces(capsys):

@@ -336,3 +336,13 @@ def test_predictions_are_named_after_loading(tmp_path):
     images = preprocessing_for(loaded)(np.zeros((50, 40, 3), "uint8"))
     (best,) = decode_predictions(loaded.predict(images, verbose=0), model=loaded)
     assert sorted(name for name, _, _ in best) == list(NAMES)
+
+
+def test_the_path_of_a_model_is_no_model(tmp_path):
+    path = tmp_path / "model.keras"
+    path.touch()
+    for function, argument in ((facts_of, path), (preprocessing_for, path), (facts_of, str(path))):
+        with pytest.raises(ValueError, match=r"`model` must be .*`keras.saving.load_model` loads"):
+            function(argument)
+    with pytest.raises(ValueError, match=r"`weights` must be .*`keras.saving.load_model` loads"):
+        preprocessing_for(str(path))

@@ -11,7 +11,7 @@ from sklearn.datasets import load_sample_images
 
 from regnet_tf._errors import UserError
 from regnet_tf._folders import images_below
-from training.data import load
+from training.data import CompleteDataSet, load
 from training.data.batches import test_batches as batches_to_test
 from training.data.description import describe
 from training.data.splitting import held_out_of_classes, held_out_of_sets
@@ -87,6 +87,18 @@ def test_folder_of_three_splits(tmp_path):
         f"{tmp_path / 'test'} is not used: the test images are those of {tmp_path / 'validation'}."
         f" To count it: regnet evaluate RUN --data {tmp_path / 'test'}",
     )
+
+
+def test_folder_of_classes_and_of_test_images(tmp_path):
+    """The classes are not used, so an error names them and where they belong."""
+    touch(tmp_path, ant=20, bee=20)
+    touch(tmp_path / "test", ant=3, bee=3)
+    data = load(tmp_path, test_share=0.2)
+    assert data.train is None and data.test.size == 6
+    with pytest.raises(UserError, match=r"no images to train on.*not used: ant, bee") as error:
+        CompleteDataSet.of(data)
+    assert f"belong in {tmp_path / 'train'}." in str(error.value)
+    assert load(tmp_path / "test").notes == ()
 
 
 def test_folder_named_by_numbers(tmp_path):

@@ -38,6 +38,8 @@ def test_weights_list_and_info(capsys):
     assert "| ImageNet-A | timm | 288 | 26.173 | 61.013 |" in printed
     main(["weights", "info", "regnety_320.seer"])  # without published accuracies
     assert "|" not in capsys.readouterr().out
+    assert main(["weights", "list", "regnety_032"]) == 2  # a variant
+    assert "matches 'regnety_032'. Nearest: regnety_032." in capsys.readouterr().err
 
 
 def test_weights_convert(tmp_path, capsys):

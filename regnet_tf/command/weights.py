@@ -80,6 +80,12 @@ def _parser():
 
 
 def _list(options):
+    from regnet_tf._errors import UserError, nearest
+    from regnet_tf.published import list_weights
+
+    if not list_weights(options.pattern):
+        near = nearest(options.pattern, list_weights(), count=4)
+        raise UserError(f"No tag of published weights matches {options.pattern!r}.{near}")
     print(weights_table(options.pattern))
 
 

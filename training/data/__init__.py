@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from regnet_tf._checks import check_int
-from regnet_tf._errors import UserError, import_optional, nearest_names
+from regnet_tf._errors import UserError, import_optional, nearest_names, printable
 from regnet_tf.preprocessing import MAX_PIXELS
 
 from . import coco, csv_labels, digit_scenes, digits, fashion_mnist, folder, masks, tfds_catalog
@@ -103,11 +103,15 @@ def _loaded(name, data_dir, test_share, split_seed, skip_damaged, target, max_pi
         raise UserError(f"There is no folder {name}.")
     if tfds_catalog.is_known(name):
         return _of_tfds(name, data_dir, target)
-    known = [*EMBEDDED, fashion_mnist.NAME, *tfds_catalog.known()]
+    folders = [path.name for path in Path().iterdir() if path.is_dir()]
+    known = [*EMBEDDED, fashion_mnist.NAME, *tfds_catalog.known(), *folders]
     near = nearest_names(name, known) or list(EMBEDDED)
     if not tfds_catalog.known():  # tensorflow-datasets is missing; it may have the name
         import_optional("tensorflow_datasets")
-    raise UserError(f"No data set is called {name!r}. Nearest: {', '.join(near)}.")
+    raise UserError(
+        f"No data set is called {name!r}, and there is no such folder."
+        f" Nearest: {', '.join(map(printable, near))}."
+    )
 
 
 def target_of(name: str | Path, data_dir: str | Path | None = None) -> str:

@@ -53,7 +53,7 @@ class CompleteDataSet(DataSet):
     def of(cls, data: DataSet) -> "CompleteDataSet":
         """Returns the same data set; raises a `UserError` if it lacks a split."""
         if data.train is None:
-            raise UserError(f"{data.name} has no images to train on.")
+            raise UserError(" ".join([f"{data.name} has no images to train on.", *data.notes]))
         if data.test is None:
             raise UserError(f"{data.name} has no images to test with.")
         return cls(

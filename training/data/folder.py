@@ -11,6 +11,8 @@ from regnet_tf._folders import images_below
 
 from . import splitting
 from .listing import (
+    TEST,
+    TRAIN,
     as_class_name,
     as_paths,
     in_order,
@@ -70,6 +72,7 @@ def load(
         return Loaded(files.class_names, train, test, (*told, *notes, *files.notes))
     test = _list(test_folder, skip_empty)
     if train_folder is None:
+        notes += _unused_note(path, test_folder)
         return Loaded(test.class_names, None, test.split, (*notes, *test.notes))
     train = _list(train_folder, skip_empty)
     if train.class_names != test.class_names:
@@ -80,6 +83,18 @@ def load(
         )
     notes += train.notes + test.notes
     return Loaded(train.class_names, train.split, test.split, notes)
+
+
+def _unused_note(path, test_folder):
+    """Returns a line about folders, maybe of classes, next to a folder of test images alone."""
+    folders = [one.name for one in path.iterdir() if one.is_dir() and one != test_folder]
+    others = sorted(name for name in folders if name not in TEST and not name.startswith("."))
+    if not others:
+        return ()
+    return (
+        f"{printable(test_folder)} holds the test images, so these folders are not used:"
+        f" {shortened(others)}. Training images belong in {printable(path / TRAIN[0])}.",
+    )
 
 
 def _list(folder, skip_empty):
