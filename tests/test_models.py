@@ -428,6 +428,15 @@ def test_errors_of_input_tensor():
         tiny(input_tensor=keras.Input((32, 32, 3)), input_shape=(64, 64, 3))
 
 
+@pytest.mark.parametrize(("channels", "received"), [(1, 3), (3, 1)])
+def test_images_of_other_channels(channels, received):
+    model = tiny(input_shape=(32, 32, channels))
+    with pytest.raises(
+        ValueError, match=f"expected axis -1 of input shape to have value {channels}"
+    ):
+        model(np.zeros((1, 32, 32, received), "float32"))
+
+
 def test_other_errors():
     with pytest.raises(ValueError, match=r"`config` must be a RegNetConfig or a variant's name"):
         build_regnet(None)

@@ -111,6 +111,8 @@ class Stem(Composite):
         self._preprocessing = preprocessing
 
     def build(self, input_shape):
+        # Keras then tells other channels apart: models check none if there is one channel.
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: input_shape[-1]})
         for conv in self.convs:
             conv.build(input_shape)
             input_shape = conv.compute_output_shape(input_shape)
