@@ -178,6 +178,7 @@ def load_level(content):
     return np.array(Image.open(io.BytesIO(content)))
 
 
+@pytest.mark.slow
 def test_fine_tuning_in_keras(folder_of_the_guide, monkeypatch):
     """The saved network takes files as they are, and knows the classes of the folder."""
     monkeypatch.chdir(folder_of_the_guide)
