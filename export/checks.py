@@ -314,7 +314,7 @@ def _images(source):
     examples, prepare = source.examples, source.preprocessing
     if examples is None:
         images = made_images(_MADE_IMAGES, prepare.image_size, prepare.channels)
-        return images, None, "made pictures"
+        return images, None, "generated images"
     size = prepare.image_size
     outputs = 4 * math.prod(side or size for side in source.model.outputs[0].shape[1:])
     count = max(1, _MOST_BYTES // (examples.test[0].nbytes + outputs))

@@ -277,4 +277,4 @@ def _warnings(source, network, chosen, settings):
     if has_int8 and 0 < count < ENOUGH:  # int8 without images is an error
         yield f"int8 was calibrated on {count} images; {ENOUGH} and more are better."
     if source.examples is None:
-        yield "Checked on made pictures; --calibration gives images to check with."
+        yield "The files are checked on generated images; --calibration takes your images."

@@ -174,7 +174,7 @@ def _photographs(facts):
         return "No file takes image files."
     return (
         f"{facts['checks']['photographs']} whole photographs were also given as files. Largest"
-        " difference from the Keras model: "
+        " difference from the Keras model on them: "
         + ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
         + "."
     )

@@ -673,7 +673,7 @@ def test_command_status_of_a_server_that_starts(faulty, command, capsys):
 def test_errors_are_one_line(tmp_path, photographs, capsys):
     port = serving_server._free_port()
     for arguments, message in (
-        ([], "Which files?"),
+        ([], "No files were given."),
         ([tmp_path / "none.jpg"], f"There is no file {tmp_path / 'none.jpg'}."),
         ([tmp_path], f"There is no file {tmp_path}."),
         (["--status", "--label", "stable"], "no status of a label"),

@@ -416,6 +416,7 @@ def test_texts_are_filled_in(exported):
         assert not re.search(r"@[A-Z]+@", (exported.folder / "serving" / name).read_text())
     readme = (exported.folder / "serving" / "README.md").read_text()
     assert "# Serving `digits`" in readme and "localhost:8501/v1/models/digits:predict" in readme
+    assert "-e TF_ENABLE_ONEDNN_OPTS=1 " in readme
 
 
 # The report.
@@ -557,9 +558,9 @@ def test_command(digits_run, tmp_path, capsys):
 def test_without_images(digits_run, tmp_path):
     shutil.copy(digits_run / "model.keras", tmp_path / "alone.keras")
     facts = export(load_source(tmp_path / "alone.keras"), tmp_path / "out")
-    assert facts["checks"] == {"images": 16, "photographs": 5, "origin": "made pictures"}
+    assert facts["checks"] == {"images": 16, "photographs": 5, "origin": "generated images"}
     (warning,) = facts["warnings"]
-    assert "made pictures" in warning
+    assert "generated images" in warning and "--calibration" in warning
     assert facts["name"] == "alone" and facts["keras"]["accuracy"] is None
 
 

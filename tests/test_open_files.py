@@ -43,13 +43,22 @@ def assert_equal(found, expected):
 @pytest.mark.parametrize("number", range(5))
 def test_python(exported, shipped, monkeypatch, number):
     monkeypatch.chdir(shipped.folder)
-    codes, scope = examples("python"), {"images": shipped.images}
+    _, *codes = examples("python")
+    scope = {"images": shipped.images}
     assert len(codes) == 5
     exec(codes[number], scope)
     assert_equal(scope["probabilities"], shipped.expected)
     if number == 0:
         assert scope["labels"] == list(exported.source.labels)
         assert scope["features"].shape[0] == 3 and scope["features"].ndim == 2
+
+
+def test_images(monkeypatch):
+    """The first example has images as the network of the guide takes them."""
+    monkeypatch.chdir(TESTS.parent)
+    scope: dict = {}
+    exec(examples("python")[0], scope)
+    assert scope["images"].shape == (8, 28, 28, 1) and scope["images"].dtype == np.uint8
 
 
 def test_cpp():

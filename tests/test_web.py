@@ -109,7 +109,10 @@ def change_version(modules):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (shutil.rmtree, "not installed. npm install --ignore-scripts @litertjs/core, or --cdn URL"),
+        (
+            shutil.rmtree,
+            "not installed. Run npm install --ignore-scripts @litertjs/core, or give --cdn URL.",
+        ),
         (
             lambda modules: (modules / web.PACKAGE / "wasm/litert_wasm_internal.wasm").unlink(),
             "core is damaged: it lacks wasm/litert_wasm_internal.wasm",

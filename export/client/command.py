@@ -27,7 +27,7 @@ examples:
   regnet ask photo.jpg --model regnet --load 30 --concurrency 8 --batch-size 4
 
 MLServer serves exported files over the v2 protocol: install the extra mlserver, write
-model-settings.json as in the guide Export, and run mlserver start FOLDER.
+model-settings.json as in the guide Model servers, and run mlserver start FOLDER.
 
 The client retries after temporary failures: a failed connection, a timeout, a server that is
 overloaded or starting (HTTP 429, 502, 503 and 504; UNAVAILABLE, RESOURCE_EXHAUSTED and
@@ -62,7 +62,7 @@ def _parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("files", metavar="FILE", nargs="*", type=Path, help="JPEG or PNG")
+    add("files", metavar="FILE", nargs="*", type=Path, help="JPEG, PNG, BMP or GIF")
     add("--model", metavar="NAME", required=True, help="name of the model on the server")
     add("--server", metavar="HOST", default="localhost", help="host (default: %(default)s)")
     add(
@@ -158,7 +158,7 @@ def _check(options):
     if options.protocol != "v2" and options.network is not None:
         raise ValueError("--network goes with --protocol v2.")
     if not options.status and not options.files:
-        raise ValueError("Which files? Give JPEG or PNG files, or --status.")
+        raise ValueError("No files were given. Give image files, or --status.")
     for path in options.files:
         if not path.is_file():
             raise ValueError(f"There is no file {path}.")

@@ -135,7 +135,7 @@ def find_scripts(scripts: str | Path | None = None) -> Scripts:
     Raises:
         UserError: if they are missing, damaged or of another major version.
     """
-    advice = f"npm install --ignore-scripts {PACKAGE}, or --cdn URL"
+    advice = f"Run npm install --ignore-scripts {PACKAGE}, or give --cdn URL."
     if scripts is not None:
         candidates = [Path(scripts), Path(scripts) / PACKAGE]
         where = (
