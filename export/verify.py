@@ -13,9 +13,9 @@ example:
 The command checks the size and SHA-256 of each file, and that the folders of the versions and
 formats hold no other file. If no file was changed, it runs each network on the images and the whole
 photographs in checks.npz, and compares the outputs with those of the Keras model. The same bounds
-hold as for the export; report.md lists them. Moreover, the largest difference may be at most twice the one in
-report.json, because other processors round differently, and at most one image in a hundred more may
-get another class.
+hold as for the export; report.md lists them. Moreover, the largest difference may be at most twice
+the one in report.json, because other processors round differently, and at most one image in a
+hundred more may get another class.
 
 If an export was killed while it was moved into place, the command first finishes that move.
 
