@@ -114,7 +114,8 @@ def examples():
     pages = [page for page in PAGES if page != GUIDE_TO_DESIGN_SPACES]
     found = {text: page.stem for page in pages for text in code.findall(page.read_text())}
     needy = re.compile(
-        "photo.jpg|keras_hub|skimage|shipped/|import jax|hf://|hf-hub:|tests/golden|photos/"
+        r"photo\.jpg|keras_hub|skimage|shipped/|import jax|hf://|hf-hub:|tests/golden|photos/"
+        r"|examples\.npz"
     )
     return [pytest.param(text, id=name) for text, name in found.items() if not needy.search(text)]
 
