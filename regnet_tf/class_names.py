@@ -44,10 +44,10 @@ def decode_predictions(
     preds = ops.convert_to_numpy(preds) if ops.is_tensor(preds) else np.asarray(preds)
     names = imagenet_synsets() if model is None else known_class_names(model)
     ok = preds.ndim == 2 and preds.shape[1] == len(names)
-    shape = f"of shape (batch, {len(names)})"
-    allowed = f"ImageNet's scores, {shape}; for others pass `model`, the network that gave them"
-    allowed = allowed if model is None else f"the model's scores, {shape}"
-    check("preds", f"shape {preds.shape}", ok, allowed)
+    whose, hint = "the model's scores", ""
+    if model is None:
+        whose, hint = "ImageNet's scores", "; for others pass `model`, the network that gave them"
+    check("preds", f"shape {preds.shape}", ok, f"{whose}, of shape (batch, {len(names)}){hint}")
     check_int("top", top, minimum=1)
     if model is None:
         check("top", top, top <= len(names), f"at most {len(names)}")

@@ -275,7 +275,7 @@ def test_unknown_data_set_names_the_nearest():
     match = r"No data set is called 'digit', and there is no such folder. Nearest: digits."
     with pytest.raises(UserError, match=match):
         load("digit")
-    with pytest.raises(UserError, match=r"called 'imagenet2021'.* Nearest: .*imagenet2012"):
+    with pytest.raises(UserError, match=r"'imagenet2021', and .* folder. Nearest: .*imagenet2012"):
         load("imagenet2021")
     with pytest.raises(UserError, match="There is no folder no/where"):
         load("no/where")

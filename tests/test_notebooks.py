@@ -184,7 +184,7 @@ def test_classify_and_fine_tune(execute):
         assert percentages(line_with(text, f"{name}.png: {known}, "))[0] > 50
     assert "('5', '6', '7', '8', '9') 15 to train on, 224 to test with" in text
     fine_tuned, from_scratch = percentages(line_with(text, "Right of 224 held-out images"))
-    assert fine_tuned > max(from_scratch, 65)
+    assert fine_tuned > max(from_scratch, 70)
     assert re.search(r"^The shirt is a [5-9], at \d+%\.$", text, re.MULTILINE)
 
 

@@ -87,7 +87,7 @@ def load(
 
 def _unused_note(path, test_folder):
     """Returns a line about folders, maybe of classes, next to a folder of test images alone."""
-    folders = [one.name for one in path.iterdir() if one.is_dir() and one != test_folder]
+    folders = (one.name for one in path.iterdir() if one.is_dir())
     others = sorted(name for name in folders if name not in TEST and not name.startswith("."))
     if not others:
         return ()
