@@ -67,7 +67,8 @@ def pretended(tasks, workers, address):
         ({"colour": 1}, "colour"),
         ({"window": {"flop": [1, 2]}}, "window"),
         ({"space": {"name": "RegNetZ"}}, "space.name"),
-        ({"space": {"name": "RegNetX", "stage": 3}}, "stage"),
+        ({"space": {"name": "RegNetX", "depth": 3}}, "Received: depth. Nearest: depths"),
+        ({"space": {**TINY["space"], "depths": [20]}}, "for a single value, give it twice"),
         ({"recipe": {"name": "digit"}}, "recipe.name"),
         (
             {"recipe": {"name": "digits", "schedule.epoch": 3}},
