@@ -6,7 +6,7 @@ import reprlib
 
 import numpy as np
 
-from regnet_tf._errors import UserError, printable
+from regnet_tf._errors import UserError, nearest, printable
 
 #: Default maximum of integers: TensorFlow holds shapes and counters of this size.
 MAX_INT = 2**31 - 1
@@ -42,7 +42,7 @@ def check_fields(dataclass, names):
     if unknown:
         raise ValueError(
             f"A {dataclass.__name__} has the fields {', '.join(fields)}."
-            f" Received: {', '.join(unknown)}"
+            f" Received: {', '.join(unknown)}.{nearest(unknown[0], fields)}"
         )
 
 

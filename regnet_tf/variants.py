@@ -427,7 +427,7 @@ def variant_key(name: str) -> str:
         hint = f" Nearest: {', '.join(lowered[n] for n in near)}." if near else ""
         raise ValueError(
             f"`name` must be a known RegNet. Received: name={shown(name)}.{hint}"
-            " `list_variants()` gives them all."
+            " `list_variants()` gives them all. The file of a configuration ends in .json."
         )
     return known[name.lower()]
 

@@ -67,7 +67,8 @@ def pretended(tasks, workers, address):
         ({"colour": 1}, "colour"),
         ({"window": {"flop": [1, 2]}}, "window"),
         ({"space": {"name": "RegNetZ"}}, "space.name"),
-        ({"space": {"name": "RegNetX", "stage": 3}}, "stage"),
+        ({"space": {"name": "RegNetX", "depth": 3}}, "Received: depth. Nearest: depths"),
+        ({"space": {**TINY["space"], "depths": [20]}}, "for a single value, give it twice"),
         ({"recipe": {"name": "digit"}}, "recipe.name"),
         (
             {"recipe": {"name": "digits", "schedule.epoch": 3}},
@@ -178,8 +179,28 @@ def test_run_and_retry(tiny, tmp_path, monkeypatch):
 def test_another_population_is_refused(tiny, tmp_path):
     claim(tmp_path, tiny)
     claim(tmp_path, tiny)
-    with pytest.raises(ValueError, match="another population: count"):
-        claim(tmp_path, Specification.from_dict(TINY | {"count": 4}))
+    with pytest.raises(ValueError, match="another population: count, seed"):
+        claim(tmp_path, Specification.from_dict(TINY | {"count": 4, "seed": 9}))
+    with pytest.raises(ValueError, match=r"holds 3 networks .* Received: 2"):
+        claim(tmp_path, Specification.from_dict(TINY | {"count": 2}))
+
+
+def test_folder_of_a_training_run_is_refused(tiny, tmp_path):
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(UserError, match=r"holds a run of `regnet train`\. Give another --out\."):
+        claim(tmp_path, tiny)
+    assert not (tmp_path / "spec.json").exists()
+
+
+def test_population_grows(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(running.EXECUTORS, "inline", pretended)
+    said, folder = [], tmp_path / "out"
+    few = run(tiny, folder, executor="inline", say=said.append)
+    more = Specification.from_dict(TINY | {"count": 5})
+    many = run(more, folder, executor="inline", say=said.append)
+    assert len(few) == 3 and len(many) == 5 and list(many)[:3] == list(few)
+    assert said[3] == "Resuming after 3 of 5 networks."
+    assert json.loads((folder / "spec.json").read_text())["count"] == 5
 
 
 def test_cut_line_and_foreign_line(tiny, tmp_path):

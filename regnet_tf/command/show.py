@@ -24,7 +24,7 @@ _GENERATOR = {
     "width_slope": (float, "w_a"),
     "width_multiplier": (float, "w_m"),
     "group_width": (int, "g, channels per group"),
-    "bottleneck_ratio": (float, "inner width / width (default: 1)"),
+    "bottleneck_ratio": (float, "inner width / width, so 1 / b of the paper (default: 1)"),
 }
 _NEEDED = list(_GENERATOR)[:5]
 _SMALL = 2  # pixels; a 3x3 convolution sees mostly padding there

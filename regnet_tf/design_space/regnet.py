@@ -61,7 +61,7 @@ class RegNetSpace(DesignSpace):
 
     def _check_range(self, field, least, most):
         given = getattr(self, field)
-        allowed = "the least and the greatest value"
+        allowed = "the least and the greatest value; for a single value, give it twice"
         check(field, given, isinstance(given, (tuple, list)) and len(given) == 2, allowed)
         for end in given:
             check_number(field, end, minimum=least, maximum=most)

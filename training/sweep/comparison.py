@@ -132,7 +132,7 @@ def _pictures(populations, weights, facts, seed):
         ),
         "fits.png": (
             lambda: width_charts.fits(populations),
-            f"Error of the linear fit and test error of {names}, as in figure 9 of the paper",
+            f"Error of the linear fit and test error of {names}, as in figure 8 of the paper",
         ),
     }
     if pairs:

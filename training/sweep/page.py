@@ -114,7 +114,8 @@ def _best(best):
             (model["population"], model["network"], f"{model['error']:.2%}", *costs, model["file"])
         )
     heads = ("population", "network", "error", *(best[0]["complexity"]), "file")
-    return _table("The best networks; --variant takes their files", heads, rows)
+    title = "The best networks; --variant takes their files; b is the paper's, width / inner width"
+    return _table(title, heads, rows)
 
 
 def _ranges(ranges):
