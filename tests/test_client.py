@@ -623,6 +623,31 @@ def test_command(address, command, served_model, photographs, contents, capsys):
     assert not list(lines)
 
 
+def test_command_draws_each_photograph(stand_in, tmp_path, capsys):
+    """Photographs of the same name get pictures of their own, and each picture has its pixels."""
+    colors, files = ((250, 20, 20), (20, 20, 250)), []
+    for folder, color in zip(("one", "two"), colors, strict=True):
+        files.append(tmp_path / folder / "same.png")
+        files[-1].parent.mkdir()
+        plain = np.full((40, 30, 3), color, "uint8")
+        files[-1].write_bytes(tf.io.encode_png(plain).numpy())
+    out = tmp_path / "new" / "pictures"
+    where = ["--port", str(stand_in.address.rest_port), "--model", "tiny", "--batch-size", "1"]
+    assert main([*where, "--top", "2", "--out", str(out), *map(str, files)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[::4] == [str(path) for path in files]
+    assert printed[3::4] == [f"  {out}/same.png", f"  {out}/same_2.png"]
+    for name, color in zip(("same.png", "same_2.png"), colors, strict=True):
+        picture = tf.io.decode_png((out / name).read_bytes(), channels=3).numpy()
+        assert (picture == color).all(-1).sum() > 10_000
+
+
+def test_command_needs_matplotlib_to_draw(monkeypatch, photographs, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["--model", "tiny", "--out", str(tmp_path), str(photographs[0])]) == 2
+    assert one_line(capsys).endswith("pip install 'regnet_tf[pictures]'")
+
+
 def test_command_prints_one_line_for_each_class(tmp_path, capsys):
     """Labels and names of files may hold anything."""
     photograph = tmp_path / "a\nb.jpg"
@@ -677,6 +702,8 @@ def test_errors_are_one_line(tmp_path, photographs, capsys):
         ([tmp_path / "none.jpg"], f"There is no file {tmp_path / 'none.jpg'}."),
         ([tmp_path], f"There is no file {tmp_path}."),
         (["--status", "--label", "stable"], "no status of a label"),
+        (["--status", "--out", tmp_path], "with neither --status nor --load"),
+        ([*photographs, "--load", 1, "--out", tmp_path], "with neither --status nor --load"),
         ([*photographs, "--retries", 0], f"localhost:{port} is not available: Connection refused"),
         (["--status", "--retries", 1], "Connection refused (2 tries)"),
         ([*photographs, "--load", 1, "--retries", 0], "Connection refused"),
@@ -731,7 +758,7 @@ def test_rest_needs_no_tensorflow(stand_in, photographs, run_python):
 import sys
 from export.client.command import main
 assert main(["--model", "tiny", "--port", "{stand_in.address.rest_port}", *sys.argv[1:]]) == 0
-assert not {{"tensorflow", "numpy", "keras"}} & set(sys.modules)
+assert not {{"tensorflow", "numpy", "keras", "matplotlib"}} & set(sys.modules)
 """
     assert str(photographs[0]) in run_python("-c", program, photographs[0])
     assert "--load" in run_python("-m", "export.client", "--help")

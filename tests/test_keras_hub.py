@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pathlib
+import re
 import shutil
 import sys
 import types
@@ -38,6 +39,9 @@ CROPS = np.load(GOLDEN / "preprocess" / "crops.npz")
 ROCKET_CROPS = [key for key in CROPS if key.startswith("rocket/") and key.endswith("/crop")]
 CHELSEA_TENSORS = [key for key in CROPS if key.startswith("chelsea/") and key.endswith("/tensor")]
 PHOTOS = {path.stem: path for path in (GOLDEN / "preprocess").glob("*.[jp][pn]g")}
+
+
+GUIDE = pathlib.Path(__file__).parents[1] / "docs" / "guides" / "keras_hub.md"
 
 
 def config(stages):
@@ -400,3 +404,17 @@ def test_backbones_keep_size_stride_and_dtype():
     assert backbone.dtype_policy.name == "mixed_float16"
     again = RegNetBackbone.from_config(backbone.get_config())
     assert again.get_config() == backbone.get_config()
+
+
+def test_the_guide_s_first_example(tmp_path, monkeypatch, capsys):
+    """It prints what the guide shows, and draws a picture."""
+    guide = GUIDE.read_text()
+    (command,) = re.findall(r"```bash\nregnet (weights convert docs.*)\n```", guide)
+    code, printed = re.search(r"```python\n(from.*?)```.*?```text\n(.*?)```", guide, re.S).groups()
+    (tmp_path / "docs").symlink_to(GUIDE.parents[1])
+    monkeypatch.chdir(tmp_path)
+    assert main(command.split()) == 0
+    assert capsys.readouterr().out == "Written: presets/clothes\n"
+    exec(code, {})
+    assert capsys.readouterr().out == printed
+    assert load_image("bag.png").shape == (400, 900, 3)

@@ -409,6 +409,17 @@ def test_code_of_the_card_for_keras_hub(written, photo, capsys):
     assert "[[" in capsys.readouterr().out
 
 
+@pytest.mark.keras_hub
+def test_code_of_a_gray_network_s_card_for_keras_hub(photo, tmp_path, capsys):
+    pytest.importorskip("keras_hub")
+    preprocessing = PREPROCESSING.with_channels(1)
+    gray = network(input_shape=(64, 64, 1), class_names=NAMES, preprocessing=preprocessing)
+    gray.save(tmp_path / "gray.keras")
+    write_folder(tmp_path / "gray.keras", tmp_path / "gray")
+    exec(blocks(tmp_path / "gray", "KerasHub"), {})
+    assert "[[" in capsys.readouterr().out
+
+
 class FakeHub:
     """What the hub's client does; it finds in its cache what was uploaded.
 

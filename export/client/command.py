@@ -12,6 +12,7 @@ from .answers import ServingError, first_line
 from .base import Client
 from .grpc import GrpcClient
 from .load import send_load
+from .pictures import Pictures
 from .rest import RestClient
 from .v2 import V2Client
 
@@ -19,7 +20,7 @@ from .v2 import V2Client
 _PORTS = {"rest": 8501, "grpc": 8500, "v2": 8080}
 _EPILOG = """\
 examples:
-  regnet ask photo.jpg other.png --model regnet
+  regnet ask photo.jpg other.png --model regnet --out pictures
   regnet ask photo.jpg --model regnet --server gpu7 --protocol grpc --label canary
   regnet ask photo.jpg --model regnet --protocol v2
   regnet ask photo.jpg --model regnet --protocol v2 --port 8000 --network regnet_float32.onnx
@@ -51,7 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
         _check(options)
         return _run(options)
 
-    return run(job, parser, tensorflow=False, only_prints=options.load is None)
+    only_prints = options.load is None and options.out is None
+    return run(job, parser, tensorflow=False, only_prints=only_prints)
 
 
 def _parser():
@@ -114,6 +116,12 @@ def _parser():
         default=5,
         help="number of classes to print (default: %(default)s)",
     )
+    add(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="also draw a picture of each photograph into DIR (needs the extra pictures)",
+    )
     add("--status", action="store_true", help="print the versions of the model and their states")
     load = parser.add_argument_group("load test, which sends the files again and again")
     load.add_argument("--load", metavar="S", type=_seconds, help="send requests for S seconds")
@@ -157,6 +165,8 @@ def _check(options):
         raise ValueError("The v2 protocol has no labels of versions: give --version.")
     if options.protocol != "v2" and options.network is not None:
         raise ValueError("--network goes with --protocol v2.")
+    if options.out is not None and (options.status or options.load is not None):
+        raise ValueError("--out draws answers: it goes with neither --status nor --load.")
     if not options.status and not options.files:
         raise ValueError("No files were given. Give image files, or --status.")
     for path in options.files:
@@ -169,9 +179,12 @@ def _run(options):
         return _print_status(options)
     if options.load is not None:
         return _print_load(options)
+    pictures = None if options.out is None else Pictures(options.out)
     with _connector(options)() as client:
         for start in range(0, len(options.files), options.batch_size):
-            _print_predictions(client, options.files[start : start + options.batch_size], options)
+            batch = options.files[start : start + options.batch_size]
+            for path, best in _predictions(client, batch, options.top):
+                _print_prediction(path, best, pictures)
     return 0
 
 
@@ -197,7 +210,8 @@ def _connector(options):
     )
 
 
-def _print_predictions(client, paths, options):
+def _predictions(client, paths, top):
+    """Returns the path of each photograph with the names and probabilities of its best classes."""
     from regnet_tf._errors import printable
 
     try:
@@ -207,10 +221,17 @@ def _print_predictions(client, paths, options):
             raise
         files = ", ".join(printable(paths[index]) for index in error.images)
         raise ValueError(f"{files}: {error}") from error
-    for path, prediction in zip(paths, predictions, strict=True):
-        print(printable(path))
-        for label, probability in prediction.best[: options.top]:
-            print(f"  {100 * probability:6.2f} %  {printable(label)}")
+    return [(path, each.best[:top]) for path, each in zip(paths, predictions, strict=True)]
+
+
+def _print_prediction(path, best, pictures):
+    from regnet_tf._errors import printable
+
+    print(printable(path))
+    for label, probability in best:
+        print(f"  {100 * probability:6.2f} %  {printable(label)}")
+    if pictures is not None:
+        print(f"  {printable(pictures.draw(path, best))}")
 
 
 def _print_status(options):

@@ -16,7 +16,8 @@ _LICENCES = (
     *("gpl-3.0", "lgpl-3.0", "agpl-3.0", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0"),
     *("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0", "openrail"),
 )
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow's images
+#: By channels of the network: modes of images in Pillow and in Keras.
+_MODES = {1: ("L", "grayscale"), 3: ("RGB", "rgb"), 4: ("RGBA", "rgba")}
 
 
 def model_card(network: SharedNetwork, place: str, libraries: tuple[str, ...]) -> str:
@@ -179,7 +180,7 @@ def _timm(network, place):
         "",
         f'model = timm.create_model("{name}", pretrained=True).eval()',
     )
-    mode = _MODES.get(network.preprocessing.channels)
+    mode, _ = _MODES.get(network.preprocessing.channels, (None, None))
     if mode is None:
         return
     outputs = {"classifier": ".softmax(-1)", "multi-label classifier": ".sigmoid()"}
@@ -238,8 +239,9 @@ def _keras_hub(network, place):
         "",
         f'model = keras_hub.models.{kind}.from_preset("{place}")',
     )
-    if kind == "ImageClassifier":
+    _, mode = _MODES.get(network.preprocessing.channels, (None, None))
+    if kind == "ImageClassifier" and mode is not None:
         yield from (
-            'image = keras.utils.img_to_array(keras.utils.load_img("photo.jpg"))',
-            "print(model.predict(image[None]))",
+            f'image = keras.utils.load_img("photo.jpg", color_mode="{mode}")',
+            "print(model.predict(keras.utils.img_to_array(image)[None]))",
         )
