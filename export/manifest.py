@@ -113,7 +113,7 @@ def faults(folder: Path) -> list[str]:
     """Lists the differences from the manifest, one line each.
 
     Files may be missing, or of other size or content. The folders of the formats may hold only
-    files that the manifest lists.
+    files that the manifest lists. The versions of `removed_versions` are no fault.
 
     Args:
         folder: a `Path`: the folder of the export.
@@ -123,8 +123,9 @@ def faults(folder: Path) -> list[str]:
     """
     entries = read_manifest(folder)
     there = _folders(folder)
-    known = {_folder_of(path) for path in entries} - {None}
-    found = [f"{name} is missing" for name in sorted(known - there.keys())]
+    known = _folders_of(entries)
+    missing = known - there.keys() - {*removed_versions(folder)}
+    found = [f"{name} is missing" for name in sorted(missing)]
     for path, entry in entries.items():
         if _folder_of(path) in (None, *there):
             found += _fault(folder, path, entry)
@@ -134,12 +135,36 @@ def faults(folder: Path) -> list[str]:
     return found
 
 
+def removed_versions(folder: Path) -> list[str]:
+    """Returns the listed versions of SavedModels that are gone, but have a newer one in a folder.
+
+    Users remove old versions when a server needs them no longer.
+
+    Args:
+        folder: a `Path`: the folder of the export.
+
+    Raises:
+        UserError: if the manifest is missing or damaged.
+    """
+    known, there = _folders_of(read_manifest(folder)), _folders(folder).keys()
+    return sorted(
+        name for name in known - there if any(_is_newer(one, name) for one in known & there)
+    )
+
+
 def is_inside(path: object) -> bool:
     """Whether a path from a file, with "/" between its parts, stays in the folder of that file."""
     if not isinstance(path, str):
         return False
     one = PureWindowsPath(path)  # takes "/" and "\\", and knows drives
     return bool(one.parts) and not one.anchor and ".." not in one.parts
+
+
+def _is_newer(one, other):
+    """Whether two folders are versions of the same model, and the first is the newer one."""
+    (model, _, version), (same, _, before) = one.rpartition("/"), other.rpartition("/")
+    numbered = version.isdecimal() and before.isdecimal()
+    return numbered and model == same and int(version) > int(before)
 
 
 def _fault(folder, path, entry):
@@ -178,6 +203,11 @@ def _folder_of(path):
     parts = path.split("/")
     depth = _DEPTHS.get(parts[0], len(parts))
     return "/".join(parts[:depth]) if len(parts) > depth else None
+
+
+def _folders_of(entries):
+    """Returns the folders that hold the listed files, as in `_folders`."""
+    return {_folder_of(path) for path in entries} - {None}
 
 
 def _files(path):

@@ -15,7 +15,8 @@ formats hold no other file. If no file was changed, it runs each network on the 
 photographs in checks.npz, and compares the outputs with those of the Keras model. The same bounds
 hold as for the export; report.md lists them. Moreover, the largest difference may be at most twice
 the one in report.json, because other processors round differently, and at most one image in a
-hundred more may get another class.
+hundred more may get another class. A version of a SavedModel may be missing as a whole, if a newer
+one is there.
 
 If an export was killed while it was moved into place, the command first finishes that move.
 
@@ -80,6 +81,8 @@ def verify(folder: Path, say: Callable = print) -> list[str]:
     found = manifest.faults(folder)
     if found:
         return found
+    for version in manifest.removed_versions(folder):
+        say(f"{version} was removed; a newer version is there")
     artefacts = report.read_artefacts(folder / report.FILE)
     found = list(_unlisted(manifest.read_manifest(folder), artefacts))
     checks = Checks.read(folder / "checks.npz")

@@ -237,9 +237,13 @@ def test_the_manifest_keeps_other_versions(small, tmp_path):
     (tmp_path / "serving/net/1/variables/old").unlink()
     (tmp_path / "serving/net/1/variables").rmdir()
     (tmp_path / "serving/net/1").rmdir()
-    assert manifest.faults(tmp_path) == ["serving/net/1 is missing"]
-    export(tmp_path)
     assert manifest.faults(tmp_path) == []
+    assert manifest.removed_versions(tmp_path) == ["serving/net/1"]
+    (tmp_path / "serving/net/2").rename(tmp_path / "away")
+    missing = ["serving/net/1 is missing", "serving/net/2 is missing"]
+    assert manifest.faults(tmp_path) == missing and manifest.removed_versions(tmp_path) == []
+    export(tmp_path)
+    assert manifest.faults(tmp_path) == manifest.removed_versions(tmp_path) == []
 
 
 def test_unknown_files(small, tmp_path):

@@ -82,6 +82,22 @@ def test_every_file_is_in_the_manifest(exported):
     assert set(entries) == files - {"manifest.json"}
 
 
+def test_a_version_that_the_user_removed(exported, tmp_path, capsys):
+    """The second version is a copy of the first one, as if it had been exported again."""
+    folder = shutil.copytree(exported.folder, tmp_path / "copy")
+    (folder / "serving/digits/1").rename(folder / "serving/digits/2")
+    report = json.loads((folder / "report.json").read_text())
+    report["artefacts"]["SavedModel"]["path"] = "serving/digits/2"
+    (folder / "report.json").write_text(json.dumps(report))
+    manifest.write_manifest(
+        folder, ["serving/digits/2", "report.json"], manifest.read_manifest(folder)
+    )
+    assert verify.main([str(folder)]) == 0
+    printed = capsys.readouterr().out
+    assert "serving/digits/1 was removed; a newer version is there\n" in printed
+    assert "all is well" in printed and "FAULT" not in printed
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [(flip, "was changed"), (truncate, "instead of"), (delete, "is missing")],
