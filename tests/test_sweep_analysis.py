@@ -6,6 +6,7 @@ import html.parser
 import io
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -115,7 +116,8 @@ def test_findings(analysis):
     facts = json.loads((analysis / "analysis.json").read_text())
     text = "\n".join(facts["findings"])
     assert "RegNetX, digits is better than AnyNetX_A, digits" in text and "p < 0.001" in text
-    assert "Best depth d (95 %): RegNetX, digits" in text
+    assert re.search(r"Best depth d \(95 %\): \d+ to \d+ of the tried \d+ to \d+, in ", text)
+    assert "the narrowest of 2 ranges. The paper: about 20 blocks" in text
     assert "No network tried the paper's value: RegNetX, digits" in text
     page_text = (analysis / "index.html").read_text()
     assert all(html.escape(one) in page_text for one in facts["findings"])
@@ -130,8 +132,30 @@ def test_findings_of_equal_populations(folders):
     facts["best_ranges"]["width multiplier"] |= {"low": 2, "high": 3, "least": 2, "greatest": 3}
     text = "\n".join(findings({"kolmogorov_smirnov": [pair], "populations": [facts, facts]}))
     assert "do not tell which is better" in text
-    assert "width multiplier w_m (95 %): RegNetX, digits 2 to 3 of the tried 2 to 3" in text
+    assert "multiplier w_m (95 %): 2 to 3 of the tried 2 to 3, in RegNetX, digits. The" in text
     assert "cannot tell it: RegNetX, digits" in text
+
+
+def test_findings_of_many_populations():
+    """A sentence has the range that tells most, and names no more than three populations."""
+    tried = {"least": 2, "greatest": 22}
+    ranges = {"A": (2, 20), "B": (2, 12), "C": (4, 8), "D": (3, 9), "E": (3, 10), "F": (2, 9)}
+    populations = [
+        {
+            "name": name,
+            "networks": 40,
+            "least_error": 0.1,
+            "median_error": 0.2,
+            "best_ranges": {"total depth": {"low": low, "high": high, **tried}},
+        }
+        for name, (low, high) in ranges.items()
+    ]
+    depth = findings({"kolmogorov_smirnov": [], "populations": populations})[1]
+    assert depth == (
+        "Best depth d (95 %): 4 to 8 of the tried 2 to 22, in C, the narrowest of 6 ranges. The"
+        " paper: about 20 blocks in every regime of flops. Nearly all that was tried may be best,"
+        " so this many networks cannot tell it: A. This differs from the paper: 5 of 6 populations."
+    )
 
 
 def test_columns(folders):

@@ -2,6 +2,7 @@
 
 _CERTAIN = 0.05  # p-value below which two distributions count as different
 _WIDE = 0.75  # share of the tried range from which a best range tells little
+_NAMED = 3  # most populations that a sentence names; the page has a table for each
 #: Parameter -> symbol, the paper's best value (sections 3.3 and 4), as the paper says it.
 PAPER = {
     "total depth": ("depth d", 20, "about 20 blocks in every regime of flops"),
@@ -60,14 +61,22 @@ def _ranges(populations):
             if parameter in one["best_ranges"]
         }
         if found:
-            ranges = "; ".join(f"{who} {_range(one)}" for who, one in found.items())
             verdict = _verdict(found, value)
-            yield f"Best {name} (95 %): {ranges}. The paper: {claim}.{verdict}"
+            yield f"Best {name} (95 %): {_narrowest(found)}. The paper: {claim}.{verdict}"
 
 
-def _range(found):
-    low, high, least, greatest = (found[k] for k in ("low", "high", "least", "greatest"))
-    return f"{low:.4g} to {high:.4g} of the tried {least:.4g} to {greatest:.4g}"
+def _narrowest(found):
+    """Returns the range that tells most, with its population."""
+    who, one = min(found.items(), key=lambda item: _share(item[1]))
+    low, high, least, greatest = (one[k] for k in ("low", "high", "least", "greatest"))
+    of = f", the narrowest of {len(found)} ranges" if len(found) > 1 else ""
+    return f"{low:.4g} to {high:.4g} of the tried {least:.4g} to {greatest:.4g}, in {who}{of}"
+
+
+def _share(one):
+    """Returns the share of the tried range that a best range covers."""
+    tried = one["greatest"] - one["least"]
+    return (one["high"] - one["low"]) / tried if tried else 1.0
 
 
 def _verdict(found, value):
@@ -82,12 +91,21 @@ def _verdict(found, value):
         "differs": "This differs from the paper: {}.",
     }
     return "".join(
-        f" {text.format(', '.join(told[key]))}" for key, text in texts.items() if key in told
+        f" {text.format(_listed(told[key], len(found)))}"
+        for key, text in texts.items()
+        if key in told
     )
 
 
+def _listed(names, count):
+    """Returns the names of a few of `count` populations, or the number of many."""
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    return f"{'all' if len(names) == count else f'{len(names)} of'} {count} populations"
+
+
 def _outcome(one, value):
-    if one["high"] - one["low"] >= _WIDE * (one["greatest"] - one["least"]):
+    if _share(one) >= _WIDE:
         return "wide"
     if value is None:
         return "open"

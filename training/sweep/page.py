@@ -120,10 +120,10 @@ def _best(best):
 
 def _ranges(ranges):
     rows = [
-        (name, *(_number(band[end]) for end in ("low", "median", "high")))
+        (name, *(_number(band[end]) for end in ("low", "median", "high", "least", "greatest")))
         for name, band in ranges.items()
     ]
-    heads = ("parameter", "low", "median", "high")
+    heads = ("parameter", "low", "median", "high", "least tried", "greatest tried")
     return _table("Where the best value lies, by the empirical bootstrap (95 %)", heads, rows)
 
 
