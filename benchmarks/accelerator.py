@@ -146,7 +146,7 @@ def _settings(options):
     check_number("seconds", options.seconds, minimum=0)
     check_number("timeout", options.timeout, above=0)
     sizes = options.batch_size, options.image_size
-    variants = dict.fromkeys(variant_key(name) for name in options.variant)
+    variants = dict.fromkeys(variant_key(name, "--variant") for name in options.variant)
     precisions = dict.fromkeys(options.precision)
     return [Setting(variant, one, *sizes) for variant in variants for one in precisions]
 

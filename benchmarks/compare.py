@@ -227,7 +227,7 @@ def _checked(options):
         check_int(name, getattr(options, name), minimum=minimum)
     check_number("seconds", options.seconds, minimum=0)
     check_number("timeout", options.timeout, above=0)
-    return list(dict.fromkeys(variant_key(name) for name in options.variant))
+    return list(dict.fromkeys(variant_key(name, "--variant") for name in options.variant))
 
 
 def _install(options, shell):

@@ -54,11 +54,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _export(options):
     from regnet_tf._files import print_paths
+    from regnet_tf.variants import variant_or_file
 
     from . import exporting, report
     from .formats import Settings
     from .source import load_source
 
+    if options.variant is not None:
+        variant_or_file(options.variant)
     source = load_source(
         options.model,
         variant=options.variant,

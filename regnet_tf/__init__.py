@@ -1,6 +1,7 @@
 """RegNet ("Designing Network Design Spaces", Radosavovic et al. 2020) for Keras 3."""
 
 import sys
+import typing
 
 if sys.argv[:1] == ["-m"]:  # `python -m regnet_tf` runs this file before the program
     import regnet_command
@@ -8,6 +9,7 @@ if sys.argv[:1] == ["-m"]:  # `python -m regnet_tf` runs this file before the pr
     regnet_command.import_tensorflow_of_program()
 
 from regnet_tf._errors import MissingPackageError, UserError
+from regnet_tf._missing import missing as _missing
 from regnet_tf.backbones import FeatureInfo, backbone, feature_info, feature_layers
 from regnet_tf.class_names import decode_predictions
 from regnet_tf.costs import Complexity, complexity
@@ -89,3 +91,8 @@ from regnet_tf.variants import VARIANTS, RegNetConfig, get_config, list_variants
 from regnet_tf.version import __version__
 from regnet_tf.weights import preprocessing_for
 from regnet_tf.widths import StageConfig, block_widths, generate_stages
+
+if not typing.TYPE_CHECKING:  # type checkers would take every name for an attribute
+
+    def __getattr__(name):
+        raise _missing(name, globals())

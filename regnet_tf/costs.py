@@ -13,7 +13,7 @@ import numpy as np
 
 from regnet_tf._checks import MAX_SIDE, MAX_WIDTH, check, check_int
 from regnet_tf.options import NetworkOptions, stem_convolutions
-from regnet_tf.variants import RegNetConfig, get_config
+from regnet_tf.variants import RegNetConfig, as_config
 from regnet_tf.widths import inner_width
 
 
@@ -99,9 +99,7 @@ def complexity_by_part(
         >>> parts["head"].parameters
         385000
     """
-    if isinstance(config, str):
-        config = get_config(config)
-    check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig or a variant's name")
+    config = as_config(config)
     size: Any = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size,) * 2
     check("image_size", image_size, len(size) == 2, "a side or (height, width)")
     for side in size:

@@ -33,7 +33,9 @@ class Found(NamedTuple):
     path: Path
 
 
-def find_weights(weights: str | os.PathLike, argument: str = "weights") -> Found:
+def find_weights(
+    weights: str | os.PathLike, argument: str = "weights", words: tuple[str, ...] = ()
+) -> Found:
     """Finds out what a tag, a path or a name on the Hugging Face hub stands for.
 
     The files are not read. Those of the hub are downloaded if they are not in its cache.
@@ -41,6 +43,7 @@ def find_weights(weights: str | os.PathLike, argument: str = "weights") -> Found
     Args:
         weights: the tag or path, or `hf://user/name`.
         argument: the user's name for it, for errors.
+        words: other texts that the caller takes, for errors.
 
     Raises:
         FileNotFoundError: for a file that does not exist.
@@ -61,10 +64,11 @@ def find_weights(weights: str | os.PathLike, argument: str = "weights") -> Found
     kinds |= dict.fromkeys((*SUFFIXES, ".h5"), "state dict")
     kind = next((kinds[suffix] for suffix in kinds if text.endswith(suffix)), None)
     if kind is None and not path.exists() and "/" not in text and "\\" not in text:
+        others = "".join(f"{word!r}, " for word in words)
         raise UserError(
-            f"`{argument}` must be a tag of published weights, a path or hf://user/name."
+            f"`{argument}` must be {others}a tag of published weights, a path or hf://user/name."
             f" Received: {shown(text)}."
-            + nearest(text, list_weights(), count=4)
+            + nearest(text, [*words, *list_weights()], count=4)
             + " `list_weights()` gives all tags."
         )
     if not path.exists():

@@ -29,7 +29,7 @@ from regnet_tf.options import BLOCK_OPTIONS
 from regnet_tf.preprocessing import Preprocessing
 from regnet_tf.published import is_tag
 from regnet_tf.sharing.hub import is_hub_name
-from regnet_tf.variants import VARIANTS, RegNetConfig, get_config, is_config_file, is_variant
+from regnet_tf.variants import VARIANTS, RegNetConfig, is_config_file, is_variant, named_config
 from regnet_tf.weights import Checkpoint
 
 _log = logging.getLogger("regnet_tf")
@@ -201,7 +201,7 @@ def find_config(
     check("config", config, isinstance(config, str), "a RegNetConfig or a variant's name")
     named = is_variant(config) or is_config_file(config)
     if named or not (is_tag(config) or is_hub_name(config) or os.path.exists(config)):
-        return get_config(config, **changes), weights
+        return named_config(config, "config").replace(**changes), weights
     told = config_of(config)
     if told is None:
         raise UserError(f"{config} does not tell its network. Pass a RegNetConfig or a variant.")

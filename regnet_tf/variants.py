@@ -400,13 +400,17 @@ def is_config_file(name: object) -> bool:
     return isinstance(name, str) and name.endswith(".json")
 
 
-def variant_key(name: str) -> str:
+def variant_key(name: str, argument: str = "name") -> str:
     """Returns timm's key of a variant, from any of its names.
 
     The case does not count. Known names are: the display name (`RegNetX-400MF`), the function name
     (`RegNetX400MF`), timm's key (`regnetx_004`), `keras.applications`' (`RegNetX004`), Hugging
     Face's (`regnet-x-004`), mmpretrain's (`regnetx_400mf`), and torchvision's (`regnet_x_400mf`,
     which is torchvision's network: `regnetx_004_tv`).
+
+    Args:
+        name: the name.
+        argument: the user's name for it, for errors.
 
     Raises:
         ValueError: for an unknown name; the message lists the nearest known names.
@@ -426,22 +430,30 @@ def variant_key(name: str) -> str:
         near = nearest_names(str(name).lower(), lowered, count=4)
         hint = f" Nearest: {', '.join(lowered[n] for n in near)}." if near else ""
         raise ValueError(
-            f"`name` must be a known RegNet. Received: name={shown(name)}.{hint}"
+            f"`{argument}` must be a known RegNet. Received: {argument}={shown(name)}.{hint}"
             " `list_variants()` gives them all. The file of a configuration ends in .json."
         )
     return known[name.lower()]
 
 
+def function_name(name: str) -> str:
+    """Returns the name of a variant's model function, such as `RegNetX1_6GF`, from any name."""
+    display = VARIANTS[variant_key(name)].display_name
+    return display.replace("-", "").replace(".", "_")
+
+
 def variant_or_file(name: str) -> str:
     """Returns the key of a variant; the path of a configuration's file as it is, once read.
+
+    It checks the option `--variant` of the commands, which its errors name.
 
     Raises:
         ValueError: for an unknown name.
         UserError: for a file that cannot be read or holds no configuration.
     """
     if not is_config_file(name):
-        return variant_key(name)
-    get_config(name)
+        return variant_key(name, "--variant")
+    _read(Path(name))
     return name
 
 
@@ -458,8 +470,27 @@ def get_config(name: str, **changes: Any) -> RegNetConfig:
         >>> config.name, config.total_depth, config.drop_path_rate
         ('RegNetY-400MF', 16, 0.1)
     """
-    config = _read(Path(name)) if is_config_file(name) else VARIANTS[variant_key(name)].config
+    config = named_config(name, "name")
     return config.replace(**changes) if changes else config
+
+
+def named_config(name: str, argument: str) -> RegNetConfig:
+    """Returns what `get_config` does. Its errors have the user's name for the argument."""
+    if is_config_file(name):
+        return _read(Path(name))
+    return VARIANTS[variant_key(name, argument)].config
+
+
+def as_config(config: RegNetConfig | str) -> RegNetConfig:
+    """Returns a configuration as it is, and that of a name as `get_config` does.
+
+    Raises:
+        ValueError: for an unknown name, or an argument of another type.
+    """
+    if isinstance(config, RegNetConfig):
+        return config
+    check("config", config, isinstance(config, str), "a RegNetConfig or a variant's name")
+    return named_config(config, "config")
 
 
 def _read(path: Path) -> RegNetConfig:

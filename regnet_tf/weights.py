@@ -20,6 +20,8 @@ from regnet_tf.readers import read_state_dict
 from regnet_tf.sharing.timm_config import described
 from regnet_tf.variants import RegNetConfig, get_config, is_variant
 
+_BEST = "imagenet"  # selects the best weights of a variant, as in `keras.applications`
+
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
@@ -69,9 +71,9 @@ class Checkpoint:
         if isinstance(weights, cls):
             return weights
         origin = str(weights)
-        if weights is True or weights == "imagenet":
+        if weights is True or weights == _BEST:
             origin = best_weights(str(variant))
-        found = find_weights(origin)
+        found = find_weights(origin, words=(_BEST,))
         if found.kind == "tag":
             return cls._published(origin, variant)
         if found.kind == "model":

@@ -34,7 +34,7 @@ def test_table_and_json(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--repeats", "0"], "--repeats must be at least 1"),
-        (["--variant", "resnet"], "must be a known RegNet"),
+        (["--variant", "resnet"], "`--variant` must be a known RegNet"),
         (["--data", "digitz"], "No data set is called 'digitz'"),
         (["--strategy", "mirror"], "`strategy` must be one of"),
     ],

@@ -299,7 +299,7 @@ def test_an_export_that_fails(compare, fakes, monkeypatch):
         ("--image-size 16", "`image_size` must be an integer of at least 32"),
         ("--timeout 0", "`timeout` must be"),
         ("--seconds nan", "`seconds` must be"),
-        ("--variant resnet", "must be a known RegNet"),
+        ("--variant resnet", "`--variant` must be a known RegNet"),
         ("--peers other", "other is not installed; python -m benchmarks.compare --install"),
         ("--peers extra", "extra is not installed; pip install 'regnet_tf[export]' installs it"),
     ],

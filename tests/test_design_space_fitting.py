@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from regnet_tf import VARIANTS, RegNetConfig, StageConfig, block_widths
+from regnet_tf import VARIANTS, RegNetConfig, StageConfig, block_widths, get_config
 from regnet_tf.design_space import ANYNETX_C, REGNETX, fit_regnet, sample, widths_of
 
 GENERATED = [key for key, row in VARIANTS.items() if row.config.explicit_stages is None]
@@ -23,6 +23,14 @@ def test_published_networks_are_fitted_exactly(key):
     assert abs(np.log(fit.initial_width / config.initial_width)) < 0.2
     assert fit.width_slope == pytest.approx(config.width_slope, rel=0.08)
     assert fit.width_multiplier == pytest.approx(config.width_multiplier, rel=0.08)
+
+
+def test_widths_of_a_name():
+    assert widths_of("regnety_002") == widths_of(get_config("regnety_002"))
+    with pytest.raises(ValueError, match="`config` must be a known RegNet"):
+        widths_of("regnety_200")
+    with pytest.raises(ValueError, match="`config` must be a RegNetConfig or a variant's name"):
+        widths_of(None)
 
 
 def test_quantized_widths_are_fitted_exactly():

@@ -186,8 +186,14 @@ def test_outside_of_regnetx(change):
 
 def test_explicit_stages_are_no_regnet():
     assert RegNetConfig(explicit_stages=get_config("regnetx_002").stages) not in REGNETX
-    with pytest.raises(ValueError, match="`config` must be a RegNetConfig"):
-        _ = "regnetx_002" in REGNETX
+    with pytest.raises(ValueError, match="`config` must be a RegNetConfig or a variant's name"):
+        _ = 2 in REGNETX
+
+
+def test_members_by_name():
+    assert "RegNetX-200MF" in REGNETX and "RegNetY-200MF" not in REGNETX
+    with pytest.raises(ValueError, match=r"`config` must be a known RegNet.*Nearest: RegNetX-2"):
+        _ = "RegNetX-201MF" in REGNETX
 
 
 @pytest.mark.parametrize(

@@ -552,6 +552,7 @@ def test_errors_are_one_line(run, tmp_path, capsys):
     for arguments, message in (
         (["regnety_32"], "Received: 'regnety_32'. Nearest: regnety_3"),
         ([TAG], "`data` must be given"),
+        ([text, "--variant", "regnetx_2"], "`--variant` must be a known RegNet"),
         ([run, "--compare-published"], "No accuracy is published for"),
         (["regnety_320.seer", "--compare-published"], "No accuracy is published"),
         ([run, "--data", "digitz"], "No data set is called 'digitz'"),

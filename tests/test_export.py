@@ -216,6 +216,7 @@ def arrays(file, **content):
 IMAGES = np.zeros((5, 32, 32, 3), "uint8")
 REFUSALS = {
     "model": (lambda run, _: ["regnetz"], "must be a tag of published weights"),
+    "variant": (lambda run, _: [run, "--variant", "x"], "`--variant` must be a known RegNet"),
     "no file": (lambda run, tmp: [tmp / "no.keras"], "There is no file"),
     "custom layer": (lambda run, tmp: [custom_layer(tmp)], "Could not locate class 'Twice'"),
     "two inputs": (lambda run, tmp: [two_inputs(tmp)], "Received: 2 inputs, 1 outputs"),

@@ -281,7 +281,7 @@ def test_exports_that_are_incomplete(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--variant", "resnet"], "must be a known RegNet"),
+        (["--variant", "resnet"], "`--variant` must be a known RegNet"),
         (["--repeats", "0"], "`repeats` must be an integer of at least 1"),
         (["--threads", "0"], "`threads` must be an integer of at least 1"),
         (["nowhere"], "nowhere does not exist"),

@@ -55,6 +55,12 @@ def test_weights_convert(tmp_path, capsys):
     np.testing.assert_array_equal(converted["stem.0.weight"], stem)
 
 
+def test_weights_convert_of_an_unknown_variant(tmp_path, capsys):
+    words = [str(tmp_path / "a.npz"), str(tmp_path / "b.npz"), "--variant", "regnetx_02"]
+    assert main(["weights", "convert", *words]) == 2
+    assert "`--variant` must be a known RegNet" in capsys.readouterr().err
+
+
 def test_a_run_on_gray_images_is_converted(tmp_path):
     source, target = tmp_path / "run", tmp_path / "b.keras"
     source.mkdir()

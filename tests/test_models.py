@@ -417,6 +417,25 @@ def test_errors(argument, value, allowed):
 def test_unknown_weights():
     with pytest.raises(ValueError, match=r"`weights` must be .*no such weights"):
         regnet_tf.RegNetX200MF(weights="no such weights")
+    for misspelt in ("imagnet", "ImageNet"):
+        with pytest.raises(ValueError, match=r"must be 'imagenet', a tag.*Nearest: imagenet\."):
+            regnet_tf.RegNetX200MF(weights=misspelt)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("RegNetY002", "Nearest: RegNetY200MF$"),  # of keras.applications
+        ("regnetx_1.6gf", "Nearest: RegNetX1_6GF$"),
+        ("RegNetY401MF", "Nearest: RegNetY4"),
+        ("build_regnets", "Nearest: build_regnet"),
+        ("quite_another", "quite_another'$"),
+    ],
+)
+def test_names_that_the_library_does_not_have(name, near):
+    with pytest.raises(AttributeError, match=f"module 'regnet_tf' has no attribute .*{near}"):
+        getattr(regnet_tf, name)
+    assert not hasattr(regnet_tf, name)
 
 
 def test_errors_of_input_tensor():

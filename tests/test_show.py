@@ -54,7 +54,7 @@ def test_table_and_picture_of_a_name(tmp_path, capsys):
     out = tmp_path / "new" / "widths.png"
     main(["show", "RegNetX-400MF", "--out", str(out), "--image-size", "160", "--classes", "10"])
     text = capsys.readouterr().out
-    assert text.startswith("RegNetX-400MF\n") and f"Widths: {out}" in text
+    assert text.startswith("RegNetX-400MF at 160 pixels\n") and f"Widths: {out}" in text
     check_picture(out)
     rows = table_rows(text)
     config = get_config("regnetx_004")
@@ -98,7 +98,7 @@ def test_numbers(tmp_path, capsys, monkeypatch):
     main(["show", *as_options(NUMBERS)])
     text = capsys.readouterr().out
     config = get_config("regnety_004")
-    assert text.startswith(f"RegNetY-{config.identity}\n")
+    assert text.startswith(f"RegNetY-{config.identity} at 224 pixels\n")
     assert not list(tmp_path.iterdir())
     assert table_rows(text)["total"][1] == str(complexity(config).parameters)
 

@@ -150,8 +150,15 @@ def test_recipes_without_a_part_are_refused(missing):
         ({"precise_images": -1}, "`precise_images` must be"),
         ({"images.crop_fraction": 0}, "`images.crop_fraction` must be"),
         ({"images.interpolation": "nearest"}, "`images.interpolation` must be one of"),
-        ({"images.mean": (1.0,)}, "`images.mean` must be three numbers"),
-        ({"network.config": "RegNetZ-400MF"}, "`name` must be a known RegNet.*Nearest: RegNet"),
+        ({"images.mean": (1.0,)}, "`images.mean` and `images.std` must have three numbers"),
+        (
+            {"images.channels": 2, "images.mean": (0.5,), "images.std": (0.25,)},
+            "R, G and B, or 2, one for each channel. Received: images.channels=2, images.mean=.0.5",
+        ),
+        (
+            {"network.config": "RegNetZ-400MF"},
+            "`network.config` must be a known RegNet.*Nearest: RegNet",
+        ),
         ({"network.config": 7}, "`network.config` must be"),
         (
             {"network": "regnety_004"},
@@ -166,6 +173,9 @@ def test_recipes_without_a_part_are_refused(missing):
             {"optimizer.momentun": 1},
             "`optimizer.momentun` is no field of a recipe. Nearest: optimizer.momentum.",
         ),
+        ({"optimizer.lr": 1}, "`optimizer.lr` is no field .* Nearest: schedule.learning_rate.$"),
+        ({"wd": 1}, "`wd` is no field of a recipe. Nearest: optimizer.weight_decay.$"),
+        ({"optimizer.epoch": 1}, "Nearest: schedule.epochs.$"),
     ],
 )
 def test_recipe_errors(changes, message):
@@ -520,7 +530,7 @@ def test_command_trains_as_told_and_prints_accuracy_and_paths(
         (["--recipe", "digitz"], "No recipe is called 'digitz'. Nearest: digits, digit_crops."),
         (["--set", "schedule.epochs=many"], "`schedule.epochs` must be an integer."),
         (["--set", "epochs=3"], "`epochs` is no field of a recipe. Nearest: schedule.epochs."),
-        (["--variant", "RegNetX-401MF"], "Nearest: RegNetX-400MF"),
+        (["--variant", "RegNetX-401MF"], "Received: --variant='RegNetX-401MF'. Nearest: RegNetX-4"),
         (["--data", "letters"], "No data set is called 'letters'"),
     ],
 )

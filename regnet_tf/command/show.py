@@ -94,7 +94,7 @@ def _show(options):
     file = options.json
     check("--json", str(file), file is None or file.suffix == ".json", "a file that ends in .json")
     config = _chosen(options)
-    print(f"{config.name}\n")
+    print(f"{config.name} at {options.image_size} pixels\n")
     print(stage_table(config, options.image_size, options.classes))
     print(f"\nPython: {as_python(config)}")
     _warn(config, options.image_size)

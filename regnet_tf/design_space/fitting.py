@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regnet_tf._checks import MAX_WIDTH, check, check_choice, check_int, check_number
-from regnet_tf.variants import RegNetConfig
+from regnet_tf.variants import RegNetConfig, as_config
 from regnet_tf.widths import (
     MAX_DEPTH,
     WIDTH_ROUNDINGS,
@@ -132,14 +132,21 @@ def fit_regnet(
     return Fit(*numbers, group_width, bottleneck_ratio, quantum, rounding, error)
 
 
-def widths_of(config: RegNetConfig) -> list[int]:
+def widths_of(config: RegNetConfig | str) -> list[int]:
     """Returns the width of every block of a network, for `fit_regnet`.
 
+    Args:
+        config: a `RegNetConfig`, or a variant's name.
+
+    Raises:
+        ValueError: for an unknown name, or an argument of another type.
+
     Examples:
-        >>> design_space.widths_of(regnet_tf.get_config("RegNetX-200MF"))
+        >>> design_space.widths_of("RegNetX-200MF")
         [24, 56, 152, 152, 152, 152, 368, 368, 368, 368, 368, 368, 368]
     """
-    return [width for stage in config.stages for width in [stage.width] * stage.depth]
+    stages = as_config(config).stages
+    return [width for stage in stages for width in [stage.width] * stage.depth]
 
 
 class _Tie(NamedTuple):

@@ -17,7 +17,7 @@ from regnet_tf._checks import MAX_SIDE, MAX_WIDTH, check, check_int, replaced
 from regnet_tf.design_space.candidates import Candidates
 from regnet_tf.design_space.frame import Frame
 from regnet_tf.design_space.laws import Law, log_uniform
-from regnet_tf.variants import RegNetConfig
+from regnet_tf.variants import RegNetConfig, as_config
 from regnet_tf.widths import MAX_DEPTH, check_bottleneck_ratio, stage_strides
 
 POWERS_OF_TWO = (1, 2, 4, 8, 16, 32)
@@ -117,9 +117,16 @@ class DesignSpace(Frame, abc.ABC):
                 return found[:1].configs()[0]
         raise ValueError(f"No network of {sum(_DRAWS):,} drawn from {self.name} is valid")
 
-    def contains(self, config: RegNetConfig) -> bool:
-        """Whether a configuration is a member; name and stochastic depth are ignored."""
-        check("config", config, isinstance(config, RegNetConfig), "a RegNetConfig")
+    def contains(self, config: RegNetConfig | str) -> bool:
+        """Whether a configuration is a member; name and stochastic depth are ignored.
+
+        Args:
+            config: a `RegNetConfig`, or a variant's name.
+
+        Raises:
+            ValueError: for an unknown name, or an argument of another type.
+        """
+        config = as_config(config)
         shared = config.options == self.options
         shared = shared and tuple(stage.stride for stage in config.stages) == self.strides
         return shared and self._holds(config)

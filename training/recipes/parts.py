@@ -12,6 +12,7 @@ from regnet_tf._checks import (
     check_int,
     check_number,
     plain,
+    shown,
 )
 from regnet_tf.decoders import DECODERS
 from regnet_tf.optimizers import UNDECAYED
@@ -209,10 +210,25 @@ class Images:
         check_choice("images.crop_mode", self.crop_mode, CROP_MODES)
         check_choice("images.interpolation", self.interpolation, INTERPOLATIONS)
         check_int("images.channels", self.channels, minimum=1, maximum=MAX_WIDTH)
-        _check_channels("images.mean", self.mean, self.channels)
-        _check_channels("images.std", self.std, self.channels, above=0)
+        self._check_normalization()
         check_bool("images.exif_orientation", self.exif_orientation)
         check_int("images.max_pixels", self.max_pixels, minimum=1)
+
+    def _check_normalization(self):
+        """Raises ValueError unless there are numbers for each channel, or for R, G and B."""
+        given = {"images.mean": self.mean, "images.std": self.std}
+        counts = {3, self.channels}
+        if any(not isinstance(one, tuple) or len(one) not in counts for one in given.values()):
+            each = "" if self.channels == 3 else f", or {self.channels}, one for each channel"
+            received = ", ".join(f"{name}={shown(one)}" for name, one in given.items())
+            raise ValueError(
+                f"`images.mean` and `images.std` must have three numbers, for R, G and B{each}."
+                f" Received: images.channels={self.channels}, {received}"
+            )
+        for value in self.mean:
+            check_number("images.mean", value)
+        for value in self.std:
+            check_number("images.std", value, above=0)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -304,8 +320,8 @@ class Schedule:
         decay_rate: for the kind "steps": factor of each decay.
         warmup_epochs: number of warm-up epochs; 0 for none.
         warmup_factor: factor of the learning rate in the first epoch of the warm-up.
-        max_steps: number of batches after which each pass over the training or test images ends,
-            for trying things out; None for whole passes.
+        max_steps: largest number of batches in each epoch, and in each test, for trying things out;
+            None for all images. It does not limit the number of epochs.
         accumulation: number of parts that a batch is trained in, one after the other, to save
             memory. The step takes the mean of their gradients.
         test_epochs: number of epochs after which the network is tested again. It is always tested
@@ -536,12 +552,3 @@ def _are_classes(classes):
 def _check_optional_int(name, value, maximum=None):
     if value is not None:
         check_int(name, value, minimum=1, maximum=maximum)
-
-
-def _check_channels(name, values, channels, above=None):
-    """Raises ValueError unless there is a number for each channel, or for R, G and B."""
-    ok = isinstance(values, tuple) and len(values) in (3, channels)
-    each = "" if channels == 3 else f", or {channels}, one for each channel"
-    check(name, values, ok, f"three numbers, for R, G and B{each}")
-    for value in values:
-        check_number(name, value, above=above)

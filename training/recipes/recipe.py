@@ -8,8 +8,9 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from regnet_tf import RegNetConfig, get_config
+from regnet_tf import RegNetConfig
 from regnet_tf._checks import check, check_int, named, plain
+from regnet_tf.variants import named_config
 
 from .parts import (
     Augmentation,
@@ -192,7 +193,7 @@ def _part_from_dict(part, fields):
 def _with_config(part, fields):
     """Returns the fields of a part, with a `RegNetConfig` instead of the name of one."""
     if part == "network" and isinstance(fields.get("config"), str):
-        return {**fields, "config": get_config(fields["config"])}
+        return {**fields, "config": named_config(fields["config"], "network.config")}
     return fields
 
 
@@ -277,9 +278,21 @@ def check_name(name: str) -> None:
 
 
 def _nearest(name):
-    """Returns the names of fields that are near a name, also without the name of the part."""
+    """Returns the names of fields of any part that are near a name.
+
+    They have the same end, also as initials (`lr`), a similar end, or a similar name.
+    """
     field = name.rpartition(".")[2]
-    ends = {known.rpartition(".")[2]: known for known in FIELD_TYPES}
-    same = [known for known in FIELD_TYPES if known.rpartition(".")[2] == field]
-    near = difflib.get_close_matches(name, FIELD_TYPES, cutoff=0.8)
-    return same or near or [ends[end] for end in difflib.get_close_matches(field, ends, cutoff=0.7)]
+    ends: dict[str, list[str]] = {}
+    for known in FIELD_TYPES:
+        ends.setdefault(known.rpartition(".")[2], []).append(known)
+    same = [end for end in ends if field in (end, _initials(end))]
+    near = same or difflib.get_close_matches(field, ends, cutoff=0.7)
+    found = [known for end in near for known in ends[end]]
+    return found or difflib.get_close_matches(name, FIELD_TYPES, cutoff=0.8)
+
+
+def _initials(end):
+    """Returns the first letters of a field's words, "" for one word: "lr" of "learning_rate"."""
+    words = end.split("_")
+    return "".join(word[0] for word in words) if len(words) > 1 else ""
