@@ -64,10 +64,9 @@ def find_weights(
     kinds |= dict.fromkeys((*SUFFIXES, ".h5"), "state dict")
     kind = next((kinds[suffix] for suffix in kinds if text.endswith(suffix)), None)
     if kind is None and not path.exists() and "/" not in text and "\\" not in text:
-        others = "".join(f"{word!r}, " for word in words)
+        *allowed, last = ("a tag of published weights", "a path", "hf://user/name", *words)
         raise UserError(
-            f"`{argument}` must be {others}a tag of published weights, a path or hf://user/name."
-            f" Received: {shown(text)}."
+            f"`{argument}` must be {', '.join(allowed)} or {last}. Received: {shown(text)}."
             + nearest(text, [*words, *list_weights()], count=4)
             + " `list_weights()` gives all tags."
         )

@@ -418,7 +418,7 @@ def test_unknown_weights():
     with pytest.raises(ValueError, match=r"`weights` must be .*no such weights"):
         regnet_tf.RegNetX200MF(weights="no such weights")
     for misspelt in ("imagnet", "ImageNet"):
-        with pytest.raises(ValueError, match=r"must be 'imagenet', a tag.*Nearest: imagenet\."):
+        with pytest.raises(ValueError, match=r"name or imagenet\. .*Nearest: imagenet\."):
             regnet_tf.RegNetX200MF(weights=misspelt)
 
 
