@@ -466,7 +466,7 @@ def test_other_errors():
         build_regnet("regnetx_002", clases=3)
     with pytest.raises(ValueError, match=r"`drop_path_rate` must be .* Received: drop_path_rate=1"):
         build_regnet("regnetx_002", drop_path_rate=1)
-    with pytest.raises(ValueError, match=r"name='regnetx_003'. Nearest: "):
+    with pytest.raises(ValueError, match=r"`config` must be .*='regnetx_003'. Nearest: "):
         build_regnet("regnetx_003")
 
 
