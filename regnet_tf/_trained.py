@@ -43,8 +43,10 @@ def load_trained(source: str | os.PathLike, variant: str | None = None) -> Train
     if found.kind == "tag":
         return Trained(str(source), build_regnet(str(source), weights=True))
     if found.kind == "model":
-        path = found.path
-        name = path.stem if path == Path(source) else Path(source).resolve().name
+        path, given = found.path, Path(source)
+        # `model.keras` is the name of every run's file, so its folder names the network.
+        folder = given.parent if given == path else given
+        name = path.stem if path.name != "model.keras" else folder.resolve().name
         is_run = path.with_name(RUN).is_file()
         return Trained(name, load_model(path), path.parent if is_run else None)
     config = variant or config_of(source)

@@ -305,8 +305,10 @@ def test_a_run_knows_its_files(saved, tmp_path):
         with pytest.raises(UserError, match=rf"run\.json is damaged: {problem}"):
             load_trained(folder)
     run.write_text(described)
+    assert load_trained(model).name == load_trained(folder).name == folder.name
     model.rename(folder / "mine.keras")  # a file that the run has not written
     assert load_trained(folder / "mine.keras").folder == folder
+    assert load_trained(folder / "mine.keras").name == "mine"
 
 
 def test_preprocessing_is_read_alone(saved, monkeypatch):

@@ -103,8 +103,8 @@ def _about(network):
     trunk = " without its decoder" if network.kind == "segmentation" else ""
     yield (
         f"This network {what}. It is a RegNet, {printable(config.name)}:"
-        f" {cost.parameters / 1e6:.2f} million parameters and {cost.multiply_adds / 1e9:.3f}"
-        f" billion multiply-adds at {size} pixels{trunk}."
+        f" {_counted(cost.parameters)} parameters and {_counted(cost.multiply_adds)} multiply-adds"
+        f" at {size} pixels{trunk}."
     )
     rows = [
         ("image size", f"{size} pixels"),
@@ -120,6 +120,14 @@ def _about(network):
         shown = ", ".join(f"`{printable(name)}`" for name in network.class_names[:_SHOWN_CLASSES])
         more = len(network.class_names) - _SHOWN_CLASSES
         yield f"Classes: {shown}" + (f" and {more} more." if more > 0 else ".")
+
+
+def _counted(number):
+    """Returns a number, from a million on in words, such as "3.2 million"."""
+    if number < 1e6:
+        return f"{number:,}"
+    unit, word = (1e9, "billion") if number >= 1e9 else (1e6, "million")
+    return f"{number / unit:.3g} {word}"
 
 
 def _training(network):
