@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import importlib.resources
+import math
 import pathlib
 import shutil
 import struct
@@ -13,7 +14,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from regnet_tf._errors import UserError
-from regnet_tf._files import read_arrays
+from regnet_tf._files import read_arrays, read_json
 from regnet_tf.facts import facts_of
 from training import data_command
 from training.data import fashion_mnist, load, tfds_catalog
@@ -85,7 +86,10 @@ def test_a_run_on_gray_images(tmp_path):
     changes = {"data.name": "fashion_mnist", "images.channels": 1, "schedule.epochs": 1}
     out = tmp_path / "run"
     train_and_evaluate(get_recipe("smoke", changes), out, verbose=0, data_dir=FILES)
-    facts = facts_of(keras.saving.load_model(out / "model.keras"))
+    model = keras.saving.load_model(out / "model.keras")
+    counted = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    assert read_json(out / "run.json")["model"]["parameters"] == counted
+    facts = facts_of(model)
     assert facts.preprocessing.channels == 1 and facts.class_names == fashion_mnist.CLASS_NAMES
     examples = read_arrays(out / "examples.npz")
     assert examples["images"].shape == (200, 32, 32, 1)

@@ -39,5 +39,6 @@ class Classifier(Task):
 
     def cost(self, model: keras.Model, config: RegNetConfig, image_size: int) -> dict[str, int]:
         """Returns the number of "parameters", and of "multiply_adds" for one image."""
-        cost = regnet_tf.complexity(config, image_size, classes=model.output_shape[-1])
+        channels, classes = model.input_shape[-1], model.output_shape[-1]
+        cost = regnet_tf.complexity(config, image_size, classes=classes, channels=channels)
         return {"parameters": cost.parameters, "multiply_adds": cost.multiply_adds}
