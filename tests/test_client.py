@@ -5,6 +5,7 @@ import gzip
 import http.server
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -90,10 +91,11 @@ def _decode(numbered):
 
 
 @pytest.fixture(scope="module")
-def served_models(exported, tmp_path_factory):
+def served_models(exported, two_versions, tmp_path_factory):
     """The models that are asked, as `Served`: one with odd labels, and an exported RegNet."""
-    base, model = tmp_path_factory.mktemp("models"), TinyModel(0)
-    model.save(base / "tiny" / "1")
+    twice, models = two_versions
+    base, model = tmp_path_factory.mktemp("models"), models[1]
+    shutil.copytree(twice / "1", base / "tiny" / "1")
 
     def expected(image_files):
         images = exported.source.preprocessing(image_files)

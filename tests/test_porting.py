@@ -68,7 +68,7 @@ COMPILED += tuple(name for name in NETWORKS if name.startswith(("timm_regnetv", 
     [pytest.param(one, marks=pytest.mark.slow if one in ELSEWHERE else ()) for one in NETWORKS],
 )
 def test_published_networks(network):
-    """Logits and the outputs of stem and stages, of two images; the second one compiled for some."""
+    """Logits and the outputs of stem and stages, of two images; some compiled."""
     keys = json.loads((GOLDEN / f"{network}.keys.json").read_text())
     golden = np.load(GOLDEN / f"{network}.npz")
     state_dict = golden_weights.state_dict(keys["keys"], golden)
