@@ -174,8 +174,8 @@ def _plan(size, shorter_side, image_size, kernel):
     resized = tf.constant([image_size, image_size], tf.int64)
     if shorter_side is not None:
         resized = size * shorter_side // tf.reduce_min(size)
-    axes = (_axis(size[side], resized[side], image_size, kernel) for side in (0, 1))
-    return _Plan(*axes, _rows_are_first(size - resized))
+    rows, columns = (_axis(size[n], resized[n], image_size, kernel) for n in (0, 1))
+    return _Plan(rows, columns, _rows_are_first(size - resized))
 
 
 @functools.lru_cache(maxsize=64)
