@@ -69,6 +69,7 @@ def write_warm_up(saved_model, name, images):
         images: images for the requests, uint8 `(count, height, width, channels)`.
     """
     logs = import_optional("tensorflow_serving.apis.prediction_log_pb2", extra="export")
+
     def inputs(signature, batch_size):
         batch = np.resize(images, (batch_size, *images.shape[1:]))
         if signature == "serving_default":
