@@ -27,6 +27,12 @@ def read_graph(path):
     return message
 
 
+def signature_names(path: str | Path) -> list[str]:
+    """Returns the names of a SavedModel's signatures, sorted, without loading its variables."""
+    (meta_graph,) = read_graph(path).meta_graphs
+    return sorted(name for name in meta_graph.signature_def if not name.startswith("__"))
+
+
 def offending_ops(path: str | Path) -> list[str]:
     """Lists the operations that stock TensorFlow Serving refuses to load or to run.
 

@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from regnet_tf._errors import UserError, import_optional
 from regnet_tf._files import replacing
 
+from .graph import signature_names
 from .photographs import encoded
 
 _WARM_UP = Path("assets.extra", "tf_serving_warmup_requests")
@@ -68,7 +69,6 @@ def write_warm_up(saved_model, name, images):
         images: images for the requests, uint8 `(count, height, width, channels)`.
     """
     logs = import_optional("tensorflow_serving.apis.prediction_log_pb2", extra="export")
-    signatures = tf.saved_model.load(str(saved_model)).signatures
 
     def inputs(signature, batch_size):
         batch = np.resize(images, (batch_size, *images.shape[1:]))
@@ -78,7 +78,7 @@ def write_warm_up(saved_model, name, images):
 
     path = saved_model / _WARM_UP
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature in signatures:
+        for signature in signature_names(saved_model):
             for batch_size in (1, _LARGEST_BATCH):
                 log = logs.PredictionLog()
                 request = log.predict_log.request

@@ -75,7 +75,10 @@ _KERNELS = {
 
 @functools.lru_cache(maxsize=64)
 def cropper(shorter_side, image_size, interpolation, channels):
-    """Returns a `tf.function` that resizes an image and crops the central square.
+    """Returns a function that resizes an image and crops the central square.
+
+    Eagerly, one graph serves images of all sizes. A graph that knows the size of its images, as of
+    those in memory, has the weights as constants.
 
     Args:
         shorter_side: length of the shorter side after resizing. The longer side keeps the aspect
@@ -91,15 +94,13 @@ def cropper(shorter_side, image_size, interpolation, channels):
     """
     kernel = _KERNELS[interpolation]
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, channels], tf.uint8)], autograph=False)
     def resize_and_crop(image):
         with tf.device("/CPU:0"):
-            size = tf.shape(image, tf.int64)[:2]
-            squashed = tf.constant([image_size, image_size], tf.int64)
-            cropped = shorter_side is not None
-            resized = size * shorter_side // tf.reduce_min(size) if cropped else squashed
-            rows = _axis(size[0], resized[0], image_size, kernel)
-            columns = _axis(size[1], resized[1], image_size, kernel)
+            if image.shape.is_fully_defined():
+                plan = _known_plan(*image.shape[:2], shorter_side, image_size, kernel)
+            else:
+                plan = _plan(tf.shape(image, tf.int64)[:2], shorter_side, image_size, kernel)
+            rows, columns = plan.rows, plan.columns
             x = image[rows.first : rows.stop, columns.first : columns.stop]
 
             def resample(strip, count, first, second, pixels_last):
@@ -113,16 +114,25 @@ def cropper(shorter_side, image_size, interpolation, channels):
             def of_rows(start, stop):
                 return tf.transpose(x[start:stop], [2, 1, 0])
 
-            size_of_x = tf.shape(x, tf.int64)
-            y = tf.cond(
-                _rows_are_first(size - resized),
-                lambda: resample(of_columns, size_of_x[1], rows, columns, [2, 1, 0]),
-                lambda: resample(of_rows, size_of_x[0], columns, rows, [1, 2, 0]),
+            y = _cond(
+                plan.rows_are_first,
+                lambda: resample(
+                    of_columns, columns.stop - columns.first, rows, columns, [2, 1, 0]
+                ),
+                lambda: resample(of_rows, rows.stop - rows.first, columns, rows, [1, 2, 0]),
             )
             y = tf.reshape(y, [image_size, image_size, channels])
             return y if kernel.pillow else tf.cast(y, tf.float32)
 
-    return resize_and_crop
+    signature = [tf.TensorSpec([None, None, channels], tf.uint8)]
+    of_any_size = tf.function(resize_and_crop, input_signature=signature, autograph=False)
+
+    @tf.autograph.experimental.do_not_convert
+    def crop(image):
+        known = not tf.executing_eagerly() and image.shape.is_fully_defined()
+        return resize_and_crop(image) if known else of_any_size(image)
+
+    return crop
 
 
 def _rows_are_first(surplus):
@@ -135,13 +145,45 @@ def _rows_are_first(surplus):
     return (surplus[0] >= 0) & (surplus[0] > 2 * surplus[1])
 
 
+def _cond(condition, then, otherwise):
+    """As `tf.cond`, also for a condition that is known before the graph runs."""
+    if tf.is_tensor(condition):
+        return tf.cond(condition, then, otherwise)
+    return then() if condition else otherwise()
+
+
 class _Axis(NamedTuple):
     """Maps the image's samples `first` to `stop` along one axis to the crop's samples."""
 
     first: tf.Tensor
     stop: tf.Tensor
-    starts: tf.Tensor  # (blocks,): where the window of each block begins, counted from `first`
+    places: tf.Tensor  # (blocks, window): the inputs of each block, counted from `first`
     weights: tf.Tensor  # (blocks, _BLOCK, window)
+
+
+class _Plan(NamedTuple):
+    """How an image of some size is resampled."""
+
+    rows: _Axis
+    columns: _Axis
+    rows_are_first: tf.Tensor
+
+
+def _plan(size, shorter_side, image_size, kernel):
+    """Returns the `_Plan` for an image of `size`, an int64 tensor `(height, width)`."""
+    resized = tf.constant([image_size, image_size], tf.int64)
+    if shorter_side is not None:
+        resized = size * shorter_side // tf.reduce_min(size)
+    rows, columns = (_axis(size[n], resized[n], image_size, kernel) for n in (0, 1))
+    return _Plan(rows, columns, _rows_are_first(size - resized))
+
+
+@functools.lru_cache(maxsize=64)
+def _known_plan(height, width, shorter_side, image_size, kernel):
+    """Returns the `_Plan` for images of one size as numpy arrays, also while a graph is traced."""
+    with tf.init_scope():
+        size = tf.constant([height, width], tf.int64)
+        return tf.nest.map_structure(np.asarray, _plan(size, shorter_side, image_size, kernel))
 
 
 def _axis(in_size, out_size, crop, kernel):
@@ -167,7 +209,7 @@ def _axis(in_size, out_size, crop, kernel):
     if kernel.pillow:
         weights = tf.sign(weights) * tf.floor(tf.abs(weights) * 2.0**_WEIGHT_BITS + 0.5)
     weights = tf.where(exists, weights, tf.zeros_like(weights))
-    return _Axis(starts[0], starts[-1] + window, starts - starts[0], weights)
+    return _Axis(starts[0], starts[-1] + window, position[:, 0] - starts[0], weights)
 
 
 def _whole_blocks(count):
@@ -191,7 +233,7 @@ def _in_strips(strip, count, axis, crop, channels, kernel):
     Args:
         strip: function from the first and last line to `(channels, size, lines)`; resampled along
             `size`.
-        count: number of lines.
+        count: number of lines; a tensor, or a number for an image of known size.
         axis: the `_Axis` of `size`.
         crop: number of resampled values.
         channels: number of channels.
@@ -200,9 +242,13 @@ def _in_strips(strip, count, axis, crop, channels, kernel):
     Returns:
         `(lines, channels, crop)`.
     """
-    taps = channels * tf.size(axis.weights, tf.int64) // _BLOCK
-    lines = tf.clip_by_value(_STRIP // taps, 1, count)
+    known = not tf.is_tensor(count)
+    size = axis.weights.size if known else tf.size(axis.weights, tf.int64)
+    lines = _STRIP // (channels * size // _BLOCK)
+    lines = np.clip(lines, 1, count) if known else tf.clip_by_value(lines, 1, count)
     strips = (count + lines - 1) // lines
+    if known and strips == 1:
+        return tf.transpose(_resample(strip(0, count), axis, crop, kernel), [2, 0, 1])
 
     def add(number, done):
         start = number * lines
@@ -227,8 +273,7 @@ def _in_strips(strip, count, axis, crop, channels, kernel):
 
 def _resample(x, axis, crop, kernel):
     """Resamples `(channels, size, other)` along `size`: uint8 as Pillow rounds, or float64."""
-    window = tf.shape(axis.weights, tf.int64)[2]
-    taps = tf.gather(x, axis.starts[:, None] + tf.range(window), axis=1)
+    taps = tf.gather(x, axis.places, axis=1)
     # (blocks, _BLOCK, window) x (channels, blocks, window, other)
     x = tf.matmul(axis.weights, tf.cast(taps, tf.float64))
     x = tf.reshape(x, [tf.shape(x)[0], _whole_blocks(crop), tf.shape(x)[3]])[:, :crop]

@@ -5,6 +5,7 @@ import gzip
 import http.server
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -90,10 +91,11 @@ def _decode(numbered):
 
 
 @pytest.fixture(scope="module")
-def served_models(exported, tmp_path_factory):
+def served_models(exported, two_versions, tmp_path_factory):
     """The models that are asked, as `Served`: one with odd labels, and an exported RegNet."""
-    base, model = tmp_path_factory.mktemp("models"), TinyModel(0)
-    model.save(base / "tiny" / "1")
+    twice, models = two_versions
+    base, model = tmp_path_factory.mktemp("models"), models[1]
+    shutil.copytree(twice / "1", base / "tiny" / "1")
 
     def expected(image_files):
         images = exported.source.preprocessing(image_files)
@@ -405,7 +407,8 @@ def test_time_out(faulty, connect, contents, pauses):
 
 
 def test_an_answer_after_a_time_out(faulty, connect, contents, pauses):
-    client = connect(faulty.address, "tiny", timeout=3.0)
+    connect(faulty.address, "tiny").predict(contents)  # the next answer is quick
+    client = connect(faulty.address, "tiny", timeout=1.5)
     faulty.inject(Fault(seconds=30))
     assert len(client.predict(contents)) == 3
     assert client.retried == 1
@@ -780,7 +783,7 @@ def test_load(faulty, command, photographs, capsys):
 
 def test_load_with_failures(faulty, command, photographs, pauses, capsys):
     faulty.inject(Fault(), Fault("UNAVAILABLE"), Fault("INVALID_ARGUMENT"))
-    arguments = ["--load", 1.5, "--concurrency", 1, *photographs]
+    arguments = ["--load", 0.7, "--concurrency", 1, *photographs]
     assert command(faulty.address, "tiny", *arguments) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[3] == "errors: 1, retries: 1"
@@ -801,7 +804,7 @@ def test_load_with_failures_in_a_process(program, tmp_path):
     photograph.write_bytes(b"")
     with http_server(lambda file: file.write(next(contents))) as address:
         arguments = ["--server", address.host, "--port", address.rest_port, "--model", "tiny"]
-        arguments += ["--load", 2, "--concurrency", 1, "--batch-size", 1, photograph]
+        arguments += ["--load", 1, "--concurrency", 1, "--batch-size", 1, photograph]
         done = subprocess.run(
             [sys.executable, "-m", *program, *map(str, arguments)],
             cwd=Path(__file__).parent.parent,
@@ -822,9 +825,9 @@ def test_load_of_a_server_that_hangs(faulty, connect, contents):
     faulty.inject(Fault(), *[Fault(seconds=30)] * 8)
 
     def client():
-        return connect(faulty.address, "tiny", timeout=3.0, retries=100)
+        return connect(faulty.address, "tiny", timeout=1.5, retries=100)
 
-    load = send_load(client, contents, seconds=1.0, concurrency=4, batch_size=1)
+    load = send_load(client, contents, seconds=0.5, concurrency=4, batch_size=1)
     assert (load.errors, load.retries, load.latencies) == (4, 0, ())
     assert "p50 nan" in "\n".join(load.lines())
 

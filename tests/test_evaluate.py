@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import TAG
+from networks import outputs_of
 from sklearn import metrics
 from sklearn.datasets import load_sample_images
 
@@ -68,7 +69,7 @@ def run(tmp_path_factory, network):
 def truth(network):
     """Labels of the test digits, and the network's scores for them."""
     split = load("digits").test
-    scores = network.predict(RECIPE.images.preprocessing(split.items), verbose=0)
+    scores = outputs_of(network, RECIPE.images.preprocessing(split.items))
     assert len(set(scores.argmax(-1))) > 3  # or the tests below would see nothing
     return split.labels, scores
 
@@ -316,7 +317,7 @@ def test_a_table_of_several_classes_an_image(photos, tmp_path):
     words = ("--data", tmp_path / "labels.csv", "--out", tmp_path / "out", "--grad-cam")
     assert command(tmp_path / "net.keras", *words) == 0
     result = json.loads((tmp_path / "out" / "net.keras" / "evaluation.json").read_text())
-    scores = model.predict(RECIPE.images.preprocessing(list(map(str, files))), verbose=0)
+    scores = outputs_of(model, RECIPE.images.preprocessing(list(map(str, files))))
     scores = scores[:, [3, 2, 0]]
     expected = metrics.average_precision_score(has, scores)
     assert result["mean_average_precision"] == pytest.approx(expected, abs=1e-4)
@@ -436,7 +437,7 @@ def test_weight_file(state_dict, tmp_path):
     predictor = open_predictor(file, "regnetx_002")
     model = regnet_tf.build_regnet("regnetx_002", weights=file)
     images = RECIPE.images.preprocessing(load("digits").test.items[:4])
-    np.testing.assert_allclose(predictor.scores(images), model.predict(images), rtol=1e-4)
+    np.testing.assert_allclose(predictor.scores(images), outputs_of(model, images), rtol=1e-4)
     assert (predictor.classes, predictor.image_size, predictor.normalized) == (1000, None, True)
 
 
@@ -480,7 +481,7 @@ def test_published_accuracies(hub, photographs, tmp_path, capsys):
     labels = np.array([3, 3, 500, 500, 999, 999])
     for row in rows:
         preprocessing = Preprocessing(interpolation=row["interpolation"])
-        scores = model.predict(preprocessing(files), verbose=0)
+        scores = outputs_of(model, preprocessing(files))
         assert float(row["here"]) == pytest.approx(100 * accuracy(labels, scores), abs=0.001)
         folder = tmp_path / "out" / TAG / f"{row['by']}_224"
         taken = {line["taken_for"] for line in table(folder / "confusion.csv")}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
+from networks import outputs_of
 from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 
@@ -135,7 +136,7 @@ def test_heads(kind, tmp_path):
     else:
         head, features = POOLING_HEADS[kind]
         model = distinct(on(trunk(pooling=None), head))
-    expected = model.predict(PREPROCESSING.normalize(IMAGES), verbose=0)
+    expected = outputs_of(model, PREPROCESSING.normalize(IMAGES))
     assert np.ptp(expected, axis=0).max() > 0.01
     signatures = saved(tmp_path, model, PREPROCESSING)
     given = signatures["images"](images=tf.constant(IMAGES))["probabilities"]
@@ -195,7 +196,7 @@ def test_augmentation_leaves_the_graph(most_constants, tmp_path):
     assert len(exported.variables) in (0, len(Network(head, most_constants=0).variables))
     loaded = tf.saved_model.load(str(tmp_path / "saved"))
     given = loaded.signatures["images"](images=tf.constant(IMAGES))["probabilities"]
-    expected = model.predict(IMAGES.astype("float32"), verbose=0)
+    expected = outputs_of(model, IMAGES.astype("float32"))
     np.testing.assert_allclose(given, expected, atol=1e-5)
 
 
@@ -247,8 +248,8 @@ def encoded(image, kind="PNG"):
 def test_levels_are_fed_to_networks_that_normalize(kind, tmp_path):
     """The truth is Keras' answer to levels that Pillow has prepared."""
     model = distinct(NORMALIZING[kind]())
-    expected = model.predict(by_pillow(PHOTOGRAPH).astype("float32"), verbose=0)
-    twice = model.predict(by_pillow(PHOTOGRAPH) / np.float32(255), verbose=0)
+    expected = outputs_of(model, by_pillow(PHOTOGRAPH).astype("float32"))
+    twice = outputs_of(model, by_pillow(PHOTOGRAPH) / np.float32(255))
     model.save(tmp_path / "mine.keras")
     source = load_source(tmp_path / "mine.keras")
     assert any("mine normalizes its images itself" in line for line in source.assumed)
@@ -279,9 +280,7 @@ def test_int8_of_a_network_that_normalizes(digits_run, exported, tmp_path):
     tflite.write_tflite(path, Network(own.model), own, "int8", 1, "float32", "1")
     files = (exported.folder / "tflite" / "digits_int8.tflite", path)
     answers = [open_file(file)(source.examples.test[:50]) for file in files]
-    expected = source.model.predict(
-        source.preprocessing.normalize(source.examples.test[:50]), verbose=0
-    )
+    expected = outputs_of(source.model, source.preprocessing.normalize(source.examples.test[:50]))
     errors = [np.abs(answer - expected).mean() for answer in answers]
     assert errors[1] < 1.5 * errors[0] + 1e-3
 
@@ -306,7 +305,7 @@ def test_gray(tmp_path):
     model, preprocessing = of_channels(1), PREPROCESSING.replace(mean=(0.4,), std=(0.2,))
     signatures = saved(tmp_path, model, preprocessing)
     gray = by_pillow(PHOTOGRAPH, "L")
-    expected = model.predict((gray / 255 - 0.4) / 0.2, verbose=0)
+    expected = outputs_of(model, (gray / 255 - 0.4) / 0.2)
     for kind in ("PNG", "BMP"):
         given = signatures["serving_default"](
             image_bytes=tf.constant([encoded(PHOTOGRAPH.convert("L"), kind)])
@@ -342,7 +341,7 @@ def test_transparency_is_a_fourth_channel(tmp_path):
     picture = PHOTOGRAPH.crop((100, 100, 132, 132))
     picture.putalpha(Image.fromarray(RANDOM.integers(0, 256, (SIZE, SIZE), "uint8")))
     levels = np.array(picture)[None]
-    expected = model.predict(levels / 127.5 - 1, verbose=0)
+    expected = outputs_of(model, levels / 127.5 - 1)
     signatures = saved(tmp_path, model, preprocessing)
     given = signatures["serving_default"](image_bytes=tf.constant([encoded(picture)]))
     np.testing.assert_allclose(given["probabilities"], expected, atol=1e-5)
@@ -358,8 +357,8 @@ def test_orientation_of_photographs(orientation, tmp_path):
     file = io.BytesIO()
     PHOTOGRAPH.save(file, "PNG", exif=exif)
     model = distinct(network(classes=4))
-    expected = model.predict(
-        PREPROCESSING.normalize(by_pillow(ImageOps.exif_transpose(Image.open(file)))), verbose=0
+    expected = outputs_of(
+        model, PREPROCESSING.normalize(by_pillow(ImageOps.exif_transpose(Image.open(file))))
     )
     signatures = saved(tmp_path, model, PREPROCESSING.replace(exif_orientation=True))
     given = signatures["serving_default"](image_bytes=tf.constant([file.getvalue()]))
@@ -433,7 +432,7 @@ def test_files_of_features_say_their_preprocessing(tmp_path):
     tflite.write_tflite(path, Network(model), source, "float32", 1, "float32", "1")
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["facts.json"]
-    expected = model.predict(PREPROCESSING.normalize(IMAGES), verbose=0)
+    expected = outputs_of(model, PREPROCESSING.normalize(IMAGES))
     np.testing.assert_allclose(open_file(path)(IMAGES), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -441,7 +440,7 @@ def test_probabilities_of_several_labels(tmp_path):
     """They do not add up to 1, and the metadata say so."""
     model = distinct(network(class_names=NAMES, classifier_activation="sigmoid"))
     given = saved(tmp_path, model)["images"](images=tf.constant(IMAGES))["probabilities"]
-    np.testing.assert_allclose(given, model.predict(IMAGES.astype("float32"), verbose=0), atol=1e-5)
+    np.testing.assert_allclose(given, outputs_of(model, IMAGES.astype("float32")), atol=1e-5)
     assert np.abs(given.numpy().sum(-1) - 1).max() > 0.01
     path = tmp_path / "labels.tflite"
     source = Source("labels", model, LEVELS, NAMES)
@@ -454,9 +453,9 @@ def test_probabilities_of_several_labels(tmp_path):
 def test_the_network_given_away_is_not_changed():
     model = network(classes=4, include_preprocessing=True)
     images, before = IMAGES[:2], len(model.layers)
-    expected = model.predict(images, verbose=0)
+    expected = outputs_of(model, images)
     Network(model)
     assert len(model.layers) == before
     assert model.get_layer("stage_1").output is not None  # as before: called once
-    np.testing.assert_array_equal(model.predict(images, verbose=0), expected)
+    np.testing.assert_array_equal(outputs_of(model, images), expected)
     assert regnet_tf.facts_of(model).config == CONFIG

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from networks import outputs_of
 
 import regnet_tf
 from regnet_tf import (
@@ -173,8 +174,8 @@ def test_the_layer_inside_normalizes_as_told():
     inside, outside = classifier(include_preprocessing=True), classifier()
     inside.set_weights(outside.get_weights())
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), "uint8")
-    expected = outside.predict(preprocessing_for(outside)(image), verbose=0)
-    found = inside.predict(preprocessing_for(inside)(image), verbose=0)
+    expected = outputs_of(outside, preprocessing_for(outside)(image))
+    found = outputs_of(inside, preprocessing_for(inside)(image))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
@@ -334,7 +335,7 @@ def test_predictions_are_named_after_loading(tmp_path):
     classifier().save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     images = preprocessing_for(loaded)(np.zeros((50, 40, 3), "uint8"))
-    (best,) = decode_predictions(loaded.predict(images, verbose=0), model=loaded)
+    (best,) = decode_predictions(outputs_of(loaded, images), model=loaded)
     assert sorted(name for name, _, _ in best) == list(NAMES)
 
 

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import signal
 
 import keras
@@ -23,7 +24,7 @@ from training.loop.checkpoints import Checkpoints, Progress
 from training.loop.freezing import set_frozen
 from training.loop.initial import load_initial
 from training.loop.train import train_and_evaluate
-from training.recipes import RECIPES, choosing, get_recipe
+from training.recipes import RECIPES, Recipe, choosing, get_recipe
 from training.recipes.parts import Network
 from training.tasks import task_of
 
@@ -383,9 +384,9 @@ def test_metric_must_be_one_of_the_task(tmp_path):
 # More epochs, and other recipes in the same directory.
 
 
-def test_a_finished_run_is_trained_further(tmp_path, capsys, monkeypatch):
-    recipe = get_recipe("smoke", {"schedule.epochs": 1})
-    train(recipe, tmp_path)
+def test_a_finished_run_is_trained_further(source, tmp_path, capsys, monkeypatch):
+    shutil.copytree(source, tmp_path, dirs_exist_ok=True)
+    before = rows_of(source)
     write_model, marked = loop.write_model, []
 
     def writing(*arguments):
@@ -393,16 +394,18 @@ def test_a_finished_run_is_trained_further(tmp_path, capsys, monkeypatch):
         write_model(*arguments)
 
     monkeypatch.setattr(loop, "write_model", writing)
-    more = ["--out", str(tmp_path), "--set", "schedule.epochs=3"]
+    more = ["--out", str(tmp_path), "--set", "schedule.epochs=6"]
     assert main(more) == 0
     printed = capsys.readouterr().out
-    assert "Resuming after step 3 of 9." in printed
-    assert "The learning rate follows the schedule of 3 epochs: 0.0375 in epoch 2." in printed
-    assert [row[0] for row in rows_of(tmp_path)] == [1, 2, 3]
+    assert "Resuming after step 8 of 12." in printed
+    assert "The learning rate follows the schedule of 6 epochs: 0.0125 in epoch 5." in printed
+    assert [row[0] for row in rows_of(tmp_path)] == [1, 2, 3, 4, 5, 6]
+    assert rows_of(tmp_path)[:4] == before
     assert marked == [False]  # the old run.json does not fit the new model
     assert main(more) == 2
     assert "holds a finished run. To train it further" in capsys.readouterr().err
-    with pytest.raises(UserError, match=r"schedule\.epochs is 3 there and 1 now"):
+    recipe = Recipe.from_dict(json.loads((source / "run.json").read_text())["recipe"])
+    with pytest.raises(UserError, match=r"schedule\.epochs is 6 there and 4 now"):
         train(recipe, tmp_path)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from networks import outputs_of
 from sklearn.datasets import load_sample_images
 
 import regnet_tf
@@ -47,7 +48,7 @@ def images():
 @pytest.fixture(scope="module")
 def scores(network, images):
     inputs = tf.concat([RECIPE.images.preprocessing(image) for image in images], 0)
-    return network.predict(inputs, verbose=0)
+    return outputs_of(network, inputs)
 
 
 @pytest.fixture(scope="module")

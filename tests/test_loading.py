@@ -6,6 +6,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from networks import outputs_of
 
 import regnet_tf
 from regnet_tf import (
@@ -79,8 +80,8 @@ def assert_same_trunk(model, other):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_classes(saved, kind, caplog):
     model = build_regnet(X, weights=saved[kind])
-    expected = saved["source"].predict(IMAGES, verbose=0)
-    np.testing.assert_allclose(model.predict(IMAGES, verbose=0), expected, rtol=1e-5)
+    expected = outputs_of(saved["source"], IMAGES)
+    np.testing.assert_allclose(outputs_of(model, IMAGES), expected, rtol=1e-5)
     assert not warnings_of(caplog)
     known = kind in KERAS
     facts = facts_of(model)
@@ -138,8 +139,8 @@ def test_errors_name_both_networks(saved, kind):
 def test_the_order_of_classes_is_by_name(saved, caplog):
     turned = ("cat", "ant", "bee")
     model = build_regnet(X, weights=saved["model.keras"], class_names=turned)
-    expected = saved["source"].predict(IMAGES, verbose=0)
-    found = model.predict(IMAGES, verbose=0)
+    expected = outputs_of(saved["source"], IMAGES)
+    found = outputs_of(model, IMAGES)
     for name in NAMES:
         ours, theirs = found[:, turned.index(name)], expected[:, NAMES.index(name)]
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
@@ -250,9 +251,9 @@ def test_preprocessing_of_other_channels_inside_the_model(channels):
     image = np.random.default_rng(0).integers(0, 256, (40, 50, channels), "uint8")
     preprocessing = facts_of(outside).preprocessing
     assert preprocessing == PREPROCESSING.with_channels(channels)
-    expected = outside.predict(preprocessing(image), verbose=0)
+    expected = outputs_of(outside, preprocessing(image))
     levels = preprocessing.resize_and_crop(image).numpy()[None]
-    np.testing.assert_allclose(inside.predict(levels, verbose=0), expected, rtol=1e-4)
+    np.testing.assert_allclose(outputs_of(inside, levels), expected, rtol=1e-4)
     np.testing.assert_array_equal(facts_of(inside).preprocessing(image), levels)
 
 
@@ -321,11 +322,11 @@ def test_preprocessing_is_read_alone(saved, monkeypatch):
 
 
 def test_trained_networks(saved):
-    expected = saved["source"].predict(IMAGES, verbose=0)
+    expected = outputs_of(saved["source"], IMAGES)
     for kind in ("run", "model.keras"):
         trained = load_trained(saved[kind])
         assert trained.name == ("run" if kind == "run" else saved[kind].parent.name)
         assert trained.folder == (saved["run"] if kind == "run" else None)
-        np.testing.assert_allclose(trained.model.predict(IMAGES, verbose=0), expected, rtol=1e-5)
+        np.testing.assert_allclose(outputs_of(trained.model, IMAGES), expected, rtol=1e-5)
     with pytest.raises(ValueError, match="needs a `variant`"):
         load_trained(saved["model.npz"])

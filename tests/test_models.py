@@ -688,7 +688,7 @@ def test_mixed_precision(mixed, policy):
     exact = with_weights_of(model, ONE_STAGE, dtype="float32", classifier_activation=None)
     assert model(x).dtype == "float32"
     assert np.abs(model(x) - exact(x)).max() < 0.05 * np.std(exact(x))
-    predicted = model.predict(x, verbose=0)
+    predicted = model.predict_on_batch(x)
     assert predicted.dtype == "float32"
     assert np.abs(predicted - exact(x)).max() < 0.05 * np.std(exact(x))
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from networks import outputs_of
 from sklearn.datasets import load_sample_images
 
 import regnet_tf
@@ -164,7 +165,7 @@ def test_equal_networks_give_equal_files(classifier, written, tmp_path):
 @pytest.mark.parametrize("count", [1, 5])
 def test_answers_are_those_of_keras(classifier, written, count):
     images = photographs(count)
-    expected = classifier.predict(preprocessing().normalize(images), verbose=0)
+    expected = outputs_of(classifier, preprocessing().normalize(images))
     assert np.ptp(expected, axis=0).max() > 0.01 or count == 1
     given = answers(written[0], images)
     np.testing.assert_allclose(given["probabilities"], expected, atol=1e-5)
@@ -192,7 +193,7 @@ def test_timm_network_with_golden_weights(tmp_path):
     regnet_tf.load_state_dict(model, {name: fill(name, one) for name, one in shapes.items()})
     path, _, _ = write(tmp_path, model, preprocessing(96))
     images = photographs(4, 96)
-    expected = model.predict(preprocessing(96).normalize(images), verbose=0)
+    expected = outputs_of(model, preprocessing(96).normalize(images))
     given = answers(path, images)["logits"]
     assert np.abs(given - expected).max() <= 1e-5 * np.abs(expected).max()
     assert operations(path)["Conv"] == 44 and operations(path)["Transpose"] == 1
@@ -276,7 +277,7 @@ def test_other_networks(kind, tmp_path):
         with_statistics(model, size)
     path, network, _ = write(tmp_path, model, prepare)
     images = photographs(3, size, channels)
-    expected = model.predict(prepare.normalize(images), verbose=0)
+    expected = outputs_of(model, prepare.normalize(images))
     if kind == "features":
         expected = expected.mean((1, 2))
     given = answers(path, images)[network.outputs[0]]
@@ -290,7 +291,7 @@ def test_other_networks(kind, tmp_path):
 
 def test_int8_answers(classifier, quantized):
     images = photographs(32)
-    expected = classifier.predict(preprocessing().normalize(images), verbose=0)
+    expected = outputs_of(classifier, preprocessing().normalize(images))
     given = answers(quantized[0], images)["probabilities"]
     assert np.abs(given - expected).max() < 0.2
     assert (given.argmax(-1) == expected.argmax(-1)).mean() > 0.9

@@ -12,7 +12,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from networks import with_statistics
+from networks import outputs_of, with_statistics
 from sklearn.datasets import load_sample_images
 
 from export.descriptions import descriptions
@@ -139,7 +139,7 @@ def test_inputs_and_outputs(written):
 
 def check_answers(path, source, network, images):
     """Every output is within 1e-5 of its largest value, in batches of any size."""
-    expected = source.model.predict(source.preprocessing.normalize(images), verbose=0)
+    expected = outputs_of(source.model, source.preprocessing.normalize(images))
     run = opened(path)
     given = run(images)
     assert list(given) == [*network.outputs]
@@ -239,7 +239,7 @@ def test_model_api(written, tmp_path):
     classifier = models.Model.create_model(str(path), device="CPU")
     assert isinstance(classifier, models.ClassificationModel)
     images = source.examples.test[:8]
-    expected = source.model.predict(PREPROCESSING.normalize(images), verbose=0)
+    expected = outputs_of(source.model, PREPROCESSING.normalize(images))
     assert len({*expected.argmax(-1)}) > 1
     for image, scores in zip(images, expected, strict=True):
         (best,) = classifier(np.ascontiguousarray(image[..., ::-1])).top_labels
@@ -264,7 +264,7 @@ def integers(written):
 def test_integers_agree_with_keras(integers):
     source, network, path = integers
     images = source.examples.test
-    expected = source.model.predict(PREPROCESSING.normalize(images), verbose=0)
+    expected = outputs_of(source.model, PREPROCESSING.normalize(images))
     given = opened(path)(images)
     assert list(given) == [*network.outputs]
     assert np.abs(given["probabilities"] - expected).max() < 0.2

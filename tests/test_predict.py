@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import TAG
+from networks import outputs_of
 from odd_files import NAMES as ODD_NAMES
 from odd_files import write_odd_files
 from PIL import Image
@@ -77,7 +78,7 @@ def rows(file):
 
 
 def expected(model, paths):
-    return model.predict(facts_of(model).preprocessing(list(paths)), verbose=0)
+    return model.predict_on_batch(facts_of(model).preprocessing(list(paths)))
 
 
 def test_files_and_folders_with_a_run(trained, photos, tmp_path, capsys):
@@ -123,7 +124,7 @@ def test_networks_of_other_kinds(form, photos, tmp_path):
         source.write_bytes(converter.convert())
     files = sorted((photos / "a").glob("photo*"))
     assert command(source, *files, *options) == 0
-    scores = model.predict(preprocessing(files), verbose=0)
+    scores = outputs_of(model, preprocessing(files))
     for row, values in zip(rows(table), scores, strict=True):
         assert row["prediction"] == NAMES[values.argmax()]
         assert float(row["probability"]) == pytest.approx(values.max(), rel=1e-3)
@@ -149,7 +150,7 @@ def test_files_of_other_programs(form, photos, tmp_path, capsys):
     ]
     assert command(source, *files, "--csv", table, "--labels", labels, *words) == 0
     assert "small seems to return logits" in capsys.readouterr().out
-    scores = model.predict(network_files.PREPROCESSING([str(one) for one in files]), verbose=0)
+    scores = outputs_of(model, network_files.PREPROCESSING([str(one) for one in files]))
     for row, values in zip(rows(table), scores, strict=True):
         assert row["prediction"] == network_files.NAMES[values.argmax()]
         assert float(row["probability"]) == pytest.approx(values.max(), abs=1e-5)
@@ -225,7 +226,7 @@ def test_gray_networks(photos, tmp_path):
     words = (photo, "--csv", table, "--out", tmp_path, "--grad-cam")
     assert command(tmp_path / "net.keras", *words) == 0
     gray = opened(photo, "L")[..., None]
-    values = model.predict(facts_of(model).preprocessing(gray), verbose=0)[0]
+    values = outputs_of(model, facts_of(model).preprocessing(gray))[0]
     assert float(rows(table)[0]["probability"]) == pytest.approx(values.max(), abs=1e-4)
     assert opened(tmp_path / "photo_grad_cam.png").shape == (32, 32, 3)
 
@@ -246,7 +247,7 @@ def test_a_network_that_normalizes_its_images(photos, tmp_path, capsys):
     assert command(tmp_path / "levels.keras", photo, "--csv", table) == 0
     assert "levels of 0 to 255 are fed" in capsys.readouterr().out
     crop = regnet_tf.Preprocessing(image_size=32).resize_and_crop(opened(photo))
-    values = model.predict(np.asarray(crop, "float32")[None], verbose=0)[0]
+    values = outputs_of(model, np.asarray(crop, "float32")[None])[0]
     assert float(rows(table)[0]["probability"]) == pytest.approx(values.max(), abs=1e-3)
 
 

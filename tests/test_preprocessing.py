@@ -515,5 +515,23 @@ def test_strips_change_no_bit(interpolation, monkeypatch):
             monkeypatch.setattr(_images, "_STRIP", strip)
             crop = _images.cropper.__wrapped__(24, 20, interpolation, shape[-1])
             crops.append(crop(image).numpy())
-        np.testing.assert_array_equal(crops[1], crops[0])
-        np.testing.assert_array_equal(crops[2], crops[0])
+            if strip == 20_000:
+                crops.append(tf.function(crop)(image).numpy())  # its size is known
+        for other in crops[1:]:
+            np.testing.assert_array_equal(other, crops[0])
+
+
+@pytest.mark.parametrize(
+    "interpolation", ["bicubic", "pycls", pytest.param("bilinear", marks=pytest.mark.slow)]
+)
+def test_a_graph_that_knows_the_size_of_images_computes_the_same(interpolation):
+    """Smaller and larger images, padded ones, extreme shapes, and squashed ones."""
+    rng = np.random.default_rng(0)
+    for side, shape in ((40, (8, 8, 3)), (20, (90, 41, 1)), (28, (300, 3, 4)), (None, (50, 21, 3))):
+        crop = _images.cropper(side, 32, interpolation, shape[-1])
+        image = rng.integers(0, 256, shape, "uint8")
+        known = tf.function(crop).get_concrete_function(tf.TensorSpec(shape, tf.uint8))
+        assert not any(
+            "While" in one.type or "If" in one.type for one in known.graph.get_operations()
+        )
+        np.testing.assert_array_equal(known(image), crop(tf.constant(image)))

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from networks import outputs_of
 from sklearn.datasets import load_sample_images
 
 from export import integers
@@ -248,7 +249,7 @@ def pooled(source, images):
     """Keras' features: the inputs of the head."""
     model = source.model
     features = keras.Model(model.input, model.get_layer("head").input)
-    return features.predict(PREPROCESSING.normalize(images), verbose=0)
+    return outputs_of(features, PREPROCESSING.normalize(images))
 
 
 def test_embedder_has_the_features_of_keras(written, embedder):

@@ -10,6 +10,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 from conftest import TAG
+from networks import outputs_of
 
 import regnet_tf
 from regnet_tf import Preprocessing, build_regnet, list_weights, preprocessing_for, weights_info
@@ -268,8 +269,8 @@ def test_preprocessing_inside_the_model(hub):
     outside = build_regnet(TAG, weights=True)
     inside = build_regnet(TAG, weights=True, include_preprocessing=True)
     assert inside.input.dtype == "uint8"
-    expected = outside.predict(preprocessing_for(outside)(image), verbose=0)
+    expected = outputs_of(outside, preprocessing_for(outside)(image))
     levels = preprocessing_for(inside)(image)
     assert float(np.max(levels)) > 200  # as they are, 0 to 255
-    got = inside.predict(np.array(levels).astype("uint8"), verbose=0)
+    got = inside.predict_on_batch(np.array(levels).astype("uint8"))
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-7)

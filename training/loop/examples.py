@@ -15,6 +15,7 @@ from ..data.parallel import parallel_map
 
 #: Numbers of images: to calibrate integer quantization, and to check an exported network.
 CALIBRATION_IMAGES, TEST_IMAGES = 200, 500
+_BATCH = 50
 
 
 def write_examples(
@@ -53,7 +54,6 @@ def _examples(split, count, preprocessing, seed):
         crop, label = test_crop(image, label, split.target, preprocessing)
         return tf.cast(tf.round(tf.cast(crop, tf.float32)), tf.uint8), label
 
-    chosen = split.shuffled(seed, 0).take(count)
-    images, labels = zip(*parallel_map(chosen, prepare).as_numpy_iterator(), strict=True)
-    kind = "float32" if split.target == "boxes" else "int64"
-    return np.stack(images), np.array(labels, kind)
+    examples = parallel_map(split.shuffled(seed, 0).take(count), prepare).batch(_BATCH)
+    images, labels = map(np.concatenate, zip(*examples.as_numpy_iterator(), strict=True))
+    return images, labels.astype("float32" if split.target == "boxes" else "int64")
