@@ -25,17 +25,18 @@ WINDOW = (360e6, 400e6)  # the paper's
 
 
 @pytest.mark.parametrize("name", SPACES)
-@pytest.mark.parametrize("image_size, classes", [(224, 1000), (75, 10)])
-def test_costs_of_arrays_are_those_of_configurations(name, image_size, classes):
+@pytest.mark.parametrize("image_size, classes, channels", [(224, 1000, 3), (75, 10, 1)])
+def test_costs_of_arrays_are_those_of_configurations(name, image_size, classes, channels):
     space = SPACES[name].replace(se_ratio=0.1) if name == "AnyNetX_B" else SPACES[name]
     if name in ("AnyNetX_C", "RegNetX"):
         space = space.replace(stride=(1, 2, 2, 2))
     candidates = space.draw(np.random.default_rng(5), 400)
-    costs = candidates.complexity(image_size, classes)
+    costs = candidates.complexity(image_size, classes, channels)
     configs = candidates.configs()[:40]
     assert len(configs) == 40
     for row, config in enumerate(configs):
-        expected = dataclasses.asdict(complexity(config, image_size, classes=classes))
+        expected = complexity(config, image_size, classes=classes, channels=channels)
+        expected = dataclasses.asdict(expected)
         assert expected == {field: getattr(costs, field)[row] for field in expected}, config
         assert config in space and config not in space.replace(stride=1)
         assert [stage.width for stage in config.stages] == candidates.widths[row].tolist()

@@ -52,7 +52,8 @@ def check_picture(path):
 
 def test_table_and_picture_of_a_name(tmp_path, capsys):
     out = tmp_path / "new" / "widths.png"
-    main(["show", "RegNetX-400MF", "--out", str(out), "--image-size", "160", "--classes", "10"])
+    images = ["--image-size", "160", "--channels", "1"]
+    main(["show", "RegNetX-400MF", "--out", str(out), *images, "--classes", "10"])
     text = capsys.readouterr().out
     assert text.startswith("RegNetX-400MF at 160 pixels\n") and f"Widths: {out}" in text
     check_picture(out)
@@ -64,7 +65,7 @@ def test_table_and_picture_of_a_name(tmp_path, capsys):
         expected = [stage.width, stage.depth, stage.group_width, stage.groups, 1, 2, pixels]
         expected += [cost.parameters, cost.multiply_adds, cost.activations]
         assert rows[f"stage {number}"] == list(map(str, expected))
-    total = complexity(config, 160, classes=10)
+    total = complexity(config, 160, classes=10, channels=1)
     assert rows["total"] == list(
         map(str, (22, total.parameters, total.multiply_adds, total.activations))
     )
@@ -73,7 +74,7 @@ def test_table_and_picture_of_a_name(tmp_path, capsys):
 def test_table_of_given_stages():
     stages = (StageConfig(16, 2, 4, stride=1, bottleneck_ratio=0.5), StageConfig(32, 1, 16))
     config = RegNetConfig(explicit_stages=stages, stem_width=16, stem_stride=1)
-    rows = table_rows(stage_table(config, 33, 10))
+    rows = table_rows(stage_table(config, 33, classes=10))
     assert rows["stem"][:3] == ["16", "1", "33"]
     assert rows["stage 1"][:7] == ["16", "2", "4", "2", "0.5", "1", "33"]
     assert rows["stage 2"][:7] == ["32", "1", "16", "2", "1", "2", "17"]

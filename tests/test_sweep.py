@@ -15,7 +15,7 @@ from populations import TINY
 from regnet_command.workers import Worker
 from waiting import wait_for
 
-from regnet_tf import RegNetConfig
+from regnet_tf import RegNetConfig, complexity
 from regnet_tf._errors import UserError
 from regnet_tf._locking import FILE, writing_to
 from training.sweep import built_in, executors, running
@@ -132,6 +132,8 @@ def test_built_in(name):
     costs = [specification.complexity(config, 10)["flops"] for config in configs]
     assert len({config.identity for config in configs}) == specification.count >= 32
     assert all(low <= cost <= high for cost in costs)
+    size, channels = (28, 1) if name.startswith("fashion") else (32, 3)
+    assert costs[0] == complexity(configs[0], size, classes=10, channels=channels).flops
     assert all(config in specification.design_space for config in configs)
 
 

@@ -11,15 +11,18 @@ _STAGE = (
 )  # fmt: skip
 
 
-def stage_table(config: RegNetConfig, image_size: int = 224, classes: int = 1000) -> str:
+def stage_table(
+    config: RegNetConfig, image_size: int = 224, *, classes: int = 1000, channels: int = 3
+) -> str:
     """The parts of a network and what each costs.
 
     Args:
         config: a `RegNetConfig`.
         image_size: side of the images, in pixels.
         classes: outputs of the head.
+        channels: channels of the images.
     """
-    parts = complexity_by_part(config, image_size, classes=classes)
+    parts = complexity_by_part(config, image_size, classes=classes, channels=channels)
     size = strided((image_size,), config.stem_stride)
     empty = ("",) * 4
     stem = (config.stem_width, *empty, config.stem_stride, size[0])

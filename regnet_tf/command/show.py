@@ -37,8 +37,9 @@ examples:
   regnet show --depth 22 --initial-width 24 --width-slope 24.48 --width-multiplier 2.54 \\
               --group-width 16
   regnet show --budget 600MF --se-ratio 0.25
-  regnet show --budget 18MF --image-size 28 --classes 10 --set stages=3 --set depths=3,16 \\
-              --stem-stride 1 --max-parameters 700k --se-ratio 0.25 --json net.json
+  regnet show --budget 18MF --image-size 28 --channels 1 --classes 10 --set stages=3 \\
+              --set depths=3,16 --stem-stride 1 --max-parameters 700k --se-ratio 0.25 \\
+              --json net.json
   regnet train --recipe fashion_mnist --variant net.json"""
 
 
@@ -80,6 +81,7 @@ def _parser():
         add(f"--max-{cost}", metavar="COUNT", help="limit of the search, such as 700k or 2.5M")
     add("--seed", metavar="N", type=int, default=0, help="of the search (default: 0)")
     add("--image-size", metavar="N", type=int, default=224, help="pixels (default: 224)")
+    add("--channels", metavar="N", type=int, default=3, help="of the images (default: 3)")
     add("--classes", metavar="N", type=int, default=1000, help="(default: 1000)")
     add("--out", metavar="FILE.png", type=Path, help="draw the widths of its blocks, too")
     add("--json", metavar="FILE.json", type=Path, help="write the network for --variant FILE.json")
@@ -95,7 +97,7 @@ def _show(options):
     check("--json", str(file), file is None or file.suffix == ".json", "a file that ends in .json")
     config = _chosen(options)
     print(f"{config.name} at {options.image_size} pixels\n")
-    print(stage_table(config, options.image_size, options.classes))
+    print(stage_table(config, **_setting(options)))
     print(f"\nPython: {as_python(config)}")
     _warn(config, options.image_size)
     for path, write, what in (
@@ -148,9 +150,14 @@ def _stem(options):
     return {field: value for field, value in given.items() if value is not None}
 
 
+def _setting(options):
+    """Returns what costs depend on, besides the network."""
+    return {name: getattr(options, name) for name in ("image_size", "classes", "channels")}
+
+
 def _searched(options: argparse.Namespace) -> RegNetConfig:
     """The network nearest to the budget; prints the next ones too."""
-    setting = {"image_size": options.image_size, "classes": options.classes}
+    setting = _setting(options)
     changes = dict(map(parse_setting, options.set)) | _stem(options)
     most = {
         f"max_{cost}": getattr(options, f"max_{cost}") for cost in ("parameters", "activations")

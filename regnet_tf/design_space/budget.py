@@ -36,6 +36,7 @@ def regnets_of(
     se_ratio: float = 0.0,
     image_size: int = 224,
     classes: int = 1000,
+    channels: int = 3,
     tolerance: float = TOLERANCE,
     count: int = 5,
     seed: int = 0,
@@ -54,6 +55,7 @@ def regnets_of(
         se_ratio: 0 for RegNetX; 0.25 for RegNetY.
         image_size: height and width of the images, in pixels.
         classes: number of outputs of the head.
+        channels: channels of the images.
         tolerance: maximum relative difference from the budget.
         count: number of networks to return.
         seed: the same seed gives the same networks.
@@ -90,10 +92,13 @@ def regnets_of(
         activations=(0, max_activations or activations),
         image_size=image_size,
         classes=classes,
+        channels=channels,
         tries=_TRIES,
         least=count,
     )
-    costs = [complexity(config, image_size, classes=classes).flops for config in found]
+    costs = [
+        complexity(config, image_size, classes=classes, channels=channels).flops for config in found
+    ]
     order = sorted(range(len(found)), key=lambda place: abs(costs[place] - flops))
     return [found[place] for place in order[:count]]
 

@@ -75,7 +75,9 @@ class Candidates:
         columns = (self.widths, self.depths, self.group_widths, self.inner_widths)
         return [row.tobytes() for row in np.concatenate(columns, axis=1).astype(np.int64)]
 
-    def complexity(self, image_size: int = 224, classes: int = 1000) -> Complexity:
+    def complexity(
+        self, image_size: int = 224, classes: int = 1000, channels: int = 3
+    ) -> Complexity:
         """Returns the `Complexity` of all networks; its fields are arrays `(networks,)`."""
         columns = (self.widths, self.depths, self.group_widths, self.bottleneck_ratios)
         stages = [
@@ -84,7 +86,8 @@ class Candidates:
                 *(column.T for column in columns), self._strides, strict=True
             )
         ]
-        return total(count_parts(self.space, stages, (image_size, image_size), classes))
+        size = (image_size, image_size)
+        return total(count_parts(self.space, stages, size, classes, channels))
 
     def configs(self) -> list[RegNetConfig]:
         """Returns the networks as configurations, named after the design space."""

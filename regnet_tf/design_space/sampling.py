@@ -24,6 +24,7 @@ def sample(
     activations: tuple[float, float] | None = None,
     image_size: int | None = None,
     classes: int = 1000,
+    channels: int = 3,
     tries: int = TRIES,
     least: int | None = None,
 ) -> list[RegNetConfig]:
@@ -41,6 +42,7 @@ def sample(
         activations: `(minimum, maximum)`, or None for any.
         image_size: height and width of the images, in pixels; by default the space's `image_size`.
         classes: number of outputs of the head.
+        channels: channels of the images.
         tries: give up after this number of consecutive draws without a new network within the
             windows.
         least: number of networks that is enough when it gives up; `count` by default.
@@ -62,6 +64,7 @@ def sample(
     check_count(space, count)
     check_int("seed", seed, minimum=0)
     check_int("classes", classes, minimum=1, maximum=MAX_WIDTH)
+    check_int("channels", channels, minimum=1, maximum=MAX_WIDTH)
     check_int("tries", tries, minimum=1)
     if least is not None:
         check_int("least", least, minimum=0, maximum=count)
@@ -78,7 +81,8 @@ def sample(
     keys: set[bytes] = set()
     barren = 0  # draws without a new network
     while len(found) < count:
-        candidates = _within(space.draw(rng, BATCH), windows, image_size, classes, seen)
+        drawn = space.draw(rng, BATCH)
+        candidates = _within(drawn, windows, (image_size, classes, channels), seen)
         rows = _new_rows(candidates.keys, keys)[: count - len(found)]
         found += candidates[np.array(rows, int)].configs()
         barren = 0 if rows else barren + BATCH
@@ -105,11 +109,14 @@ def check_window(name: str, window: Any) -> None:
     check(name, window, window[0] <= window[1], "(least, most) in this order")
 
 
-def _within(candidates, windows, image_size, classes, seen):
-    """Returns the candidates within all windows; extends `seen` by the costs of all candidates."""
+def _within(candidates, windows, setting, seen):
+    """Returns the candidates within all windows; extends `seen` by the costs of all candidates.
+
+    `setting` is the size of the images, the number of classes, and the channels of the images.
+    """
     if not windows or not len(candidates):
         return candidates
-    costs = candidates.complexity(image_size, classes)
+    costs = candidates.complexity(*setting)
     inside = np.ones(len(candidates), bool)
     for name, (low, high) in windows.items():
         values = getattr(costs, name)

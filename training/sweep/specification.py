@@ -116,16 +116,16 @@ class Specification:
         Raises:
             UserError: if too few networks are within the window.
         """
-        size = self._base_recipe.images.size
-        space = self.design_space
-        options = {**self.window, "image_size": size, "classes": classes}
-        configs = sample(space, self.count, seed=self.seed, **options)
+        images = self._base_recipe.images
+        options = {"image_size": images.size, "classes": classes, "channels": images.channels}
+        configs = sample(self.design_space, self.count, seed=self.seed, **self.window, **options)
         self.recipe_of(configs[0])  # raises if the images are too small
         return configs
 
     def complexity(self, config: RegNetConfig, classes: int) -> dict[str, int]:
         """Returns the costs of a network for one image: flops, parameters, activations."""
-        costs = complexity(config, self._base_recipe.images.size, classes=classes)
+        images = self._base_recipe.images
+        costs = complexity(config, images.size, classes=classes, channels=images.channels)
         return {name: int(getattr(costs, name)) for name in COSTS}
 
     def to_dict(self) -> dict:
