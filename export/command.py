@@ -54,14 +54,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _export(options):
     from regnet_tf._files import print_paths
-    from regnet_tf.variants import variant_or_file
+    from regnet_tf.variants import check_variant_option
 
     from . import exporting, report
     from .formats import Settings
     from .source import load_source
 
-    if options.variant is not None:
-        variant_or_file(options.variant)
+    check_variant_option(options.variant)
     source = load_source(
         options.model,
         variant=options.variant,

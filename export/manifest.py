@@ -124,7 +124,7 @@ def faults(folder: Path) -> list[str]:
     entries = read_manifest(folder)
     there = _folders(folder)
     known = _folders_of(entries)
-    missing = known - there.keys() - {*removed_versions(folder)}
+    missing = known - there.keys() - _removed(known, there.keys())
     found = [f"{name} is missing" for name in sorted(missing)]
     for path, entry in entries.items():
         if _folder_of(path) in (None, *there):
@@ -146,10 +146,7 @@ def removed_versions(folder: Path) -> list[str]:
     Raises:
         UserError: if the manifest is missing or damaged.
     """
-    known, there = _folders_of(read_manifest(folder)), _folders(folder).keys()
-    return sorted(
-        name for name in known - there if any(_is_newer(one, name) for one in known & there)
-    )
+    return sorted(_removed(_folders_of(read_manifest(folder)), _folders(folder).keys()))
 
 
 def is_inside(path: object) -> bool:
@@ -158,6 +155,11 @@ def is_inside(path: object) -> bool:
         return False
     one = PureWindowsPath(path)  # takes "/" and "\\", and knows drives
     return bool(one.parts) and not one.anchor and ".." not in one.parts
+
+
+def _removed(known, there):
+    """Returns the `known` folders that are not `there`, but of which a newer version is."""
+    return {name for name in known - there if any(_is_newer(one, name) for one in known & there)}
 
 
 def _is_newer(one, other):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from regnet_tf._errors import nearest_names
-from regnet_tf.variants import function_name, is_variant
+from regnet_tf.variants import VARIANTS, is_variant, variant_key
 
 
 def missing(name: str, known: Iterable[str]) -> AttributeError:
@@ -14,7 +14,7 @@ def missing(name: str, known: Iterable[str]) -> AttributeError:
         known: names of the attributes.
     """
     public = [one for one in known if not one.startswith("_")]
-    functions = [function_name(name)] if is_variant(name) else []
+    functions = [VARIANTS[variant_key(name)].function_name] if is_variant(name) else []
     near = [one for one in functions if one in public] or nearest_names(name, public)
     hint = f". Nearest: {', '.join(near)}" if near else ""
     return AttributeError(f"module 'regnet_tf' has no attribute {name!r}{hint}")

@@ -436,16 +436,10 @@ def variant_key(name: str, argument: str = "name") -> str:
     return known[name.lower()]
 
 
-def function_name(name: str) -> str:
-    """Returns the name of a variant's model function, such as `RegNetX1_6GF`, from any name."""
-    display = VARIANTS[variant_key(name)].display_name
-    return display.replace("-", "").replace(".", "_")
-
-
 def variant_or_file(name: str) -> str:
     """Returns the key of a variant; the path of a configuration's file as it is, once read.
 
-    It checks the option `--variant` of the commands, which its errors name.
+    It reads the option `--variant` of the commands, which its errors name.
 
     Raises:
         ValueError: for an unknown name.
@@ -455,6 +449,12 @@ def variant_or_file(name: str) -> str:
         return variant_key(name, "--variant")
     _read(Path(name))
     return name
+
+
+def check_variant_option(given: str | None) -> None:
+    """Raises what `variant_or_file` does, unless the option `--variant` was not given."""
+    if given is not None:
+        variant_or_file(given)
 
 
 def get_config(name: str, **changes: Any) -> RegNetConfig:

@@ -184,12 +184,11 @@ def _parser():
 
 def _changes(options):
     """Returns the fields to change. Dedicated options take precedence over --set."""
-    from regnet_tf.variants import variant_or_file
+    from regnet_tf.variants import check_variant_option
 
     from .recipes import parse_change
 
-    if options.variant is not None:
-        variant_or_file(options.variant)
+    check_variant_option(options.variant)
     changes = dict(parse_change(text) for text in options.set)
     own = {
         "network.config": options.variant,

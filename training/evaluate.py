@@ -52,14 +52,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _evaluate(options):
     from regnet_tf._errors import UserError
-    from regnet_tf.variants import variant_or_file
+    from regnet_tf.variants import check_variant_option
 
     from .evaluation.jobs import jobs_of
     from .evaluation.published import published_set, write_comparison
 
     dataset = None
-    if options.variant is not None:
-        variant_or_file(options.variant)
+    check_variant_option(options.variant)
     if options.real_labels and not options.data:
         raise UserError("--real-labels needs --data, a folder of ImageNet's validation images.")
     if options.compare_published:

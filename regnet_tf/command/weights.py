@@ -104,11 +104,10 @@ def _convert(options):
     from regnet_tf._errors import UserError, import_optional
     from regnet_tf.models import build_regnet
     from regnet_tf.sharing.folder import write_keras_hub
-    from regnet_tf.variants import variant_or_file
+    from regnet_tf.variants import check_variant_option
     from regnet_tf.weights import Checkpoint
 
-    if options.variant is not None:
-        variant_or_file(options.variant)
+    check_variant_option(options.variant)
     if options.to == "keras_hub":
         import_optional("keras_hub", extra="keras_hub")  # before the weights are read
     checkpoint = Checkpoint.find(options.source, options.variant)

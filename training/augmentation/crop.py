@@ -211,8 +211,8 @@ def _decoded_box(image_bytes, shape, box):
     """Decodes a box of a JPEG of shape `(height, width)`.
 
     Returns:
-        `(part, columns)`: the part that was decoded, uint8 `(height, width, 3)`, and the first and
-        the last but one column of the box in it.
+        `(part, columns)`: the part that was decoded, uint8 `(height, width, 3)`, and the columns of
+        the box in it, `(first, stop)`.
     """
     # Most JPEGs store colors at half the resolution. Decode one more pixel on both sides, so that
     # colors are interpolated as in the whole image.

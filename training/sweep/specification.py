@@ -116,17 +116,20 @@ class Specification:
         Raises:
             UserError: if too few networks are within the window.
         """
-        images = self._base_recipe.images
-        options = {"image_size": images.size, "classes": classes, "channels": images.channels}
-        configs = sample(self.design_space, self.count, seed=self.seed, **self.window, **options)
+        options = {**self.window, **self._setting(classes)}
+        configs = sample(self.design_space, self.count, seed=self.seed, **options)
         self.recipe_of(configs[0])  # raises if the images are too small
         return configs
 
     def complexity(self, config: RegNetConfig, classes: int) -> dict[str, int]:
         """Returns the costs of a network for one image: flops, parameters, activations."""
-        images = self._base_recipe.images
-        costs = complexity(config, images.size, classes=classes, channels=images.channels)
+        costs = complexity(config, **self._setting(classes))
         return {name: int(getattr(costs, name)) for name in COSTS}
+
+    def _setting(self, classes):
+        """Returns what costs depend on, besides the network."""
+        images = self._base_recipe.images
+        return {"image_size": images.size, "classes": classes, "channels": images.channels}
 
     def to_dict(self) -> dict:
         """Returns the fields as JSON types."""
