@@ -26,6 +26,7 @@ if asked["part"] == "export":
 facts = {
     "import_seconds": 1.0,
     "build_seconds": 2.0,
+    "import_memory_mib": 50.0,
     "first_seconds": 3.0,
     "calls": 4,
     "step_seconds": {"training": 0.5, "inference": 0.25, "latency": 0.125}[asked["part"]],

@@ -92,8 +92,9 @@ def test_this_project_in_real_processes(compare, monkeypatch):
     assert set(values) == {
         *("import_seconds", "build_seconds", "first_step_seconds", "training", "inference"),
         *("latency_ms", "memory_mib", "saved_model_ms", "tflite_ms"),
+        *("import_memory_mib", "saved_model_mib", "tflite_mib"),
     }
-    assert 200 < values["memory_mib"] < 5000  # TensorFlow alone is above that
+    assert 200 < values["import_memory_mib"] < values["memory_mib"] < 5000  # TensorFlow's library
     assert set(row["regnet_tf_is_faster_by"].values()) == {1}
     (regime,) = report["regimes"]
     assert regime["name"] == "native"
@@ -101,9 +102,11 @@ def test_this_project_in_real_processes(compare, monkeypatch):
     assert (litert["failed"], litert["parameters"]) == ({}, PARAMETERS)
     assert set(litert["regnet_tf_is_faster_by"]) == {"inference", "latency_ms"}
     assert litert["values"]["latency_ms"]["median"] < 2 * values["tflite_ms"]  # the same file
-    assert len(list(compare.out.glob("exported/litert-*/tflite/*.tflite"))) == 2  # of each batch
-    (file,) = compare.out.glob("exported/regnet_tf-regnetx_002-tflite-*/tflite/*.tflite")
+    assert len(list(compare.out.glob("exported/litert-*/tflite/*_float32.tflite"))) == 2  # of each batch
+    (file,) = compare.out.glob("exported/regnet_tf-regnetx_002-tflite-*/tflite/*_float32.tflite")
     assert file.stat().st_size > 0.98 * 4 * PARAMETERS  # normalization is folded into kernels
+    assert values["tflite_mib"] == litert["values"]["file_mib"]["median"]
+    assert values["tflite_mib"] == file.stat().st_size / 2**20 < values["saved_model_mib"]
 
     monkeypatch.setattr(running, "run_worker", None)  # nothing is measured twice
     assert compare("--peers litert --repeats 1")[:2] == (status, report)
@@ -115,14 +118,14 @@ def test_files_for_people(compare, fakes, shell):
     page = (compare.out / "comparison.md").read_text()
     assert page in printed.out and str(compare.out / "comparison.png") in printed.out
     row = (
-        "| RegNetX-200MF | native | same | 2,684,792 | 1.0 (1.0 to 1.0) | 2.0 (2.0 to 2.0)"
-        " | 3.0 (3.0 to 3.0) | 4.0 (4.0 to 4.0) | 8.0 (8.0 to 8.0) | 125.0 (125.0 to 125.0)"
-        " | 100 (100 to 100) | - | - |"
+        "| RegNetX-200MF | native | same | 2,684,792 | 1.0 (1.0 to 1.0) | 50 (50 to 50)"
+        " | 2.0 (2.0 to 2.0) | 3.0 (3.0 to 3.0) | 4.0 (4.0 to 4.0) | 8.0 (8.0 to 8.0)"
+        " | 125.0 (125.0 to 125.0) | 100 (100 to 100) |"
     )
     assert row in page
     assert "| other | 1,234 [1] |" in page
     assert "- [1] not the same network: RegNetX-200MF has 2,684,792" in page
-    assert "| RegNetX-200MF | native | other | 1.00 | 1.00 | 1.00 | - | - |" in page
+    assert "| RegNetX-200MF | native | other | 1.00 | 1.00 | 1.00 |" in page
     assert "| native | none | on |" in page
     assert report["machine"]["processor"] in page
     assert f"1 threads of {report['machine']['cores']} cores" in page
@@ -174,7 +177,7 @@ def test_parts_that_a_contender_has(compare, fakes, monkeypatch):
     assert status == 0
     row = report["results"][0]["rows"][1]
     assert (set(row["regnet_tf_is_faster_by"]), row["failed"]) == ({"latency_ms"}, {})
-    assert "| other | 1,234 [1] | 1.0 | 2.0 | - | - | 125.0 | - |" in printed.out
+    assert "| other | 1,234 [1] | 1.0 | 50 | 2.0 | - | - | 125.0 | - |" in printed.out
 
 
 def test_one_image_where_a_part_takes_no_batch(compare, fakes):
@@ -386,6 +389,7 @@ def test_medians_and_ratios():
                 "parameters": PARAMETERS,
                 "import_seconds": 0.0,
                 "build_seconds": 0.0,
+                "import_memory_mib": 0.0,
                 "step_seconds": seconds[one.contender.name][turn - 1],
             },
         }

@@ -27,9 +27,9 @@ def markdown(report: dict) -> str:
     notes = _Notes()
     parts = [
         "# RegNets side by side",
-        table(report["results"], settings["parts"], notes),
+        table(report["results"], notes),
         notes.text(),
-        ratios(report["results"], settings["parts"]),
+        ratios(report["results"]),
         "![Medians, and the least and greatest number of each](comparison.png)",
         _about(settings),
         regimes_table(report["regimes"]),
@@ -50,21 +50,20 @@ def _about(settings):
         " its file, which another process has exported before. Each number is the median (least to"
         f" greatest) of {settings['repeats']} turns. In a turn each contender has a fresh process"
         f" for each part, which repeats the step for {settings['seconds']:g} s. Memory is the most"
-        " that the process had, libraries included. SavedModels of all contenders run in the same"
-        " TensorFlow, and TFLite files in the same LiteRT. A dash means that a contender takes no"
-        " part, as in files that it does not export."
+        " that the process had: in training, and after the import of its libraries. SavedModels of"
+        " all contenders run in the same TensorFlow, and TFLite files in the same LiteRT. A dash"
+        " means that a contender takes no part, as in files that it does not export."
     )
 
 
-def table(results: list[dict], parts: list[str], notes: "_Notes") -> str:
+def table(results: list[dict], notes: "_Notes") -> str:
     """Returns the medians and their ranges as a markdown table.
 
     Args:
         results: result of `summarize`.
-        parts: the parts that were measured.
         notes: the `_Notes` to which the table adds its footnotes.
     """
-    metrics = metrics_of(parts)
+    metrics = metrics_of(results)
     headings = ["network", "regime", "contender", "parameters"]
     headings += [metric.heading for metric in metrics]
     rows = []
@@ -77,11 +76,11 @@ def table(results: list[dict], parts: list[str], notes: "_Notes") -> str:
     return markdown_table(headings, rows, left=(0, 1, 2))
 
 
-def ratios(results: list[dict], parts: list[str]) -> str:
+def ratios(results: list[dict]) -> str:
     """Returns a table with how many times as fast this project is; empty without peers."""
     if len(results[0]["rows"]) < 2:
         return ""
-    metrics = [metric for metric in metrics_of(parts) if metric.key in COMPARED]
+    metrics = [metric for metric in metrics_of(results) if metric.key in COMPARED]
     headings = ["network", "regime", "than"]
     headings += [metric.heading.rpartition(" (")[0] for metric in metrics]
     rows = []
@@ -171,7 +170,7 @@ def draw(report):
         report: the content of `comparison.json`.
     """
     settings, results = report["settings"], report["results"]
-    metrics = metrics_of(settings["parts"])
+    metrics = metrics_of(results)
     title = (
         f"batches of {settings['batch_size']} images of {settings['image_size']} pixels,"
         f" {settings['threads']} threads of {report['machine']['processor']}"

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from regnet_tf import complexity, get_config
 from regnet_tf._regimes import REGIMES
@@ -21,7 +21,8 @@ class Metric:
         key: key in JSON.
         heading: heading of the column, with the unit.
         parts: the parts that give the metric.
-        value: function from a measurement's facts and settings to the number.
+        value: function from a measurement's facts and settings to the number, or to None where
+            the measurement has none.
         digits: number of decimals to print.
         more_is_better: whether a larger number is better.
     """
@@ -29,7 +30,7 @@ class Metric:
     key: str
     heading: str
     parts: tuple[str, ...]
-    value: Callable[[dict, dict], float]
+    value: Callable[[dict, dict], float | None]
     digits: int = 1
     more_is_better: bool = False
 
@@ -42,8 +43,19 @@ def _latency(facts, settings):
     return 1000 * facts["step_seconds"]
 
 
+def _file_size(facts, settings):
+    return facts.get("file_mib")
+
+
 METRICS = (
     Metric("import_seconds", "import (s)", LIBRARY, lambda facts, _: facts["import_seconds"]),
+    Metric(
+        "import_memory_mib",
+        "import memory (MiB)",
+        LIBRARY,
+        lambda facts, _: facts["import_memory_mib"],
+        0,
+    ),
     Metric("build_seconds", "build (s)", LIBRARY, lambda facts, _: facts["build_seconds"]),
     Metric(
         "first_step_seconds",
@@ -63,15 +75,25 @@ METRICS = (
     ),
     Metric("saved_model_ms", "SavedModel (ms)", ("saved_model",), _latency),
     Metric("tflite_ms", "TFLite (ms)", ("tflite",), _latency),
+    Metric("saved_model_mib", "SavedModel (MiB)", ("saved_model",), _file_size),
+    Metric("tflite_mib", "TFLite (MiB)", ("tflite",), _file_size),
+    Metric("file_mib", "file of the runtime (MiB)", ("inference", "latency"), _file_size),
 )
 
 #: Keys of the metrics for which ratios are reported.
 COMPARED = ("training", "inference", "latency_ms", "saved_model_ms", "tflite_ms")
 
 
-def metrics_of(parts: Iterable[str]) -> list[Metric]:
-    """Returns the metrics that these parts give, in order."""
-    return [metric for metric in METRICS if set(metric.parts) & set(parts)]
+def metrics_of(results: list[dict]) -> list[Metric]:
+    """Returns the metrics for which any contender has a number or failed, in order.
+
+    Args:
+        results: result of `summarize`.
+    """
+    rows = [row for result in results for row in result["rows"]]
+    numbers = {key for row in rows for key in row["values"]}
+    failed = {part for row in rows for part in row["failed"]}
+    return [one for one in METRICS if one.key in numbers or failed & set(one.parts)]
 
 
 def summarize(
@@ -156,14 +178,16 @@ def _row(name, results):
 
 
 def _value(metric, results):
-    """Summarizes a metric over the turns; returns None without results.
+    """Summarizes a metric over the turns; returns None without numbers.
 
     If several parts of a turn give the metric, the turn has their mean.
     """
     turns = collections.defaultdict(list)
     for result in results:
         if result["part"] in metric.parts:
-            turns[result["turn"]].append(metric.value(result["facts"], result["settings"]))
+            number = metric.value(result["facts"], result["settings"])
+            if number is not None:
+                turns[result["turn"]].append(number)
     if not turns:
         return None
     means = {turn: statistics.mean(numbers) for turn, numbers in sorted(turns.items())}

@@ -1,11 +1,13 @@
 """Worker: runs an exported network in the runtime for its file, the same way for all peers."""
 
+import abc
 import importlib
+from pathlib import Path
 
 import measuring
 
 
-class _Runtime:
+class _Runtime(abc.ABC):
     """A file in a runtime; see `keras_peers.Peer` for the methods."""
 
     module: str
@@ -16,9 +18,19 @@ class _Runtime:
     def limit(self, threads):
         self.threads = threads
 
+    def build(self, request):
+        """Loads the file of a request."""
+        self.file = Path(request["file"])
+        self.open(request)
+
+    @abc.abstractmethod
+    def open(self, request):
+        """Makes the network of the file ready for `step`."""
+
     def facts(self):
-        """Returns an empty dict: the exporter has already reported the parameters."""
-        return {}
+        """Returns a dict with "file_mib", the size of the file, or of the files of its folder."""
+        files = self.file.rglob("*") if self.file.is_dir() else [self.file]
+        return {"file_mib": sum(file.stat().st_size for file in files if file.is_file()) / 2**20}
 
 
 class _SavedModel(_Runtime):
@@ -28,7 +40,7 @@ class _SavedModel(_Runtime):
         self.library.config.threading.set_intra_op_parallelism_threads(threads)
         self.library.config.threading.set_inter_op_parallelism_threads(threads)
 
-    def build(self, request):
+    def open(self, request):
         self.loaded = self.library.saved_model.load(request["file"])
         self.signature = self.loaded.signatures[request["signature"]]
 
@@ -48,7 +60,7 @@ class _LiteRT(_Runtime):
 
     module = "ai_edge_litert.interpreter"
 
-    def build(self, request):
+    def open(self, request):
         self.interpreter = self.library.Interpreter(request["file"], num_threads=self.threads)
         self.interpreter.allocate_tensors()
 
@@ -68,7 +80,7 @@ class _LiteRT(_Runtime):
 class _OnnxRuntime(_Runtime):
     module = "onnxruntime"
 
-    def build(self, request):
+    def open(self, request):
         options = self.library.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.graph_optimization_level = self.library.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -84,7 +96,7 @@ class _OnnxRuntime(_Runtime):
 class _OpenVino(_Runtime):
     module = "openvino"
 
-    def build(self, request):
+    def open(self, request):
         options = {
             "INFERENCE_NUM_THREADS": self.threads,
             # All threads for one call, as in the other runtimes; THROUGHPUT is for parallel calls.

@@ -54,13 +54,14 @@ def measure_network(peer: Any, request: dict) -> dict:
             "folder". For an exported file also its "file" and "signature".
 
     Returns:
-        Dict: "import_seconds", "build_seconds", the peer's `facts`, the `steps` of a batch, and
-        "memory_mib", the peak memory of the process. After an export, "file" and "signature"
-        instead of the last two.
+        Dict: "import_seconds", "build_seconds", "import_memory_mib", the memory of the process
+        after the import, the peer's `facts`, the `steps` of a batch, and "memory_mib", the peak
+        memory of the process. After an export, "file" and "signature" instead of the last two.
     """
     start = time.perf_counter()
     peer.load()
     imported = time.perf_counter()
+    import_memory = most_memory()
     peer.limit(request["threads"])
     build = time.perf_counter()
     peer.build(request)
@@ -68,6 +69,7 @@ def measure_network(peer: Any, request: dict) -> dict:
     facts = {
         "import_seconds": imported - start,
         "build_seconds": built - build,
+        "import_memory_mib": import_memory,
         **peer.facts(),
     }
     if request["part"] == "export":

@@ -80,6 +80,7 @@ class Timm(_Torch):
             path,
             dynamo=True,
             dynamic_shapes=({0: self.torch.export.Dim("batch")},),
+            external_data=False,  # one file
         )
         return {"file": str(path), "signature": None}
 
