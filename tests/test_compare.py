@@ -102,8 +102,9 @@ def test_this_project_in_real_processes(compare, monkeypatch):
     assert (litert["failed"], litert["parameters"]) == ({}, PARAMETERS)
     assert set(litert["regnet_tf_is_faster_by"]) == {"inference", "latency_ms"}
     assert litert["values"]["latency_ms"]["median"] < 2 * values["tflite_ms"]  # the same file
-    assert len(list(compare.out.glob("exported/litert-*/tflite/*_float32.tflite"))) == 2  # of each batch
-    (file,) = compare.out.glob("exported/regnet_tf-regnetx_002-tflite-*/tflite/*_float32.tflite")
+    folder, file = compare.out / "exported", "tflite/*_float32.tflite"
+    assert len(list(folder.glob(f"litert-*/{file}"))) == 2  # of each batch
+    (file,) = folder.glob(f"regnet_tf-regnetx_002-tflite-*/{file}")
     assert file.stat().st_size > 0.98 * 4 * PARAMETERS  # normalization is folded into kernels
     assert values["tflite_mib"] == litert["values"]["file_mib"]["median"]
     assert values["tflite_mib"] == file.stat().st_size / 2**20 < values["saved_model_mib"]

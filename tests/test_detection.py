@@ -23,6 +23,7 @@ from regnet_tf.command import predict
 from regnet_tf.visualize import draw_boxes
 from training import data_command, evaluate
 from training.data import DataSet, digit_scenes, inspection, load, sheet, target_of
+from training.data.batches import training_batches
 from training.data.boxes import padded
 from training.data.table import TableSplit
 from training.evaluation.matching import matched, task_for
@@ -129,6 +130,24 @@ def test_inspect_boxes(kind, few_scenes, tmp_path, monkeypatch, capsys):
         assert set(drawn) == {(16, 16, 48, 48, "dog")}  # of 64 pixels
     else:
         assert 8 <= len(drawn) <= 24
+
+
+def test_boxes_are_flipped_with_their_images():
+    """A white object on black; the second row is no box."""
+    images = np.zeros((16, 20, 40, 3), "uint8")
+    images[:, 4:10, 2:20] = 255
+    labels = np.tile(padded([[(0.2, 0.05, 0.5, 0.5, 3)], [(0, 0, 1, 1, 0)] * 2])[:1], (16, 1, 1))
+    split = TableSplit(images, labels)
+    changes = {"augmentation.flip": True, "schedule.batch_size": 16}
+    recipe = get_recipe("detection_scenes", changes)
+    shown, flipped = next(iter(training_batches(split, recipe, 4)))
+    white = shown.numpy()[..., 0] > 0
+    for one, (box, no_box) in zip(white, flipped.numpy(), strict=True):
+        rows, columns = np.flatnonzero(one.any(1)), np.flatnonzero(one.any(0))
+        seen = (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
+        np.testing.assert_allclose(box[:4] * 64, seen, atol=1)
+        assert box[4] == 3 and (no_box == -1).all()
+    assert len({box[0, 1] for box in flipped.numpy()}) == 2  # some are flipped
 
 
 @pytest.mark.parametrize(
@@ -320,7 +339,7 @@ def test_exported_files_find_the_same(short_run, few_scenes, tmp_path):
 def test_data_and_recipe_must_fit(few_scenes, tmp_path):
     with pytest.raises(UserError, match="`detector` must be given"):
         train_and_evaluate(get_recipe("digits", {"data.name": "digit_boxes"}), tmp_path / "a")
-    with pytest.raises(ValueError, match=r"augmentation\.flip"):
-        get_recipe("detection_scenes", {"augmentation.flip": True})
+    with pytest.raises(ValueError, match=r"augmentation\.zoom"):
+        get_recipe("detection_scenes", {"augmentation.zoom": 0.2})
     with pytest.raises(ValueError, match="distillation"):
         get_recipe("detection_scenes", {"distillation.teacher": "regnety_032"})

@@ -10,6 +10,7 @@ from .color import lighting
 from .crop import (
     RATIO,
     random_flip,
+    random_flip_boxes,
     random_map_crop,
     random_resized_crop,
     resize_map,
@@ -37,6 +38,7 @@ __all__ = [
     "random_affine",
     "random_erasing",
     "random_flip",
+    "random_flip_boxes",
     "random_map_crop",
     "random_resized_crop",
     "resize_map",
@@ -61,13 +63,13 @@ def image_augmentation(augmentation, images):
     Returns:
         A function from an image and a seed to the normalized image, float32 `(size, size,
         channels)`. The image is uint8 `(height, width, channels)`, or an encoded file, a string
-        scalar. The seed, int64 `(2,)`, determines all changes. A map of classes, uint8 `(height,
-        width)`, may be passed as well. It is cropped and flipped in the same way, and `(image,
-        map)` is returned.
+        scalar. The seed, int64 `(2,)`, determines all changes. A map of classes, `pixels`, uint8
+        `(height, width)`, may be passed as well. It is cropped and flipped in the same way, and
+        `(image, map)` is returned. So are `boxes`, float32 `(boxes, 5)`, but not cropped.
     """
     crop, change = _crop(augmentation, images), _policy(augmentation, images)
 
-    def augment(image, seed, pixels=None):
+    def augment(image, seed, pixels=None, boxes=None):
         crop_seed, flip_seed, policy_seed, light_seed, erasing_seed = tf.unstack(
             tf.random.split(seed, 5)
         )
@@ -75,6 +77,7 @@ def image_augmentation(augmentation, images):
         if augmentation.flip:
             image = random_flip(image, flip_seed)
             pixels = None if pixels is None else random_flip(pixels[..., None], flip_seed)[..., 0]
+            boxes = None if boxes is None else random_flip_boxes(boxes, flip_seed)
         if change is not None:
             levels = tf.cast(tf.round(image), tf.uint8)
             image = tf.cast(change(levels, policy_seed), tf.float32)
@@ -85,7 +88,8 @@ def image_augmentation(augmentation, images):
             image = random_erasing(
                 image, erasing_seed, augmentation.erasing, augmentation.erasing_mode
             )
-        return image if pixels is None else (image, pixels)
+        along = [one for one in (pixels, boxes) if one is not None]
+        return (image, *along) if along else image
 
     return augment
 

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from regnet_tf._boxes import SIDES
 from regnet_tf._checks import check_choice
 from regnet_tf._decoding import with_size
 from regnet_tf.preprocessing import INTERPOLATIONS, MAX_PIXELS
@@ -146,6 +147,23 @@ def random_flip(image, seed):
         Tensor of the same shape and dtype.
     """
     return tf.image.stateless_random_flip_left_right(image, seed)
+
+
+def random_flip_boxes(boxes, seed):
+    """Flips boxes where `random_flip` flips their image.
+
+    Args:
+        boxes: float32 `(boxes, 5)`, as `training.data.boxes.padded` makes them for an image.
+        seed: int64 `(2,)`; that of the image.
+
+    Returns:
+        Tensor of the same shape and dtype. Rows without a box, whose class is negative, stay as
+        they are.
+    """
+    flipped = random_flip(tf.constant([[[False], [True]]]), seed)[0, 0]
+    top, left, bottom, right, classes = tf.unstack(boxes, axis=-1)
+    mirrored = tf.stack([top, 1 - right, bottom, 1 - left, classes], -1)
+    return tf.where(flipped & (boxes[:, SIDES:] >= 0), mirrored, boxes)
 
 
 def resize(image, image_size, interpolation, columns=None):

@@ -93,7 +93,9 @@ def training_batches(
         # Workers take the images of a batch in turns.
         seed = tf.stack([tf.constant(recipe.seed, tf.int64), number * workers + index])
         if target == "pixels":
-            return augment_image(image, seed, _as_map(label, recipe.images))
+            return augment_image(image, seed, pixels=_as_map(label, recipe.images))
+        if target == "boxes":
+            return augment_image(image, seed, boxes=label)
         label = tf.one_hot(label, classes) if target == "class" else tf.cast(label, tf.float32)
         return augment_image(image, seed), label
 

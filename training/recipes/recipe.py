@@ -255,7 +255,6 @@ _NOT_FOR_BOXES = _NOT_FOR_MAPS | {
     "images.test_size": None,
     "images.crop_mode": "squash",
     "augmentation.crop": "whole",
-    "augmentation.flip": False,
     "augmentation.translation": 0.0,
     "augmentation.rotation": 0.0,
     "augmentation.zoom": 0.0,
