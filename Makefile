@@ -27,7 +27,7 @@ CPU_TESTS = $(addprefix tests/test_,backbones.py decoders.py fusion.py layers.py
 test-cpus: $(VENV)/test.installed
 	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(CPU_TESTS)
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest $(CPU_TESTS)
-	$(BIN)/python -m pytest -m "" tests/test_cpus.py
+	$(BIN)/python -m pytest -m "" tests/test_cpus.py tests/test_cpp.py
 
 # The oldest versions that setup.cfg promises on one Python, and the newest ones on another. Choose
 # the Pythons with OLDEST_PYTHON=python3.11 NEWEST_PYTHON=python3.13.

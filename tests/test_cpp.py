@@ -10,6 +10,8 @@ import pytest
 import skimage.data
 import tensorflow as tf
 
+pytestmark = pytest.mark.slow  # `make test-cpus` runs it
+
 SOURCE = Path(__file__).parent / "cpp" / "classify.cc"
 
 

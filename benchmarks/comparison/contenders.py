@@ -125,7 +125,7 @@ PROJECT = Contender(
     ("regnet_tf",),
     ("regnet_tf", "tensorflow", "keras"),
     (),
-    f"{_KERAS}; {in_a_shell(VARIABLES)}; files by regnet export",
+    f"{_KERAS}; regnet_tf.SGD; {in_a_shell(VARIABLES)}; files by regnet export",
     variables=tuple(VARIABLES.items()),
 )
 

@@ -12,6 +12,7 @@ from export.formats import PRECISIONS
 from regnet_tf import RegNetConfig, StageConfig
 from tests.browser import networks
 from tests.browser.clients import CLIENTS, MEDIAPIPE, PACKAGES, Client, browser
+from tests.browsers import chromium as chromium_program
 from tests.browsers import npm_package
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -43,7 +44,15 @@ def segments(exported):
 
 
 @pytest.fixture(scope="module")
-def chromium(exported, tmp_path_factory):
+def installed():
+    """Skips the tests where Chromium or a package is missing, before any file is exported."""
+    chromium_program()
+    for name in PACKAGES:
+        npm_package(name)
+
+
+@pytest.fixture(scope="module")
+def chromium(installed, exported, tmp_path_factory):
     """A `Browser` next to those files."""
     folder = exported.files["TFLite float32"].parent
     with browser(tmp_path_factory.mktemp("site"), folder, PACKAGES) as one:

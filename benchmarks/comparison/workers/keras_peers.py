@@ -51,11 +51,15 @@ class Peer(abc.ABC):
         shape = (request["image_size"], request["image_size"], 3)
         self.model = self.create(request["network"], shape)
         self.model.compile(
-            self.keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True),
+            self.optimizers().SGD(0.01, momentum=0.9, nesterov=True),
             self.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
         # If the first step created the optimizer's variables, Keras would trace that step twice.
         self.model.optimizer.build(self.model.trainable_variables)
+
+    def optimizers(self):
+        """Returns the module whose SGD trains the network."""
+        return self.keras.optimizers
 
     def facts(self):
         """Returns a dict with "parameters", the number of trainable parameters."""
@@ -123,6 +127,9 @@ class Project(Peer):
             classes=network["classes"],
             classifier_activation=None,
         )
+
+    def optimizers(self):
+        return self.library
 
     def facts(self):
         onednn = importlib.import_module("regnet_tf._cpu").onednn()
