@@ -10,16 +10,17 @@ import shutil
 import sys
 import zipfile
 
+import matplotlib.figure
 import matplotlib.image
 import pytest
 from regnet_command import starting
 
 from benchmarks.compare import main
 from benchmarks.comparison import contenders, running
+from benchmarks.comparison import report as pages
 from benchmarks.comparison.contenders import PEERS, PROJECT, Contender, Exporter, install, locate
 from benchmarks.comparison.parts import LIBRARY, PARTS
 from benchmarks.comparison.processes import Failure, run_worker
-from benchmarks.comparison.report import markdown
 from benchmarks.comparison.running import Measurement, Settings, network
 from benchmarks.comparison.summary import summarize
 from regnet_tf import _cpu, complexity
@@ -29,6 +30,7 @@ from regnet_tf._regimes import REGIMES
 TINY = "--variant RegNetX-200MF --image-size 32 --batch-size 2 --threads 1 --seconds 0"
 FAKE = pathlib.Path(__file__).parent / "fake_peer.py"
 RECORDED = pathlib.Path(__file__).parents[1] / "docs" / "comparison"
+DRAW = pages.draw
 #: The one whose ratios README shows.
 IN_README = "xeon_amx_training"
 PARAMETERS = complexity("regnetx_002").parameters
@@ -41,10 +43,11 @@ def fake(name, **changes):
 
 @pytest.fixture
 def fakes(monkeypatch):
-    """Peers that compute nothing take everyone's place."""
+    """Peers that compute nothing take everyone's place, and the picture is left empty."""
     names = ("other", "failing", "sleeping", "dying")
     monkeypatch.setattr(contenders, "PROJECT", fake("same"))
     monkeypatch.setattr(contenders, "PEERS", {name: fake(name) for name in names})
+    monkeypatch.setattr(pages, "draw", lambda _: matplotlib.figure.Figure((1, 1)))
 
 
 @pytest.fixture
@@ -113,7 +116,8 @@ def test_this_project_in_real_processes(compare, monkeypatch):
     assert compare("--peers litert --repeats 1")[:2] == (status, report)
 
 
-def test_files_for_people(compare, fakes, shell):
+def test_files_for_people(compare, fakes, shell, monkeypatch):
+    monkeypatch.setattr(pages, "draw", DRAW)
     status, report, printed = compare("--repeats 2 --peers other")
     assert status == 0
     page = (compare.out / "comparison.md").read_text()
@@ -137,14 +141,14 @@ def test_files_for_people(compare, fakes, shell):
 
 def test_pages_are_written_anew(compare, fakes, monkeypatch):
     compare("--peers --part training --repeats 1")
-    pages = [compare.out / name for name in ("comparison.md", "comparison.png")]
-    written = [page.read_bytes() for page in pages]
-    for page in pages:
-        page.unlink()
+    files = [compare.out / name for name in ("comparison.md", "comparison.png")]
+    written = [file.read_bytes() for file in files]
+    for file in files:
+        file.unlink()
     monkeypatch.setattr(running, "run_worker", None)
     status, _, printed = compare("--report-only")
-    assert status == 0 and str(pages[0]) in printed.out
-    assert [page.read_bytes() for page in pages] == written
+    assert status == 0 and str(files[0]) in printed.out
+    assert [file.read_bytes() for file in files] == written
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"settings": {}}'])
@@ -430,7 +434,7 @@ def test_recorded_runs(machine):
     recorded = recorded_run(machine)
     variants = {result["variant"]: None for result in recorded["results"]}
     assert {"regnetx_004", "regnety_016"} <= variants.keys()
-    assert (RECORDED / machine / "comparison.md").read_text() == markdown(recorded)
+    assert (RECORDED / machine / "comparison.md").read_text() == pages.markdown(recorded)
     assert set(recorded["settings"]["parts"]) <= set(PARTS)
     regimes = [regime["name"] for regime in recorded["regimes"]]
     assert [(one["variant"], one["regime"]) for one in recorded["results"]] == [
