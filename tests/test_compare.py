@@ -429,7 +429,7 @@ def recorded_run(machine):
     return json.loads((RECORDED / machine / "comparison.json").read_text())
 
 
-@pytest.mark.parametrize("machine", ["epyc", "xeon", "xeon_amx", "xeon_amx_training"])
+@pytest.mark.parametrize("machine", ["epyc", "xeon_amx", "xeon_amx_training"])
 def test_recorded_runs(machine):
     recorded = recorded_run(machine)
     variants = {result["variant"]: None for result in recorded["results"]}
