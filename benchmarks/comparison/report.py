@@ -41,14 +41,16 @@ def markdown(report: dict) -> str:
 
 
 def _about(settings):
+    turns = settings["repeats"]
+    numbers = f"the median (least to greatest) of {turns} turns" if turns > 1 else "from one turn"
     return (
         "All networks are untrained and in float32; images are random and in memory. Training and"
         f" inference take batches of {settings['batch_size']} images of {settings['image_size']}"
         " pixels, the other parts one image. Training is SGD with Nesterov's momentum on the cross"
         " entropy of logits. Building a network of Keras includes its optimizer's variables,"
         " without which Keras traces the first step twice. Building a runtime's network is loading"
-        " its file, which another process has exported before. Each number is the median (least to"
-        f" greatest) of {settings['repeats']} turns. In a turn each contender has a fresh process"
+        " its file, which another process has exported before. Each number is"
+        f" {numbers}. In a turn each contender has a fresh process"
         f" for each part, which repeats the step for {settings['seconds']:g} s. Memory is the most"
         " that the process had: in training, and after the import of its libraries. SavedModels of"
         " all contenders run in the same TensorFlow, and TFLite files in the same LiteRT. A dash"
