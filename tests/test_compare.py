@@ -21,8 +21,9 @@ from benchmarks.comparison import report as pages
 from benchmarks.comparison.contenders import PEERS, PROJECT, Contender, Exporter, install, locate
 from benchmarks.comparison.parts import LIBRARY, PARTS
 from benchmarks.comparison.processes import Failure, run_worker
+from benchmarks.comparison.report import draw
 from benchmarks.comparison.running import Measurement, Settings, network
-from benchmarks.comparison.summary import summarize
+from benchmarks.comparison.summary import metrics_of, summarize
 from regnet_tf import _cpu, complexity
 from regnet_tf._errors import UserError
 from regnet_tf._regimes import REGIMES
@@ -30,7 +31,7 @@ from regnet_tf._regimes import REGIMES
 TINY = "--variant RegNetX-200MF --image-size 32 --batch-size 2 --threads 1 --seconds 0"
 FAKE = pathlib.Path(__file__).parent / "fake_peer.py"
 RECORDED = pathlib.Path(__file__).parents[1] / "docs" / "comparison"
-DRAW = pages.draw
+MACHINES = ("epyc", "xeon_amx", "xeon_amx_training")
 #: The one whose ratios README shows.
 IN_README = "xeon_amx_training"
 PARAMETERS = complexity("regnetx_002").parameters
@@ -117,7 +118,7 @@ def test_this_project_in_real_processes(compare, monkeypatch):
 
 
 def test_files_for_people(compare, fakes, shell, monkeypatch):
-    monkeypatch.setattr(pages, "draw", DRAW)
+    monkeypatch.setattr(pages, "draw", draw)
     status, report, printed = compare("--repeats 2 --peers other")
     assert status == 0
     page = (compare.out / "comparison.md").read_text()
@@ -429,7 +430,7 @@ def recorded_run(machine):
     return json.loads((RECORDED / machine / "comparison.json").read_text())
 
 
-@pytest.mark.parametrize("machine", ["epyc", "xeon_amx", "xeon_amx_training"])
+@pytest.mark.parametrize("machine", MACHINES)
 def test_recorded_runs(machine):
     recorded = recorded_run(machine)
     variants = {result["variant"]: None for result in recorded["results"]}
@@ -544,3 +545,25 @@ def test_a_network_as_an_onnx_file(name, tmp_path):
 
 def test_every_worker_is_there():
     assert all(one.worker.is_file() for one in (PROJECT, *PEERS.values()))
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_picture_has_every_number(machine):
+    report = recorded_run(machine)
+    regimes = [regime["name"] for regime in report["regimes"]]
+    rows = {(result["name"], result["regime"]): result["rows"] for result in report["results"]}
+    blocks = draw(report).subfigs
+    assert [block.get_suptitle() for block in blocks] == list(dict.fromkeys(n for n, _ in rows))
+    for block in blocks:
+        assert [text.get_text() for text in block.legends[0].get_texts()] == regimes
+        for metric, axes in zip(metrics_of(report["results"]), block.axes, strict=False):
+            assert axes.get_title().startswith(metric.heading)
+            for line, regime in zip(axes.lines, regimes, strict=True):
+                values = [
+                    row["values"].get(metric.key) for row in rows[block.get_suptitle(), regime]
+                ]
+                expected = {row: value["median"] for row, value in enumerate(values) if value}
+                drawn = zip(map(round, line.get_ydata()), line.get_xdata(), strict=True)
+                assert dict(drawn) == expected
+                low, high = axes.get_xlim()
+                assert all(low < value < high for value in expected.values())

@@ -8,13 +8,12 @@ from training.figures import empty_figure
 
 from .summary import COMPARED, is_same_network, metrics_of
 
-_COLORS = (
-    *("#1f5fa8", "#e07b1a", "#b3461d", "#8c1f1f", "#2e8b57", "#7b4fa3"),
-    *("#c9a227", "#3aa6b9", "#8c6d46", "#d45fa0", "#6b8e23"),
-)
-_GREY = "#666666"
+#: By regime.
+_COLORS = ("#1f5fa8", "#e07b1a", "#2e8b57", "#8c1f1f")
 _MISSING = "-"
 _MOST_COLUMNS = 6
+#: An axis that holds numbers with this ratio is logarithmic.
+_WIDE = 20
 
 
 def markdown(report: dict) -> str:
@@ -164,55 +163,77 @@ def _spread(value, digits):
 
 
 def draw(report):
-    """Draws bars of the medians with their ranges; returns a matplotlib figure.
+    """Draws points of the medians with lines of their ranges; returns a matplotlib figure.
 
-    The figure has a block for each network in each regime.
+    The figure has a block for each network, and a color for each regime.
 
     Args:
         report: the content of `comparison.json`.
     """
     settings, results = report["settings"], report["results"]
-    metrics = metrics_of(results)
+    metrics, networks = metrics_of(results), _by_network(results)
     title = (
         f"batches of {settings['batch_size']} images of {settings['image_size']} pixels,"
         f" {settings['threads']} threads of {report['machine']['processor']}"
     )
     lines = math.ceil(len(metrics) / _MOST_COLUMNS)
     columns = math.ceil(len(metrics) / lines)
-    height = len(results) * (lines * (0.25 * len(results[0]["rows"]) + 0.8) + 0.4)
+    height = len(networks) * (lines * (0.25 * len(results[0]["rows"]) + 0.8) + 0.7)
     figure = empty_figure((13, height + 0.4), title)
-    blocks = figure.subfigures(len(results), squeeze=False)[:, 0]
-    for block, result in zip(blocks, results, strict=True):
-        block.suptitle(f"{result['name']}, {result['regime']}", fontsize=11, fontweight="bold")
+    blocks = figure.subfigures(len(networks), squeeze=False)[:, 0]
+    for block, (name, regimes) in zip(blocks, networks.items(), strict=True):
+        block.suptitle(name, fontsize=11, fontweight="bold")
         grid = block.subplots(lines, columns, sharey=True, squeeze=False)
         for axes in grid.flat[len(metrics) :]:
             axes.set_axis_off()
         for axes, metric in zip(grid.flat, metrics, strict=False):
-            _draw_metric(axes, result["rows"], metric)
-        names = [row["contender"] for row in result["rows"]]
-        grid[0, 0].set_yticks(range(len(names)), names)
-        grid[0, 0].invert_yaxis()
+            _draw_metric(axes, regimes, metric)
+        contenders = [row["contender"] for row in results[0]["rows"]]
+        grid[0, 0].set_yticks(range(len(contenders)), contenders)
+        grid[0, 0].set_ylim(len(contenders) - 0.4, -0.6)
+        handles = grid[0, 0].get_legend_handles_labels()
+        block.legend(*handles, loc="upper left", ncols=len(regimes), frameon=False, fontsize=9)
     return figure
 
 
-def _draw_metric(axes, rows, metric):
-    values = [row["values"].get(metric.key) for row in rows]
-    most = max((value["max"] for value in values if value), default=1)
-    for place, value in enumerate(values):
-        style = {"va": "center", "fontsize": 8, "color": _GREY}
-        if value is None:
-            axes.text(0.02 * most, place, _MISSING, **style)
-            continue
-        low, high = value["median"] - value["min"], value["max"] - value["median"]
-        color = _COLORS[place % len(_COLORS)]
-        axes.barh(place, value["median"], color=color, height=0.7)
-        axes.errorbar(value["median"], place, xerr=[[low], [high]], color=_GREY, capsize=2, lw=1)
-        text = f"{value['median']:,.{metric.digits}f}"
-        axes.text(value["max"] + 0.04 * most, place, text, **style)
+def _by_network(results):
+    """Returns a dict: network -> regime -> rows."""
+    networks = {}
+    for result in results:
+        networks.setdefault(result["name"], {})[result["regime"]] = result["rows"]
+    return networks
+
+
+def _draw_metric(axes, regimes, metric):
+    """Draws a row of points for each contender; one regime's are labeled with their numbers.
+
+    The axis is logarithmic if a linear one would hide the small numbers.
+    """
+    least, most = math.inf, 0
+    for number, (regime, rows) in enumerate(regimes.items()):
+        color, shift = _COLORS[number], 0.2 * (number - (len(regimes) - 1) / 2)
+        found = [(place + shift, row["values"].get(metric.key)) for place, row in enumerate(rows)]
+        found = [(place, value) for place, value in found if value]
+        least = min([least, *(value["min"] for _, value in found)])
+        most = max([most, *(value["max"] for _, value in found)])
+        places = [place for place, _ in found]
+        medians = [value["median"] for _, value in found]
+        ranges = [[value["min"] for _, value in found], [value["max"] for _, value in found]]
+        axes.hlines(places, *ranges, color=color, lw=1)
+        axes.plot(medians, places, "o", color=color, markersize=5, alpha=0.85, label=regime)
+        for place, value in found if len(regimes) == 1 else ():
+            text = f"{value['median']:,.{metric.digits}f}"
+            offset = {"xytext": (7, 0), "textcoords": "offset points"}
+            axes.annotate(text, (value["max"], place), **offset, va="center", fontsize=8)
     better = "more" if metric.more_is_better else "less"
     axes.set_title(f"{metric.heading}: {better} is better", fontsize=9)
-    axes.set_xlim(0, 1.3 * most)
+    if 0 < least < most / _WIDE:
+        axes.set_xscale("log")
+        axes.set_xlim(least / 2, 3 * most)
+    else:
+        axes.set_xlim(0, 1.3 * most or 1)
+        axes.xaxis.get_major_locator().set_params(nbins=3)
+    axes.grid(axis="y", color="#dddddd", lw=0.6)
     axes.tick_params(axis="x", labelsize=7)
     axes.tick_params(axis="y", labelsize=9, length=0)
-    axes.xaxis.get_major_locator().set_params(nbins=3)
     axes.spines[["top", "right"]].set_visible(False)
