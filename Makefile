@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo check test test-cpus test-versions test-oldest test-newest test-all browser hostile coverage notebooks lint docs clean
+.PHONY: demo check test test-cpus test-programs test-versions test-oldest test-newest test-all browser hostile coverage notebooks lint docs clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/regnet train --recipe digits --out runs/digits --overwrite
@@ -27,7 +27,12 @@ CPU_TESTS = $(addprefix tests/test_,backbones.py decoders.py fusion.py layers.py
 test-cpus: $(VENV)/test.installed
 	TF_ENABLE_ONEDNN_OPTS=1 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(CPU_TESTS)
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest $(CPU_TESTS)
-	$(BIN)/python -m pytest -m "" tests/test_cpus.py tests/test_cpp.py
+	$(BIN)/python -m pytest -m "" tests/test_cpus.py
+
+# What takes long to build or to start, and `make test` leaves out: the client in C++, the wheel, and
+# MLServer.
+test-programs: $(VENV)/test.installed
+	$(BIN)/python -m pytest -m "" $(addprefix tests/test_,cpp.py model_server.py wheel.py)
 
 # The oldest versions that setup.cfg promises on one Python, and the newest ones on another. Choose
 # the Pythons with OLDEST_PYTHON=python3.11 NEWEST_PYTHON=python3.13.

@@ -74,14 +74,16 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True, scope="session")
 def hasty():
-    """Exports measure speed for a moment, and few images are drawn of each run."""
+    """Exports measure speed for a moment; runs draw few images, and in few pixels."""
     from export import exporting
     from training import figures
+    from training.figures import canvas
 
     with pytest.MonkeyPatch.context() as patch:
         quick = functools.partial(exporting.measure_speed, repeats=1, seconds=0.01)
         patch.setattr(exporting, "measure_speed", quick)
         patch.setattr(figures, "SHEET", 10)
+        patch.setattr(canvas, "_DPI", 50)
         yield
 
 

@@ -1,6 +1,5 @@
 """Feature maps: timm's numbers, dilation, weights, saving, fusing, what is refused."""
 
-import itertools
 import json
 import pathlib
 
@@ -60,9 +59,14 @@ def assert_same(found, expected, tolerance=0.0):
 @pytest.mark.parametrize(
     "variant, output_stride",
     [
-        *itertools.product(("regnetx_002", "regnety_004"), (8, 16, 32)),
+        ("regnetx_002", 8),
+        ("regnetx_002", 16),
+        ("regnetx_002", 32),
+        ("regnety_004", 8),
+        pytest.param("regnety_004", 16, marks=pytest.mark.slow),
+        pytest.param("regnety_004", 32, marks=pytest.mark.slow),
         ("regnetv_064", 8),  # with average pooling in a dilated stage
-        ("regnetz_040_h", 16),
+        pytest.param("regnetz_040_h", 16, marks=pytest.mark.slow),
     ],
 )
 def test_features_of_timm(variant, output_stride):

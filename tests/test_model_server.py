@@ -34,6 +34,11 @@ def needs(package):
     return pytest.mark.skipif(missing, reason=f"{package} is not installed")
 
 
+def of_mlserver(test):
+    """Marks a test that starts MLServer; `make test-programs` runs it."""
+    return pytest.mark.slow(needs("mlserver")(test))
+
+
 @pytest.fixture(scope="module")
 def onnx_file(exported, tmp_path_factory):
     """The network of `exported` in ONNX."""
@@ -133,7 +138,7 @@ def check_printed(printed, photographs, expected, labels):
     assert not list(lines)
 
 
-@needs("mlserver")
+@of_mlserver
 @pytest.mark.parametrize("name", ["saved_model", "tflite", "onnx"])
 def test_mlserver(mlserver, name, exported, photographs, expected, capsys):
     with V2Client(name, "127.0.0.1", mlserver, timeout=600.0) as client:
@@ -148,7 +153,7 @@ def test_mlserver(mlserver, name, exported, photographs, expected, capsys):
     check_printed(capsys.readouterr().out, photographs, expected, exported.source.labels)
 
 
-@needs("mlserver")
+@of_mlserver
 def test_mlserver_tells_what_is_wrong(mlserver, photographs, capsys):
     photograph = photographs[0].read_bytes()
     with V2Client("onnx", "127.0.0.1", mlserver, timeout=600.0) as client:
@@ -181,7 +186,7 @@ def infer(port, body):
         return json.loads(error.read())["error"]
 
 
-@needs("mlserver")
+@of_mlserver
 def test_mlserver_takes_images(mlserver, exported):
     crops = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), "uint8")
     images = {"name": "images", "datatype": "UINT8", "shape": [3, 32, 32, 3]}

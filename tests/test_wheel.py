@@ -14,6 +14,8 @@ from regnet_command import PROGRAMS
 
 import regnet_tf
 
+pytestmark = pytest.mark.slow  # `make test-programs` runs it
+
 ROOT = pathlib.Path(__file__).parents[1]
 PHOTO = ROOT / "tests" / "golden" / "preprocess" / "rocket.jpg"
 
@@ -97,7 +99,6 @@ def test_programs_and_predictions(installed, tmp_path, hub):
     assert printed.count("%") == 5
 
 
-@pytest.mark.slow
 def test_from_training_to_files(installed, tmp_path):
     regnet = installed.with_name("regnet")
     printed = run(regnet, "train", "--recipe", "smoke", "--out", "run", cwd=tmp_path)
