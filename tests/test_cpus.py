@@ -89,6 +89,7 @@ print(model.fit(keras.random.uniform((4, 32, 32, 3)), keras.ops.arange(4), verbo
 """
 
 
+@pytest.mark.slow  # `make test-cpus` runs it
 def test_training_without_onednn_prints_nothing_about_it(run_python):
     """It is switched off. Its kernels for gradients of groups say so where they are tried."""
     code = f"import os\nos.dup2(1, 2)\n{TRAIN}"  # errors are printed, too

@@ -338,6 +338,7 @@ def descendants(pid):
     return commands
 
 
+@pytest.mark.slow  # `make test-programs` runs it
 @pytest.mark.skipif(not pathlib.Path("/proc").exists(), reason="looks for processes in /proc")
 def test_kill_and_resume(tmp_path):
     pair = Specification.from_dict(TINY | {"count": 2})

@@ -161,18 +161,24 @@ def cosines(features):
     return unit @ unit.T
 
 
+@pytest.fixture(scope="module")
+def node():
+    """Node.js and its ONNX Runtime; skips the tests without them, before any file is exported."""
+    program = shutil.which("node")
+    if program is None:
+        pytest.skip("node is not on the PATH")
+    return program, npm_package("onnxruntime-node")
+
+
 @pytest.mark.node
 @pytest.mark.parametrize("kind", ["ONNX float32", "ONNX int8"])
-def test_onnxruntime_node(exported, tmp_path, kind):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not on the PATH")
-    package = npm_package("onnxruntime-node")
+def test_onnxruntime_node(node, exported, tmp_path, kind):
+    program, package = node
     (tmp_path / "images").write_bytes(exported.images.tobytes())
     script = Path(__file__).with_name("node.cjs")
     arguments = [package, exported.files[kind], tmp_path / "images", len(exported.images), SIZE]
     done = subprocess.run(
-        [node, *map(str, (script, *arguments))], capture_output=True, text=True, timeout=120
+        [program, *map(str, (script, *arguments))], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     outputs = json.loads(done.stdout)

@@ -4,7 +4,6 @@ It writes no files: no checkpoints, no figures. The result is a dict of JSON typ
 """
 
 import functools
-import gc
 import math
 import time
 
@@ -141,4 +140,3 @@ def _forget():
     import keras
 
     keras.backend.clear_session()
-    gc.collect()
