@@ -132,7 +132,7 @@ def without_values():
     def context():
         with keras.StatelessScope(initialize_variables=False):
             yield
-        keras.backend.clear_session(free_memory=False)  # or the next scope would fill them in
+        keras.backend.clear_session()  # or the next scope would fill them in
 
     return context
 

@@ -283,7 +283,7 @@ def test_other_channels_before_the_stem():
 
 def test_facts_leave_the_names_of_later_models_alone():
     model = build_regnet(X, input_tensor=keras.Input((32, 32, 3)) / 255, classes=3)
-    keras.backend.clear_session(free_memory=False)
+    keras.backend.clear_session()
     facts_of(model)
     assert keras.Model(model.input, model.output).name == "functional"
 
