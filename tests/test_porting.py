@@ -56,10 +56,8 @@ def assert_taps(features, golden, tap, tolerance):
         assert np.abs(found[0].mean((0, 1)) - by_channel).max() <= 0.5 * tolerance * std, part
 
 
-#: `test_models.py` compares these with the same logits.
-ELSEWHERE = ("timm_regnety_004", "timm_regnetx_004_tv", "timm_regnety_040_sgn")
-#: `test_backbones.py` compares its levels and logits.
-FEATURES = ("timm_regnetv_064",)
+#: `test_models.py` compares these with the same logits, and `test_backbones.py` the last one.
+ELSEWHERE = ("timm_regnety_004", "timm_regnetx_004_tv", "timm_regnety_040_sgn", "timm_regnetv_064")
 #: These are compiled, too: every kind of block. Names of tensors make no other graphs.
 COMPILED = ("pycls_RegNetX-200MF", "torchvision_regnet_y_400mf", *ELSEWHERE)
 COMPILED += tuple(name for name in NETWORKS if name.startswith(("timm_regnetv", "timm_regnetz")))
@@ -67,10 +65,7 @@ COMPILED += tuple(name for name in NETWORKS if name.startswith(("timm_regnetv", 
 
 @pytest.mark.parametrize(
     "network",
-    [
-        pytest.param(one, marks=pytest.mark.slow if one in (*ELSEWHERE, *FEATURES) else ())
-        for one in NETWORKS
-    ],
+    [pytest.param(one, marks=pytest.mark.slow if one in ELSEWHERE else ()) for one in NETWORKS],
 )
 def test_published_networks(network):
     """Logits and the outputs of stem and stages, of two images; some compiled."""
