@@ -198,7 +198,7 @@ def draw(report):
 
 def _by_network(results):
     """Returns a dict: network -> regime -> rows."""
-    networks = {}
+    networks: dict[str, dict] = {}
     for result in results:
         networks.setdefault(result["name"], {})[result["regime"]] = result["rows"]
     return networks
