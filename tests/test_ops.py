@@ -419,9 +419,9 @@ def test_odd_batches_of_few_channels():
             y = conv2d(x, kernel, stride=2)
         return tape.gradient(y, kernel), tf.einsum("bhwi,bhwo->io", x[:, ::2, ::2], tf.ones_like(y))
 
+    normal = tf.random.Generator.from_seed(1).normal
     for filters in (8, 16):
         for batch in (1, 5, 7):
             for _ in range(20):
-                x = tf.random.normal((batch, 16, 16, 8))
-                ours, expected = gradients(x, tf.random.normal((1, 1, 8, filters)))
+                ours, expected = gradients(normal((batch, 16, 16, 8)), normal((1, 1, 8, filters)))
                 tf.debugging.assert_near(ours[0, 0], expected, atol=1e-3)
