@@ -11,8 +11,6 @@ from regnet_tf._errors import first_line
 
 from .parallel import made_ahead, parallel_map
 
-_BATCH = 32
-
 
 def read_all(
     function: Callable[..., tf.Tensor], *arrays: np.ndarray, verbose: int = 0
@@ -30,36 +28,20 @@ def read_all(
         function failed, the reason in one line.
     """
     count = len(arrays[0])
-    places = tf.data.Dataset.range(count)
-    elements = tf.data.Dataset.zip((places, *map(tf.data.Dataset.from_tensor_slices, arrays)))
-    results = parallel_map(elements, lambda place, *items: (place, function(*items)))
-    bar = keras.utils.Progbar(count, unit_name="file", verbose=verbose)
-    read = np.zeros(count, bool)
-    values = np.zeros((count, *results.element_spec[1].shape), "int64")
-    for batch, vectors in made_ahead(results.ignore_errors().batch(_BATCH)):
-        read[batch.numpy()] = True
-        values[batch.numpy()] = vectors.numpy()
-        bar.add(len(vectors))
-    bar.update(count, finalize=True)
-    damaged = np.flatnonzero(~read)
-    reasons = _reasons(function, [array[damaged] for array in arrays]) if damaged.size else []
-    return values, dict(zip(damaged.tolist(), reasons, strict=True))
-
-
-def _reasons(function, arrays):
-    """Returns for each element why the function fails."""
     elements = tf.data.Dataset.zip(tuple(map(tf.data.Dataset.from_tensor_slices, arrays)))
-    results = iter(parallel_map(elements, lambda *items: function(*items)))
-    reasons = []
-    for _ in range(len(arrays[0])):
+    vectors = made_ahead(parallel_map(elements, lambda *items: function(*items)))
+    values = np.zeros((count, *vectors.element_spec.shape), "int64")
+    reasons, found = {}, iter(vectors)
+    bar = keras.utils.Progbar(count, unit_name="file", verbose=verbose)
+    for place in range(count):
         try:
-            next(results)
-            reasons.append("It could not be read at first")
+            values[place] = next(found).numpy()
         except (tf.errors.NotFoundError, UnicodeDecodeError):  # the latter for some names
-            reasons.append("There is no such file")
+            reasons[place] = "There is no such file"
         except tf.errors.OpError as error:
-            reasons.append(short_reason(error))
-    return reasons
+            reasons[place] = short_reason(error)
+        bar.add(1)
+    return values, reasons
 
 
 def short_reason(error: tf.errors.OpError) -> str:
