@@ -29,10 +29,10 @@ test-cpus: $(VENV)/test.installed
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest $(CPU_TESTS)
 	$(BIN)/python -m pytest -m "" tests/test_cpus.py
 
-# What `make test` leaves out, as it builds or starts programs: the client in C++, the wheel, MLServer,
-# and a killed sweep.
+# What builds or starts programs, and `make test` leaves out: the client in C++, the wheel, MLServer,
+# a killed sweep, a notebook, and what runs in a Python of its own.
 test-programs: $(VENV)/test.installed
-	$(BIN)/python -m pytest -m "" $(addprefix tests/test_,cpp.py model_server.py sweep.py wheel.py)
+	$(BIN)/python -m pytest -m "program and not slow"
 
 # The oldest versions that setup.cfg promises on one Python, and the newest ones on another. Choose
 # the Pythons with OLDEST_PYTHON=python3.11 NEWEST_PYTHON=python3.13.

@@ -1,5 +1,7 @@
 """TensorFlow on two logical CPUs and without its log; the golden data; fresh processes."""
 
+# ruff: noqa: E402
+
 import contextlib
 import functools
 import gc
@@ -12,6 +14,9 @@ import signal
 import subprocess
 import sys
 from typing import Any, NamedTuple
+
+# Python's default looks for garbage after every 700 objects, many times in imports and in graphs.
+gc.set_threshold(100_000, 20, 20)
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -31,6 +36,8 @@ SEED = 1
 TAG = "regnetx_002.pycls_in1k"
 #: Fixtures that are PyTorch and what stands on it.
 PYTORCH = {"torch", "timm", "torchvision", "transformers"}
+#: Fixtures that start a program.
+PROGRAMS = {"run_python", "regnet", "program"}
 TESTS = pathlib.Path(__file__).parent
 
 # Shells start jobs in the background with this signal ignored, and programs under test inherit it.
@@ -46,7 +53,7 @@ tf.config.experimental.enable_tensor_float_32_execution(False)
 def pytest_collection_modifyitems(items):
     """The longest files first: no worker shall begin them when the others are done.
 
-    Tests that compare with PyTorch by a fixture get its marker.
+    Tests that use PyTorch or start a program by a fixture get the marker for it.
     """
     limited = onednn() in ("avx2", "sse41") and _cpu._has("avx512bw")
     exporting = {item.path for item in items if "digits_run" in item.fixturenames}
@@ -54,6 +61,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if not PYTORCH.isdisjoint(item.fixturenames):
             item.add_marker("torch")
+        if not PROGRAMS.isdisjoint(item.fixturenames):
+            item.add_marker("program")
         if limited and item.get_closest_marker("short_floats"):
             reason = "TensorFlow takes oneDNN, which is held to AVX2, to have 16-bit floats"
             item.add_marker(pytest.mark.skip(reason=reason))
@@ -65,13 +74,9 @@ def pytest_report_header():
 
 
 def pytest_collection_finish():
-    """The millions of objects of imported packages stay: no garbage collection looks at them.
-
-    Python's default collects after every 700 objects, many times while a graph is traced.
-    """
+    """The millions of objects of imported packages stay: no garbage collection looks at them."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -738,7 +738,7 @@ def test_grpc_is_not_installed(monkeypatch, photographs, capsys):
     assert one_line(capsys) == "This needs the package `grpc`: pip install 'regnet_tf[export]'"
 
 
-@pytest.mark.slow
+@pytest.mark.program
 def test_grpc_without_messages_of_tensorflow(photographs):
     port = serving_server._free_port()
     arguments = ["--model", "tiny", "--protocol", "grpc", "--port", str(port), "--retries", "0"]
@@ -790,8 +790,9 @@ def test_load_with_failures(faulty, command, photographs, pauses, capsys):
     assert lines[4].startswith("  1 x 127.0.0.1:") and "injected" in lines[4]
 
 
-@pytest.mark.parametrize("program", [["export.client"], ["regnet_command", "ask"]])
-def test_load_with_failures_in_a_process(program, tmp_path):
+@pytest.mark.program
+@pytest.mark.parametrize("words", [["export.client"], ["regnet_command", "ask"]])
+def test_load_with_failures_in_a_process(words, tmp_path):
     """A program's own classes would be others under the name `__main__`."""
     contents = [
         answer(predictions(row())),
@@ -806,7 +807,7 @@ def test_load_with_failures_in_a_process(program, tmp_path):
         arguments = ["--server", address.host, "--port", address.rest_port, "--model", "tiny"]
         arguments += ["--load", 1, "--concurrency", 1, "--batch-size", 1, photograph]
         done = subprocess.run(
-            [sys.executable, "-m", *program, *map(str, arguments)],
+            [sys.executable, "-m", *words, *map(str, arguments)],
             cwd=Path(__file__).parent.parent,
             capture_output=True,
             text=True,

@@ -343,6 +343,7 @@ def test_dry_run_says_who_takes_part(compare, fakes, monkeypatch):
     assert "absent        not installed" in printed.err
 
 
+@pytest.mark.program
 def test_an_environment_of_its_own(tmp_path, compare, fakes, monkeypatch):
     wheel = tmp_path / "some_peer-1.2-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:

@@ -10,7 +10,7 @@ import pytest
 import skimage.data
 import tensorflow as tf
 
-pytestmark = pytest.mark.slow  # `make test-programs` runs it
+pytestmark = pytest.mark.program
 
 SOURCE = Path(__file__).parent / "cpp" / "classify.cc"
 

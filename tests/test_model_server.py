@@ -35,8 +35,8 @@ def needs(package):
 
 
 def of_mlserver(test):
-    """Marks a test that starts MLServer; `make test-programs` runs it."""
-    return pytest.mark.slow(needs("mlserver")(test))
+    """Marks a test that starts MLServer."""
+    return pytest.mark.program(needs("mlserver")(test))
 
 
 @pytest.fixture(scope="module")

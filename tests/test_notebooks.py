@@ -161,6 +161,7 @@ def test_what_they_use_is_there(name):
 # What they do. But for the first one that takes a minute or two each.
 
 
+@pytest.mark.program
 def test_from_numbers_to_a_network(execute, golden_variants):
     notebook = execute("1_from_numbers_to_a_network")
     text, truth = printed(notebook), golden_variants["timm"]["regnety_004"]

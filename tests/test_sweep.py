@@ -289,7 +289,7 @@ def test_results_that_are_written_in_part(tiny, tmp_path):
     assert len(results.read()) == len(lines_of(tmp_path)) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.program
 def test_workers_that_die(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(executors, "train_network", dying_worker.train)
     tasks = tasks_of(tiny)
@@ -338,7 +338,7 @@ def descendants(pid):
     return commands
 
 
-@pytest.mark.slow  # `make test-programs` runs it
+@pytest.mark.program
 @pytest.mark.skipif(not pathlib.Path("/proc").exists(), reason="looks for processes in /proc")
 def test_kill_and_resume(tmp_path):
     pair = Specification.from_dict(TINY | {"count": 2})
@@ -397,7 +397,7 @@ def test_stopped_while_a_worker_trains(tiny_file, tmp_path, capsys, monkeypatch)
     assert (folder / "spec.json").exists() and not lines_of(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.program
 def test_terminated(tmp_path):
     """In a process of its own, whose networks would train for hours."""
     recipe = TINY["recipe"] | {"schedule.epochs": 100_000}

@@ -14,7 +14,7 @@ from regnet_command import PROGRAMS
 
 import regnet_tf
 
-pytestmark = pytest.mark.slow  # `make test-programs` runs it
+pytestmark = pytest.mark.program
 
 ROOT = pathlib.Path(__file__).parents[1]
 PHOTO = ROOT / "tests" / "golden" / "preprocess" / "rocket.jpg"
