@@ -99,7 +99,7 @@ def seeded():
     """Every test starts from the same random state.
 
     TensorFlow drops all kernels of its operations with every seed, even the same one. To make them
-    again took a sixth of all tests' time. So its seed is set only after another one.
+    again took a fifth of the time of five files. So its seed is set only after another one.
     Tests give seeds to its random operations, whose sequence goes on from test to test.
     """
     with pytest.MonkeyPatch.context() as patch:

@@ -29,7 +29,7 @@ def read_all(
     """
     count = len(arrays[0])
     elements = tf.data.Dataset.zip(tuple(map(tf.data.Dataset.from_tensor_slices, arrays)))
-    vectors = made_ahead(parallel_map(elements, lambda *items: function(*items)))
+    vectors = made_ahead(parallel_map(elements, function))
     values = np.zeros((count, *vectors.element_spec.shape), "int64")
     reasons, found = {}, iter(vectors)
     bar = keras.utils.Progbar(count, unit_name="file", verbose=verbose)
