@@ -100,27 +100,11 @@ def cropper(shorter_side, image_size, interpolation, channels):
                 plan = _known_plan(*image.shape[:2], shorter_side, image_size, kernel)
             else:
                 plan = _plan(tf.shape(image, tf.int64)[:2], shorter_side, image_size, kernel)
-            rows, columns = plan.rows, plan.columns
-            x = image[rows.first : rows.stop, columns.first : columns.stop]
-
-            def resample(strip, count, first, second, pixels_last):
-                y = _in_strips(strip, count, first, image_size, channels, kernel)
-                y = _resample(tf.transpose(y, [1, 0, 2]), second, image_size, kernel)
-                return tf.transpose(y, pixels_last)
-
-            def of_columns(start, stop):
-                return tf.transpose(x[:, start:stop], [2, 0, 1])
-
-            def of_rows(start, stop):
-                return tf.transpose(x[start:stop], [2, 1, 0])
-
-            y = _cond(
-                plan.rows_are_first,
-                lambda: resample(
-                    of_columns, columns.stop - columns.first, rows, columns, [2, 1, 0]
-                ),
-                lambda: resample(of_rows, rows.stop - rows.first, columns, rows, [1, 2, 0]),
-            )
+            (top, bottom), (left, right) = plan.rows, plan.columns
+            x = tf.transpose(image[top:bottom, left:right], plan.turn)
+            y = _in_strips(x, plan.first, image_size, channels, kernel)
+            y = _resample(tf.transpose(y, [1, 0, 2]), plan.second, image_size, kernel)
+            y = tf.transpose(tf.transpose(y, [1, 2, 0]), plan.turn)
             y = tf.reshape(y, [image_size, image_size, channels])
             return y if kernel.pillow else tf.cast(y, tf.float32)
 
@@ -145,13 +129,6 @@ def _rows_are_first(surplus):
     return (surplus[0] >= 0) & (surplus[0] > 2 * surplus[1])
 
 
-def _cond(condition, then, otherwise):
-    """As `tf.cond`, also for a condition that is known before the graph runs."""
-    if tf.is_tensor(condition):
-        return tf.cond(condition, then, otherwise)
-    return then() if condition else otherwise()
-
-
 class _Axis(NamedTuple):
     """Maps the image's samples `first` to `stop` along one axis to the crop's samples."""
 
@@ -164,9 +141,11 @@ class _Axis(NamedTuple):
 class _Plan(NamedTuple):
     """How an image of some size is resampled."""
 
-    rows: _Axis
-    columns: _Axis
-    rows_are_first: tf.Tensor
+    rows: tuple[tf.Tensor, tf.Tensor]  # first and last of the pixels that the crop needs
+    columns: tuple[tf.Tensor, tf.Tensor]
+    turn: tf.Tensor  # exchanges rows and columns where the rows of the crop are computed first
+    first: _Axis  # the second axis of the image that was turned
+    second: _Axis
 
 
 def _plan(size, shorter_side, image_size, kernel):
@@ -174,8 +153,12 @@ def _plan(size, shorter_side, image_size, kernel):
     resized = tf.constant([image_size, image_size], tf.int64)
     if shorter_side is not None:
         resized = size * shorter_side // tf.reduce_min(size)
-    rows, columns = (_axis(size[n], resized[n], image_size, kernel) for n in (0, 1))
-    return _Plan(rows, columns, _rows_are_first(size - resized))
+    turn = tf.where(_rows_are_first(size - resized), [1, 0, 2], [0, 1, 2])
+    size, resized = tf.gather(size, turn[:2]), tf.gather(resized, turn[:2])
+    second, first = (_axis(size[n], resized[n], image_size, kernel) for n in (0, 1))
+    ends = tf.gather([(second.first, second.stop), (first.first, first.stop)], turn[:2])
+    rows, columns = (tuple(tf.unstack(pair)) for pair in tf.unstack(ends))
+    return _Plan(rows, columns, turn, first, second)
 
 
 @functools.lru_cache(maxsize=64)
@@ -227,13 +210,11 @@ def _offset(surplus, kernel):
     return tf.cast(offset, tf.int64)
 
 
-def _in_strips(strip, count, axis, crop, channels, kernel):
-    """Resamples an image along an axis in strips, which bounds the memory.
+def _in_strips(x, axis, crop, channels, kernel):
+    """Resamples an image along its second axis in strips, which bounds the memory.
 
     Args:
-        strip: function from the first and last line to `(channels, size, lines)`; resampled along
-            `size`.
-        count: number of lines; a tensor, or a number for an image of known size.
+        x: `(lines, size, channels)`.
         axis: the `_Axis` of `size`.
         crop: number of resampled values.
         channels: number of channels.
@@ -242,19 +223,24 @@ def _in_strips(strip, count, axis, crop, channels, kernel):
     Returns:
         `(lines, channels, crop)`.
     """
-    known = not tf.is_tensor(count)
+
+    def resampled(start, stop):
+        strip = _resample(tf.transpose(x[start:stop], [2, 1, 0]), axis, crop, kernel)
+        return tf.transpose(strip, [2, 0, 1])
+
+    known = not tf.is_tensor(axis.weights)
+    count = x.shape[0] if known else tf.shape(x, tf.int64)[0]
     size = axis.weights.size if known else tf.size(axis.weights, tf.int64)
     lines = _STRIP // (channels * size // _BLOCK)
     lines = np.clip(lines, 1, count) if known else tf.clip_by_value(lines, 1, count)
     strips = (count + lines - 1) // lines
     if known and strips == 1:
-        return tf.transpose(_resample(strip(0, count), axis, crop, kernel), [2, 0, 1])
+        return resampled(0, count)
 
     def add(number, done):
         start = number * lines
-        part = strip(start, tf.minimum(start + lines, count))
-        part = _resample(part, axis, crop, kernel)
-        return number + 1, done.write(tf.cast(number, tf.int32), tf.transpose(part, [2, 0, 1]))
+        part = resampled(start, tf.minimum(start + lines, count))
+        return number + 1, done.write(tf.cast(number, tf.int32), part)
 
     done = tf.TensorArray(
         tf.uint8 if kernel.pillow else tf.float64,

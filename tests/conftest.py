@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 from typing import Any, NamedTuple
 
 # Python's default looks for garbage after every 700 objects, many times in imports and in graphs.
@@ -79,9 +80,20 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def pytest_sessionfinish():
+    """pytest and Python look for garbage before they end, several times."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def hasty():
-    """Exports measure speed for a moment; runs draw few images, and in few pixels."""
+    """Exports measure speed for a moment; runs draw few images, and in few pixels.
+
+    Keras and TensorFlow's converter look for garbage among the latest objects alone.
+    """
+    from keras.src.backend.common import global_state
+    from tensorflow.lite.python import lite
+
     from export import exporting
     from training import figures
     from training.figures import canvas
@@ -89,6 +101,8 @@ def hasty():
     with pytest.MonkeyPatch.context() as patch:
         quick = functools.partial(exporting.measure_speed, repeats=1, seconds=0.01)
         patch.setattr(exporting, "measure_speed", quick)
+        for module in (global_state, lite):
+            patch.setattr(module, "gc", types.SimpleNamespace(collect=lambda: gc.collect(1)))
         patch.setattr(figures, "SHEET", 10)
         patch.setattr(canvas, "_DPI", 50)
         yield

@@ -104,6 +104,7 @@ def test_peers_give_the_answers_of_the_network(tmp_path):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * expected.std())
 
 
+@pytest.mark.program
 def test_untrained_networks(files, monkeypatch, tmp_path, capfd):
     _, contenders = files
     monkeypatch.setattr(networks, "make_model", tiny)
@@ -135,6 +136,7 @@ def check_report_only(folder, page):
     assert (folder / "benchmark.md").read_text() == page
 
 
+@pytest.mark.program
 def test_files_of_the_user(files, tmp_path, monkeypatch):
     """In a regime, which must not outlive its process."""
     folder, _ = files

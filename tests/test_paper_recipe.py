@@ -37,7 +37,6 @@ def trained(request):
     rate = float(GOLDEN["learning_rate"])
     optimizer = make_optimizer(get_recipe("paper").optimizer, rate)
 
-    @tf.function
     def loss_and_gradients():
         with tf.GradientTape() as tape:
             logits = model(images, training=True)
