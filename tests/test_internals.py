@@ -196,7 +196,10 @@ def test_indices_of_variables_on_two_devices(two_devices):
             assert variable_index(optimizer, part) == number
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "dtype",
+    ["float32", "float64", pytest.param("mixed_bfloat16", marks=pytest.mark.short_floats)],
+)
 @pytest.mark.parametrize("graph", [False, True])
 def test_logits_of_probabilities(graph, dtype):
     values = np.array([[0.5, 200.0, -200.0]])

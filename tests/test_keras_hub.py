@@ -102,6 +102,7 @@ def converter():
     return RegNetImageConverter.from_preprocessing(PREPROCESSING)
 
 
+@pytest.mark.short_floats
 def test_backbone_passes_kerashubs_checks(harness):
     harness.run_vision_backbone_test(
         cls=RegNetBackbone,
@@ -266,6 +267,7 @@ def test_parts_of_a_preset(preset, logits):
     assert metadata["tasks"] == ["ImageClassifier"]
 
 
+@pytest.mark.short_floats
 def test_fine_tuning_in_short_floats(preset):
     options = {"num_classes": 2, "dtype": "bfloat16"}
     classifier = hub_library.models.ImageClassifier.from_preset(str(preset), **options)
