@@ -141,11 +141,11 @@ class _Axis(NamedTuple):
 class _Plan(NamedTuple):
     """How an image of some size is resampled."""
 
-    rows: tuple[tf.Tensor, tf.Tensor]  # first and last of the pixels that the crop needs
-    columns: tuple[tf.Tensor, tf.Tensor]
-    turn: tf.Tensor  # exchanges rows and columns where the rows of the crop are computed first
-    first: _Axis  # the second axis of the image that was turned
-    second: _Axis
+    rows: list[tf.Tensor]  # begin and end of those that the crop needs
+    columns: list[tf.Tensor]
+    turn: tf.Tensor  # permutation; it exchanges rows and columns where rows are resampled first
+    first: _Axis  # of the columns, or of the rows where they are exchanged
+    second: _Axis  # of the others
 
 
 def _plan(size, shorter_side, image_size, kernel):
@@ -156,8 +156,8 @@ def _plan(size, shorter_side, image_size, kernel):
     turn = tf.where(_rows_are_first(size - resized), [1, 0, 2], [0, 1, 2])
     size, resized = tf.gather(size, turn[:2]), tf.gather(resized, turn[:2])
     second, first = (_axis(size[n], resized[n], image_size, kernel) for n in (0, 1))
-    ends = tf.gather([(second.first, second.stop), (first.first, first.stop)], turn[:2])
-    rows, columns = (tuple(tf.unstack(pair)) for pair in tf.unstack(ends))
+    ends = [(second.first, second.stop), (first.first, first.stop)]
+    rows, columns = map(tf.unstack, tf.unstack(tf.gather(ends, turn[:2])))
     return _Plan(rows, columns, turn, first, second)
 
 
