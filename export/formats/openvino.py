@@ -5,8 +5,10 @@ import functools
 import json
 import logging
 import os
+from unittest import mock
 
 import numpy as np
+import tensorflow as tf
 
 from regnet_tf._checks import check_choice
 from regnet_tf._environment import environment_variables
@@ -97,10 +99,14 @@ def _converted(network, preprocessing):
     """
     openvino = import_optional("openvino", _EXTRA)
     preprocess = import_optional("openvino.preprocess", _EXTRA)
+    utils = import_optional("openvino.frontend.tensorflow.utils", _EXTRA)
     size = preprocessing.image_size
     traced = network.traced(None, (size, size))
+    version = {"tensorflow": tf.__version__}
+    # OpenVINO 2026.4 looks it up in a way that fails on Python 3.13.
+    known = mock.patch.object(utils, "get_environment_setup", lambda _: version, create=True)
     try:
-        with _kept_to_itself():
+        with _kept_to_itself(), known:
             model = openvino.convert_model(traced)
     except Exception as error:  # the converter may raise any exception
         raise UserError(f"The network cannot be converted to OpenVINO: {_reason(error)}") from error
