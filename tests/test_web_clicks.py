@@ -251,15 +251,15 @@ def test_phones(classes, scripts, photographs, tmp_path):
 
 def test_command(classes, scripts, photographs, tmp_path):
     """A network goes from its file to the browser."""
-    classes.source.model.save(tmp_path / "model.keras")
+    classes.source.model.save(tmp_path / "animals.keras")
     (tmp_path / "names.txt").write_text("\n".join(NAMES), encoding="utf-8")
-    command = [str(tmp_path / "model.keras"), "--labels", str(tmp_path / "names.txt")]
+    command = [str(tmp_path / "animals.keras"), "--labels", str(tmp_path / "names.txt")]
     command += ["--out", str(tmp_path / "out"), "--format", "web", "--web-scripts", str(scripts)]
     assert main([*command, "--web-precision", "int8"]) == 2  # without calibration
     assert main([*command, "--web-precision", "dynamic_range"]) == 0
     with ready(tmp_path / "out" / "web") as site:
-        assert site.page.title() == "model"
-        assert site.page.inner_text("#network") == "model_dynamic_range.tflite"
+        assert site.page.title() == "animals"
+        assert site.page.inner_text("#network") == "animals_dynamic_range.tflite"
         scores = classes.scores(photographs["cat"])
         check(choose(site.page, photographs["cat"])[:1], scores, 0.1)
 
