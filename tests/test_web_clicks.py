@@ -128,8 +128,8 @@ def test_images_that_are_too_large(classes, scripts, photographs, tmp_path):
 
 
 def test_keyboard(site, classes, photographs):
-    site.page.focus("#photograph")
     with site.page.expect_file_chooser() as chooser:
+        site.page.focus("#photograph")  # a request, so that the browser knows what is expected
         site.page.keyboard.press("Enter")
     chooser.value.set_files(photographs["cat"])
     wait_for(site.page, "cat.png")
