@@ -103,7 +103,7 @@ def _converted(network, preprocessing):
     size = preprocessing.image_size
     traced = network.traced(None, (size, size))
     version = {"tensorflow": tf.__version__}
-    # OpenVINO 2026.4 looks it up in a way that fails on Python 3.13.
+    # OpenVINO 2026.4 looks up TensorFlow's version in a way that fails on Python 3.13.
     known = mock.patch.object(utils, "get_environment_setup", lambda _: version, create=True)
     try:
         with _kept_to_itself(), known:
