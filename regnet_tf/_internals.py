@@ -6,6 +6,7 @@ TensorFlow is imported inside the functions, because Keras may run on another ba
 
 import contextlib
 from typing import Any
+from unittest import mock
 
 import keras
 
@@ -162,3 +163,19 @@ def retinanet_label_encoder(anchor_generator, **options):
     from keras_hub.src.models.retinanet import retinanet_label_encoder as module
 
     return module.RetinaNetLabelEncoder(anchor_generator, **options)
+
+
+def saving_without_preprocessor():
+    """Returns a context manager in which KerasHub saves a task whose preprocessor is None.
+
+    Before version 0.30, KerasHub tries to save None, which fails. No public method skips it.
+    """
+    from keras_hub.src.utils.preset_utils import KerasPresetSaver
+
+    save = KerasPresetSaver.save_preprocessor
+
+    def save_existing(saver, preprocessor):
+        if preprocessor is not None:
+            save(saver, preprocessor)
+
+    return mock.patch.object(KerasPresetSaver, "save_preprocessor", save_existing)

@@ -22,6 +22,7 @@ from regnet_tf._internals import (
     record_gradients,
     retinanet_label_encoder,
     saved_model_message,
+    saving_without_preprocessor,
     stop_recording,
     sublayers,
     variable_index,
@@ -273,3 +274,15 @@ def test_label_encoder_of_retinanet():
     assert classes[0, place] == 5 and offsets.shape == (1, 16, 4)
     np.testing.assert_allclose(offsets[0, place], [2 / 16, 0, 0, 0], atol=1e-6)
     assert np.sum(np.asarray(classes) == 5) == 1
+
+
+@pytest.mark.keras_hub
+def test_tasks_without_a_preprocessor_are_saved(tmp_path):
+    keras_hub = pytest.importorskip("keras_hub")
+    backbone = keras_hub.models.ResNetBackbone([64], [7], [64], [1], [1], "basic_block")
+    task = keras_hub.models.ImageClassifier(backbone, num_classes=2)
+    assert task.preprocessor is None
+    with saving_without_preprocessor():
+        task.save_to_preset(str(tmp_path))
+    assert (tmp_path / "task.json").exists()
+    assert not (tmp_path / "preprocessor.json").exists()

@@ -221,6 +221,15 @@ def test_sources_that_do_not_tell_their_network(tmp_path, capsys):
     assert "a.npz does not tell its network. Give --variant NAME.\n" in capsys.readouterr().err
 
 
+def test_classifiers_without_a_preprocessor(tmp_path):
+    network = build_regnet(CONFIG, input_shape=(32, 32, 3), classes=3, classifier_activation=None)
+    write_preset(network, tmp_path)
+    classifier = RegNetImageClassifier.from_preset(str(tmp_path))
+    assert classifier.preprocessor is None
+    images = np.ones((1, 32, 32, 3), "float32")
+    np.testing.assert_array_equal(classifier(images), network(images))
+
+
 def test_presets_round_trip(network, logits, preset, tmp_path):
     classifier = hub_library.models.ImageClassifier.from_preset(str(preset))
     assert isinstance(classifier, RegNetImageClassifier)

@@ -96,7 +96,7 @@ def _channels_first(graph, operations):
             _pool(graph, node)
         elif node.type == "Mul":
             _gate(graph, node)
-        elif node.type == "MatMul":
+        elif node.type in ("MatMul", "BatchMatMulV2"):
             _classify_pixels(graph, node)
         elif node.type in ("ResizeBilinear", "ResizeNearestNeighbor"):
             _resize(graph, node)
@@ -143,24 +143,30 @@ def _gate(graph, node):
 def _classify_pixels(graph, node):
     """Makes a `Dense` layer on feature maps a convolution.
 
-    Keras calls `tf.tensordot`, which reshapes the maps to a matrix and back.
+    Keras 3.12 multiplies the maps by the kernel. Later versions call `tf.tensordot`, which reshapes
+    the maps to a matrix and back.
     """
-    flatten, kernel = node.inputs
-    after = graph.find_output_consumers(node.output[0])
-    if "/Tensordot" not in node.name or [one.type for one in after] != ["Reshape"]:
+    maps, last, kernel = node.input[0], node, node.inputs[1]
+    if "/Tensordot" in node.name:
+        after = graph.find_output_consumers(node.output[0])
+        if node.inputs[0].type != "Reshape" or [one.type for one in after] != ["Reshape"]:
+            return
+        maps, last = node.inputs[0].input[0], after[0]
+    if graph.get_rank(maps) != 4 or not kernel.is_const():
         return
-    if flatten.type != "Reshape" or graph.get_rank(flatten.input[0]) != 4 or not kernel.is_const():
+    values = kernel.get_tensor_value(as_list=False)
+    if values.ndim != 2 or any(node.get_attr_value(name, 0) for name in ("adj_x", "adj_y")):
         return
-    values = kernel.get_tensor_value(as_list=False).T[:, :, None, None]
+    values = values.T[:, :, None, None]
+    shape = [*graph.get_shape(maps)[:3], len(values)]
     kernel = graph.make_const(node.input[1].replace(":0", ":transposed"), values).output[0]
-    maps = graph.make_node("Transpose", [flatten.input[0]], {"perm": _TO_NCHW}).output[0]
-    maps = graph.make_node("Conv", [maps, kernel], {"kernel_shape": [1, 1]}).output
-    (maps,) = graph.make_node("Transpose", maps, {"perm": _TO_NHWC}).output
-    shape = [*graph.get_shape(flatten.input[0])[:3], len(values)]
-    for one in graph.find_output_consumers(after[0].output[0]):
+    (maps,) = graph.make_node("Transpose", [maps], {"perm": _TO_NCHW}).output
+    (maps,) = graph.make_node("Conv", [maps, kernel], {"kernel_shape": [1, 1]}).output
+    (maps,) = graph.make_node("Transpose", [maps], {"perm": _TO_NHWC}).output
+    for one in graph.find_output_consumers(last.output[0]):
         if one.type in ("Add", "AddV2", "BiasAdd"):  # TensorFlow did not know the size
             graph.set_shape(one.output[0], shape)
-    _replace(graph, after[0], maps)
+    _replace(graph, last, maps)
 
 
 def _resize(graph, node):

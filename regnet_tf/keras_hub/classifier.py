@@ -6,7 +6,7 @@ import keras
 from keras_hub.models import ImageClassifier
 
 from regnet_tf._checks import check
-from regnet_tf._internals import all_layers
+from regnet_tf._internals import all_layers, saving_without_preprocessor
 from regnet_tf.keras_hub.backbone import RegNetBackbone
 from regnet_tf.keras_hub.preprocessing import RegNetImageClassifierPreprocessor
 from regnet_tf.layers import Head
@@ -46,6 +46,11 @@ class RegNetImageClassifier(ImageClassifier):
         super().__init__(
             backbone=backbone, num_classes=num_classes, preprocessor=preprocessor, **kwargs
         )
+
+    def save_to_preset(self, preset_dir: str, **kwargs: Any) -> None:
+        """Saves the classifier to a folder, as `ImageClassifier.save_to_preset` does."""
+        with saving_without_preprocessor():
+            super().save_to_preset(preset_dir, **kwargs)
 
     @classmethod
     def from_network(cls, network: keras.Model, **kwargs: Any) -> "RegNetImageClassifier":

@@ -72,5 +72,7 @@ class Head(ClassNames, keras.layers.Dense):
 
     def get_config(self):
         config = super().get_config()
+        if config.get("quantization_config") is None:
+            config.pop("quantization_config", None)  # Keras 3.12 does not know this argument
         names = self.class_names and list(self.class_names)
         return {"classes": config.pop("units"), **config, "class_names": names}
