@@ -390,6 +390,11 @@ def test_group_normalization_takes_16_channels_a_group():
     np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_head_without_what_keras_3_12_does_not_know():
+    """Keras 3.13 and later write the settings of a quantization, also where there is none."""
+    assert "quantization_config" not in Head(5).get_config()
+
+
 def test_head_is_affine():
     layer = Head(5, name="head")
     layer.build((None, 8))
