@@ -41,7 +41,12 @@ def markdown(report: dict) -> str:
 
 def _about(settings):
     turns = settings["repeats"]
-    numbers = f"the median (least to greatest) of {turns} turns" if turns > 1 else "from one turn"
+    numbers = "from one turn"
+    if turns > 1:
+        numbers = (
+            f"the median (least to greatest) of {turns} turns. A number without a range is the"
+            " same in all of them"
+        )
     return (
         "All networks are untrained and in float32; images are random and in memory. Training and"
         f" inference take batches of {settings['batch_size']} images of {settings['image_size']}"
@@ -156,10 +161,8 @@ def _cell(row, metric, notes):
 
 
 def _spread(value, digits):
-    text = f"{value['median']:.{digits}f}"
-    if len(value["turns"]) == 1:
-        return text
-    return f"{text} ({value['min']:.{digits}f} to {value['max']:.{digits}f})"
+    median, least, most = (f"{value[name]:.{digits}f}" for name in ("median", "min", "max"))
+    return median if least == most else f"{median} ({least} to {most})"
 
 
 def draw(report):
