@@ -45,7 +45,7 @@ def _about(settings):
     if turns > 1:
         numbers = (
             f"the median (least to greatest) of {turns} turns. A number without a range is the"
-            " same in all of them"
+            " same in all of them when rounded"
         )
     return (
         "All networks are untrained and in float32; images are random and in memory. Training and"
